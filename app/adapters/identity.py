@@ -1,0 +1,295 @@
+"""Who a JWT speaks for (RFC 7519, RFC 8725). Verified with the shared HS256 secret, or with the public keys that
+the identity provider publishes (JWKS, RFC 7517).
+
+The algorithm is ours to choose, never the token's: with the secret HS256 alone, with published keys only
+asymmetric algorithms, and a published key of another kind is not taken in. So neither `none` nor a public key
+used as an HMAC secret passes.
+"""
+
+import threading
+import unicodedata
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Protocol, TypeGuard
+
+import httpx
+import structlog
+from joserfc import jwk, jws, jwt
+from joserfc.errors import JoseError
+
+from app import clock
+from app.config import Settings
+from app.errors import SettingsIncomplete, Unauthenticated
+
+log = structlog.get_logger(__name__)
+
+LEEWAY_S = 30
+"""How far the issuer's clock may be from ours."""
+MAX_TOKEN_CHARS = 16_384
+MAX_NAME_CHARS = 255
+MAX_TIME_S = 1e12
+"""Far beyond any date; what is above is no time."""
+JWKS_TIMEOUT_S = 5.0
+JWKS_MAX_OCTETS = 1_000_000
+JWKS_RETRY_AFTER = timedelta(minutes=1)
+"""At most one request in this time, whatever tokens come in."""
+JWKS_MAX_AGE = timedelta(hours=1)
+"""A key that the provider has withdrawn is not trusted for longer."""
+
+ASYMMETRIC_ALGORITHMS = (
+    "RS256",
+    "RS384",
+    "RS512",
+    "PS256",
+    "PS384",
+    "PS512",
+    "ES256",
+    "ES384",
+    "ES512",
+    "EdDSA",
+    "Ed25519",
+)
+ASYMMETRIC_KEY_TYPES = frozenset({"RSA", "EC", "OKP"})
+
+
+@dataclass(frozen=True)
+class Claims:
+    """What a verified token says of its bearer."""
+
+    subject: str
+    groups: frozenset[str]
+    roles: frozenset[str]
+
+
+class TokenVerifier(Protocol):
+    """Turns a token into claims, or refuses it."""
+
+    def verify(self, token: str) -> Claims:
+        """Raises Unauthenticated, with the same sentence for every fault."""
+
+
+class Keys(Protocol):
+    """Where the key comes from that a token names."""
+
+    @property
+    def algorithms(self) -> Sequence[str]: ...
+
+    def find(self, key_id: str | None) -> jwk.Key | None: ...
+
+
+class JwtVerifier:
+    """Checks signature, times, issuer and audience."""
+
+    def __init__(
+        self,
+        keys: Keys,
+        *,
+        issuer: str | None = None,
+        audience: str | None = None,
+        groups_claim: str = "groups",
+        roles_claim: str = "roles",
+    ) -> None:
+        self._keys = keys
+        self._issuer = issuer
+        self._audience = audience
+        self._groups_claim = groups_claim
+        self._roles_claim = roles_claim
+
+    def verify(self, token: str) -> Claims:
+        try:
+            return self._claims(self._verified(token))
+        except _TokenRefused as refused:
+            # The reason helps whoever sets the gateway up; the caller learns only that the token is no good.
+            log.info("token_refused", reason=str(refused))
+            raise Unauthenticated from refused
+
+    def _verified(self, token: str) -> Mapping[str, Any]:
+        if len(token) > MAX_TOKEN_CHARS:
+            raise _TokenRefused("too long")
+        try:
+            header = jws.extract_compact(token.encode()).headers()
+            key_id = header.get("kid")
+            key = self._keys.find(key_id if isinstance(key_id, str) else None)
+            if key is None:
+                raise _TokenRefused("unknown key id")
+            return jwt.decode(token, key, algorithms=list(self._keys.algorithms)).claims
+        # RecursionError: a header that is nothing but brackets.
+        except (JoseError, ValueError, TypeError, KeyError, RecursionError) as exc:
+            raise _TokenRefused(f"signature or form: {type(exc).__name__}") from exc
+
+    def _claims(self, claims: Mapping[str, Any]) -> Claims:
+        now_s = clock.utc_now().timestamp()
+        expires = _number(claims, "exp")
+        if expires is None:
+            raise _TokenRefused("exp is missing")
+        if now_s >= expires + LEEWAY_S:
+            raise _TokenRefused("expired")
+        for name in ("nbf", "iat"):
+            instant = _number(claims, name)
+            if instant is not None and instant > now_s + LEEWAY_S:
+                raise _TokenRefused(f"{name} lies in the future")
+        if self._issuer is not None and claims.get("iss") != self._issuer:
+            raise _TokenRefused("another issuer")
+        if self._audience is not None and self._audience not in _names(claims, "aud"):
+            raise _TokenRefused("another audience")
+        subject = claims.get("sub")
+        if not _is_name(subject):
+            raise _TokenRefused("sub is missing or no user id")
+        return Claims(
+            subject=subject,
+            groups=_names(claims, self._groups_claim),
+            roles=_names(claims, self._roles_claim),
+        )
+
+
+class SharedSecret:
+    """The one key of an issuer that shares a secret with the gateway."""
+
+    algorithms = ("HS256",)
+
+    def __init__(self, secret: str) -> None:
+        self._key = jwk.OctKey.import_key(secret)
+
+    def find(self, key_id: str | None) -> jwk.Key | None:
+        return self._key
+
+
+class PublishedKeys:
+    """The identity provider's public keys, fetched when first needed, when an unknown key id turns up, and
+    when they are an hour old."""
+
+    algorithms = ASYMMETRIC_ALGORITHMS
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._lock = threading.Lock()
+        self._keys: Sequence[jwk.Key] = ()
+        self._fetched_at = self._tried_at = datetime.min.replace(tzinfo=UTC)
+
+    def find(self, key_id: str | None) -> jwk.Key | None:
+        key = self._known(key_id)
+        if key is None or clock.utc_now() - self._fetched_at > JWKS_MAX_AGE:
+            self._refresh()
+            key = self._known(key_id)
+        return key
+
+    def _known(self, key_id: str | None) -> jwk.Key | None:
+        keys = self._keys
+        if key_id is None:
+            # RFC 7515 §4.1.4: `kid` is optional; without it only a single key is unambiguous.
+            return keys[0] if len(keys) == 1 else None
+        return next((key for key in keys if key.kid == key_id), None)
+
+    def _refresh(self) -> None:
+        # Held during the request: whoever comes meanwhile waits for the keys instead of being refused.
+        with self._lock:
+            now = clock.utc_now()
+            if now - self._tried_at < JWKS_RETRY_AFTER:
+                return
+            self._tried_at = now
+            try:
+                self._keys = _usable_keys(self._fetch())
+                self._fetched_at = now
+            except (httpx.HTTPError, ValueError, TypeError, KeyError, RecursionError) as exc:
+                # The old keys stay: a provider that is down for an hour must not lock everybody out.
+                log.error("jwks_unavailable", error=type(exc).__name__, known_keys=len(self._keys))
+
+    def _fetch(self) -> Any:
+        options: dict[str, Any] = {"timeout": JWKS_TIMEOUT_S, "follow_redirects": False}
+        with httpx.stream("GET", self._url, headers={"Accept": "application/json"}, **options) as response:
+            if response.status_code != httpx.codes.OK:
+                raise ValueError("not 200")
+            body = b""
+            for part in response.iter_bytes():
+                body += part
+                if len(body) > JWKS_MAX_OCTETS:
+                    raise ValueError("too large")
+        return httpx.Response(200, content=body).json()
+
+
+def verifier_from(settings: Settings) -> TokenVerifier:
+    """The verifier that the settings ask for; without any it refuses every token."""
+    keys: Keys
+    if settings.jwt_secret is not None:
+        keys = SharedSecret(settings.jwt_secret.get_secret_value())
+    elif settings.jwt_jwks_url is not None:
+        keys = PublishedKeys(settings.jwt_jwks_url)
+    else:
+        return _RefuseAll()
+    return JwtVerifier(
+        keys,
+        issuer=settings.jwt_issuer,
+        audience=settings.jwt_audience,
+        groups_claim=settings.jwt_groups_claim,
+        roles_claim=settings.jwt_roles_claim,
+    )
+
+
+def development_token(settings: Settings, *, claims: Mapping[str, Any], ttl_s: int) -> str:
+    """A token signed with the shared secret.
+
+    Raises:
+        SettingsIncomplete: there is no shared secret.
+    """
+    if settings.jwt_secret is None:
+        raise SettingsIncomplete("not set: GATEWAY_JWT_SECRET (tokens cannot be made with a JWKS address)")
+    issued_at = int(clock.utc_now().timestamp())
+    full: dict[str, Any] = {**claims, "iat": issued_at, "exp": issued_at + ttl_s}
+    if settings.jwt_issuer is not None:
+        full["iss"] = settings.jwt_issuer
+    if settings.jwt_audience is not None:
+        full["aud"] = settings.jwt_audience
+    key = jwk.OctKey.import_key(settings.jwt_secret.get_secret_value())
+    return jwt.encode({"alg": "HS256"}, full, key, algorithms=["HS256"])
+
+
+class _TokenRefused(Exception):
+    """Why a token was refused, for the log."""
+
+
+class _RefuseAll:
+    def verify(self, token: str) -> Claims:
+        raise Unauthenticated
+
+
+def _usable_keys(document: Any) -> list[jwk.Key]:
+    """The public signature keys of a JWK set; others, and those we cannot read, are passed over (RFC 7517 §5)."""
+    usable = []
+    for entry in document["keys"]:
+        if entry.get("kty") not in ASYMMETRIC_KEY_TYPES or entry.get("use", "sig") != "sig":
+            continue
+        try:
+            usable.append(jwk.JWKRegistry.import_key(entry))
+        except (JoseError, ValueError, TypeError, KeyError) as exc:
+            log.warning("jwk_unreadable", error=type(exc).__name__)
+    return usable
+
+
+def _number(claims: Mapping[str, Any], name: str) -> float | None:
+    """A NumericDate (RFC 7519 §2)."""
+    value = claims.get(name)
+    if value is None:
+        return None
+    # NaN and infinity, which Python's JSON reads, would never expire; NaN is below nothing.
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < MAX_TIME_S:
+        raise _TokenRefused(f"{name} is not a time")
+    return value
+
+
+def _names(claims: Mapping[str, Any], name: str) -> frozenset[str]:
+    """A list of strings, or a single one."""
+    value = claims.get(name)
+    if value is None:
+        return frozenset()
+    entries = [value] if isinstance(value, str) else value
+    if not isinstance(entries, list) or not all(_is_name(entry) for entry in entries):
+        raise _TokenRefused(f"{name} is not a list of strings")
+    return frozenset(entries)
+
+
+def _is_name(value: object) -> TypeGuard[str]:
+    """A text that a database can hold and a log can show: PostgreSQL refuses NUL, neither takes surrogates."""
+    if not isinstance(value, str) or not 0 < len(value) <= MAX_NAME_CHARS:
+        return False
+    return not any(unicodedata.category(character) in {"Cc", "Cs"} for character in value)

@@ -1,0 +1,150 @@
+"""Where the gateway may connect to. A host name is resolved once, every address is checked, and the checked
+address is the one connected to, so that a name that changes its answer (DNS rebinding) gains nothing.
+
+A refused target and a closed port look alike from outside: both are `HostUnreachable`.
+"""
+
+import ipaddress
+import socket
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from app.errors import HostUnreachable, MailServerTimeout
+
+IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
+IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+# Python's `is_global` follows the IANA registries of its own release and answers for IPv6 space that nobody has
+# been given. What is named here is refused whatever it says; 3.11 and 3.13 then agree.
+_GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")  # RFC 4291 §2.4: all that IANA allocates from
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")  # RFC 6052 §2.1
+_NEVER_PUBLIC = (
+    ipaddress.IPv4Network("192.0.0.0/24"),  # RFC 6890; 192.0.0.192 is Oracle's metadata service
+    ipaddress.IPv4Network("192.88.99.0/24"),  # RFC 7526: 6to4 relays, deprecated
+    ipaddress.IPv4Network("168.63.129.16/32"),  # Azure's host agent, on a public address
+    ipaddress.IPv6Network("3fff::/20"),  # RFC 9637: documentation
+)
+
+MAX_ADDRESSES = 4
+"""A name with a hundred addresses must not hold a thread for a hundred timeouts."""
+
+
+@dataclass(frozen=True)
+class NetworkPolicy:
+    """Which addresses and ports may be reached."""
+
+    allowed_private_networks: Sequence[IPNetwork] = ()
+    public_ports: Sequence[int] | None = None
+    """Ports allowed outside the private networks; None means any."""
+
+    def is_allowed_private(self, address: IPAddress) -> bool:
+        """Whether an address lies in the allowed private networks, itself or the IPv4 address in it."""
+        effective = embedded_ipv4(address) or address
+        return any(
+            candidate.version == network.version and candidate in network
+            for candidate in {address, effective}
+            for network in self.allowed_private_networks
+        )
+
+    def permits(self, address: IPAddress, port: int) -> bool:
+        """Whether a connection to this address may be opened."""
+        if self.is_allowed_private(address):
+            return True
+        if not _is_public(address):
+            return False
+        return self.public_ports is None or port in self.public_ports
+
+    def resolve(self, host: str, port: int, *, private_only: bool = False) -> list[IPAddress]:
+        """The addresses of a host that may be connected to, in the resolver's order.
+
+        `private_only` leaves those in the allowed private networks, where plain text may be spoken.
+
+        Raises:
+            HostUnreachable: the name does not resolve, or only to forbidden addresses.
+        """
+        try:
+            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        # ValueError: a NUL in the name; UnicodeError: a label that IDNA refuses.
+        except (OSError, ValueError) as exc:
+            raise HostUnreachable from exc
+        addresses = dict.fromkeys(_plain(str(entry[4][0])) for entry in found)
+        permitted = [
+            address
+            for address in addresses
+            if (self.is_allowed_private(address) if private_only else self.permits(address, port))
+        ]
+        if not permitted:
+            raise HostUnreachable
+        return permitted[:MAX_ADDRESSES]
+
+    def connect(self, host: str, port: int, timeout_s: float, *, private_only: bool = False) -> socket.socket:
+        """A TCP connection to the first address that answers, in plain text as yet.
+
+        The addresses share the time; `private_only` as for `resolve`.
+
+        Raises:
+            HostUnreachable: refused, forbidden or not resolvable.
+            MailServerTimeout: nothing answered in time.
+        """
+        failure: OSError | None = None
+        addresses = self.resolve(host, port, private_only=private_only)
+        deadline = time.monotonic() + timeout_s
+        for tried, address in enumerate(addresses):
+            share_s = max((deadline - time.monotonic()) / (len(addresses) - tried), 0.1)
+            try:
+                connection = socket.create_connection((str(address), port), timeout=share_s)
+            except OSError as exc:
+                failure = exc
+                continue
+            connection.settimeout(timeout_s)
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            return connection
+        if isinstance(failure, TimeoutError):
+            raise MailServerTimeout from failure
+        raise HostUnreachable from failure
+
+    def is_private(self, host: str, port: int) -> bool:
+        """Whether a host lies in the allowed private networks, for checking settings; a connection in plain
+        text asks again with `private_only`, because the name may answer otherwise by then.
+
+        Raises:
+            HostUnreachable: as `resolve`.
+        """
+        return all(self.is_allowed_private(address) for address in self.resolve(host, port))
+
+
+def embedded_ipv4(address: IPAddress) -> ipaddress.IPv4Address | None:
+    """The IPv4 address inside a mapped, 6to4, Teredo or NAT64 one."""
+    if isinstance(address, ipaddress.IPv4Address):
+        return None
+    if address.ipv4_mapped is not None:
+        return address.ipv4_mapped
+    if address.sixtofour is not None:
+        return address.sixtofour
+    if address.teredo is not None:
+        return address.teredo[1]
+    if address in _NAT64:
+        return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+    return None
+
+
+def _plain(text: str) -> IPAddress:
+    """An address without its zone; an IPv4-mapped one is the IPv4 address that the kernel makes of it."""
+    address = ipaddress.ip_address(text.split("%", maxsplit=1)[0])
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
+        return address.ipv4_mapped
+    return address
+
+
+def _is_public(address: IPAddress) -> bool:
+    address = _plain(str(address))
+    inner = embedded_ipv4(address)
+    if inner is not None and not _is_public(inner):
+        return False
+    if any(address.version == network.version and address in network for network in _NEVER_PUBLIC):
+        return False
+    if isinstance(address, ipaddress.IPv6Address) and address not in _GLOBAL_UNICAST:
+        return address in _NAT64
+    return address.is_global and not address.is_multicast

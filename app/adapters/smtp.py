@@ -1,0 +1,363 @@
+"""Submission of one mail over SMTP (RFC 5321, RFC 6409). The only importer of smtplib.
+
+What became of a mail turns on one octet: before the final dot of DATA the server must not deliver (RFC 5321
+§4.1.1.4), so any trouble is an error and the mail may be tried again. From the dot on, until the answer, nobody
+knows: that outcome is `UNCERTAIN`, never an exception, and is for people to settle.
+
+smtplib's own `data`, `login` and `starttls` are not used: the first does not tell before the dot from after it,
+the second encodes a password as ASCII, the third wraps the socket in one step that no deadline can interrupt.
+"""
+
+import base64
+import contextlib
+import re
+import smtplib
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Literal, NoReturn
+
+from app.adapters.network import NetworkPolicy
+from app.errors import (
+    CertificateRefused,
+    CommandRefused,
+    ConnectionLost,
+    LoginRefused,
+    MailServerError,
+    MailServerTimeout,
+    MailServerUnavailable,
+    TooManyConnections,
+)
+
+Security = Literal["tls", "starttls", "none"]
+
+# Neither the name nor the address of this machine is the server's business (Thunderbird says the same).
+EHLO_NAME = "[127.0.0.1]"
+MAX_REPLY_LINES = 200
+MAX_REPLY_LINE_OCTETS = 4096  # RFC 5321 §4.5.3.1.5 says 512; some banners are longer
+QUIT_TIMEOUT_S = 5.0
+WATCH_INTERVAL_S = 0.25
+
+_ENHANCED_CODE = re.compile(r"[245]\.\d{1,3}\.\d{1,3}\b")
+_ENVELOPE_ADDRESS = re.compile(r"[!-;=?-~]+@[!-;=?-~]+")  # printable ASCII without space, < and >
+
+
+@dataclass(frozen=True)
+class Server:
+    """Where to submit. Without user name or password nobody logs in."""
+
+    host: str
+    port: int
+    security: Security
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True)
+class Envelope:
+    """RFC 5321 §2.3.1, apart from the headers. Addresses are ASCII."""
+
+    sender: str
+    recipients: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How long things may take, by the wall clock."""
+
+    connect_s: float = 10
+    command_s: float = 60
+    """For one command or one wait for the network."""
+    attempt_s: float = 900
+    """From the connection to the final dot."""
+    answer_s: float = 600
+    """For the answer to the final dot (RFC 5321 §4.5.3.2.6): giving up early makes a sent mail uncertain."""
+
+
+class Outcome(StrEnum):
+    """What became of a mail for one recipient."""
+
+    ACCEPTED = "accepted"
+    DEFERRED = "deferred"
+    """4xx: may be tried again."""
+    REFUSED = "refused"
+    """5xx: final."""
+    UNCERTAIN = "uncertain"
+    """The connection was lost between the final dot and the answer."""
+
+
+@dataclass(frozen=True)
+class RecipientResult:
+    address: str
+    outcome: Outcome
+    code: int | None = None
+    enhanced_code: str | None = None
+    """RFC 3463, where the server gave one."""
+
+
+def submit(
+    server: Server,
+    envelope: Envelope,
+    content: bytes,
+    *,
+    network: NetworkPolicy,
+    tls: ssl.SSLContext,
+    limits: Limits = Limits(),
+    stopping: Callable[[], bool] = lambda: False,
+) -> list[RecipientResult]:
+    """Submit one mail; what became of it for each recipient, in the envelope's order.
+
+    When `stopping` turns true the attempt is given up, unless the final dot is out.
+
+    Raises:
+        MailServerError: nothing was sent to anybody; `retryable` says whether later may be better.
+    """
+    _check_envelope(envelope)
+    content = re.sub(rb"\r\n|\r|\n", b"\r\n", content)
+    if not content.endswith(b"\r\n"):
+        content += b"\r\n"
+    with _translated("CONNECT"):
+        # Plain text is spoken only inside the allowed private networks, where a password may go too.
+        connection = network.connect(
+            server.host, server.port, limits.connect_s, private_only=server.security == "none"
+        )
+    with (
+        _Watch(connection, limits.attempt_s, stopping) as watch,
+        contextlib.closing(_Client(connection)) as client,
+    ):
+        connection.settimeout(limits.command_s)
+        try:
+            with _translated("EHLO"):
+                _greet(client, server, tls)
+            with _translated("AUTH"):
+                _log_in(client, server)
+            with _translated("DATA"):
+                return _transact(client, envelope, content, watch, limits)
+        except MailServerError as exc:
+            if watch.is_late:
+                raise MailServerTimeout(command=exc.command) from exc
+            raise
+        finally:
+            client.leave()
+
+
+class _Client(smtplib.SMTP):
+    """smtplib over a connection that is there already, with bounded replies."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        super().__init__(local_hostname=EHLO_NAME)
+        self.sock = connection
+        self.file: Any = None
+
+    def secure(self, tls: ssl.SSLContext, host: str) -> None:
+        """Speak TLS from here on; what was read in plain text before is forgotten (RFC 3207 §6)."""
+        assert self.sock is not None
+        try:
+            secured = tls.wrap_socket(self.sock, server_hostname=host, do_handshake_on_connect=False)
+        except ValueError as exc:  # a host that TLS cannot name
+            raise CertificateRefused(command="CONNECT") from exc
+        self.sock = secured
+        secured.do_handshake()
+        self.file = None
+        self.ehlo_resp = self.helo_resp = None
+        self.esmtp_features = {}
+        self.does_esmtp = False
+
+    def getreply(self) -> tuple[int, bytes]:
+        # smtplib's own reads without end from a server that never stops, and hides what kind of error it met.
+        if self.sock is None:
+            raise smtplib.SMTPServerDisconnected("not connected")
+        if self.file is None:
+            self.file = self.sock.makefile("rb")
+        lines = []
+        for _ in range(MAX_REPLY_LINES):
+            line = self.file.readline(MAX_REPLY_LINE_OCTETS)
+            if not line.endswith(b"\n"):
+                raise smtplib.SMTPServerDisconnected("a reply was cut off or too long")
+            if not re.match(rb"[2-5][0-9][0-9](?:[ -]|\r?\n)", line):
+                raise smtplib.SMTPServerDisconnected("not an SMTP reply")
+            lines.append(line[4:].strip())
+            if line[3:4] != b"-":
+                return int(line[:3]), b"\n".join(lines)
+        raise smtplib.SMTPServerDisconnected("a reply without end")
+
+    def leave(self) -> None:
+        """Say QUIT where somebody listens; whatever happens to it changes nothing."""
+        if self.sock is None:
+            return
+        with contextlib.suppress(OSError, ValueError, smtplib.SMTPException):
+            self.sock.settimeout(QUIT_TIMEOUT_S)
+            self.docmd("QUIT")
+
+
+class _Watch:
+    """Cuts a connection when its time is up: a socket's timeout is per read, and a server that gives one octet
+    a minute would never meet it. Holds a descriptor of its own, so that TLS on top does not matter."""
+
+    def __init__(self, connection: socket.socket, limit_s: float, stopping: Callable[[], bool]) -> None:
+        self._line = connection.dup()
+        self._deadline = time.monotonic() + limit_s
+        self._stopping = stopping
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="smtp-watch", daemon=True)
+        self.is_late = False
+
+    def final_dot(self, limit_s: float) -> None:
+        """The dot is about to go out: only the time for the answer counts from now on."""
+        self._stopping = lambda: False
+        self._deadline = time.monotonic() + limit_s
+
+    def _watch(self) -> None:
+        while not self._over.wait(WATCH_INTERVAL_S):
+            self.is_late = time.monotonic() > self._deadline
+            if self.is_late or self._stopping():
+                with contextlib.suppress(OSError):
+                    self._line.shutdown(socket.SHUT_RDWR)
+                return
+
+    def __enter__(self) -> "_Watch":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._over.set()
+        self._thread.join()
+        self._line.close()
+
+
+def _check_envelope(envelope: Envelope) -> None:
+    for address in (envelope.sender, *envelope.recipients):
+        if not _ENVELOPE_ADDRESS.fullmatch(address):
+            raise CommandRefused("An address cannot be used in an SMTP envelope.", command="MAIL")
+
+
+def _greet(client: _Client, server: Server, tls: ssl.SSLContext) -> None:
+    if server.security == "tls":
+        client.secure(tls, server.host)
+    _expect(client.getreply(), 220, "CONNECT")
+    client.ehlo_or_helo_if_needed()
+    if server.security == "starttls":
+        # Also where it is not offered: whoever strips the offer must not get the password instead.
+        _expect(client.docmd("STARTTLS"), 220, "STARTTLS")
+        client.secure(tls, server.host)
+        client.ehlo_or_helo_if_needed()
+
+
+def _log_in(client: _Client, server: Server) -> None:
+    """RFC 4954. A server that offers no mechanism wants no login, or will refuse MAIL."""
+    offered = client.esmtp_features.get("auth", "").upper().split()
+    if server.username is None or server.password is None or not offered:
+        return
+    user, password = server.username.encode(), server.password.encode()
+    if "PLAIN" in offered:  # RFC 4616
+        reply = client.docmd("AUTH", "PLAIN " + _base64(b"\0".join((b"", user, password))))
+    elif "LOGIN" in offered:
+        reply = client.docmd("AUTH", "LOGIN")
+        for answer in (user, password):
+            if reply[0] == 334:
+                reply = client.docmd(_base64(answer))
+    else:
+        raise LoginRefused("The mail server offers no way to log in with a password.", command="AUTH")
+    if reply[0] in {235, 503}:  # 503: already authenticated
+        return
+    # RFC 4954 §6: 454 is temporary; 5xx is about the user name and password.
+    if reply[0] >= 500:
+        raise LoginRefused(command="AUTH", server_line=_line(reply), response_code=_codes(reply))
+    _refuse(reply, "AUTH")
+
+
+def _transact(
+    client: _Client, envelope: Envelope, content: bytes, watch: _Watch, limits: Limits
+) -> list[RecipientResult]:
+    options = [f"SIZE={len(content)}"] if client.has_extn("size") else []
+    if not content.isascii() and client.has_extn("8bitmime"):
+        options.append("BODY=8BITMIME")
+    reply = client.docmd("MAIL", " ".join([f"FROM:<{envelope.sender}>", *options]))
+    _expect(reply, 250, "MAIL")
+    results: dict[str, RecipientResult] = {}
+    for address in envelope.recipients:
+        reply = client.docmd("RCPT", f"TO:<{address}>")
+        results[address] = _result(address, reply)
+        if reply[0] == 421:  # the server is closing the connection
+            _refuse(reply, "RCPT")
+    accepted = [address for address, result in results.items() if result.outcome is Outcome.ACCEPTED]
+    if accepted:
+        results |= {result.address: result for result in _send(client, accepted, content, watch, limits)}
+    return [results[address] for address in envelope.recipients]
+
+
+def _send(
+    client: _Client, accepted: Sequence[str], content: bytes, watch: _Watch, limits: Limits
+) -> Iterator[RecipientResult]:
+    reply = client.docmd("DATA")
+    if reply[0] == 354:
+        client.send(re.sub(rb"(?m)^\.", b"..", content))  # RFC 5321 §4.5.2
+        assert client.sock is not None
+        client.sock.settimeout(limits.answer_s)
+        watch.final_dot(limits.answer_s)
+        try:
+            client.send(b".\r\n")
+            reply = client.getreply()
+        except (OSError, smtplib.SMTPException):
+            yield from (RecipientResult(address, Outcome.UNCERTAIN) for address in accepted)
+            return
+    elif reply[0] < 400:
+        raise CommandRefused(command="DATA", server_line=_line(reply), response_code=_codes(reply))
+    yield from (_result(address, reply) for address in accepted)
+
+
+def _result(address: str, reply: tuple[int, bytes]) -> RecipientResult:
+    code = reply[0]
+    outcome = Outcome.ACCEPTED if code < 300 else Outcome.REFUSED if code >= 500 else Outcome.DEFERRED
+    enhanced = _ENHANCED_CODE.match(reply[1].decode("ascii", "replace"))
+    return RecipientResult(address, outcome, code, enhanced[0] if enhanced else None)
+
+
+def _expect(reply: tuple[int, bytes], code: int, command: str) -> None:
+    if reply[0] != code:
+        _refuse(reply, command)
+
+
+def _refuse(reply: tuple[int, bytes], command: str) -> NoReturn:
+    if reply[0] == 421:  # RFC 5321 §3.8: also "too many connections"
+        raise TooManyConnections(command=command, server_line=_line(reply), response_code=_codes(reply))
+    kind = MailServerUnavailable if 400 <= reply[0] < 500 else CommandRefused
+    raise kind(command=command, server_line=_line(reply), response_code=_codes(reply))
+
+
+def _line(reply: tuple[int, bytes]) -> str:
+    return f"{reply[0]} {reply[1][:500].decode('utf-8', 'replace')}"
+
+
+def _codes(reply: tuple[int, bytes]) -> str:
+    enhanced = _ENHANCED_CODE.match(reply[1].decode("ascii", "replace"))
+    return f"{reply[0]} {enhanced[0]}" if enhanced else str(reply[0])
+
+
+def _base64(value: bytes) -> str:
+    return base64.b64encode(value).decode()
+
+
+@contextlib.contextmanager
+def _translated(command: str) -> Iterator[None]:
+    """What the library raises, in our words; the command is where it happened, as far as is known."""
+    try:
+        yield
+    except smtplib.SMTPResponseException as exc:  # EHLO and HELO
+        reply = (exc.smtp_code, exc.smtp_error if isinstance(exc.smtp_error, bytes) else b"")
+        try:
+            _refuse(reply, command)
+        except MailServerError as translated:
+            raise translated from exc
+    except smtplib.SMTPException as exc:
+        raise ConnectionLost(command=command) from exc
+    except ssl.SSLCertVerificationError as exc:
+        raise CertificateRefused(command=command) from exc
+    except TimeoutError as exc:
+        raise MailServerTimeout(command=command) from exc
+    except OSError as exc:
+        raise ConnectionLost(command=command) from exc

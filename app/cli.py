@@ -1,0 +1,219 @@
+"""The command `imap-gateway`. Each command calls one thing; what goes wrong is one sentence on standard error."""
+
+import json
+import secrets
+import sys
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+import uvicorn
+from pydantic import ValidationError
+from sqlalchemy.exc import OperationalError
+
+from app import clock, logs, migrations, openapi_page
+from app.adapters.identity import development_token
+from app.config import Settings
+from app.db import Database
+from app.errors import GatewayError, InvalidInput, NotFound, SettingsIncomplete
+from app.gateway import Gateway
+from app.main import create_app
+from app.models import ApiKey
+from app.schemas.api_keys import ApiKeyCreate
+from app.services import api_keys, secret_rotation
+
+GRACE_S = 10
+"""How long a stopping server waits for requests that wait for news."""
+EXIT_STALE = 1
+EXIT_FAILED = 1
+EXIT_SETTINGS = 2
+PAGE = Path(__file__).resolve().parents[1] / "openapi.md"
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
+keys = typer.Typer(no_args_is_help=True, help="API keys of integrators and services.")
+app.add_typer(keys, name="keys")
+
+
+def main() -> None:
+    """The console script's entry."""
+    try:
+        app()
+    except SettingsIncomplete as error:
+        _exit(error.detail, EXIT_SETTINGS)
+    except InvalidInput as error:
+        _exit("; ".join(f"{fault.pointer} {fault.detail}" for fault in error.faults), EXIT_FAILED)
+    except GatewayError as error:
+        _exit(error.detail, EXIT_FAILED)
+    except OperationalError:
+        _exit("The database cannot be reached; see GATEWAY_DATABASE_URL.", EXIT_FAILED)
+
+
+@app.command()
+def serve(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on.", min=0, max=65535)] = 8000,
+    migrate: Annotated[bool, typer.Option(help="Run pending migrations first.")] = True,
+) -> None:
+    """Serve the HTTP interface, and fetch, send and deliver beside it."""
+    settings = Settings.from_environment()
+    settings.require_serving()
+    logs.configure()
+    if migrate:
+        migrations.upgrade(settings.database_url)
+    uvicorn.run(
+        create_app(settings),
+        host=host,
+        port=port,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=GRACE_S,
+    )
+
+
+@app.command()
+def migrate() -> None:
+    """Bring the database's schema up to this version."""
+    migrations.upgrade(Settings.from_environment().database_url)
+    typer.echo("The schema is up to date.")
+
+
+@app.command()
+def demo(once: Annotated[bool, typer.Option(help="One round, checked, then the end.")] = False) -> None:
+    """Run the gateway with a mail server and sample mailboxes of its own."""
+    from app.demo import run  # noqa: PLC0415 - its mail servers are an optional dependency
+
+    run(once=once)
+
+
+@keys.command("create")
+def create_key(
+    name: Annotated[str, typer.Option(help="What the key is for.")],
+    scope: Annotated[list[str], typer.Option(help="A scope; may be repeated.")],
+    connector: Annotated[
+        list[str] | None, typer.Option(help="Id of a connector it is limited to; may be repeated.")
+    ] = None,
+    expires_in_days: Annotated[int | None, typer.Option(min=1, help="Without it, never.")] = None,
+) -> None:
+    """Make an API key and print it, this once."""
+    request = _validated(name=name, scopes=scope, connector_ids=connector or [])
+    expires_at = clock.utc_now() + timedelta(days=expires_in_days) if expires_in_days else None
+    with _database().unit_of_work() as session:
+        issued = api_keys.issue(
+            session,
+            name=request.name,
+            scopes=request.scopes,
+            connector_ids=request.connector_ids,
+            expires_at=expires_at,
+            created_by="cli",
+        )
+    typer.echo(issued.key)
+
+
+@keys.command("list")
+def list_keys() -> None:
+    """List API keys, revoked ones too; never the keys themselves."""
+    with _database().reading() as session:
+        for row in api_keys.all_keys(session):
+            typer.echo(_line(row))
+
+
+@keys.command("revoke")
+def revoke_key(key: Annotated[str, typer.Argument(help="Its id, or its prefix (gwk_…).")]) -> None:
+    """Revoke an API key: it stops at once."""
+    with _database().unit_of_work() as session:
+        row = api_keys.find_by_id_or_prefix(session, key)
+        if row is None:
+            raise NotFound("There is no such key.")
+        api_keys.end(session, row)
+    typer.echo(f"{row.prefix} is revoked.")
+
+
+@app.command()
+def token(
+    sub: Annotated[str, typer.Option(help="User id.")],
+    group: Annotated[list[str] | None, typer.Option(help="A group; may be repeated.")] = None,
+    role: Annotated[list[str] | None, typer.Option(help="A role, as `admin`; may be repeated.")] = None,
+    ttl: Annotated[int, typer.Option(min=1, help="Seconds until it expires.")] = 3600,
+) -> None:
+    """Print a token for development; only with GATEWAY_JWT_SECRET."""
+    settings = Settings.from_environment()
+    claims = {
+        "sub": sub,
+        settings.jwt_groups_claim: group or [],
+        settings.jwt_roles_claim: role or [],
+    }
+    typer.echo(development_token(settings, claims=claims, ttl_s=ttl))
+
+
+@app.command("rotate-secrets")
+def rotate_secrets() -> None:
+    """Encrypt stored secrets anew with the first of GATEWAY_SECRET_KEYS, while the service runs.
+
+    First put the new key in front of the old and restart the service; take the old key away when this command
+    has ended well. It may be stopped and run again.
+    """
+    settings = Settings.from_environment()
+    settings.require_secret_keys()
+    gateway = Gateway.from_settings(settings)
+    done = secret_rotation.Progress()
+    try:
+        for done in secret_rotation.rotate(gateway):
+            typer.echo(f"{done.rotated} encrypted anew …", err=True)
+    finally:
+        gateway.close()
+    typer.echo(f"{done.rotated} encrypted anew, {done.unreadable} that no key decrypts.")
+    if done.unreadable:
+        raise typer.Exit(EXIT_FAILED)
+
+
+@app.command("generate-secret")
+def generate_secret() -> None:
+    """Print a random secret, for GATEWAY_SECRET_KEYS or GATEWAY_JWT_SECRET."""
+    typer.echo(secrets.token_urlsafe(48))
+
+
+@app.command()
+def openapi(
+    check: Annotated[bool, typer.Option("--check", help="Only say whether openapi.md is fresh.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="The OpenAPI document itself.")] = False,
+) -> None:
+    """Print the HTTP interface as the page openapi.md."""
+    if as_json:
+        typer.echo(json.dumps(openapi_page.openapi_document(), indent=2, ensure_ascii=False))
+        return
+    page = openapi_page.openapi_page()
+    if not check:
+        typer.echo(page, nl=False)
+    elif not PAGE.exists() or PAGE.read_text(encoding="utf-8") != page:
+        _exit("openapi.md is stale; run: imap-gateway openapi > openapi.md", EXIT_STALE)
+
+
+def _database() -> Database:
+    return Database(Settings.from_environment().database_url)
+
+
+def _validated(**values: Any) -> ApiKeyCreate:
+    try:
+        return ApiKeyCreate.model_validate(values)
+    except ValidationError as exc:
+        raise GatewayError(
+            "; ".join(f"{'.'.join(map(str, error['loc']))}: {error['msg']}" for error in exc.errors())
+        ) from None
+
+
+def _line(row: ApiKey) -> str:
+    state = "revoked" if row.revoked_at else "active"
+    used = row.last_used_at.isoformat(timespec="minutes") if row.last_used_at else "never"
+    limit = ",".join(row.connector_ids) or "all"
+    return f"{row.prefix}  {state}  used {used}  {','.join(row.scopes)}  connectors {limit}  {row.name}"
+
+
+def _exit(sentence: str, code: int) -> None:
+    typer.echo(f"imap-gateway: {sentence}", err=True)
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,156 @@
+"""Settings, read once from the environment (prefix `GATEWAY_`). No other module looks at the environment."""
+
+import ipaddress
+from collections.abc import Mapping
+from typing import Annotated, Any, Self
+
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from app.errors import SettingsIncomplete
+
+ENV_PREFIX = "GATEWAY_"
+IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+MIN_SECRET_KEY_CHARS = 32
+NO_KEYS = "GATEWAY_SECRET_KEYS (print one with: imap-gateway generate-secret)"
+MIN_JWT_SECRET_OCTETS = 32
+
+
+class Settings(BaseSettings):
+    """Everything an operator can set. Lists are comma-separated; an empty text is an empty list."""
+
+    # A value that is refused may be a secret: errors name the setting, not what it holds.
+    model_config = SettingsConfigDict(
+        env_prefix=ENV_PREFIX, extra="ignore", frozen=True, hide_input_in_errors=True
+    )
+
+    database_url: str = Field(default="sqlite:///./gateway.db", repr=False)
+    secret_keys: Annotated[tuple[SecretStr, ...], NoDecode] = ()
+    """The first encrypts, all decrypt; each 32 characters or more."""
+
+    jwt_secret: SecretStr | None = None
+    jwt_jwks_url: str | None = None
+    jwt_issuer: str | None = None
+    jwt_audience: str | None = None
+    jwt_groups_claim: str = Field(default="groups", min_length=1)
+    jwt_roles_claim: str = Field(default="roles", min_length=1)
+
+    allowed_private_networks: Annotated[tuple[IPNetwork, ...], NoDecode] = ()
+    """Private or loopback ranges in which mail and webhook hosts may be reached; none by default."""
+    mail_ports: Annotated[tuple[int, ...], NoDecode] = (143, 993, 25, 465, 587)
+    """Ports a connector may name outside the allowed private networks."""
+
+    poll_interval_s: int = Field(default=60, ge=1)
+    lease_s: int = Field(default=30, ge=1)
+    command_timeout_s: float = Field(default=60, gt=0)
+    connect_timeout_s: float = Field(default=10, gt=0)
+    fetch_threads: int = Field(default=8, ge=1, le=256)
+    max_message_octets: int = Field(default=50 * 1024 * 1024, ge=1024)
+    max_request_octets: int = Field(default=40 * 1024 * 1024, ge=1024)
+    public_url: str | None = None
+    events_retention_days: int = Field(default=30, ge=1)
+    run_jobs: bool = True
+    """False: this process answers HTTP only; another one fetches, sends and delivers."""
+
+    @field_validator("secret_keys", "allowed_private_networks", "mail_ports", mode="before")
+    @classmethod
+    def _split_list(cls, value: object) -> object:
+        if isinstance(value, str):
+            return [item.strip() for item in value.split(",") if item.strip()]
+        return value
+
+    @field_validator("jwt_secret", "jwt_jwks_url", "jwt_issuer", "jwt_audience", "public_url", mode="before")
+    @classmethod
+    def _empty_is_unset(cls, value: object) -> object:
+        return None if value == "" else value
+
+    @field_validator("database_url")
+    @classmethod
+    def _driver_is_named(cls, value: str) -> str:
+        # SQLAlchemy takes a URL without a driver for psycopg2, which is not installed.
+        for scheme in ("postgresql://", "postgres://"):
+            if value.startswith(scheme):
+                return "postgresql+psycopg://" + value.removeprefix(scheme)
+        if not value.startswith(("sqlite:///", "postgresql+psycopg://")):
+            raise ValueError("must begin with sqlite:/// or postgresql+psycopg://")
+        if value == "sqlite:///" or ":memory:" in value:
+            raise ValueError("must name a file: mail that is moved on the server is nowhere else")
+        return value
+
+    @field_validator("jwt_jwks_url", "public_url")
+    @classmethod
+    def _is_web_address(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        if not value.startswith(("https://", "http://")):
+            raise ValueError("must begin with https:// or http://")
+        return value
+
+    @field_validator("public_url")
+    @classmethod
+    def _ends_without_slash(cls, value: str | None) -> str | None:
+        return value.rstrip("/") if value is not None else None
+
+    @field_validator("mail_ports")
+    @classmethod
+    def _are_ports(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        if any(not 1 <= port <= 65535 for port in value):
+            raise ValueError("each must be a port from 1 to 65535")
+        return value
+
+    @field_validator("secret_keys")
+    @classmethod
+    def _keys_are_long(cls, value: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+        if any(len(key.get_secret_value()) < MIN_SECRET_KEY_CHARS for key in value):
+            raise ValueError(f"each key needs {MIN_SECRET_KEY_CHARS} characters or more")
+        return value
+
+    @field_validator("jwt_secret")
+    @classmethod
+    def _jwt_secret_is_long(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and len(value.get_secret_value().encode()) < MIN_JWT_SECRET_OCTETS:
+            raise ValueError(f"needs {MIN_JWT_SECRET_OCTETS} bytes or more")
+        return value
+
+    @model_validator(mode="after")
+    def _jwks_is_bound(self) -> Self:
+        if self.jwt_secret is not None and self.jwt_jwks_url is not None:
+            raise ValueError("set JWT_SECRET or JWT_JWKS_URL, not both")
+        if self.jwt_jwks_url is not None and not (self.jwt_issuer and self.jwt_audience):
+            raise ValueError("JWT_JWKS_URL needs JWT_ISSUER and JWT_AUDIENCE")
+        return self
+
+    def require_secret_keys(self) -> None:
+        """Raises SettingsIncomplete where there is no key to encrypt with."""
+        if not self.secret_keys:
+            raise SettingsIncomplete(f"not set: {NO_KEYS}")
+
+    @classmethod
+    def from_environment(cls) -> Self:
+        """The settings of this process.
+
+        Raises:
+            SettingsIncomplete: naming each setting that is wrong, in the environment's spelling.
+        """
+        try:
+            return cls()
+        except ValidationError as exc:
+            raise SettingsIncomplete("; ".join(_sentence(error) for error in exc.errors())) from None
+
+    def require_serving(self) -> None:
+        """Check what only a serving process needs.
+
+        Raises:
+            SettingsIncomplete: naming the settings that are missing.
+        """
+        missing = [] if self.secret_keys else [NO_KEYS]
+        if self.jwt_secret is None and self.jwt_jwks_url is None:
+            missing.append("GATEWAY_JWT_SECRET or GATEWAY_JWT_JWKS_URL")
+        if missing:
+            raise SettingsIncomplete("not set: " + "; ".join(missing))
+
+
+def _sentence(error: Mapping[str, Any]) -> str:
+    setting = ENV_PREFIX + str(error["loc"][0]).upper() if error["loc"] else ENV_PREFIX.rstrip("_")
+    return f"{setting}: {str(error['msg']).removeprefix('Value error, ')}"

@@ -1,0 +1,92 @@
+"""The database: engine, sessions and the one owner of transactions. No queries here.
+
+SQLite (the embedded default) runs in WAL mode with `synchronous=FULL`, because after a mail has been moved to
+the trash the database holds its only durable copy: `NORMAL` may lose the last commits at a power cut. Writers
+begin IMMEDIATE, so that a transaction never fails half-way for want of the write lock. PostgreSQL runs READ
+COMMITTED with `synchronous_commit` as the server has it, raised to `on` where it is lower.
+
+Parameters are hidden from errors: they hold subjects, texts and ciphertexts, and errors end up in logs.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlmodel import Session
+
+SQLITE_BUSY_TIMEOUT_MS = 30_000
+SQLITE_PAGE_OCTETS = 16_384
+"""Large pages: mails are large values, and a batch of them commits a third faster than with 4 kB."""
+
+
+class Database:
+    """One engine and the two ways to use it: `unit_of_work()` writes, `reading()` reads."""
+
+    def __init__(self, url: str, *, pool_size: int = 20) -> None:
+        self.url = url
+        self.is_sqlite = make_url(url).get_backend_name() == "sqlite"
+        self.engine = _sqlite_engine(url, pool_size) if self.is_sqlite else _postgres_engine(url, pool_size)
+        # SQLite's write lock is taken at BEGIN; on PostgreSQL both engines are alike.
+        self._write_engine = self.engine.execution_options(gateway_writes=True)
+
+    @contextmanager
+    def unit_of_work(self) -> Iterator[Session]:
+        """One transaction: committed when the block ends, rolled back when it raises. No network call inside."""
+        with Session(self._write_engine, expire_on_commit=False) as session, session.begin():
+            yield session
+
+    @contextmanager
+    def reading(self) -> Iterator[Session]:
+        """A session that only reads, from one snapshot on SQLite; what it changes is rolled back."""
+        with Session(self.engine, expire_on_commit=False) as session:
+            yield session
+
+    def close(self) -> None:
+        self.engine.dispose()
+
+
+def _postgres_engine(url: str, pool_size: int) -> Engine:
+    engine = create_engine(
+        url, pool_size=pool_size, max_overflow=pool_size, pool_pre_ping=True, hide_parameters=True
+    )
+
+    @event.listens_for(engine, "connect")
+    def _on_connect(dbapi_connection: Any, _record: object) -> None:
+        with dbapi_connection.cursor() as cursor:
+            cursor.execute("SET TIME ZONE 'UTC'")
+            # A cluster tuned for speed may default to `off`, which loses the last commits in a crash.
+            cursor.execute(
+                "SELECT set_config('synchronous_commit', 'on', false)"
+                " WHERE current_setting('synchronous_commit') = 'off'"
+            )
+        dbapi_connection.commit()
+
+    return engine
+
+
+def _sqlite_engine(url: str, pool_size: int) -> Engine:
+    engine = create_engine(url, pool_size=pool_size, max_overflow=pool_size, hide_parameters=True)
+
+    @event.listens_for(engine, "connect")
+    def _on_connect(dbapi_connection: Any, _record: object) -> None:
+        dbapi_connection.isolation_level = None  # the driver must not begin transactions of its own
+        cursor = dbapi_connection.cursor()
+        # The page size takes effect only before the first table is made and before WAL is on.
+        for pragma in (
+            f"busy_timeout = {SQLITE_BUSY_TIMEOUT_MS}",
+            f"page_size = {SQLITE_PAGE_OCTETS}",
+            "journal_mode = WAL",
+            "synchronous = FULL",
+            "foreign_keys = ON",
+            "secure_delete = ON",
+        ):
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+
+    @event.listens_for(engine, "begin")
+    def _on_begin(connection: Connection) -> None:
+        writes = connection.get_execution_options().get("gateway_writes", False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+    return engine

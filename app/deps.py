@@ -1,0 +1,49 @@
+"""What routes ask for: the gateway, the caller, a session. No logic of its own."""
+
+from collections.abc import Iterator
+from typing import Annotated
+
+from fastapi import Depends, Request
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from sqlmodel import Session
+
+from app.errors import Unauthenticated
+from app.gateway import Gateway
+from app.services import callers
+from app.services.access import Principal
+
+_bearer = HTTPBearer(auto_error=False, description="A JWT of the frontend, or an API key.")
+
+
+def get_gateway(request: Request) -> Gateway:
+    gateway: Gateway = request.app.state.gateway
+    return gateway
+
+
+GatewayDep = Annotated[Gateway, Depends(get_gateway)]
+
+
+def get_principal(
+    gateway: GatewayDep, bearer: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
+) -> Principal:
+    if bearer is None:
+        raise Unauthenticated
+    return callers.identify(gateway, bearer.credentials)
+
+
+PrincipalDep = Annotated[Principal, Depends(get_principal)]
+
+
+def _writing_session(gateway: GatewayDep) -> Iterator[Session]:
+    with gateway.db.unit_of_work() as session:
+        yield session
+
+
+def _reading_session(gateway: GatewayDep) -> Iterator[Session]:
+    with gateway.db.reading() as session:
+        yield session
+
+
+# scope="function": the transaction ends before the answer is sent, so a failing commit is not answered 201.
+WriteSession = Annotated[Session, Depends(_writing_session, scope="function")]
+ReadSession = Annotated[Session, Depends(_reading_session, scope="function")]

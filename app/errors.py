@@ -1,0 +1,272 @@
+"""What can go wrong, as one tree. Branches say what the caller may do, leaves say what happened.
+
+GatewayError                      code, retryable
+├── SettingsIncomplete            the process refuses to start
+├── Unauthenticated               401
+├── Forbidden                     403
+│   └── ScopeMissing
+├── NotFound                      404
+├── Conflict                      409
+│   ├── AlreadyExists
+│   ├── WrongState
+│   ├── CycleRunning
+│   ├── MessagesStored
+│   ├── IdempotencyMismatch
+│   └── AttachmentUnreadable
+├── InvalidInput                  422, with errors[{pointer, detail}]
+├── TooLarge                      413
+├── TooManyRequests               429, with Retry-After
+├── ParserBusy                    503, with Retry-After
+├── MailServerError
+│   ├── MailServerRejected        502, it answered no
+│   │   ├── LoginRefused
+│   │   ├── FolderMissing
+│   │   ├── ProcessedFolderMissing
+│   │   ├── SameFolder
+│   │   ├── FolderReadOnly
+│   │   ├── OverQuota
+│   │   ├── CommandRefused
+│   │   └── CertificateRefused
+│   ├── MailServerUnavailable     503, try again later
+│   │   ├── HostUnreachable
+│   │   ├── ConnectionLost
+│   │   ├── TooManyConnections
+│   │   └── Throttled
+│   └── MailServerTimeout         504
+├── SecretUnreadable              500, no key decrypts it
+├── LeaseLost                     internal: another instance took the mailbox over
+└── DeliveryFailed                internal: a webhook was not accepted
+
+`str(error)` is the outward sentence: generic, no secret, nothing of what the server said. What the server
+said is in fields, for the log alone.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+class GatewayError(Exception):
+    """Root of all errors the gateway raises on purpose."""
+
+    code: ClassVar[str] = "internal_error"
+    retryable: ClassVar[bool] = False
+    default_detail: ClassVar[str] = "Something went wrong inside the gateway."
+
+    def __init__(self, detail: str | None = None) -> None:
+        self.detail = detail or self.default_detail
+        super().__init__(self.detail)
+
+
+class SettingsIncomplete(GatewayError):
+    code = "settings_incomplete"
+    default_detail = "A required setting is missing."
+
+
+class Unauthenticated(GatewayError):
+    code = "unauthenticated"
+    default_detail = "A valid bearer token is needed."
+
+
+class Forbidden(GatewayError):
+    code = "forbidden"
+    default_detail = "You may see this, but not do that with it."
+
+
+class ScopeMissing(Forbidden):
+    code = "scope_missing"
+    default_detail = "The API key lacks the scope for this."
+
+
+class NotFound(GatewayError):
+    code = "not_found"
+    default_detail = "There is no such object, or you may not see it."
+
+
+class Conflict(GatewayError):
+    code = "conflict"
+    default_detail = "The object's present state does not allow this."
+
+
+class AlreadyExists(Conflict):
+    code = "already_exists"
+    default_detail = "Such an object exists already."
+
+
+class WrongState(Conflict):
+    code = "wrong_state"
+
+
+class CycleRunning(Conflict):
+    code = "cycle_running"
+    retryable = True
+    default_detail = "A fetch cycle of this mailbox is still running."
+
+
+class MessagesStored(Conflict):
+    code = "messages_stored"
+    default_detail = "Messages of this connector are stored; repeat with ?messages=delete to delete them too."
+
+
+class IdempotencyMismatch(Conflict):
+    code = "idempotency_mismatch"
+    default_detail = "This Idempotency-Key was used before with another request."
+
+
+class AttachmentUnreadable(Conflict):
+    code = "attachment_unreadable"
+    default_detail = "This attachment cannot be taken out of the mail; the mail's source still holds it."
+
+
+@dataclass(frozen=True)
+class FieldFault:
+    """One fault of the input: a JSON Pointer (RFC 6901) to the field, and what is wrong with it."""
+
+    pointer: str
+    detail: str
+
+
+class InvalidInput(GatewayError):
+    code = "invalid_input"
+    default_detail = "The input is not valid."
+
+    def __init__(self, *faults: FieldFault, detail: str | None = None) -> None:
+        self.faults = faults
+        super().__init__(detail)
+
+
+class TooLarge(GatewayError):
+    code = "too_large"
+    default_detail = "The request is larger than this gateway takes."
+
+
+class TooManyRequests(GatewayError):
+    code = "too_many_requests"
+    retryable = True
+    default_detail = "Too many requests; try again later."
+
+    def __init__(self, retry_after_s: int = 60) -> None:
+        self.retry_after_s = retry_after_s
+        super().__init__()
+
+
+class ParserBusy(GatewayError):
+    code = "parser_busy"
+    retryable = True
+    default_detail = "No parser is free to read the mail; try again later."
+
+
+class MailServerError(GatewayError):
+    """Something between us and a mail server. `command` and `server_line` are for the log, never for callers."""
+
+    code = "mail_server_error"
+    default_detail = "The mail server could not be used."
+
+    def __init__(
+        self,
+        detail: str | None = None,
+        *,
+        command: str | None = None,
+        server_line: str | None = None,
+        response_code: str | None = None,
+    ) -> None:
+        self.command = command
+        self.server_line = server_line
+        self.response_code = response_code
+        super().__init__(detail)
+
+
+class MailServerRejected(MailServerError):
+    code = "mail_server_rejected"
+    default_detail = "The mail server refused."
+
+
+class LoginRefused(MailServerRejected):
+    code = "login_refused"
+    default_detail = "The mail server refused the user name or password."
+
+
+class FolderMissing(MailServerRejected):
+    code = "source_folder_missing"
+    default_detail = "The folder to download from does not exist on the mail server."
+
+
+class ProcessedFolderMissing(MailServerRejected):
+    code = "processed_folder_missing"
+    default_detail = "The folder to move processed mail to does not exist on the mail server."
+
+
+class SameFolder(MailServerRejected):
+    code = "same_folder"
+    default_detail = "The folder to download from and the folder to move to are the same on the mail server."
+
+
+class FolderReadOnly(MailServerRejected):
+    code = "folder_read_only"
+    default_detail = "The folder to download from is read-only, so mail could not be moved out of it."
+
+
+class OverQuota(MailServerRejected):
+    code = "over_quota"
+    default_detail = "The mailbox is over its quota, so mail cannot be moved."
+
+
+class CommandRefused(MailServerRejected):
+    code = "command_refused"
+    default_detail = "The mail server refused a command."
+
+
+class CertificateRefused(MailServerRejected):
+    code = "certificate_refused"
+    default_detail = "The mail server's TLS certificate could not be verified."
+
+
+class MailServerUnavailable(MailServerError):
+    code = "mail_server_unavailable"
+    retryable = True
+    default_detail = "The mail server is not available at the moment."
+
+    retry_after_s: float | None = None
+    """How long the server asked us to stay away, where it said so."""
+
+
+class HostUnreachable(MailServerUnavailable):
+    code = "host_unreachable"
+    default_detail = "The mail server could not be reached."
+
+
+class ConnectionLost(MailServerUnavailable):
+    code = "connection_lost"
+    default_detail = "The connection to the mail server was lost."
+
+
+class TooManyConnections(MailServerUnavailable):
+    code = "too_many_connections"
+    default_detail = "The mail server allows no further connection at the moment."
+
+
+class Throttled(MailServerUnavailable):
+    code = "throttled"
+    default_detail = "The mail server asked for a pause."
+
+
+class MailServerTimeout(MailServerError):
+    code = "mail_server_timeout"
+    retryable = True
+    default_detail = "The mail server did not answer in time."
+
+
+class SecretUnreadable(GatewayError):
+    code = "secret_unreadable"
+    default_detail = "The stored credentials cannot be decrypted with the configured keys; enter them again."
+
+
+class LeaseLost(GatewayError):
+    code = "lease_lost"
+    retryable = True
+    default_detail = "Another instance has taken this mailbox over."
+
+
+class DeliveryFailed(GatewayError):
+    code = "delivery_failed"
+    retryable = True
+    default_detail = "The webhook's receiver did not accept the event."

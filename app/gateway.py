@@ -1,0 +1,56 @@
+"""The parts of the running gateway that services need, made once from the settings and handed down."""
+
+import ssl
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from app import clock
+from app.adapters.identity import TokenVerifier, verifier_from
+from app.adapters.metrics import Metrics, ShortMemory
+from app.adapters.network import NetworkPolicy
+from app.adapters.parser import ParserPool
+from app.adapters.secretbox import SecretBox
+from app.config import Settings
+from app.db import Database
+
+FIGURES_KEPT_S = 5.0
+
+
+@dataclass(frozen=True)
+class Gateway:
+    """Settings and the adapters that live as long as the process."""
+
+    settings: Settings
+    db: Database
+    secrets: SecretBox
+    identity: TokenVerifier
+    mail_network: NetworkPolicy
+    webhook_network: NetworkPolicy
+    tls: ssl.SSLContext
+    """How mail servers are verified."""
+    parsers: ParserPool
+    metrics: Metrics
+    figures: ShortMemory
+    last_runs: dict[str, datetime] = field(default_factory=dict)
+    """When each job of this process last ended well."""
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> "Gateway":
+        private = settings.allowed_private_networks
+        return cls(
+            settings=settings,
+            db=Database(settings.database_url, pool_size=settings.fetch_threads + 20),
+            secrets=SecretBox(settings.secret_keys),
+            identity=verifier_from(settings),
+            mail_network=NetworkPolicy(private, public_ports=settings.mail_ports),
+            webhook_network=NetworkPolicy(private, public_ports=(80, 443, 8080, 8443)),
+            tls=ssl.create_default_context(),
+            parsers=ParserPool(settings.fetch_threads),
+            metrics=Metrics(),
+            figures=ShortMemory(FIGURES_KEPT_S, lambda: clock.utc_now().timestamp()),
+        )
+
+    def close(self) -> None:
+        """End the parser processes and the database's connections."""
+        self.parsers.close()
+        self.db.close()

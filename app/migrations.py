@@ -1,0 +1,31 @@
+"""The schema's versions: alembic, run from the program, so that no configuration file is needed."""
+
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection
+
+SCRIPTS = Path(__file__).resolve().parents[1] / "alembic"
+
+
+def config_for(database_url: str) -> Config:
+    """Alembic's configuration for a database."""
+    config = Config()
+    config.set_main_option("script_location", str(SCRIPTS).replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    config.attributes["database_url"] = database_url
+    return config
+
+
+def upgrade(database_url: str) -> None:
+    """Bring the schema to its newest version; nothing happens where it is there already."""
+    command.upgrade(config_for(database_url), "head")
+
+
+def is_current(connection: Connection) -> bool:
+    """Whether the schema is at its newest version."""
+    heads = ScriptDirectory(str(SCRIPTS)).get_heads()
+    return set(MigrationContext.configure(connection).get_current_heads()) == set(heads)

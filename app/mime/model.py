@@ -1,0 +1,148 @@
+"""What a mail says, as values: the only shapes that leave this package, and their way through a pipe."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Self
+
+import orjson
+
+from app.mime.text import clean_line
+
+DETAIL_MAX_CHARS = 200
+
+
+class DefectCode(StrEnum):
+    """What was wrong with a mail, or cut off. The texts are stored and shown: they do not change."""
+
+    ADDRESSES_LIMIT = "addresses_limit"
+    ATTACHMENT_NAME_CHANGED = "attachment_name_changed"
+    BAD_ADDRESS = "bad_address"
+    BAD_CONTENT_TYPE = "bad_content_type"
+    BAD_DATE = "bad_date"
+    BAD_ENCODING = "bad_encoding"
+    BAD_HEADER = "bad_header"
+    BAD_MESSAGE_ID = "bad_message_id"
+    BAD_TRANSFER_ENCODING = "bad_transfer_encoding"
+    BARE_CR = "bare_cr"
+    CONTROL_CHARACTERS = "control_characters"
+    DEPTH_LIMIT = "depth_limit"
+    HEADER_TRUNCATED = "header_truncated"
+    HEADERS_LIMIT = "headers_limit"
+    HTML_TRUNCATED = "html_truncated"
+    HTML_WITHHELD = "html_withheld"
+    MISSING_BOUNDARY = "missing_boundary"
+    NO_HEADERS = "no_headers"
+    PARAMETERS_LIMIT = "parameters_limit"
+    PARSER_DIED = "parser_died"
+    PARSER_ERROR = "parser_error"
+    PARSER_MEMORY = "parser_memory"
+    PARSER_TIMEOUT = "parser_timeout"
+    PARTS_LIMIT = "parts_limit"
+    REFERENCES_LIMIT = "references_limit"
+    TEXT_TRUNCATED = "text_truncated"
+    UNCLOSED_MULTIPART = "unclosed_multipart"
+    UNKNOWN_CHARSET = "unknown_charset"
+
+
+@dataclass(frozen=True, slots=True)
+class Defect:
+    code: DefectCode
+    detail: str
+
+
+class Defects:
+    """Collects defects while a mail is read: each code once, with the first detail."""
+
+    def __init__(self) -> None:
+        self._found: dict[DefectCode, str] = {}
+
+    def note(self, code: DefectCode, detail: str = "") -> None:
+        if code not in self._found:
+            self._found[code] = clean_line(detail, DETAIL_MAX_CHARS)
+
+    def listed(self) -> tuple[Defect, ...]:
+        return tuple(Defect(code, detail) for code, detail in self._found.items())
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    name: str | None
+    address: str
+    """Empty where the header names somebody without an address."""
+
+
+@dataclass(frozen=True, slots=True)
+class AttachmentInfo:
+    n: int
+    """From 1, in the order of the mail; `extract_attachment` counts the same."""
+    name: str
+    """Never empty, no path, no control or direction character, at most 255 octets of UTF-8."""
+    content_type: str
+    size_octets: int
+    """Decoded."""
+    content_id: str | None
+    """Without the angle brackets, as `cid:` links name it."""
+    inline: bool
+    """Part of what the text shows (an image in the HTML), not something the sender attached."""
+
+
+@dataclass(frozen=True, slots=True)
+class AttachmentContent:
+    info: AttachmentInfo
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParsedMail:
+    """Every text has passed the gate of `app.mime.text`; times are aware UTC."""
+
+    message_id_header: str | None = None
+    """With its angle brackets."""
+    in_reply_to: str | None = None
+    references: tuple[str, ...] = ()
+    """Oldest first, with their angle brackets."""
+    from_: Address | None = None
+    to: tuple[Address, ...] = ()
+    cc: tuple[Address, ...] = ()
+    bcc: tuple[Address, ...] = ()
+    reply_to: tuple[Address, ...] = ()
+    subject: str | None = None
+    """None where there is no Subject header; an empty one is an empty text."""
+    snippet: str = ""
+    date_header: datetime | None = None
+    text: str | None = None
+    html: str | None = None
+    """Sanitised: safe to show; images only as `cid:` and `data:`."""
+    attachments: tuple[AttachmentInfo, ...] = ()
+    has_attachments: bool = False
+    """At least one that is not inline."""
+    is_auto_reply: bool = False
+    defects: tuple[Defect, ...] = ()
+
+    def to_json(self) -> bytes:
+        return orjson.dumps(self)
+
+    @classmethod
+    def from_json(cls, data: bytes) -> Self:
+        return cls.from_mapping(orjson.loads(data))
+
+    @classmethod
+    def from_mapping(cls, values: Mapping[str, Any]) -> Self:
+        """Build it from what `to_json` wrote, decoded."""
+        date, sender = values["date_header"], values["from_"]
+        return cls(
+            **{
+                **values,
+                "references": tuple(values["references"]),
+                "from_": Address(**sender) if sender else None,
+                **{key: tuple(Address(**each) for each in values[key]) for key in _ADDRESS_LISTS},
+                "date_header": datetime.fromisoformat(date) if date else None,
+                "attachments": tuple(AttachmentInfo(**each) for each in values["attachments"]),
+                "defects": tuple(Defect(DefectCode(d["code"]), d["detail"]) for d in values["defects"]),
+            }
+        )
+
+
+_ADDRESS_LISTS = ("to", "cc", "bcc", "reply_to")

@@ -1,0 +1,100 @@
+"""The parser process: reads mails from stdin, answers on stdout, and may be stopped at any time.
+
+What takes too long or too much memory dies here, by the kernel's limits, and not in the gateway. Once ready
+the process is sealed: it can open no file and no socket (RLIMIT_NOFILE), start nothing and write no file.
+It ends when its stdin does, so a gateway that was killed leaves none behind.
+"""
+
+import gc
+import resource
+import sys
+import time
+from dataclasses import asdict
+from typing import BinaryIO
+
+import orjson
+
+from app.mime.charset import load_codecs
+from app.mime.frames import READY, REPLY, REQUEST, Op, Status
+from app.mime.model import AttachmentContent
+from app.mime.parse import extract_attachment, parse_mail
+
+MEGABYTE = 1024 * 1024
+# After such a mail the process asks to be replaced: glibc seldom gives back what it took. (Not by ru_maxrss:
+# Linux hands that down through exec, so a child of a large gateway would retire after every mail.)
+RETIRE_ABOVE_OCTETS = 8 * MEGABYTE
+
+
+def limit(cpu_s: float, cpu_s_per_megabyte: float, memory_octets: int, size_octets: int) -> None:
+    """Give the next mail its time and memory. RLIMIT_CPU counts from the start of the process, in seconds."""
+    megabytes = size_octets / MEGABYTE
+    until = time.process_time() + cpu_s + cpu_s_per_megabyte * megabytes
+    _, hard = resource.getrlimit(resource.RLIMIT_CPU)
+    resource.setrlimit(resource.RLIMIT_CPU, (_below(int(until) + 1, hard), hard))
+    # RLIMIT_AS counts addresses, not pages; 10 times: the mail, its parts, text of four octets a character.
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (_below(memory_octets + 10 * size_octets, hard), hard))
+
+
+def _below(value: int, hard: int) -> int:
+    return value if hard == resource.RLIM_INFINITY else min(value, hard)
+
+
+def seal() -> None:
+    """Give up for good what reading mail does not need."""
+    load_codecs()
+    for kind in (resource.RLIMIT_CORE, resource.RLIMIT_FSIZE, resource.RLIMIT_NPROC):
+        resource.setrlimit(kind, (0, 0))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, 3))
+
+
+def answer(op: int, n: int, raw: bytes) -> tuple[Status, bytes, bytes]:
+    """Do one request. What a mail makes us raise is an answer too: status, JSON, content."""
+    try:
+        if op == Op.ATTACHMENT:
+            found = extract_attachment(raw, n)
+            return _attachment_answer(found)
+        return Status.DONE, parse_mail(raw, with_html=op == Op.PARSE).to_json(), b""
+    except MemoryError:
+        return Status.MEMORY, b"", b""
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as exc:  # pyo3's PanicException, from the HTML sanitiser, is no Exception
+        return Status.FAILED, orjson.dumps(type(exc).__name__), b""
+
+
+def _attachment_answer(found: AttachmentContent | None) -> tuple[Status, bytes, bytes]:
+    if found is None:
+        return Status.NOTHING, b"", b""
+    return Status.DONE, orjson.dumps(asdict(found.info)), found.content
+
+
+def serve(
+    requests: BinaryIO, replies: BinaryIO, cpu_s: float, cpu_s_per_megabyte: float, memory: int
+) -> None:
+    """Say that we are ready, then answer until stdin ends."""
+    replies.write(READY)
+    replies.flush()
+    while len(head := requests.read(REQUEST.size)) == REQUEST.size:
+        op, n, length = REQUEST.unpack(head)
+        limit(cpu_s, cpu_s_per_megabyte, memory, length)
+        raw = requests.read(length)
+        if len(raw) < length:
+            return
+        status, json, content = answer(op, n, raw)
+        replies.write(REPLY.pack(status, length > RETIRE_ABOVE_OCTETS, len(json), len(content)))
+        replies.write(json)
+        replies.write(content)
+        replies.flush()
+
+
+def main() -> None:
+    cpu_s, cpu_s_per_megabyte, memory_octets = sys.argv[1:4]
+    # What is loaded now lives as long as the process: the collector need not look at it for each mail.
+    gc.freeze()
+    seal()
+    serve(sys.stdin.buffer, sys.stdout.buffer, float(cpu_s), float(cpu_s_per_megabyte), int(memory_octets))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,431 @@
+"""The tables. Nothing here leaves the process as it is: what callers see is in `schemas`.
+
+SQLModel tables do not validate, so nothing from outside is put into them unchecked.
+"""
+
+from datetime import UTC, date, datetime
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    CheckConstraint,
+    DateTime,
+    Dialect,
+    ForeignKey,
+    Index,
+    LargeBinary,
+    MetaData,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+)
+from sqlmodel import Field, SQLModel
+
+SQLModel.metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """Aware UTC in and out, on SQLite too, which knows no time zones."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("a time without a time zone")
+        return value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+def _cascade(target: str, *, index: bool = False, primary_key: bool = False) -> Any:
+    """A column that refers to a row and goes with it."""
+    return Field(
+        sa_column_args=[ForeignKey(target, ondelete="CASCADE")], index=index, primary_key=primary_key
+    )
+
+
+class Connector(SQLModel, table=True):
+    """A stored connection to one mailbox."""
+
+    __tablename__ = "connectors"
+    __table_args__ = (
+        UniqueConstraint("imap_host", "imap_port", "imap_username", "source_folder"),
+        CheckConstraint("(kind = 'personal') = (owner IS NOT NULL)", name="owner_iff_personal"),
+    )
+
+    id: str = Field(primary_key=True)
+    external_id: str | None = Field(default=None, unique=True)
+    name: str
+    kind: str
+    owner: str | None = Field(default=None, index=True)
+    email_address: str
+    imap_host: str
+    imap_port: int
+    imap_security: str
+    imap_username: str
+    smtp_host: str | None = None
+    smtp_port: int | None = None
+    smtp_security: str | None = None
+    smtp_username: str | None = None
+    source_folder: str
+    processed_folder: str
+    poll_interval_s: int
+    delete_processed_after_days: int | None = None
+    first_fetch: str | None = None
+    """`all`, `none` or `since`."""
+    first_fetch_since: date | None = None
+    baseline_uidvalidity: int | None = Field(default=None, sa_type=BigInteger)
+    """The source folder's UIDVALIDITY when `first_fetch` was applied; null until then."""
+    baseline_uidnext: int | None = Field(default=None, sa_type=BigInteger)
+    """Mail below this UID is what `first_fetch` decides about."""
+    baseline_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    status: str
+    paused: bool = False
+    refused_logins: int = 0
+    failed_attempts: int = 0
+    """Failed cycles since the last success."""
+    last_error_code: str | None = None
+    last_error_detail: str | None = None
+    last_error_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    next_fetch_at: datetime | None = Field(default=None, sa_type=UtcDateTime, index=True)
+    """When the sweep should run the next cycle; null while none should."""
+    last_success_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    created_at: datetime = Field(sa_type=UtcDateTime)
+    updated_at: datetime = Field(sa_type=UtcDateTime)
+
+
+class Credential(SQLModel, table=True):
+    """The secret with which a connector logs in, encrypted. Apart from `Connector`, so that no query of
+    settings ever loads it."""
+
+    __tablename__ = "credentials"
+
+    connector_id: str = _cascade("connectors.id", primary_key=True)
+    type: str
+    ciphertext: str = Field(sa_type=Text)
+    entered_by: str
+    """User id of whoever entered it; the owner of a personal connector has sealed it by doing so."""
+    updated_at: datetime = Field(sa_type=UtcDateTime)
+
+
+class GroupBinding(SQLModel, table=True):
+    """Link from a shared connector to a group of users known to the caller."""
+
+    __tablename__ = "group_bindings"
+    __table_args__ = (UniqueConstraint("connector_id", "group"),)
+
+    id: str = Field(primary_key=True)
+    connector_id: str = _cascade("connectors.id")
+    group: str = Field(index=True)
+    created_at: datetime = Field(sa_type=UtcDateTime)
+
+
+class Lease(SQLModel, table=True):
+    """Who may run a fetch cycle on a mailbox's folder at present. One row per folder of a mailbox, kept."""
+
+    __tablename__ = "leases"
+
+    mailbox_key: str = Field(primary_key=True)
+    """Hash of host, port, username and folder: two connectors of one folder share a lease."""
+    epoch: int = Field(sa_type=BigInteger)
+    """Grows by one at each acquisition; whoever holds an older one has lost the lease."""
+    holder: str | None = None
+    expires_at: datetime = Field(sa_type=UtcDateTime)
+
+
+class Cycle(SQLModel, table=True):
+    """One run of the fetch cycle for one connector."""
+
+    __tablename__ = "cycles"
+
+    id: str = Field(primary_key=True)
+    connector_id: str = _cascade("connectors.id", index=True)
+    started_at: datetime = Field(sa_type=UtcDateTime, index=True)
+    finished_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    outcome: str | None = None
+    error_code: str | None = None
+    error_detail: str | None = None
+    found: int = 0
+    stored: int = 0
+    known: int = 0
+    returned: int = 0
+    moved: int = 0
+    quarantined: int = 0
+    left: int = 0
+
+
+class Message(SQLModel, table=True):
+    """A mail as the callers list it. Its bytes and texts are in `MessageBody`."""
+
+    __tablename__ = "messages"
+    __table_args__ = (
+        Index("ix_messages_connector_id_position", "connector_id", "position"),
+        Index("ix_messages_connector_id_sha256", "connector_id", "sha256"),
+        Index("ix_messages_retention", "connector_id", "state", "processed_at"),
+    )
+
+    id: str = Field(primary_key=True)
+    position: int = Field(sa_type=BigInteger, unique=True)
+    """Place in the feed of the event that made it visible: ascending in commit order."""
+    connector_id: str = _cascade("connectors.id")
+    state: str
+    folder: str
+    uid: int = Field(sa_type=BigInteger)
+    uidvalidity: int = Field(sa_type=BigInteger)
+    message_id_header: str | None = Field(default=None, sa_type=Text, index=True)
+    in_reply_to: str | None = Field(default=None, sa_type=Text)
+    references: list[str] = Field(default_factory=list, sa_type=JSON)
+    conversation_id: str = Field(index=True)
+    from_name: str | None = Field(default=None, sa_type=Text)
+    from_address: str | None = Field(default=None, sa_type=Text)
+    to: list[dict[str, Any]] = Field(default_factory=list, sa_type=JSON)
+    cc: list[dict[str, Any]] = Field(default_factory=list, sa_type=JSON)
+    reply_to: list[dict[str, Any]] = Field(default_factory=list, sa_type=JSON)
+    subject: str | None = Field(default=None, sa_type=Text)
+    snippet: str = Field(default="", sa_type=Text)
+    internal_date: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    date_header: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    stored_at: datetime = Field(sa_type=UtcDateTime)
+    moved_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    processed_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    size_octets: int
+    has_attachments: bool
+    is_auto_reply: bool
+    sha256: str
+
+
+class MessageBody(SQLModel, table=True):
+    """The content of a message: as read, and as received."""
+
+    __tablename__ = "message_bodies"
+
+    message_id: str = _cascade("messages.id", primary_key=True)
+    text: str | None = Field(default=None, sa_type=Text)
+    html: str | None = Field(default=None, sa_type=Text)
+    """Sanitised: safe to show."""
+    attachments: list[dict[str, Any]] = Field(default_factory=list, sa_type=JSON)
+    defects: list[dict[str, Any]] = Field(default_factory=list, sa_type=JSON)
+    search_text: str = Field(default="", sa_type=Text)
+    """Subject, addresses and text, case and diacritics folded; what `q` looks in."""
+    source_zstd: bytes = Field(sa_type=LargeBinary)
+    """The bytes as received, zstandard-compressed."""
+
+
+class ServerMessage(SQLModel, table=True):
+    """The ledger: a mail at one place on a server, which the gateway has stored. It outlives the message
+    while the move on the server is not settled, so that a deleted mail is not downloaded again."""
+
+    __tablename__ = "server_messages"
+    __table_args__ = (
+        UniqueConstraint("connector_id", "folder", "uidvalidity", "uid"),
+        Index("ix_server_messages_unsettled", "connector_id", "move_state"),
+    )
+
+    id: str = Field(primary_key=True)
+    connector_id: str = _cascade("connectors.id")
+    folder: str
+    uidvalidity: int = Field(sa_type=BigInteger)
+    uid: int = Field(sa_type=BigInteger)
+    message_id: str | None = Field(
+        default=None, sa_column_args=[ForeignKey("messages.id", ondelete="SET NULL")], index=True
+    )
+    sha256: str
+    move_state: str
+    """`pending` until the move is proved, then `moved` or `gone` (somebody else took it away)."""
+    move_attempts: int = 0
+    uidnext_at_move: int | None = Field(default=None, sa_type=BigInteger)
+    """The source folder's UIDNEXT noted before the move: the same bytes at or above it have come back."""
+    target_folder: str | None = None
+    target_uidvalidity: int | None = Field(default=None, sa_type=BigInteger)
+    target_uidnext: int | None = Field(default=None, sa_type=BigInteger)
+    """The processed folder's UIDNEXT noted before a copy: an earlier copy of ours is not below it."""
+    target_uid: int | None = Field(default=None, sa_type=BigInteger)
+
+
+class Quarantined(SQLModel, table=True):
+    """A mail that could not be taken in; the mail itself stays on the server."""
+
+    __tablename__ = "quarantine"
+    __table_args__ = (UniqueConstraint("connector_id", "folder", "uidvalidity", "uid"),)
+
+    id: str = Field(primary_key=True)
+    connector_id: str = _cascade("connectors.id")
+    folder: str
+    uidvalidity: int = Field(sa_type=BigInteger)
+    uid: int = Field(sa_type=BigInteger)
+    state: str
+    """`suspect` while it is tried again by itself, `quarantined` after three failures or at once."""
+    reason: str
+    attempts: int = 0
+    size_octets: int | None = Field(default=None, sa_type=BigInteger)
+    from_address: str | None = Field(default=None, sa_type=Text)
+    subject: str | None = Field(default=None, sa_type=Text)
+    internal_date: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    created_at: datetime = Field(sa_type=UtcDateTime)
+    updated_at: datetime = Field(sa_type=UtcDateTime)
+
+
+class Feed(SQLModel, table=True):
+    """One row: the last position given out. Updating it locks the feed until the commit, so that positions
+    become visible in ascending order."""
+
+    __tablename__ = "feed"
+
+    id: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
+    last_position: int = Field(sa_type=BigInteger)
+
+
+class Event(SQLModel, table=True):
+    """The outbox: a CloudEvent, written in the transaction of what it tells."""
+
+    __tablename__ = "events"
+
+    position: int = Field(primary_key=True, sa_type=BigInteger, sa_column_kwargs={"autoincrement": False})
+    id: str = Field(unique=True)
+    type: str
+    connector_id: str | None = Field(default=None, index=True)
+    """Not a foreign key: the event of a deletion outlives its connector."""
+    subject: str
+    time: datetime = Field(sa_type=UtcDateTime, index=True)
+    data: dict[str, Any] = Field(sa_type=JSON)
+
+
+class Webhook(SQLModel, table=True):
+    """Where events are delivered over HTTP."""
+
+    __tablename__ = "webhooks"
+
+    id: str = Field(primary_key=True)
+    url: str = Field(sa_type=Text)
+    types: list[str] = Field(default_factory=list, sa_type=JSON)
+    connector_ids: list[str] = Field(default_factory=list, sa_type=JSON)
+    active: bool = True
+    secret_ciphertext: str = Field(sa_type=Text)
+    acts_for: str
+    """Who last changed it (`user:…`, `key:…`): the events are those that they may see."""
+    fanned_out_position: int = Field(sa_type=BigInteger)
+    """Events up to here have their delivery rows."""
+    failures: int = 0
+    """Failed attempts since the last good one."""
+    busy_until: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    """Until then an instance is delivering to it, or it rests after a failure."""
+    created_at: datetime = Field(sa_type=UtcDateTime)
+    updated_at: datetime = Field(sa_type=UtcDateTime)
+
+
+class WebhookDelivery(SQLModel, table=True):
+    """One event on its way to one webhook."""
+
+    __tablename__ = "webhook_deliveries"
+    __table_args__ = (
+        UniqueConstraint("webhook_id", "event_position"),
+        Index("ix_webhook_deliveries_due", "webhook_id", "status", "event_position"),
+    )
+
+    id: str = Field(primary_key=True)
+    webhook_id: str = _cascade("webhooks.id")
+    event_position: int = Field(
+        sa_column_args=[ForeignKey("events.position", ondelete="CASCADE")], sa_type=BigInteger, index=True
+    )
+    status: str
+    """`pending`, `delivered` or `failed`."""
+    attempts: int = 0
+    next_attempt_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    last_attempt_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    response_status: int | None = None
+    error_code: str | None = None
+
+
+class Submission(SQLModel, table=True):
+    """A request to send (RFC 6409). The built mail is kept until it has been sent and filed."""
+
+    __tablename__ = "submissions"
+    __table_args__ = (
+        UniqueConstraint("created_by", "idempotency_key"),
+        Index("ix_submissions_due", "status", "next_attempt_at"),
+    )
+
+    id: str = Field(primary_key=True)
+    connector_id: str = _cascade("connectors.id", index=True)
+    created_by: str
+    idempotency_key: str | None = None
+    request_sha256: str
+    """Of the request, to tell a repeated one from another with the same key."""
+    status: str
+    message_id_header: str
+    envelope_from: str
+    subject: str = Field(default="", sa_type=Text)
+    in_reply_to_message_id: str | None = Field(default=None, index=True)
+    source_zstd: bytes | None = Field(default=None, sa_type=LargeBinary)
+    send_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    attempts: int = 0
+    next_attempt_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    """When the job looks at the row next: to send it, to give up an attempt that never ended, to file the copy."""
+    attempt_started_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    """Set and committed before the attempt: a `sending` row whose time is up is `uncertain`."""
+    sent_copy: str = "pending"
+    """`pending`, `filed`, `failed` or `none`."""
+    sent_copy_attempts: int = 0
+    created_at: datetime = Field(sa_type=UtcDateTime)
+    updated_at: datetime = Field(sa_type=UtcDateTime)
+
+
+class SubmissionRecipient(SQLModel, table=True):
+    """One envelope recipient of a submission and what became of it."""
+
+    __tablename__ = "submission_recipients"
+    __table_args__ = (UniqueConstraint("submission_id", "address"),)
+
+    id: int | None = Field(default=None, primary_key=True)
+    submission_id: str = _cascade("submissions.id")
+    address: str
+    field: str
+    """`to`, `cc` or `bcc`."""
+    status: str
+    """`pending`, `sent`, `deferred`, `refused` or `uncertain`."""
+    detail: str | None = Field(default=None, sa_type=Text)
+
+
+class ApiKey(SQLModel, table=True):
+    """A key of an integrator or service. Only its hash is stored."""
+
+    __tablename__ = "api_keys"
+
+    id: str = Field(primary_key=True)
+    name: str
+    prefix: str = Field(unique=True)
+    """The first characters, to recognise and look up the key by."""
+    sha256: str
+    scopes: list[str] = Field(default_factory=list, sa_type=JSON)
+    connector_ids: list[str] = Field(default_factory=list, sa_type=JSON)
+    """Limits the key to these; empty means all."""
+    created_by: str
+    created_at: datetime = Field(sa_type=UtcDateTime)
+    expires_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    last_used_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    revoked_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+
+
+class KeyGrant(SQLModel, table=True):
+    """The owner of a personal connector lets an API key read its content."""
+
+    __tablename__ = "key_grants"
+
+    api_key_id: str = _cascade("api_keys.id", primary_key=True)
+    connector_id: str = _cascade("connectors.id", primary_key=True)
+    granted_at: datetime = Field(sa_type=UtcDateTime)

@@ -1,0 +1,168 @@
+"""Errors as answers: the table from error to status, and the handlers that write RFC 9457 problem bodies.
+
+The only file that knows both sides.
+"""
+
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Any
+
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from app import errors
+from app.schemas.problems import Fault, Problem
+
+log = structlog.get_logger(__name__)
+
+STATUSES: dict[type[errors.GatewayError], int] = {
+    errors.Unauthenticated: 401,
+    errors.Forbidden: 403,
+    errors.NotFound: 404,
+    errors.Conflict: 409,
+    errors.TooLarge: 413,
+    errors.InvalidInput: 422,
+    errors.TooManyRequests: 429,
+    errors.ParserBusy: 503,
+    errors.MailServerRejected: 502,
+    errors.MailServerUnavailable: 503,
+    errors.MailServerTimeout: 504,
+    errors.MailServerError: 502,
+    errors.LeaseLost: 503,
+    errors.DeliveryFailed: 502,
+    errors.SecretUnreadable: 500,
+    errors.SettingsIncomplete: 500,
+}
+
+RETRY_AFTER_S = 30
+
+
+def status_of(error: type[errors.GatewayError]) -> int | None:
+    """The status of an error class: its own row, or that of the nearest branch above it."""
+    for ancestor in error.__mro__:
+        if ancestor in STATUSES:
+            return STATUSES[ancestor]
+    return None
+
+
+def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The `responses` of a route, for the OpenAPI document."""
+    return {
+        status: {
+            "description": HTTPStatus(status).phrase,
+            "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
+        }
+        for status in statuses
+    }
+
+
+def install(app: FastAPI) -> None:
+    """Register the handlers."""
+    app.add_exception_handler(errors.GatewayError, _on_gateway_error)
+    app.add_exception_handler(RequestValidationError, _on_validation_error)
+    app.add_exception_handler(HTTPException, _on_http_exception)
+    app.add_exception_handler(Exception, _on_unexpected)
+
+
+def _on_gateway_error(request: Request, exc: Exception) -> JSONResponse:
+    assert isinstance(exc, errors.GatewayError)
+    status = status_of(type(exc)) or HTTPStatus.INTERNAL_SERVER_ERROR
+    headers = {}
+    if status == HTTPStatus.UNAUTHORIZED:
+        headers["WWW-Authenticate"] = "Bearer"
+    if isinstance(exc, errors.TooManyRequests):
+        headers["Retry-After"] = str(exc.retry_after_s)
+    elif status == HTTPStatus.SERVICE_UNAVAILABLE:
+        headers["Retry-After"] = str(RETRY_AFTER_S)
+    faults = None
+    if isinstance(exc, errors.InvalidInput):
+        faults = [Fault(pointer=fault.pointer, detail=fault.detail) for fault in exc.faults]
+    if isinstance(exc, errors.MailServerError):
+        log.info("mail_server_error", code=exc.code, command=exc.command, response_code=exc.response_code)
+    return problem(
+        request, status, code=exc.code, detail=exc.detail, retryable=exc.retryable, faults=faults, headers=headers
+    )
+
+
+def _on_validation_error(request: Request, exc: Exception) -> JSONResponse:
+    assert isinstance(exc, RequestValidationError)
+    # Pydantic's `input` and `ctx` may hold a password: only place and sentence go out.
+    faults = [_fault(error) for error in exc.errors()]
+    return problem(
+        request,
+        HTTPStatus.UNPROCESSABLE_ENTITY,
+        code=errors.InvalidInput.code,
+        detail=errors.InvalidInput.default_detail,
+        retryable=False,
+        faults=faults,
+    )
+
+
+def _fault(error: Mapping[str, Any]) -> Fault:
+    place = [str(part) for part in error["loc"]]
+    if place and place[0] in {"body", "query", "path", "header"}:
+        place = place[1:]
+    detail = str(error["msg"]).removeprefix("Value error, ")
+    # A rule over several fields names the one at fault itself, as "/field: what is wrong".
+    if detail.startswith("/"):
+        field, _, detail = detail.partition(": ")
+        place += field.strip("/").split("/")
+    pointer = "".join("/" + part.replace("~", "~0").replace("/", "~1") for part in place)
+    # An unknown field's name is the caller's text: a lone surrogate in it would break the answer.
+    return Fault(pointer=pointer.encode(errors="replace").decode(), detail=detail)
+
+
+def _on_http_exception(request: Request, exc: Exception) -> JSONResponse:
+    assert isinstance(exc, HTTPException)
+    phrase = HTTPStatus(exc.status_code).phrase
+    code = phrase.lower().replace(" ", "_")
+    return problem(
+        request, exc.status_code, code=code, detail=f"{phrase}.", retryable=False, headers=exc.headers
+    )
+
+
+def _on_unexpected(request: Request, exc: Exception) -> JSONResponse:
+    # The traceback's frames may show values; the log has the type and the place alone.
+    frame = exc.__traceback__
+    while frame is not None and frame.tb_next is not None:
+        frame = frame.tb_next
+    where = f"{frame.tb_frame.f_globals.get('__name__')}:{frame.tb_lineno}" if frame is not None else None
+    log.error("unexpected_error", error=type(exc).__name__, where=where)
+    return problem(
+        request,
+        HTTPStatus.INTERNAL_SERVER_ERROR,
+        code=errors.GatewayError.code,
+        detail=errors.GatewayError.default_detail,
+        retryable=False,
+    )
+
+
+def problem(
+    request: Request,
+    status: int,
+    *,
+    code: str,
+    detail: str,
+    retryable: bool,
+    faults: Sequence[Fault] | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> JSONResponse:
+    """One problem answer."""
+    body = Problem(
+        title=HTTPStatus(status).phrase,
+        status=status,
+        detail=detail,
+        code=code,
+        retryable=retryable,
+        request_id=getattr(request.state, "request_id", ""),
+        errors=list(faults) if faults is not None else None,
+    )
+    return JSONResponse(
+        body.model_dump(exclude_none=True),
+        status_code=status,
+        headers=dict(headers or {}),
+        media_type="application/problem+json",
+    )

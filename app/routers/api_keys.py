@@ -1,0 +1,50 @@
+"""API keys of integrators and services."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+
+from app.deps import PrincipalDep, ReadSession, WriteSession
+from app.problems import problem_responses
+from app.schemas.api_keys import ApiKeyCreate, ApiKeyCreated, ApiKeyRead
+from app.schemas.fields import Id, Page
+from app.services import api_keys
+from app.services.pages import DEFAULT_LIMIT, MAX_LIMIT
+
+router = APIRouter(prefix="/api-keys", tags=["api-keys"], responses=problem_responses(403))
+
+
+@router.post("", status_code=201)
+def create_api_key(body: ApiKeyCreate, principal: PrincipalDep, session: WriteSession) -> ApiKeyCreated:
+    """Make an API key. The answer shows it this once.
+
+    A key with the scope `admin` makes only keys with no more scopes, connectors or time than its own."""
+    issued = api_keys.create(
+        session,
+        principal,
+        name=body.name,
+        scopes=body.scopes,
+        connector_ids=body.connector_ids,
+        expires_at=body.expires_at,
+    )
+    read = ApiKeyRead.model_validate(issued.row)
+    return ApiKeyCreated(**read.model_dump(), key=issued.key)
+
+
+@router.get("")
+def list_api_keys(
+    principal: PrincipalDep,
+    session: ReadSession,
+    limit: Annotated[int, Query(ge=1, le=MAX_LIMIT)] = DEFAULT_LIMIT,
+    after: Annotated[str | None, Query(max_length=200)] = None,
+) -> Page[ApiKeyRead]:
+    """List API keys, oldest first, revoked ones too; never the keys themselves."""
+    return Page[ApiKeyRead].model_validate(
+        api_keys.list_keys(session, principal, limit=limit, after=after), from_attributes=True
+    )
+
+
+@router.delete("/{key_id}", status_code=204, responses=problem_responses(404))
+def revoke_api_key(key_id: Id, principal: PrincipalDep, session: WriteSession) -> None:
+    """Revoke an API key: it stops at once, and with it what owners of mailboxes granted it."""
+    api_keys.revoke(session, principal, key_id)

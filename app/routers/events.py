@@ -1,0 +1,109 @@
+"""Events: the feed to poll, and the same as a stream."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from typing import Annotated
+
+import orjson
+from fastapi import APIRouter, Header, Query, Request
+from fastapi.responses import StreamingResponse
+from starlette.concurrency import run_in_threadpool
+
+from app.deps import GatewayDep, PrincipalDep
+from app.gateway import Gateway
+from app.models import Event
+from app.problems import problem_responses
+from app.routers.waiting import FeedWatch, until_filled, watch_of
+from app.schemas.events import EventRead, EventsQuery, StreamQuery
+from app.schemas.fields import Page
+from app.services import events, pages
+from app.services.pages import Slice
+
+router = APIRouter(prefix="/events", tags=["events"], responses=problem_responses(403))
+
+HEARTBEAT_S = 15.0
+"""Proxies close what is silent for longer than 30 s or 60 s."""
+STREAM_LIFETIME_S = 600.0
+"""Then the client connects again, and what its token or key may see is asked afresh."""
+RECONNECT_AFTER_MS = 2000
+STREAM_PAGE = 100
+STREAM_RESPONSES = {
+    200: {
+        "description": "Server-sent events: `id` is a cursor, `data` an event as in the list.",
+        "content": {"text/event-stream": {"schema": {"type": "string"}}},
+    }
+}
+
+
+@router.get("")
+async def list_events(
+    request: Request, gateway: GatewayDep, principal: PrincipalDep, query: Annotated[EventsQuery, Query()]
+) -> Page[EventRead]:
+    """Events in commit order, from the oldest that is retained.
+
+    Poll with `after` set to the last `next_cursor`, for ever: none is missed, none is given twice. With `wait_s`
+    an empty page is answered only after that time.
+    """
+    page = await until_filled(
+        request,
+        lambda: events.list_events(gateway, principal, after=query.after, limit=query.limit),
+        query.wait_s,
+    )
+    return Page(
+        data=[EventRead.model_validate(events.as_cloud_event(gateway, event)) for event in page.data],
+        next_cursor=page.next_cursor,
+        has_more=page.has_more,
+    )
+
+
+@router.get("/stream", response_class=StreamingResponse, responses=STREAM_RESPONSES)
+async def stream_events(
+    request: Request,
+    gateway: GatewayDep,
+    principal: PrincipalDep,
+    query: Annotated[StreamQuery, Query()],
+    last_event_id: Annotated[str | None, Header(max_length=100)] = None,
+) -> StreamingResponse:
+    """The same events as server-sent events, as they happen.
+
+    `Last-Event-ID`, which clients send by themselves when they connect again, goes before `after`. The stream
+    ends now and then, so that rights are asked afresh: connect again.
+    """
+
+    def look(after: str | None) -> Slice[Event]:
+        return events.list_events(gateway, principal, after=after, limit=STREAM_PAGE)
+
+    # Before the first byte, so that a fault is answered as one.
+    first = await run_in_threadpool(look, last_event_id or query.after)
+    return StreamingResponse(
+        _stream(gateway, watch_of(request.app), look, first),
+        media_type="text/event-stream",
+        headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
+    )
+
+
+async def _stream(
+    gateway: Gateway, watch: FeedWatch, look: Callable[[str | None], Slice[Event]], page: Slice[Event]
+) -> AsyncIterator[bytes]:
+    loop = asyncio.get_running_loop()
+    end = loop.time() + STREAM_LIFETIME_S
+    yield f"retry: {RECONNECT_AFTER_MS}\n\n".encode()
+    while True:
+        for event in page.data:
+            yield _written(gateway, event)
+        while not page.has_more and not await watch.grown(_position(page), HEARTBEAT_S):
+            if watch.is_closed or loop.time() >= end:
+                return
+            yield b": still here\n\n"
+        if watch.is_closed or loop.time() >= end:
+            return
+        page = await run_in_threadpool(look, page.next_cursor)
+
+
+def _position(page: Slice[Event]) -> int:
+    return pages.decode_position(page.next_cursor) if page.next_cursor is not None else 0
+
+
+def _written(gateway: Gateway, event: Event) -> bytes:
+    cursor = pages.encode_cursor(event.position).encode()
+    return b"id: " + cursor + b"\ndata: " + orjson.dumps(events.as_cloud_event(gateway, event)) + b"\n\n"

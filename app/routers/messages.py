@@ -1,0 +1,119 @@
+"""Messages: the list that callers poll, content, state, deletion."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path, Query, Request, Response, status
+
+from app.deps import GatewayDep, PrincipalDep, ReadSession, WriteSession
+from app.models import Message
+from app.problems import problem_responses
+from app.routers import downloads
+from app.routers.waiting import until_filled
+from app.schemas.fields import Id, Page
+from app.schemas.messages import (
+    AddressRead,
+    DeletedCount,
+    MessageDetail,
+    MessageRead,
+    MessagesDelete,
+    MessagesQuery,
+    MessageUpdate,
+)
+from app.services import messages, reading
+from app.services.messages import Wanted
+
+router = APIRouter(prefix="/messages", tags=["messages"])
+
+COLUMNS = frozenset(MessageRead.model_fields) - {"from_"}
+
+
+@router.get("", responses=problem_responses(403, 404))
+async def list_messages(
+    request: Request, gateway: GatewayDep, principal: PrincipalDep, query: Annotated[MessagesQuery, Query()]
+) -> Page[MessageRead]:
+    """Messages in the order in which they became visible.
+
+    Poll with `after` set to the last `next_cursor`, for ever: none is missed, none is given twice, except one
+    that came back to the source folder. With `wait_s` an empty page is answered only after that time.
+    """
+    wanted = Wanted(connector_id=query.connector_id, state=query.state, q=query.q)
+    page = await until_filled(
+        request,
+        lambda: reading.list_messages(gateway, principal, wanted, after=query.after, limit=query.limit),
+        query.wait_s,
+    )
+    return Page(
+        data=[_read(message) for message in page.data],
+        next_cursor=page.next_cursor,
+        has_more=page.has_more,
+    )
+
+
+@router.post("/delete", responses=problem_responses(403, 404))
+def delete_messages(gateway: GatewayDep, principal: PrincipalDep, body: MessagesDelete) -> DeletedCount:
+    """Delete the messages that meet all filters, of those the caller may delete."""
+    wanted = Wanted(**body.model_dump())
+    return DeletedCount(deleted=messages.delete_wanted(gateway, principal, wanted))
+
+
+@router.get("/{message_id}", responses=problem_responses(403, 404))
+def get_message(session: ReadSession, principal: PrincipalDep, message_id: Id) -> MessageDetail:
+    """A message with its text, its HTML made safe, and what is attached."""
+    detail = reading.get_message(session, principal, message_id)
+    return MessageDetail(
+        **_values(detail.message),
+        text=detail.text,
+        html=detail.html,
+        attachments=detail.attachments,
+        defects=detail.defects,
+    )
+
+
+@router.get(
+    "/{message_id}/source",
+    response_class=Response,
+    responses={**downloads.SOURCE_RESPONSES, **problem_responses(403, 404)},
+)
+def get_source(gateway: GatewayDep, principal: PrincipalDep, message_id: Id) -> Response:
+    """The mail as received, byte for byte."""
+    return downloads.download(reading.get_source(gateway, principal, message_id))
+
+
+@router.get(
+    "/{message_id}/attachments/{n}",
+    response_class=Response,
+    responses={**downloads.CONTENT_RESPONSES, **problem_responses(403, 404, 409, 503)},
+)
+def get_attachment(
+    gateway: GatewayDep,
+    principal: PrincipalDep,
+    message_id: Id,
+    n: Annotated[int, Path(ge=1, le=1_000_000)],
+) -> Response:
+    """The content of an attachment. Its type is the sender's word only where that is a harmless one."""
+    return downloads.download(reading.get_attachment(gateway, principal, message_id, n))
+
+
+@router.patch("/{message_id}", responses=problem_responses(403, 404))
+def update_message(
+    session: WriteSession, principal: PrincipalDep, message_id: Id, body: MessageUpdate
+) -> MessageRead:
+    """Mark a message as processed, or as new again."""
+    return _read(messages.set_state(session, principal, message_id, body.state))
+
+
+@router.delete("/{message_id}", status_code=status.HTTP_204_NO_CONTENT, responses=problem_responses(403, 404))
+def delete_message(session: WriteSession, principal: PrincipalDep, message_id: Id) -> None:
+    """Delete a message here; on the mail server nothing changes."""
+    messages.delete_one(session, principal, message_id)
+
+
+def _read(message: Message) -> MessageRead:
+    return MessageRead(**_values(message))
+
+
+def _values(message: Message) -> dict[str, Any]:
+    values = {name: getattr(message, name) for name in COLUMNS}
+    known = message.from_name is not None or message.from_address is not None
+    sender = AddressRead(name=message.from_name, address=message.from_address or "") if known else None
+    return {**values, "from": sender}

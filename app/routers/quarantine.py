@@ -1,0 +1,36 @@
+"""Quarantine: mails that could not be taken in."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+
+from app.deps import PrincipalDep, ReadSession, WriteSession
+from app.models import Quarantined
+from app.problems import problem_responses
+from app.schemas.fields import Id, Page
+from app.schemas.messages import QuarantinedRead, QuarantineQuery
+from app.services import quarantine
+
+router = APIRouter(prefix="/quarantine", tags=["quarantine"])
+
+
+@router.get("", responses=problem_responses(403, 404))
+def list_quarantined(
+    session: ReadSession, principal: PrincipalDep, query: Annotated[QuarantineQuery, Query()]
+) -> Page[QuarantinedRead]:
+    """The mails that could not be taken in, and why. They lie where they were on the mail server."""
+    page = quarantine.list_quarantined(
+        session, principal, connector_id=query.connector_id, after=query.after, limit=query.limit
+    )
+    return Page(data=[_read(row) for row in page.data], next_cursor=page.next_cursor, has_more=page.has_more)
+
+
+@router.post("/{quarantine_id}/retry", responses=problem_responses(403, 404))
+def retry_quarantined(session: WriteSession, principal: PrincipalDep, quarantine_id: Id) -> QuarantinedRead:
+    """Have the next cycle try this mail again."""
+    return _read(quarantine.retry(session, principal, quarantine_id))
+
+
+def _read(row: Quarantined) -> QuarantinedRead:
+    values = row.model_dump(include=set(QuarantinedRead.model_fields))
+    return QuarantinedRead(**values, detail=quarantine.detail_of(row.reason))

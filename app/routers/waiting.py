@@ -1,0 +1,115 @@
+"""Requests that wait for the feed to grow: long polls and event streams.
+
+While it waits a request holds no thread and no database session. However many wait, one look at the feed's last
+position every fifth of a second serves them all; who is woken looks for itself whether there is something to see.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from typing import TypeVar
+
+from fastapi import FastAPI, Request
+from sqlalchemy.exc import SQLAlchemyError
+from starlette.concurrency import run_in_threadpool
+
+from app.gateway import Gateway
+from app.services import events
+from app.services.pages import Slice
+
+LOOK_EVERY_S = 0.2
+
+Item = TypeVar("Item")
+
+
+class FeedWatch:
+    """Wakes waiting requests when the feed has grown, or when the server stops. For one event loop."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+        self._waiting: dict[asyncio.Future[None], int] = {}
+        self._looking: asyncio.Task[None] | None = None
+        self.is_closed = False
+
+    async def last_position(self) -> int:
+        """The feed's end."""
+        return await run_in_threadpool(events.last_position, self._gateway)
+
+    async def grown(
+        self, beyond: int, timeout_s: float, *, unless: asyncio.Future[None] | None = None
+    ) -> bool:
+        """Wait until the feed has grown beyond a position; False when the time is over, the server stops, or
+        `unless` is done before."""
+        if self.is_closed:
+            return False
+        grown: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting[grown] = beyond
+        if self._looking is None or self._looking.done():
+            self._looking = asyncio.create_task(self._look())
+        try:
+            awaited = [grown] if unless is None else [grown, unless]
+            await asyncio.wait(awaited, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            del self._waiting[grown]
+        return grown.done() and not self.is_closed
+
+    def close(self) -> None:
+        """Wake everybody; nobody waits any more."""
+        self.is_closed = True
+        self._wake(list(self._waiting))
+
+    async def _look(self) -> None:
+        while self._waiting:
+            try:
+                position = await self.last_position()
+            except SQLAlchemyError:
+                # Each looks for itself and meets the fault where it is answered.
+                self._wake(list(self._waiting))
+            else:
+                self._wake([grown for grown, beyond in self._waiting.items() if position > beyond])
+            await asyncio.sleep(LOOK_EVERY_S)
+
+    @staticmethod
+    def _wake(waiting: list[asyncio.Future[None]]) -> None:
+        for grown in waiting:
+            if not grown.done():
+                grown.set_result(None)
+
+
+def watch_of(app: FastAPI) -> FeedWatch:
+    """The application's one watch."""
+    watch: FeedWatch | None = getattr(app.state, "feed_watch", None)
+    if watch is None:
+        watch = app.state.feed_watch = FeedWatch(app.state.gateway)
+    return watch
+
+
+async def until_filled(
+    request: Request, look: Callable[[], Slice[Item]], wait_s: float
+) -> Slice[Item]:
+    """The first page that is not empty, or the empty one after that time, or once the client is gone."""
+    if wait_s <= 0:
+        return await run_in_threadpool(look)
+    watch = watch_of(request.app)
+    loop = asyncio.get_running_loop()
+    end = loop.time() + wait_s
+    gone = asyncio.ensure_future(_disconnected(request))
+    try:
+        while True:
+            seen = await watch.last_position()
+            page = await run_in_threadpool(look)
+            left = end - loop.time()
+            if page.data or left <= 0 or gone.done() or watch.is_closed:
+                return page
+            await watch.grown(seen, left, unless=gone)
+            if gone.done():
+                return page
+    finally:
+        gone.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await gone
+
+
+async def _disconnected(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass

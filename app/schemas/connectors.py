@@ -1,0 +1,214 @@
+"""Connectors: their settings, checks, folders and cycles."""
+
+from datetime import date
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, SecretStr, model_validator
+
+from app.schemas.fields import (
+    ConnectorStatus,
+    EmailAddress,
+    Host,
+    Input,
+    Kind,
+    Line,
+    Name,
+    Output,
+    Port,
+    Security,
+    Time,
+    normalised_folder,
+)
+
+
+class ImapServer(Input):
+    host: Host
+    port: Port = 993
+    security: Security = "tls"
+    username: Name
+
+
+class SmtpServer(Input):
+    host: Host
+    port: Port = 465
+    security: Security = "tls"
+    username: Name
+
+
+class Retention(Input):
+    delete_processed_after_days: Annotated[int, Field(ge=1, le=36500)] | None = None
+
+
+class FirstFetchSince(Input):
+    since: date
+
+
+FirstFetch = Literal["all", "none"] | FirstFetchSince
+
+
+class PasswordCredentials(Input):
+    type: Literal["password"]
+    password: Annotated[SecretStr, Field(min_length=1, max_length=1024)]
+
+
+Credentials = PasswordCredentials
+
+
+class ConnectorSettings(Input):
+    """All that can be set of a connector; defaults as for a new one."""
+
+    name: Line
+    email_address: EmailAddress
+    imap: ImapServer
+    smtp: SmtpServer | None = None
+    source_folder: Name = "INBOX"
+    processed_folder: Name = "\\Trash"
+    """A folder's name, or a special use in RFC 6154 spelling."""
+    poll_interval_s: Annotated[int, Field(ge=1, le=86400)] | None = None
+    """Null: the installation's `POLL_INTERVAL_S`."""
+    retention: Retention = Field(default_factory=Retention)
+    first_fetch: FirstFetch | None = None
+
+    @model_validator(mode="after")
+    def _folders_differ(self) -> Self:
+        if normalised_folder(self.source_folder) == normalised_folder(self.processed_folder):
+            raise ValueError("/processed_folder: must not be the source folder")
+        return self
+
+
+class ConnectorCreate(ConnectorSettings):
+    kind: Kind
+    owner: Line | None = None
+    external_id: Line | None = None
+    credentials: Credentials | None = None
+
+    @model_validator(mode="after")
+    def _owner_iff_personal(self) -> Self:
+        if self.kind == "personal" and self.owner is None:
+            raise ValueError("/owner: a personal connector needs an owner")
+        if self.kind == "shared" and self.owner is not None:
+            raise ValueError("/owner: a shared connector has no owner")
+        return self
+
+
+class ConnectorPut(ConnectorSettings):
+    """By external id: creates, or replaces all settings. `kind` and `owner` must stay what they are."""
+
+    kind: Kind
+    owner: Line | None = None
+    credentials: Credentials | None = None
+
+    _owner_iff_personal = ConnectorCreate._owner_iff_personal
+
+
+class ConnectorTest(Input):
+    """A connection to try; nothing is stored."""
+
+    imap: ImapServer
+    smtp: SmtpServer | None = None
+    source_folder: Name = "INBOX"
+    processed_folder: Name = "\\Trash"
+    credentials: Credentials
+
+
+class LastError(Output):
+    code: str
+    detail: str
+    at: Time
+    attempts: int
+    next_attempt_at: Time | None
+
+
+class RetentionRead(Output):
+    delete_processed_after_days: int | None
+
+
+class ServerRead(Output):
+    host: str
+    port: int
+    security: Security
+    username: str
+
+
+class ConnectorRead(Output):
+    id: str
+    external_id: str | None
+    name: str
+    kind: Kind
+    owner: str | None
+    email_address: str
+    imap: ServerRead
+    smtp: ServerRead | None
+    source_folder: str
+    processed_folder: str
+    poll_interval_s: int
+    retention: RetentionRead
+    first_fetch: FirstFetch | None
+    status: ConnectorStatus
+    last_error: LastError | None
+    last_success_at: Time | None
+    has_credentials: bool
+    notifies_users: bool
+    created_at: Time
+    updated_at: Time
+
+
+class ConnectorShort(Output):
+    """What a member of a bound group sees."""
+
+    id: str
+    name: str
+    kind: Kind
+    email_address: str
+    status: ConnectorStatus
+    notifies_users: bool
+
+
+class FolderRead(Output):
+    name: str
+    delimiter: str | None
+    special_use: list[str]
+    selectable: bool
+
+
+class FolderList(Output):
+    data: list[FolderRead]
+
+
+class CheckRead(Output):
+    """One step of a test: `ok`, or a stable code and a sentence."""
+
+    ok: bool
+    code: str | None = None
+    detail: str | None = None
+
+
+class ConnectorTestRead(Output):
+    ok: bool
+    imap: CheckRead
+    smtp: CheckRead | None
+    source_folder: CheckRead | None
+    processed_folder: CheckRead | None
+    resolved_processed_folder: str | None
+    waiting_messages: int | None
+
+
+class CycleError(Output):
+    code: str
+    detail: str
+
+
+class CycleRead(Output):
+    id: str
+    connector_id: str
+    started_at: Time
+    finished_at: Time | None
+    outcome: Literal["ok", "failed"] | None
+    error: CycleError | None
+    found: int
+    stored: int
+    known: int
+    returned: int
+    moved: int
+    quarantined: int
+    left: int

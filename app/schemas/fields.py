@@ -1,0 +1,92 @@
+"""What callers send and get. Input forbids unknown fields; nothing here carries a stored secret outwards.
+
+Times are RFC 3339 in UTC, ids opaque strings.
+"""
+
+from datetime import UTC, datetime
+from typing import Annotated, Generic, Literal, TypeVar
+
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    StringConstraints,
+)
+
+CONTROL_CHARACTERS = "".join(map(chr, (*range(0x20), 0x7F)))
+
+
+def _rfc3339(value: datetime) -> str:
+    return value.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def _no_control_characters(value: str) -> str:
+    if any(character in CONTROL_CHARACTERS for character in value):
+        raise ValueError("must not contain control characters")
+    try:
+        value.encode()
+    except UnicodeEncodeError as exc:
+        raise ValueError("must be valid Unicode") from exc
+    return value
+
+
+Time = Annotated[AwareDatetime, PlainSerializer(_rfc3339, return_type=str, when_used="json")]
+Line = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=255),
+    AfterValidator(_no_control_characters),
+]
+Name = Annotated[str, StringConstraints(min_length=1, max_length=255), AfterValidator(_no_control_characters)]
+"""Kept as it is: user and folder names may begin or end with a space."""
+Id = Annotated[str, StringConstraints(max_length=64, pattern=r"^[0-9A-Za-z_-]+$")]
+"""An id as a caller names it: what has another form cannot be one (PostgreSQL would refuse a NUL)."""
+Host = Annotated[
+    str,
+    StringConstraints(
+        strip_whitespace=True, to_lower=True, min_length=1, max_length=253, pattern=r"^[^\s/@\x00-\x1f]+$"
+    ),
+]
+Port = Annotated[int, Field(ge=1, le=65535)]
+EmailAddress = Annotated[
+    str,
+    StringConstraints(
+        strip_whitespace=True, max_length=254, pattern=r"^[^\s@<>,;\x00-\x20]+@[^\s@<>,;\x00-\x20]+$"
+    ),
+    AfterValidator(_no_control_characters),
+]
+Security = Literal["tls", "starttls", "none"]
+Kind = Literal["shared", "personal"]
+ConnectorStatus = Literal[
+    "awaiting_credentials", "awaiting_confirmation", "active", "paused", "failing", "stopped"
+]
+
+
+class Input(BaseModel):
+    """Base of everything a caller sends."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class Output(BaseModel):
+    """Base of everything a caller gets."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+
+Item = TypeVar("Item")
+
+
+class Page(Output, Generic[Item]):
+    """A part of a list. `next_cursor` is the `after` of the next request."""
+
+    data: list[Item]
+    next_cursor: str | None
+    has_more: bool
+
+
+def normalised_folder(name: str) -> str:
+    """A folder's name as far as it can be compared without the server: INBOX in any case is INBOX."""
+    return "INBOX" if name.upper() == "INBOX" else name

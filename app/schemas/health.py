@@ -1,0 +1,19 @@
+"""Health of the service."""
+
+from typing import Literal
+
+from app.schemas.fields import Output
+
+
+class Live(Output):
+    status: Literal["live"] = "live"
+
+
+class Ready(Output):
+    ready: bool
+    database: bool
+    """It answers."""
+    migrations: bool
+    """Its schema is this version's."""
+    sweep: bool | None
+    """The job that starts fetch cycles ran within the last minute; null in a process without jobs."""

@@ -1,0 +1,129 @@
+"""Messages and quarantine."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import AwareDatetime, ConfigDict, Field, StringConstraints, model_validator
+
+from app.schemas.fields import Id, Input, Output, Time
+
+Cursor = Annotated[str, StringConstraints(max_length=100)]
+Limit = Annotated[int, Field(ge=1, le=200)]
+MessageState = Literal["new", "processed"]
+SearchWords = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
+"""Words to search for: each must occur in the subject, the addresses or the text."""
+
+
+class AddressRead(Output):
+    name: str | None
+    address: str
+
+
+class MessageRead(Output):
+    id: str
+    connector_id: str
+    state: MessageState
+    folder: str
+    uid: int
+    uidvalidity: int
+    message_id_header: str | None
+    in_reply_to: str | None
+    references: list[str]
+    conversation_id: str
+    from_: Annotated[AddressRead | None, Field(alias="from", serialization_alias="from")]
+    to: list[AddressRead]
+    cc: list[AddressRead]
+    reply_to: list[AddressRead]
+    subject: str | None
+    snippet: str
+    internal_date: Time | None
+    date_header: Time | None
+    stored_at: Time
+    moved_at: Time | None
+    size_octets: int
+    has_attachments: bool
+    is_auto_reply: bool
+    sha256: str
+
+    model_config = ConfigDict(from_attributes=True, populate_by_name=True)
+
+
+class DefectRead(Output):
+    code: str
+    detail: str
+
+
+class AttachmentRead(Output):
+    n: int
+    name: str
+    content_type: str
+    size_octets: int
+    content_id: str | None
+    inline: bool
+
+
+class MessageDetail(MessageRead):
+    text: str | None
+    html: str | None
+    defects: list[DefectRead]
+    attachments: list[AttachmentRead]
+
+
+class MessagesQuery(Input):
+    """Which part of the list; a misspelt filter is refused, for it would list everything."""
+
+    connector_id: Id | None = None
+    state: MessageState | None = None
+    q: SearchWords | None = None
+    after: Cursor | None = None
+    limit: Limit = 50
+    wait_s: Annotated[float, Field(ge=0, le=30)] = 0
+    """How long to wait while there is nothing to give."""
+
+
+class MessageUpdate(Input):
+    state: MessageState
+
+
+class MessagesDelete(Input):
+    """Which messages to delete; at least one filter."""
+
+    connector_id: Id | None = None
+    state: MessageState | None = None
+    q: SearchWords | None = None
+    ids: Annotated[list[Id], Field(min_length=1, max_length=1000)] | None = None
+    stored_before: AwareDatetime | None = None
+
+    @model_validator(mode="after")
+    def _at_least_one(self) -> Self:
+        if not self.model_dump(exclude_none=True):
+            raise ValueError("at least one filter is needed")
+        return self
+
+
+class DeletedCount(Output):
+    deleted: int
+
+
+class QuarantineQuery(Input):
+    connector_id: Id | None = None
+    after: Cursor | None = None
+    limit: Limit = 50
+
+
+class QuarantinedRead(Output):
+    id: str
+    connector_id: str
+    state: Literal["quarantined", "suspect"]
+    """`suspect`: the next cycle tries the mail again."""
+    folder: str
+    uid: int
+    uidvalidity: int
+    reason: str
+    detail: str
+    attempts: int
+    size_octets: int | None
+    from_address: str | None
+    subject: str | None
+    internal_date: Time | None
+    created_at: Time
+    updated_at: Time

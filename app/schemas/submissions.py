@@ -1,0 +1,69 @@
+"""Submissions."""
+
+from typing import Annotated, Literal
+
+from pydantic import AwareDatetime, Field, StringConstraints
+
+from app.schemas.fields import Id, Input, Line, Output, Time
+from app.schemas.messages import Cursor, Limit
+
+
+class SubmissionAttachment(Input):
+    name: Line
+    content_type: Annotated[
+        str, StringConstraints(pattern=r"^[A-Za-z0-9!#$&^_.+-]{1,80}/[A-Za-z0-9!#$&^_.+-]{1,80}$")
+    ] = "application/octet-stream"
+    content_base64: str
+
+
+Recipients = Annotated[list[Annotated[str, StringConstraints(max_length=1000)]], Field(max_length=500)]
+
+
+class SubmissionCreate(Input):
+    """A new mail or an answer. Each recipient is `addr` or `Name <addr>`; at least one is needed."""
+
+    connector_id: Id
+    to: Recipients = Field(default_factory=list)
+    cc: Recipients = Field(default_factory=list)
+    bcc: Recipients = Field(default_factory=list)
+    subject: Annotated[str, StringConstraints(max_length=998)] = ""
+    text: str | None = None
+    html: str | None = None
+    attachments: Annotated[list[SubmissionAttachment], Field(max_length=100)] = Field(default_factory=list)
+    in_reply_to: Id | None = None
+    """Id of the message this answers; without a subject it gets that message's, with `Re:`."""
+    send_at: AwareDatetime | None = None
+
+
+SubmissionStatus = Literal["queued", "sending", "sent", "partly_sent", "failed", "uncertain", "cancelled"]
+
+
+class SubmissionsQuery(Input):
+    connector_id: Id | None = None
+    status: SubmissionStatus | None = None
+    after: Cursor | None = None
+    limit: Limit = 50
+
+
+class RecipientRead(Output):
+    address: str
+    status: Literal["pending", "sent", "deferred", "refused", "uncertain"]
+    detail: str | None
+
+
+class SubmissionRead(Output):
+    id: str
+    connector_id: str
+    status: SubmissionStatus
+    message_id_header: str
+    subject: str
+    in_reply_to: str | None
+    recipients: list[RecipientRead]
+    attempts: int
+    next_attempt_at: Time | None
+    """Null once there will be no further attempt."""
+    sent_copy: Literal["pending", "filed", "failed", "none"]
+    """Whether a copy lies in the mailbox's Sent folder."""
+    send_at: Time | None
+    created_at: Time
+    updated_at: Time

@@ -1,0 +1,245 @@
+"""Who may see and do what. The one module that decides; every route asks it, directly or by its service.
+
+A caller has roles towards a connector; a rule names the roles that an action takes. Whoever has no role that
+lets them see a thing is told it does not exist; whoever sees it but may not do the action is refused. The
+content of a mailbox is for its owner, the members of its bound groups and keys: not for administrators.
+"""
+
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Literal
+
+from sqlalchemy import ColumnElement, and_, exists, false, or_, select, true
+from sqlmodel import Session, col
+
+from app.errors import Forbidden, NotFound, ScopeMissing
+from app.models import Connector, Credential, GroupBinding, KeyGrant
+
+
+@dataclass(frozen=True)
+class Principal:
+    """Who is calling: a user by token, or an API key."""
+
+    kind: Literal["user", "key"]
+    id: str
+    """User id, or the key's id."""
+    groups: frozenset[str] = frozenset()
+    is_admin: bool = False
+    scopes: frozenset[str] = frozenset()
+    connector_limit: frozenset[str] | None = None
+    """The only connectors a key may touch; None: all."""
+
+    @property
+    def name(self) -> str:
+        """Unambiguous among users and keys."""
+        return f"{self.kind}:{self.id}"
+
+
+class Role(StrEnum):
+    """What a caller is towards one connector."""
+
+    ADMINISTRATOR = "administrator"
+    OWNER = "owner"
+    MEMBER = "member"
+    KEY = "key"
+
+
+class Action(StrEnum):
+    """What can be done with a connector and what belongs to it."""
+
+    SEE_SHORT = "see the connector in short"
+    SEE_SETTINGS = "see settings, health, cycles"
+    CHANGE_SETTINGS = "change settings"
+    OPERATE = "pause, resume, fetch, test"
+    LIST_FOLDERS = "list the server's folders"
+    DELETE_CONNECTOR = "delete the connector"
+    ENTER_CREDENTIALS = "enter credentials"
+    BIND_GROUPS = "bind groups"
+    READ_CONTENT = "read messages, sources, attachments, quarantine"
+    WRITE_CONTENT = "mark processed, delete"
+    SEND = "send"
+    SEE_EVENTS = "see events"
+
+
+_MANAGING = frozenset({Role.ADMINISTRATOR, Role.OWNER, Role.KEY})
+_READING = frozenset({Role.OWNER, Role.MEMBER, Role.KEY})
+
+RULES: dict[Action, AbstractSet[Role]] = {
+    Action.SEE_SHORT: frozenset(Role),
+    Action.SEE_SETTINGS: _MANAGING,
+    Action.CHANGE_SETTINGS: _MANAGING,
+    Action.OPERATE: _MANAGING,
+    Action.LIST_FOLDERS: _MANAGING,
+    Action.DELETE_CONNECTOR: _MANAGING,
+    Action.ENTER_CREDENTIALS: _MANAGING,
+    Action.BIND_GROUPS: frozenset({Role.ADMINISTRATOR, Role.KEY}),
+    Action.READ_CONTENT: _READING,
+    Action.WRITE_CONTENT: _READING,
+    Action.SEND: _READING,
+    Action.SEE_EVENTS: frozenset(Role),
+}
+
+CONTENT = frozenset({Action.READ_CONTENT, Action.WRITE_CONTENT, Action.SEND})
+
+SCOPES: dict[Action, str] = {
+    Action.SEE_SHORT: "connectors:read",
+    Action.SEE_SETTINGS: "connectors:read",
+    Action.CHANGE_SETTINGS: "connectors:write",
+    Action.OPERATE: "connectors:write",
+    Action.LIST_FOLDERS: "connectors:read",
+    Action.DELETE_CONNECTOR: "connectors:write",
+    Action.ENTER_CREDENTIALS: "connectors:write",
+    Action.BIND_GROUPS: "connectors:write",
+    Action.READ_CONTENT: "messages:read",
+    Action.WRITE_CONTENT: "messages:write",
+    Action.SEND: "submissions:write",
+    Action.SEE_EVENTS: "events:read",
+}
+
+
+def require_scope(principal: Principal, scope: str) -> None:
+    """Refuse a key that lacks the scope; users have none and need none.
+
+    Raises:
+        ScopeMissing
+    """
+    if principal.kind == "key" and scope not in principal.scopes:
+        raise ScopeMissing(f"The API key lacks the scope {scope}.")
+
+
+def require_administrator(principal: Principal, *, scope: str) -> None:
+    """Refuse whoever is neither an administrator nor a key with the scope.
+
+    Raises:
+        ScopeMissing, Forbidden
+    """
+    require_scope(principal, scope)
+    if principal.kind == "user" and not principal.is_admin:
+        raise Forbidden("This is for administrators.")
+
+
+def require_may_create(principal: Principal, *, kind: str, owner: str | None) -> None:
+    """Anyone creates a personal connector of their own; the rest is for administrators and keys.
+
+    Raises:
+        ScopeMissing, Forbidden
+    """
+    require_scope(principal, "connectors:write")
+    if principal.kind == "key":
+        if principal.connector_limit is not None:
+            raise Forbidden("This API key is limited to certain connectors, so it cannot create one.")
+        return
+    if principal.is_admin or (kind == "personal" and owner == principal.id):
+        return
+    raise Forbidden("Only administrators create shared connectors, or personal ones for somebody else.")
+
+
+def roles_towards(session: Session, principal: Principal, connector: Connector, action: Action) -> set[Role]:
+    """The roles of a caller towards a connector, as far as they count for the action."""
+    if principal.kind == "key":
+        if principal.connector_limit is not None and connector.id not in principal.connector_limit:
+            return set()
+        needs_grant = action in CONTENT or action is Action.SEE_EVENTS
+        if connector.kind == "personal" and needs_grant:
+            granted = session.get(KeyGrant, (principal.id, connector.id))
+            return {Role.KEY} if granted is not None else set()
+        return {Role.KEY}
+    roles: set[Role] = set()
+    if principal.is_admin:
+        roles.add(Role.ADMINISTRATOR)
+    if connector.kind == "personal":
+        if connector.owner == principal.id:
+            roles.add(Role.OWNER)
+    elif principal.groups and _is_bound(session, connector.id, principal.groups):
+        roles.add(Role.MEMBER)
+    return roles
+
+
+def require(session: Session, principal: Principal, action: Action, connector: Connector | None) -> Connector:
+    """The connector, if the caller may do the action with it.
+
+    Raises:
+        ScopeMissing: a key without the scope.
+        NotFound: absent, or the caller may not see it.
+        Forbidden: visible, but not theirs to do this with.
+    """
+    require_scope(principal, SCOPES[action])
+    if connector is None:
+        raise NotFound
+    roles = roles_towards(session, principal, connector, action)
+    if roles & RULES[action]:
+        _require_unsealed(session, principal, action, connector, roles)
+        return connector
+    if not roles or action in CONTENT:
+        raise NotFound
+    raise Forbidden
+
+
+def _require_unsealed(
+    session: Session, principal: Principal, action: Action, connector: Connector, roles: set[Role]
+) -> None:
+    """What is left to others of a personal mailbox once its owner has entered the password."""
+    if connector.kind != "personal" or Role.OWNER in roles:
+        return
+    if action is Action.LIST_FOLDERS:
+        raise Forbidden("Only the owner lists the folders of a personal mailbox.")
+    if action is Action.ENTER_CREDENTIALS and is_sealed(session, connector):
+        raise Forbidden("The owner has entered the credentials; only the owner changes them.")
+
+
+def is_sealed(session: Session, connector: Connector) -> bool:
+    """Whether the owner of a personal connector has entered the credentials."""
+    if connector.kind != "personal":
+        return False
+    credential = session.get(Credential, connector.id)
+    return credential is not None and credential.entered_by == f"user:{connector.owner}"
+
+
+def visible_connectors(principal: Principal, action: Action) -> ColumnElement[bool]:
+    """A condition on `Connector`: those with which the caller may do the action. For lists.
+
+    Raises:
+        ScopeMissing
+    """
+    require_scope(principal, SCOPES[action])
+    rule = RULES[action]
+    if principal.kind == "key":
+        return _visible_to_key(principal, action) if Role.KEY in rule else false()
+    if principal.is_admin and Role.ADMINISTRATOR in rule:
+        return true()
+    allowed: list[ColumnElement[bool]] = []
+    if Role.OWNER in rule:
+        allowed.append(and_(col(Connector.kind) == "personal", col(Connector.owner) == principal.id))
+    if Role.MEMBER in rule and principal.groups:
+        bound = exists().where(
+            col(GroupBinding.connector_id) == col(Connector.id), col(GroupBinding.group).in_(principal.groups)
+        )
+        allowed.append(and_(col(Connector.kind) == "shared", bound))
+    return or_(*allowed) if allowed else false()
+
+
+def _visible_to_key(principal: Principal, action: Action) -> ColumnElement[bool]:
+    conditions: list[ColumnElement[bool]] = []
+    if principal.connector_limit is not None:
+        conditions.append(col(Connector.id).in_(principal.connector_limit))
+    if action in CONTENT or action is Action.SEE_EVENTS:
+        granted = exists().where(
+            col(KeyGrant.connector_id) == col(Connector.id), col(KeyGrant.api_key_id) == principal.id
+        )
+        conditions.append(or_(col(Connector.kind) == "shared", granted))
+    return and_(true(), *conditions)
+
+
+def visible_connector_ids(principal: Principal, action: Action) -> Any:
+    """A subquery of connector ids for `column.in_(…)`."""
+    return select(col(Connector.id)).where(visible_connectors(principal, action))
+
+
+def _is_bound(session: Session, connector_id: str, groups: AbstractSet[str]) -> bool:
+    statement = (
+        select(col(GroupBinding.id))
+        .where(col(GroupBinding.connector_id) == connector_id, col(GroupBinding.group).in_(groups))
+        .limit(1)
+    )
+    return session.execute(statement).first() is not None

@@ -1,0 +1,56 @@
+"""Lists by keyset: a page, and the cursor that continues it."""
+
+import base64
+import binascii
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from app.errors import FieldFault, InvalidInput
+
+DEFAULT_LIMIT = 50
+MAX_LIMIT = 200
+
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True)
+class Slice(Generic[Item]):
+    """A part of a list. `next_cursor` is None where a list ended and is not one to poll."""
+
+    data: Sequence[Item]
+    next_cursor: str | None
+    has_more: bool
+
+
+def encode_cursor(position: str | int) -> str:
+    """An opaque cursor for a position."""
+    return base64.urlsafe_b64encode(str(position).encode()).decode().rstrip("=")
+
+
+def decode_cursor(cursor: str) -> str:
+    """The position in a cursor.
+
+    Raises:
+        InvalidInput: not one of ours.
+    """
+    try:
+        octets = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
+        position = octets.decode("ascii")
+    except (binascii.Error, ValueError) as exc:
+        raise InvalidInput(FieldFault("/after", "is not a cursor of this list")) from exc
+    if not position.isprintable():  # PostgreSQL refuses a NUL
+        raise InvalidInput(FieldFault("/after", "is not a cursor of this list"))
+    return position
+
+
+def decode_position(cursor: str) -> int:
+    """The number in the cursor of a feed.
+
+    Raises:
+        InvalidInput: not one of ours.
+    """
+    value = decode_cursor(cursor)
+    if not value.isascii() or not value.isdigit() or len(value) > 18:
+        raise InvalidInput(FieldFault("/after", "is not a cursor of this list"))
+    return int(value)

@@ -1,0 +1,194 @@
+"""Mails that could not be taken in. The mail itself stays on the server; here is what is known of it and why.
+
+A mail is `suspect` while each cycle tries it again, and `quarantined` after `MAX_ATTEMPTS` failures, or at
+once where another try would end the same. A quarantined one is left alone until somebody asks for a retry.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import delete, select, update
+from sqlmodel import Session, col
+
+from app import clock
+from app.errors import NotFound
+from app.events import NewEvent, quarantined_event
+from app.ids import new_id
+from app.mime.text import clean_line
+from app.models import Connector, Quarantined
+from app.services import access, pages
+from app.services.access import Action, Principal
+from app.services.pages import Slice
+
+SUSPECT = "suspect"
+QUARANTINED = "quarantined"
+MAX_ATTEMPTS = 3
+HEADER_MAX_CHARS = 500
+
+DETAILS = {
+    "too_large": "The mail is larger than this gateway takes.",
+    "unreadable": "The mail server gave the mail in a form that could not be read.",
+    "vanished": "The mail server lists the mail but does not give its content.",
+    "size_mismatch": "The mail server gave another number of octets than it announced.",
+    "connection_lost": "The connection to the mail server broke each time at this mail.",
+    "timeout": "The mail server did not give the mail in time.",
+    "command_refused": "The mail server refused to give the mail.",
+    "store_failed": "The mail could not be stored.",
+}
+"""What a reason means, in one sentence."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """What is known of a mail that was not taken in."""
+
+    size_octets: int | None = None
+    from_address: str | None = None
+    subject: str | None = None
+    internal_date: datetime | None = None
+
+
+def detail_of(reason: str) -> str:
+    """The sentence of a reason."""
+    return DETAILS.get(reason, "The mail could not be taken in.")
+
+
+def left_alone(session: Session, connector_id: str, *, folder: str, uidvalidity: int) -> set[int]:
+    """UIDs in a folder that are quarantined: not to be tried."""
+    statement = select(col(Quarantined.uid)).where(
+        col(Quarantined.connector_id) == connector_id,
+        col(Quarantined.folder) == folder,
+        col(Quarantined.uidvalidity) == uidvalidity,
+        col(Quarantined.state) == QUARANTINED,
+    )
+    return set(session.execute(statement).scalars())
+
+
+def suspects(session: Session, connector_id: str, *, folder: str, uidvalidity: int) -> set[int]:
+    """UIDs in a folder that failed before and are tried again: best one by one, after all others."""
+    statement = select(col(Quarantined.uid)).where(
+        col(Quarantined.connector_id) == connector_id,
+        col(Quarantined.folder) == folder,
+        col(Quarantined.uidvalidity) == uidvalidity,
+        col(Quarantined.state) == SUSPECT,
+    )
+    return set(session.execute(statement).scalars())
+
+
+def note_failure(
+    session: Session,
+    connector_id: str,
+    *,
+    folder: str,
+    uidvalidity: int,
+    uid: int,
+    reason: str,
+    at_once: bool = False,
+    known: Known | None = None,
+) -> NewEvent | None:
+    """Note that a mail was not taken in; the event to append, where this made it quarantined."""
+    known = known or Known()
+    now = clock.utc_now()
+    statement = select(Quarantined).where(
+        col(Quarantined.connector_id) == connector_id,
+        col(Quarantined.folder) == folder,
+        col(Quarantined.uidvalidity) == uidvalidity,
+        col(Quarantined.uid) == uid,
+    )
+    row = session.execute(statement.with_for_update()).scalar_one_or_none()
+    if row is None:
+        row = Quarantined(
+            id=new_id(),
+            connector_id=connector_id,
+            folder=folder,
+            uidvalidity=uidvalidity,
+            uid=uid,
+            state=SUSPECT,
+            reason=reason,
+            created_at=now,
+            updated_at=now,
+        )
+        session.add(row)
+    before = row.state
+    row.reason = reason
+    row.attempts += 1
+    row.updated_at = now
+    row.size_octets = known.size_octets if known.size_octets is not None else row.size_octets
+    row.from_address = _clean(known.from_address) or row.from_address
+    row.subject = _clean(known.subject) or row.subject
+    row.internal_date = known.internal_date or row.internal_date
+    if at_once or row.attempts >= MAX_ATTEMPTS:
+        row.state = QUARANTINED
+    session.flush()
+    if row.state == QUARANTINED and before != QUARANTINED:
+        return quarantined_event(connector_id=connector_id, quarantine_id=row.id, reason=reason)
+    return None
+
+
+def forget(
+    session: Session, connector_id: str, *, folder: str, uidvalidity: int, uids: Sequence[int]
+) -> None:
+    """These mails have been taken in, or are no longer on the server."""
+    if not uids:
+        return
+    session.execute(
+        delete(Quarantined).where(
+            col(Quarantined.connector_id) == connector_id,
+            col(Quarantined.folder) == folder,
+            col(Quarantined.uidvalidity) == uidvalidity,
+            col(Quarantined.uid).in_(uids),
+        )
+    )
+
+
+def list_quarantined(
+    session: Session, principal: Principal, *, connector_id: str | None, after: str | None, limit: int
+) -> Slice[Quarantined]:
+    """The mails in quarantine that the caller may know of, oldest first.
+
+    Raises:
+        ScopeMissing, NotFound, InvalidInput
+    """
+    visible = access.visible_connector_ids(principal, Action.READ_CONTENT)
+    statement = select(Quarantined).where(
+        col(Quarantined.state) == QUARANTINED, col(Quarantined.connector_id).in_(visible)
+    )
+    if connector_id is not None:
+        access.require(session, principal, Action.READ_CONTENT, session.get(Connector, connector_id))
+        statement = statement.where(col(Quarantined.connector_id) == connector_id)
+    if after is not None:
+        statement = statement.where(col(Quarantined.id) > pages.decode_cursor(after))
+    statement = statement.order_by(col(Quarantined.id)).limit(limit + 1)
+    found = list(session.execute(statement).scalars())
+    has_more = len(found) > limit
+    page = found[:limit]
+    return Slice(page, pages.encode_cursor(page[-1].id) if has_more else None, has_more)
+
+
+def retry(session: Session, principal: Principal, quarantine_id: str) -> Quarantined:
+    """Have the next cycle try the mail again, and have that cycle soon.
+
+    Raises:
+        ScopeMissing, NotFound
+    """
+    row = session.get(Quarantined, quarantine_id, with_for_update=True)
+    connector = session.get(Connector, row.connector_id) if row is not None else None
+    access.require(session, principal, Action.WRITE_CONTENT, connector)
+    if row is None or connector is None:
+        raise NotFound
+    now = clock.utc_now()
+    row.state = SUSPECT
+    row.attempts = 0
+    row.updated_at = now
+    session.flush()
+    session.execute(
+        update(Connector)
+        .where(col(Connector.id) == connector.id, col(Connector.status) == "active")
+        .values(next_fetch_at=now)
+    )
+    return row
+
+
+def _clean(value: str | None) -> str | None:
+    return clean_line(value, HEADER_MAX_CHARS) if value is not None else None

@@ -1,0 +1,91 @@
+"""Re-encryption of stored secrets with the first key, while the service runs.
+
+Each batch is one short transaction, and a row is written only if it still holds what was read: a password that
+its owner changes meanwhile is not overwritten with the old one. Rows that the first key encrypted already are
+passed over, so the run may be killed and started again.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import select, update
+from sqlmodel import SQLModel, col
+
+from app.adapters.secretbox import credential_place, webhook_place
+from app.errors import SecretUnreadable
+from app.gateway import Gateway
+from app.models import Credential, Webhook
+
+BATCH_ROWS = 100
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a run has done so far."""
+
+    rotated: int = 0
+    unreadable: int = 0
+    """Rows that no configured key decrypts; they stay as they are."""
+
+    def __add__(self, other: "Progress") -> "Progress":
+        return Progress(self.rotated + other.rotated, self.unreadable + other.unreadable)
+
+
+@dataclass(frozen=True)
+class _Column:
+    """A column of secrets, its row's key, and the place that each secret is bound to."""
+
+    key: Any
+    ciphertext: Any
+    place: Callable[[str], str]
+    table: type[SQLModel]
+
+
+_COLUMNS = (
+    _Column(col(Credential.connector_id), col(Credential.ciphertext), credential_place, Credential),
+    _Column(col(Webhook.id), col(Webhook.secret_ciphertext), webhook_place, Webhook),
+)
+
+
+def rotate(gateway: Gateway) -> Iterator[Progress]:
+    """Re-encrypt what the first key did not encrypt; gives the sum so far after each batch."""
+    progress = Progress()
+    for column in _COLUMNS:
+        after = ""
+        while True:
+            last, done = _rotate_batch(gateway, column, after)
+            if last is None:
+                break
+            after = last
+            progress += done
+            yield progress
+
+
+def _rotate_batch(gateway: Gateway, column: _Column, after: str) -> tuple[str | None, Progress]:
+    """One transaction; gives the last row's key, or None where there was none left."""
+    rotated = unreadable = 0
+    last: str | None = None
+    current = gateway.secrets.current_start
+    statement = (
+        select(column.key, column.ciphertext)
+        .where(column.key > after, ~column.ciphertext.startswith(current, autoescape=True))
+        .order_by(column.key)
+        .limit(BATCH_ROWS)
+    )
+    with gateway.db.unit_of_work() as session:
+        for key, ciphertext in session.execute(statement).all():
+            last = key
+            place = column.place(key)
+            try:
+                plaintext = gateway.secrets.open(ciphertext, place=place)
+            except SecretUnreadable:
+                unreadable += 1
+                continue
+            written = session.connection().execute(
+                update(column.table)
+                .where(column.key == key, column.ciphertext == ciphertext)
+                .values({column.ciphertext.key: gateway.secrets.seal(plaintext, place=place)})
+            )
+            rotated += written.rowcount
+    return last, Progress(rotated, unreadable)

@@ -1,0 +1,177 @@
+"""The copy of a sent mail in the mailbox's Sent folder.
+
+Some servers file what they send by themselves, and a crash may come between filing and noting it: the folder is
+searched for our Message-ID first. What becomes of the copy never changes what became of the mail.
+"""
+
+import json
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import structlog
+from sqlmodel import Session
+
+from app import clock
+from app.adapters import compression, imap
+from app.adapters.imap import Folder, ImapSession
+from app.adapters.secretbox import credential_place
+from app.errors import GatewayError, MailServerError, SecretUnreadable
+from app.gateway import Gateway
+from app.models import Connector, Credential, Submission
+
+log = structlog.get_logger(__name__)
+
+MAX_ATTEMPTS = 5
+FIRST_DELAY = timedelta(minutes=1)
+
+DEFAULT_NAME = "Sent"
+# What servers and mail programs call it where they do not say `\\Sent`, most usual first.
+USUAL_NAMES = (
+    "Sent",
+    "Sent Items",
+    "Sent Messages",
+    "Sent Mail",
+    "Odeslaná pošta",
+    "Odeslané",
+    "Odeslane",
+    "Odoslané",
+    "Odoslaná pošta",
+    "Gesendet",
+    "Gesendete Elemente",
+    "Gesendete Objekte",
+    "Wysłane",
+    "Elementy wysłane",
+    "Elküldött elemek",
+    "Elküldött",
+    "Éléments envoyés",
+    "Envoyés",
+    "Elementos enviados",
+    "Enviados",
+    "Posta inviata",
+    "Inviata",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """A claimed copy; all that is needed to file it without the database."""
+
+    submission_id: str
+    connector_id: str
+    server: imap.ServerAddress
+    ciphertext: str
+    message_id_header: str
+    sent_at: datetime
+    source_zstd: bytes
+
+
+def claim(session: Session, submission_id: str) -> Copy | None:
+    """What is to be filed; None, and an end to it, where nothing can be."""
+    submission = session.get(Submission, submission_id)
+    if submission is None:
+        return None
+    connector = session.get(Connector, submission.connector_id)
+    credential = session.get(Credential, submission.connector_id)
+    is_over = submission.sent_copy_attempts >= MAX_ATTEMPTS  # the last one never ended
+    if is_over or connector is None or credential is None or submission.source_zstd is None:
+        _end(submission, "failed")
+        return None
+    submission.sent_copy_attempts += 1
+    return Copy(
+        submission_id=submission_id,
+        connector_id=connector.id,
+        server=imap.ServerAddress(
+            connector.imap_host, connector.imap_port, connector.imap_security, connector.imap_username
+        ),
+        ciphertext=credential.ciphertext,
+        message_id_header=submission.message_id_header,
+        sent_at=submission.updated_at,
+        source_zstd=submission.source_zstd,
+    )
+
+
+def file(gateway: Gateway, copy: Copy) -> None:
+    """File a claimed copy, and note how it went."""
+    error: GatewayError | None = None
+    try:
+        secret = gateway.secrets.open(copy.ciphertext, place=credential_place(copy.connector_id))
+        with imap.connect(copy.server, json.loads(secret)["password"], _access(gateway)) as server:
+            _file_once(server, copy)
+    except (MailServerError, SecretUnreadable) as exc:
+        error = exc
+        log.info(
+            "sent_copy_failed",
+            submission_id=copy.submission_id,
+            connector_id=copy.connector_id,
+            error=exc.code,
+            command=getattr(exc, "command", None),
+        )
+    with gateway.db.unit_of_work() as session:
+        submission = session.get(Submission, copy.submission_id, with_for_update=True)
+        if submission is None:
+            return
+        if error is None:
+            _end(submission, "filed")
+        elif error.retryable and submission.sent_copy_attempts < MAX_ATTEMPTS:
+            submission.next_attempt_at = clock.utc_now() + FIRST_DELAY * 4 ** (
+                submission.sent_copy_attempts - 1
+            )
+        else:
+            _end(submission, "failed")
+
+
+def sent_folder(folders: Sequence[Folder]) -> str | None:
+    """The Sent folder: the one marked so, else one with a usual name, nearest to the top."""
+    selectable = [folder for folder in folders if folder.selectable]
+    for folder in selectable:
+        if "\\Sent" in folder.special_use:
+            return folder.name
+    usual = {_folded(name): rank for rank, name in enumerate(USUAL_NAMES)}
+    named = [
+        (_depth(folder), usual[_folded(_last_part(folder))], folder.name)
+        for folder in selectable
+        if _folded(_last_part(folder)) in usual
+    ]
+    return min(named)[2] if named else None
+
+
+def _file_once(server: ImapSession, copy: Copy) -> None:
+    folder = sent_folder(server.list_folders())
+    if folder is None:
+        folder = server.personal_prefix() + DEFAULT_NAME
+        server.create_folder(folder)
+    server.select(folder)
+    if server.search_header("Message-ID", copy.message_id_header):
+        return
+    raw = compression.decompress(copy.source_zstd)
+    server.append(folder, raw, flags=["\\Seen"], internal_date=copy.sent_at)
+
+
+def _end(submission: Submission, state: str) -> None:
+    submission.sent_copy = state
+    submission.next_attempt_at = None
+    submission.source_zstd = None
+
+
+def _access(gateway: Gateway) -> imap.Access:
+    return imap.Access(
+        network=gateway.mail_network,
+        tls=gateway.tls,
+        connect_timeout_s=gateway.settings.connect_timeout_s,
+        command_timeout_s=gateway.settings.command_timeout_s,
+        max_literal_octets=gateway.settings.max_message_octets,
+    )
+
+
+def _last_part(folder: Folder) -> str:
+    return folder.name.rpartition(folder.delimiter)[2] if folder.delimiter else folder.name
+
+
+def _depth(folder: Folder) -> int:
+    return folder.name.count(folder.delimiter) if folder.delimiter else 0
+
+
+def _folded(name: str) -> str:
+    return unicodedata.normalize("NFC", name).casefold()

@@ -1,0 +1,157 @@
+"""Quarantine: what could not be taken in, who sees it, and trying again."""
+
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+from sqlmodel import select
+
+from app.gateway import Gateway
+from app.models import Connector, Quarantined
+from app.services import quarantine
+from app.services.quarantine import Known
+from tests.callers import Callers
+from tests.stored_mail import connector
+
+JANA = Callers.user("jana", groups=["orders"])
+PETR = Callers.user("petr")
+ADMIN = Callers.user("admin", admin=True)
+
+
+@pytest.fixture
+def orders(gateway: Gateway) -> Connector:
+    return connector(gateway, groups=["orders"])
+
+
+def note(gateway: Gateway, at: Connector, uid: int, reason: str = "too_large", **arguments: Any) -> bool:
+    """Note a failure; whether it gave an event."""
+    values: dict[str, Any] = {"at_once": reason == "too_large", **arguments}
+    with gateway.db.unit_of_work() as session:
+        event = quarantine.note_failure(
+            session, at.id, folder="INBOX", uidvalidity=1, uid=uid, reason=reason, **values
+        )
+        return event is not None
+
+
+def uids(answer: Any) -> list[int]:
+    assert answer.status_code == 200, answer.text
+    return [row["uid"] for row in answer.json()["data"]]
+
+
+class TestNoting:
+    def test_the_third_failure_quarantines_and_is_announced_once(
+        self, gateway: Gateway, orders: Connector
+    ) -> None:
+        assert [note(gateway, orders, 1, "timeout") for _ in range(4)] == [False, False, True, False]
+        with gateway.db.reading() as session:
+            where: dict[str, Any] = {"folder": "INBOX", "uidvalidity": 1}
+            assert quarantine.left_alone(session, orders.id, **where) == {1}
+            assert quarantine.suspects(session, orders.id, **where) == set()
+            assert quarantine.left_alone(session, orders.id, folder="INBOX", uidvalidity=2) == set()
+
+    def test_what_no_further_try_changes_is_quarantined_at_once(
+        self, gateway: Gateway, orders: Connector
+    ) -> None:
+        assert note(gateway, orders, 1, "too_large")
+
+    def test_what_has_been_taken_in_is_forgotten(self, gateway: Gateway, orders: Connector) -> None:
+        note(gateway, orders, 1)
+        note(gateway, orders, 2)
+        with gateway.db.unit_of_work() as session:
+            quarantine.forget(session, orders.id, folder="INBOX", uidvalidity=1, uids=[1])
+            quarantine.forget(session, orders.id, folder="INBOX", uidvalidity=1, uids=[])
+        with gateway.db.reading() as session:
+            assert [row.uid for row in session.exec(select(Quarantined))] == [2]
+
+
+class TestList:
+    def test_says_what_and_why(self, client: TestClient, gateway: Gateway, orders: Connector) -> None:
+        known = Known(size_octets=99, from_address="a\x00\ud800@x", subject="big\r\none")
+        note(gateway, orders, 5, known=known)
+        note(gateway, orders, 6, "timeout")
+        [row] = client.get("/quarantine", headers=JANA).json()["data"]
+        assert (row["uid"], row["state"], row["reason"], row["attempts"]) == (
+            5,
+            "quarantined",
+            "too_large",
+            1,
+        )
+        assert row["detail"] == "The mail is larger than this gateway takes."
+        assert (row["size_octets"], row["from_address"], row["subject"]) == (99, "a\ufffd\ufffd@x", "big one")
+
+    def test_goes_page_by_page(self, client: TestClient, gateway: Gateway, orders: Connector) -> None:
+        for uid in range(1, 4):
+            note(gateway, orders, uid)
+        first = client.get("/quarantine?limit=2", headers=JANA)
+        assert uids(first) == [1, 2]
+        second = client.get("/quarantine", params={"after": first.json()["next_cursor"]}, headers=JANA)
+        assert uids(second) == [3]
+        assert second.json()["next_cursor"] is None
+
+    def test_is_for_those_who_read_the_mailbox(
+        self, client: TestClient, gateway: Gateway, callers: Callers, orders: Connector
+    ) -> None:
+        private = connector(gateway, owner="petr")
+        note(gateway, orders, 1)
+        note(gateway, private, 2)
+        assert uids(client.get("/quarantine", headers=JANA)) == [1]
+        assert uids(client.get("/quarantine", headers=PETR)) == [2]
+        assert uids(client.get("/quarantine", headers=ADMIN)) == []
+        assert uids(client.get("/quarantine", headers=callers.key(["messages:read"]))) == [1]
+        assert client.get("/quarantine", headers=callers.key(["messages:write"])).status_code == 403
+        params = {"connector_id": private.id}
+        assert client.get("/quarantine", params=params, headers=JANA).status_code == 404
+        assert uids(client.get("/quarantine", params=params, headers=PETR)) == [2]
+
+    def test_without_a_token_401(self, client: TestClient) -> None:
+        assert client.get("/quarantine").status_code == 401
+
+    @pytest.mark.parametrize("query", ["limit=0", "after=%00", "conector_id=x"])
+    def test_what_it_does_not_understand_it_refuses(self, client: TestClient, query: str) -> None:
+        assert client.get(f"/quarantine?{query}", headers=JANA).status_code == 422
+
+
+class TestRetry:
+    def quarantined_id(self, gateway: Gateway, at: Connector) -> str:
+        note(gateway, at, 1)
+        with gateway.db.reading() as session:
+            return session.exec(select(Quarantined.id)).one()
+
+    def test_the_next_cycle_comes_at_once_and_tries_it(
+        self, client: TestClient, gateway: Gateway, orders: Connector
+    ) -> None:
+        row_id = self.quarantined_id(gateway, orders)
+        answer = client.post(f"/quarantine/{row_id}/retry", headers=JANA)
+        assert answer.status_code == 200
+        assert (answer.json()["state"], answer.json()["attempts"]) == ("suspect", 0)
+        assert uids(client.get("/quarantine", headers=JANA)) == []
+        with gateway.db.reading() as session:
+            stored = session.get(Connector, orders.id)
+            assert stored is not None
+            assert stored.next_fetch_at is not None
+            assert quarantine.suspects(session, orders.id, folder="INBOX", uidvalidity=1) == {1}
+
+    def test_of_a_mailbox_that_is_not_fetched_starts_nothing(
+        self, client: TestClient, gateway: Gateway
+    ) -> None:
+        stopped = connector(gateway, groups=["orders"], status="stopped")
+        row_id = self.quarantined_id(gateway, stopped)
+        assert client.post(f"/quarantine/{row_id}/retry", headers=JANA).status_code == 200
+        with gateway.db.reading() as session:
+            stored = session.get(Connector, stopped.id)
+            assert stored is not None
+            assert stored.next_fetch_at is None
+
+    def test_is_for_those_who_read_the_mailbox(
+        self, client: TestClient, gateway: Gateway, callers: Callers, orders: Connector
+    ) -> None:
+        row_id = self.quarantined_id(gateway, orders)
+        for headers, status in (
+            ({}, 401),
+            (ADMIN, 404),
+            (PETR, 404),
+            (callers.key(["messages:read"]), 403),
+            (callers.key(["messages:write"]), 200),
+        ):
+            assert client.post(f"/quarantine/{row_id}/retry", headers=headers).status_code == status
+        assert client.post("/quarantine/absent/retry", headers=JANA).status_code == 404
