@@ -34,7 +34,9 @@ GatewayError                      code, retryable
 │   │   └── Throttled
 │   └── MailServerTimeout         504
 ├── SecretUnreadable              500, no key decrypts it
+├── StoreUnavailable              503, the database cannot be used now
 ├── LeaseLost                     internal: another instance took the mailbox over
+├── SettingsChanged               internal: the connector was changed while its cycle ran
 └── DeliveryFailed                internal: a webhook was not accepted
 
 `str(error)` is the outward sentence: generic, no secret, nothing of what the server said. What the server
@@ -264,6 +266,18 @@ class LeaseLost(GatewayError):
     code = "lease_lost"
     retryable = True
     default_detail = "Another instance has taken this mailbox over."
+
+
+class StoreUnavailable(GatewayError):
+    code = "store_unavailable"
+    retryable = True
+    default_detail = "The gateway's database cannot be used at the moment."
+
+
+class SettingsChanged(GatewayError):
+    code = "settings_changed"
+    retryable = True
+    default_detail = "The connector was changed while its cycle was running; the next one goes by the new settings."
 
 
 class DeliveryFailed(GatewayError):

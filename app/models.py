@@ -234,6 +234,7 @@ class ServerMessage(SQLModel, table=True):
     __table_args__ = (
         UniqueConstraint("connector_id", "folder", "uidvalidity", "uid"),
         Index("ix_server_messages_unsettled", "connector_id", "move_state"),
+        Index("ix_server_messages_connector_id_sha256", "connector_id", "sha256"),
     )
 
     id: str = Field(primary_key=True)

@@ -389,6 +389,9 @@ def upgrade() -> None:
         ),
     )
     with op.batch_alter_table("server_messages", schema=None) as batch_op:
+        batch_op.create_index(
+            "ix_server_messages_connector_id_sha256", ["connector_id", "sha256"], unique=False
+        )
         batch_op.create_index(batch_op.f("ix_server_messages_message_id"), ["message_id"], unique=False)
         batch_op.create_index("ix_server_messages_unsettled", ["connector_id", "move_state"], unique=False)
 
@@ -420,6 +423,7 @@ def downgrade() -> None:
     with op.batch_alter_table("server_messages", schema=None) as batch_op:
         batch_op.drop_index("ix_server_messages_unsettled")
         batch_op.drop_index(batch_op.f("ix_server_messages_message_id"))
+        batch_op.drop_index("ix_server_messages_connector_id_sha256")
 
     op.drop_table("server_messages")
     op.drop_table("message_bodies")

@@ -14,7 +14,7 @@ import re
 import ssl
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
 import imapclient
@@ -42,6 +42,7 @@ MAX_SET_OCTETS = 900
 THROTTLE_CAP_S = 1800.0
 
 _THROTTLED = re.compile(r"throttled.*?Backoff Time: ?(\d+) ?milliseconds", re.IGNORECASE | re.DOTALL)
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _TEMPORARY_LOGIN_CODES = frozenset({"UNAVAILABLE", "INUSE", "SERVERBUG", "CONTACTADMIN"})
 
 
@@ -116,7 +117,7 @@ class FetchedMail:
     internal_date: datetime | None
 
 
-class _Client(imapclient.IMAPClient):
+class _Client(imapclient.IMAPClient):  # type: ignore[misc]
     """IMAPClient over our own connection."""
 
     def __init__(self, imap: WiredIMAP4) -> None:
@@ -140,6 +141,7 @@ class ImapSession:
         self._imap = imap
         self._client = client
         self._imap.wire.max_literal_octets = max_literal_octets
+        self._imap.wire.max_response_octets = max_literal_octets + imap_wire.MAX_LINE_OCTETS
         self.capabilities: frozenset[str] = frozenset()
 
     @property
@@ -153,9 +155,9 @@ class ImapSession:
     def refresh_capabilities(self) -> None:
         """Ask again: they differ before and after STARTTLS and login."""
         with self._translating("CAPABILITY"):
-            self._imap.untagged_responses.pop("CAPABILITY", None)
+            self._imap.untagged("CAPABILITY")
             self._imap.run("CAPABILITY")
-            words = b" ".join(self._imap.untagged_responses.pop("CAPABILITY", [])).decode("ascii", "replace")
+            words = b" ".join(self._imap.untagged("CAPABILITY")).decode("ascii", "replace")
         self.capabilities = frozenset(words.upper().split())
 
     def list_folders(self) -> list[Folder]:
@@ -234,13 +236,25 @@ class ImapSession:
             self._imap.run("NOOP")
             return sorted(self._uid_search("UNDELETED"))
 
+    def search_undeleted_since(self, day: date) -> list[int]:
+        """As `search_undeleted`, those whose INTERNALDATE is on that day or later, by the server's time zone."""
+        with self._translating("SEARCH"):
+            return sorted(self._uid_search(f"UNDELETED SINCE {day.day}-{_MONTHS[day.month - 1]}-{day.year}"))
+
+    def next_uid(self, at_least: int) -> int:
+        """One above the highest UID there is in the selected folder now, or `at_least` where that is lower: mail
+        that comes from now on has this UID or a higher one."""
+        with self._translating("SEARCH"):
+            self._imap.run("NOOP")
+        return max([at_least - 1, *self.search_from(at_least)]) + 1
+
     def search_present(self, uids: Iterable[int]) -> set[int]:
         """Those of the UIDs that are in the selected folder, flagged `\\Deleted` or not."""
         return self._search_sets(uids, "")
 
-    def search_present_undeleted(self, uids: Iterable[int]) -> set[int]:
-        """Those of the UIDs that are in the selected folder and not flagged `\\Deleted`."""
-        return self._search_sets(uids, " UNDELETED")
+    def search_flagged_deleted(self, uids: Iterable[int]) -> set[int]:
+        """Those of the UIDs that are in the selected folder and flagged `\\Deleted`."""
+        return self._search_sets(uids, " DELETED")
 
     def search_from(self, first_uid: int) -> list[int]:
         """The UIDs of the selected folder from this one up, ascending."""
@@ -351,7 +365,7 @@ class ImapSession:
         for uid_set in uid_sets(uids):
             with self._translating(command):
                 answer = self._imap.run("UID", command, uid_set, target)
-                codes = [*self._imap.untagged_responses.pop("COPYUID", []), *_copyuid_in(answer)]
+                codes = [*self._imap.untagged("COPYUID"), *_copyuid_in(answer)]
             for code in codes:
                 proved.update(_copied(code))
         return proved
@@ -365,10 +379,10 @@ class ImapSession:
         return present & wanted
 
     def _uid_search(self, criteria: str) -> list[int]:
-        self._imap.untagged_responses.pop("SEARCH", None)
+        self._imap.untagged("SEARCH")
         self._imap.run("UID", "SEARCH", criteria)
-        lines = self._imap.untagged_responses.pop("SEARCH", [])
-        return [int(word) for line in lines for word in (line or b"").split() if word.isdigit()]
+        lines = self._imap.untagged("SEARCH")
+        return [int(word) for line in lines for word in line.split() if word.isdigit()]
 
     def _uid_fetch(self, uid_set: str, items: str) -> dict[int, dict[bytes, Any]]:
         self._imap.untagged_responses.pop("FETCH", None)
@@ -405,12 +419,15 @@ def connect(server: ServerAddress, password: str, access: Access) -> Iterator[Im
 
 
 def _open(server: ServerAddress, access: Access) -> ImapSession:
-    if server.security == "none" and not access.network.is_private(server.host, server.port):
-        raise CertificateRefused("Plain text is spoken only in the allowed private networks.")
-
+    # Plain text is spoken only in the allowed private networks, whatever the name answers by now.
     def open_wire() -> imap_wire.Wire:
         return imap_wire.open_wire(
-            lambda: access.network.connect(server.host, server.port, access.connect_timeout_s),
+            lambda: access.network.connect(
+                server.host,
+                server.port,
+                access.connect_timeout_s,
+                private_only=server.security == "none",
+            ),
             access.tls if server.security == "tls" else None,
             server.host,
         )

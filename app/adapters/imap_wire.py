@@ -29,6 +29,7 @@ class Wire:
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
         self.max_literal_octets = MAX_LINE_OCTETS
+        self.max_response_octets = 4 * MAX_LINE_OCTETS
         self._buffer = bytearray()
         self._deadline = time.monotonic() + 60.0
         self._received = 0
@@ -75,6 +76,8 @@ class Wire:
         self.sock.settimeout(remaining)
         received = self.sock.recv(CHUNK_OCTETS)
         self._received += len(received)
+        if self._received > self.max_response_octets:
+            raise imaplib.IMAP4.abort("answer too long")
         self._buffer += received
         return bool(received)
 
@@ -107,7 +110,7 @@ class WiredIMAP4(imaplib.IMAP4):
 
     def _command(self, name, *args):  # type: ignore[no-untyped-def]
         self._untagged_count = 0
-        return super()._command(name, *args)
+        return super()._command(name, *args)  # type: ignore[misc]
 
     def _append_untagged(self, typ, dat):  # type: ignore[no-untyped-def]
         self._untagged_count += 1
@@ -126,7 +129,7 @@ class WiredIMAP4(imaplib.IMAP4):
         # A code of an earlier answer must not be taken for this one's.
         for code in ("COPYUID", "APPENDUID", "TRYCREATE", "ALERT"):
             self.untagged_responses.pop(code, None)
-        typ, data = self._simple_command(name, *args)  # type: ignore[attr-defined]
+        typ, data = self._simple_command(name, *args)
         if typ != "OK":
             raise refused(name, typ, data[-1] if data else b"")
         answer: list[bytes] = data
@@ -135,9 +138,14 @@ class WiredIMAP4(imaplib.IMAP4):
     def authenticate_plain(self, answer: bytes) -> tuple[str, list[bytes]]:
         """AUTHENTICATE PLAIN without an initial response; the state stays as it is."""
         # imaplib sends what this gives, base64-encoded, at the continuation request.
-        self.literal = imaplib._Authenticator(lambda _: answer).process  # type: ignore[attr-defined]
-        typ, data = self._simple_command("AUTHENTICATE", "PLAIN")  # type: ignore[attr-defined]
+        self.literal = imaplib._Authenticator(lambda _: answer).process  # type: ignore[assignment]
+        typ, data = self._simple_command("AUTHENTICATE", "PLAIN")
         return typ, data
+
+    def untagged(self, name: str) -> list[bytes]:
+        """The untagged responses of this name since they were last asked for; literals are left out."""
+        found = self.untagged_responses.pop(name, [])
+        return [each for each in found if isinstance(each, bytes)]
 
     def start_tls(self, context: ssl.SSLContext, server_name: str) -> None:
         """STARTTLS (RFC 9051 §6.2.1); the capabilities told in plain text are forgotten.

@@ -4,7 +4,7 @@ A mail is `suspect` while each cycle tries it again, and `quarantined` after `MA
 once where another try would end the same. A quarantined one is left alone until somebody asks for a retry.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -54,26 +54,33 @@ def detail_of(reason: str) -> str:
     return DETAILS.get(reason, "The mail could not be taken in.")
 
 
-def left_alone(session: Session, connector_id: str, *, folder: str, uidvalidity: int) -> set[int]:
-    """UIDs in a folder that are quarantined: not to be tried."""
-    statement = select(col(Quarantined.uid)).where(
-        col(Quarantined.connector_id) == connector_id,
-        col(Quarantined.folder) == folder,
-        col(Quarantined.uidvalidity) == uidvalidity,
-        col(Quarantined.state) == QUARANTINED,
-    )
-    return set(session.execute(statement).scalars())
+@dataclass(frozen=True, slots=True)
+class Noted:
+    """The UIDs of a folder that failed before."""
+
+    left_alone: frozenset[int]
+    """Quarantined: not to be tried."""
+    suspects: frozenset[int]
+    """To be tried one by one, after all others."""
+    of_earlier_numbering: bool
+
+    def has_absent(self, present: Iterable[int]) -> bool:
+        """Whether some of these are no longer there."""
+        return self.of_earlier_numbering or not (self.left_alone | self.suspects).issubset(present)
 
 
-def suspects(session: Session, connector_id: str, *, folder: str, uidvalidity: int) -> set[int]:
-    """UIDs in a folder that failed before and are tried again: best one by one, after all others."""
-    statement = select(col(Quarantined.uid)).where(
-        col(Quarantined.connector_id) == connector_id,
-        col(Quarantined.folder) == folder,
-        col(Quarantined.uidvalidity) == uidvalidity,
-        col(Quarantined.state) == SUSPECT,
+def noted(session: Session, connector_id: str, *, folder: str, uidvalidity: int) -> Noted:
+    """What is noted of a folder."""
+    statement = select(col(Quarantined.uidvalidity), col(Quarantined.uid), col(Quarantined.state)).where(
+        col(Quarantined.connector_id) == connector_id, col(Quarantined.folder) == folder
     )
-    return set(session.execute(statement).scalars())
+    rows = session.execute(statement).all()
+    current = [(uid, state) for numbering, uid, state in rows if numbering == uidvalidity]
+    return Noted(
+        left_alone=frozenset(uid for uid, state in current if state == QUARANTINED),
+        suspects=frozenset(uid for uid, state in current if state == SUSPECT),
+        of_earlier_numbering=len(current) < len(rows),
+    )
 
 
 def note_failure(
@@ -124,6 +131,53 @@ def note_failure(
     if row.state == QUARANTINED and before != QUARANTINED:
         return quarantined_event(connector_id=connector_id, quarantine_id=row.id, reason=reason)
     return None
+
+
+def suspect(
+    session: Session, connector_id: str, *, folder: str, uidvalidity: int, uids: Sequence[int], reason: str
+) -> None:
+    """One of these mails made its batch fail: try each alone. None of them has used up an attempt by that."""
+    known = select(col(Quarantined.uid)).where(
+        col(Quarantined.connector_id) == connector_id,
+        col(Quarantined.folder) == folder,
+        col(Quarantined.uidvalidity) == uidvalidity,
+        col(Quarantined.uid).in_(uids),
+    )
+    noted = set(session.execute(known).scalars())
+    now = clock.utc_now()
+    session.add_all(
+        Quarantined(
+            id=new_id(),
+            connector_id=connector_id,
+            folder=folder,
+            uidvalidity=uidvalidity,
+            uid=uid,
+            state=SUSPECT,
+            reason=reason,
+            created_at=now,
+            updated_at=now,
+        )
+        for uid in uids
+        if uid not in noted
+    )
+    session.flush()
+
+
+def forget_absent(
+    session: Session, connector_id: str, *, folder: str, uidvalidity: int, present: Set[int]
+) -> None:
+    """Forget the mails of a folder that are no longer in it, and those of an earlier numbering."""
+    of_folder = [col(Quarantined.connector_id) == connector_id, col(Quarantined.folder) == folder]
+    statement = select(col(Quarantined.id), col(Quarantined.uidvalidity), col(Quarantined.uid)).where(
+        *of_folder
+    )
+    absent = [
+        row_id
+        for row_id, numbering, uid in session.execute(statement)
+        if numbering != uidvalidity or uid not in present
+    ]
+    for start in range(0, len(absent), 500):
+        session.execute(delete(Quarantined).where(col(Quarantined.id).in_(absent[start : start + 500])))
 
 
 def forget(

@@ -5,8 +5,6 @@ searched for our Message-ID first. What becomes of the copy never changes what b
 """
 
 import json
-import unicodedata
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -15,43 +13,17 @@ from sqlmodel import Session
 
 from app import clock
 from app.adapters import compression, imap
-from app.adapters.imap import Folder, ImapSession
+from app.adapters.imap import ImapSession
 from app.adapters.secretbox import credential_place
 from app.errors import GatewayError, MailServerError, SecretUnreadable
 from app.gateway import Gateway
 from app.models import Connector, Credential, Submission
+from app.services import folders
 
 log = structlog.get_logger(__name__)
 
 MAX_ATTEMPTS = 5
 FIRST_DELAY = timedelta(minutes=1)
-
-DEFAULT_NAME = "Sent"
-# What servers and mail programs call it where they do not say `\\Sent`, most usual first.
-USUAL_NAMES = (
-    "Sent",
-    "Sent Items",
-    "Sent Messages",
-    "Sent Mail",
-    "Odeslaná pošta",
-    "Odeslané",
-    "Odeslane",
-    "Odoslané",
-    "Odoslaná pošta",
-    "Gesendet",
-    "Gesendete Elemente",
-    "Gesendete Objekte",
-    "Wysłane",
-    "Elementy wysłane",
-    "Elküldött elemek",
-    "Elküldött",
-    "Éléments envoyés",
-    "Envoyés",
-    "Elementos enviados",
-    "Enviados",
-    "Posta inviata",
-    "Inviata",
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,26 +94,13 @@ def file(gateway: Gateway, copy: Copy) -> None:
             _end(submission, "failed")
 
 
-def sent_folder(folders: Sequence[Folder]) -> str | None:
-    """The Sent folder: the one marked so, else one with a usual name, nearest to the top."""
-    selectable = [folder for folder in folders if folder.selectable]
-    for folder in selectable:
-        if "\\Sent" in folder.special_use:
-            return folder.name
-    usual = {_folded(name): rank for rank, name in enumerate(USUAL_NAMES)}
-    named = [
-        (_depth(folder), usual[_folded(_last_part(folder))], folder.name)
-        for folder in selectable
-        if _folded(_last_part(folder)) in usual
-    ]
-    return min(named)[2] if named else None
-
-
 def _file_once(server: ImapSession, copy: Copy) -> None:
-    folder = sent_folder(server.list_folders())
-    if folder is None:
-        folder = server.personal_prefix() + DEFAULT_NAME
+    found = folders.find_special(server.list_folders(), folders.SENT)
+    if found is None:
+        folder = server.personal_prefix() + folders.DEFAULT_NAMES[folders.SENT]
         server.create_folder(folder)
+    else:
+        folder = found.name
     server.select(folder)
     if server.search_header("Message-ID", copy.message_id_header):
         return
@@ -163,15 +122,3 @@ def _access(gateway: Gateway) -> imap.Access:
         command_timeout_s=gateway.settings.command_timeout_s,
         max_literal_octets=gateway.settings.max_message_octets,
     )
-
-
-def _last_part(folder: Folder) -> str:
-    return folder.name.rpartition(folder.delimiter)[2] if folder.delimiter else folder.name
-
-
-def _depth(folder: Folder) -> int:
-    return folder.name.count(folder.delimiter) if folder.delimiter else 0
-
-
-def _folded(name: str) -> str:
-    return unicodedata.normalize("NFC", name).casefold()

@@ -45,9 +45,9 @@ class TestNoting:
         assert [note(gateway, orders, 1, "timeout") for _ in range(4)] == [False, False, True, False]
         with gateway.db.reading() as session:
             where: dict[str, Any] = {"folder": "INBOX", "uidvalidity": 1}
-            assert quarantine.left_alone(session, orders.id, **where) == {1}
-            assert quarantine.suspects(session, orders.id, **where) == set()
-            assert quarantine.left_alone(session, orders.id, folder="INBOX", uidvalidity=2) == set()
+            noted = quarantine.noted(session, orders.id, **where)
+            assert (noted.left_alone, noted.suspects) == ({1}, set())
+            assert quarantine.noted(session, orders.id, folder="INBOX", uidvalidity=2).left_alone == set()
 
     def test_what_no_further_try_changes_is_quarantined_at_once(
         self, gateway: Gateway, orders: Connector
@@ -129,7 +129,7 @@ class TestRetry:
             stored = session.get(Connector, orders.id)
             assert stored is not None
             assert stored.next_fetch_at is not None
-            assert quarantine.suspects(session, orders.id, folder="INBOX", uidvalidity=1) == {1}
+            assert quarantine.noted(session, orders.id, folder="INBOX", uidvalidity=1).suspects == {1}
 
     def test_of_a_mailbox_that_is_not_fetched_starts_nothing(
         self, client: TestClient, gateway: Gateway

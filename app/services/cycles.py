@@ -1,0 +1,60 @@
+"""The history of fetch cycles, and the command that runs one now."""
+
+import time
+
+from sqlalchemy import select
+from sqlmodel import Session, col
+
+from app.errors import CycleRunning, WrongState
+from app.gateway import Gateway
+from app.models import Connector, Cycle
+from app.services import access, fetch_cycle, pages
+from app.services.access import Action, Principal
+from app.services.pages import Slice
+
+WAIT_S = 60.0
+LOOK_EVERY_S = 0.1
+
+
+def list_cycles(
+    session: Session, principal: Principal, connector_id: str, *, after: str | None, limit: int
+) -> Slice[Cycle]:
+    """The cycles of a connector, the latest first.
+
+    Raises:
+        ScopeMissing, NotFound, Forbidden, InvalidInput
+    """
+    access.require(session, principal, Action.SEE_SETTINGS, session.get(Connector, connector_id))
+    statement = select(Cycle).where(col(Cycle.connector_id) == connector_id)
+    if after is not None:
+        statement = statement.where(col(Cycle.id) < pages.decode_cursor(after))
+    found = list(session.execute(statement.order_by(col(Cycle.id).desc()).limit(limit + 1)).scalars())
+    has_more = len(found) > limit
+    page = found[:limit]
+    return Slice(page, pages.encode_cursor(page[-1].id) if has_more else None, has_more)
+
+
+def fetch_now(gateway: Gateway, principal: Principal, connector_id: str) -> Cycle:
+    """Run a cycle now, whatever the back-off says, and give it when it is done and its messages are readable.
+
+    Waits for a cycle that is running already, and then runs another: mail that has come meanwhile is in it.
+
+    Raises:
+        ScopeMissing, NotFound, Forbidden
+        WrongState: paused, stopped or awaiting something.
+        CycleRunning: another cycle of this mailbox was still running after 60 s.
+    """
+    deadline = time.monotonic() + WAIT_S
+    while True:
+        with gateway.db.reading() as session:
+            connector = access.require(
+                session, principal, Action.OPERATE, session.get(Connector, connector_id)
+            )
+        if connector.status not in fetch_cycle.RUNNABLE:
+            raise WrongState(f"The connector's status is {connector.status}, so it does not fetch.")
+        cycle = fetch_cycle.run(gateway, connector_id)
+        if cycle is not None:
+            return cycle
+        if time.monotonic() >= deadline:
+            raise CycleRunning
+        time.sleep(LOOK_EVERY_S)

@@ -1,0 +1,163 @@
+"""Which folder on the server is meant: by its name, by its special use, or by the name that servers and mail
+programs give it where no special use is told.
+
+Exchange tells none and translates its folders to the language of the account; Courier and Cyrus put everything
+below `INBOX.`. A folder that is there under one of these names must be found, or a second trash would be made.
+"""
+
+import unicodedata
+from collections.abc import Sequence
+
+from app.adapters.imap import Folder
+from app.schemas.fields import normalised_folder
+
+TRASH, SENT, ARCHIVE, JUNK = "\\Trash", "\\Sent", "\\Archive", "\\Junk"
+DEFAULT_NAMES = {TRASH: "Trash", SENT: "Sent", ARCHIVE: "Archive", JUNK: "Junk"}
+"""What a folder is called that has to be made."""
+
+# Most usual first. English, Czech, Slovak, German, Polish, Hungarian, French, Italian, Spanish; the forms of
+# Exchange and Outlook, of Apple Mail, of Thunderbird and Roundcube, of Gmail, of Czech providers.
+USUAL_NAMES: dict[str, tuple[str, ...]] = {
+    TRASH: (
+        "Trash",
+        "Deleted Items",
+        "Deleted Messages",
+        "Deleted",
+        "Bin",
+        "Koš",
+        "Kos",
+        "Odstraněná pošta",
+        "Odstraněné položky",
+        "Odstraněné",
+        "Smazané",
+        "Smazaná pošta",
+        "Smazané zprávy",
+        "Kôš",
+        "Odstránená pošta",
+        "Odstránené položky",
+        "Odstránené",
+        "Papierkorb",
+        "Gelöschte Elemente",
+        "Gelöschte Objekte",
+        "Gelöscht",
+        "Gelöschte Nachrichten",
+        "Kosz",
+        "Elementy usunięte",
+        "Usunięte",
+        "Kuka",
+        "Lomtár",
+        "Törölt elemek",
+        "Törölt üzenetek",
+        "Corbeille",
+        "Éléments supprimés",
+        "Messages supprimés",
+        "Cestino",
+        "Posta eliminata",
+        "Messaggi eliminati",
+        "Papelera",
+        "Elementos eliminados",
+        "Mensajes eliminados",
+    ),
+    SENT: (
+        "Sent",
+        "Sent Items",
+        "Sent Messages",
+        "Sent Mail",
+        "Odeslaná pošta",
+        "Odeslané",
+        "Odeslane",
+        "Odoslané",
+        "Odoslaná pošta",
+        "Gesendet",
+        "Gesendete Elemente",
+        "Gesendete Objekte",
+        "Wysłane",
+        "Elementy wysłane",
+        "Elküldött elemek",
+        "Elküldött",
+        "Éléments envoyés",
+        "Envoyés",
+        "Elementos enviados",
+        "Enviados",
+        "Posta inviata",
+        "Inviata",
+    ),
+    ARCHIVE: (
+        "Archive",
+        "Archives",
+        "Archiv",
+        "Archív",
+        "Archiwum",
+        "Archívum",
+        "Archivio",
+        "Archivo",
+    ),
+    JUNK: (
+        "Junk",
+        "Spam",
+        "Junk E-mail",
+        "Junk Email",
+        "Nevyžádaná pošta",
+        "Nevyžádané",
+        "Nevyžiadaná pošta",
+        "Junk-E-Mail",
+        "Wiadomości-śmieci",
+        "Levélszemét",
+        "Courrier indésirable",
+        "Posta indesiderata",
+        "Correo no deseado",
+    ),
+}
+
+
+def find_processed(folders: Sequence[Folder], wanted: str, prefix: str) -> Folder | None:
+    """The folder that a connector's `processed_folder` means; None where the server has none.
+
+    `prefix` is that of the personal namespace: `Done` also finds `INBOX.Done` below `INBOX.`.
+    """
+    if wanted.startswith("\\"):
+        return find_special(folders, wanted)
+    return find_named(folders, wanted, prefix)
+
+
+def find_named(folders: Sequence[Folder], name: str, prefix: str = "") -> Folder | None:
+    """The folder of this name, in any Unicode form; else the one of this name below the prefix."""
+    by_name = {comparable(folder.name): folder for folder in folders if folder.selectable}
+    return by_name.get(comparable(name)) or by_name.get(comparable(prefix + name))
+
+
+def find_special(folders: Sequence[Folder], special_use: str) -> Folder | None:
+    """The folder with this special use; else one with a usual name for it, the nearest to the top."""
+    selectable = [folder for folder in folders if folder.selectable]
+    for folder in selectable:
+        if special_use in folder.special_use:
+            return folder
+    ranks = {_folded(name): rank for rank, name in enumerate(USUAL_NAMES.get(special_use, ()))}
+    named = [
+        (_depth(folder), ranks[_folded(_last_part(folder))], folder.name, folder)
+        for folder in selectable
+        if _folded(_last_part(folder)) in ranks
+    ]
+    return min(named)[3] if named else None
+
+
+def is_same(one: str, other: str) -> bool:
+    """Whether two names mean one folder on the server."""
+    return comparable(one) == comparable(other)
+
+
+def comparable(name: str) -> str:
+    """A folder's name as it can be compared: INBOX in any case, accents in one form."""
+    return unicodedata.normalize("NFC", normalised_folder(name))
+
+
+def _last_part(folder: Folder) -> str:
+    return folder.name.rpartition(folder.delimiter)[2] if folder.delimiter else folder.name
+
+
+def _depth(folder: Folder) -> int:
+    return folder.name.count(folder.delimiter) if folder.delimiter else 0
+
+
+def _folded(name: str) -> str:
+    return unicodedata.normalize("NFC", name).casefold()

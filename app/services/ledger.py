@@ -1,0 +1,266 @@
+"""The ledger: which mails on a server the gateway has taken in, and whether they have been moved away.
+
+A mail's place is connector, folder, UIDVALIDITY and UID (RFC 9051 §2.3.1.1). A row whose place means nothing any
+more (the UIDVALIDITY changed, or the connector was pointed at another host) is *displaced*: if its move is still
+pending, the mail is looked for by its bytes, one row for one mail. Never by Message-ID.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import ColumnElement, delete, func, select
+from sqlmodel import Session, col
+
+from app.ids import new_id
+from app.models import ServerMessage
+
+PENDING, MOVED, GONE = "pending", "moved", "gone"
+DISPLACED = -1
+"""A UIDVALIDITY that no server gives: the row's place is unknown."""
+CHUNK = 500
+"""Values in one `IN (…)`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A folder as a server numbers it at present."""
+
+    connector_id: str
+    folder: str
+    uidvalidity: int
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where mails are moved to, and the lowest UID that a mail gets which comes there from now on."""
+
+    folder: str
+    uidvalidity: int | None
+    uidnext: int | None
+
+
+def known_uids(session: Session, place: Place, uids: Sequence[int]) -> set[int]:
+    """Those of the UIDs whose mails have been taken in."""
+    known: set[int] = set()
+    for start in range(0, len(uids), CHUNK):
+        statement = select(col(ServerMessage.uid)).where(
+            *_at(place), col(ServerMessage.uid).in_(uids[start : start + CHUNK])
+        )
+        known.update(session.execute(statement).scalars())
+    return known
+
+
+def settled_at(session: Session, place: Place, uids: Sequence[int]) -> list[ServerMessage]:
+    """The rows of these UIDs whose mails had left the folder."""
+    found: list[ServerMessage] = []
+    for start in range(0, len(uids), CHUNK):
+        statement = select(ServerMessage).where(
+            *_at(place),
+            col(ServerMessage.uid).in_(uids[start : start + CHUNK]),
+            col(ServerMessage.move_state) != PENDING,
+        )
+        found += session.execute(statement).scalars()
+    return found
+
+
+def has_outdated(session: Session, place: Place, *, is_unstable: bool) -> bool:
+    """Whether the ledger holds places of the folder that an earlier numbering gave. `is_unstable`: the server's
+    numbers hold for one session only."""
+    statement = select(col(ServerMessage.id)).where(
+        col(ServerMessage.connector_id) == place.connector_id,
+        col(ServerMessage.folder) == place.folder,
+        col(ServerMessage.uidvalidity) != DISPLACED,
+    )
+    if not is_unstable:
+        statement = statement.where(col(ServerMessage.uidvalidity) != place.uidvalidity)
+    return session.execute(statement.limit(1)).first() is not None
+
+
+def pending_at(session: Session, place: Place) -> list[ServerMessage]:
+    """The rows whose move is not settled, by UID."""
+    statement = (
+        select(ServerMessage)
+        .where(*_at(place), col(ServerMessage.move_state) == PENDING)
+        .order_by(col(ServerMessage.uid))
+    )
+    return list(session.execute(statement).scalars())
+
+
+def peek(session: Session, row_ids: Sequence[str]) -> list[ServerMessage]:
+    """The rows that are still there, not locked."""
+    return list(session.execute(select(ServerMessage).where(col(ServerMessage.id).in_(row_ids))).scalars())
+
+
+def rows_of(session: Session, row_ids: Sequence[str]) -> list[ServerMessage]:
+    """The rows that are still there, locked until the commit, by id."""
+    statement = (
+        select(ServerMessage)
+        .where(col(ServerMessage.id).in_(row_ids))
+        .order_by(col(ServerMessage.id))
+        .with_for_update()
+    )
+    return list(session.execute(statement, execution_options={"populate_existing": True}).scalars())
+
+
+def add(
+    session: Session,
+    place: Place,
+    *,
+    uid: int,
+    message_id: str,
+    sha256: str,
+    uidnext: int,
+    target: Target,
+) -> ServerMessage:
+    """Note a mail as taken in, with the intent to move it."""
+    row = ServerMessage(
+        id=new_id(),
+        connector_id=place.connector_id,
+        folder=place.folder,
+        uidvalidity=place.uidvalidity,
+        uid=uid,
+        message_id=message_id,
+        sha256=sha256,
+        move_state=PENDING,
+    )
+    note_intent(row, uidnext=uidnext, target=target)
+    session.add(row)
+    return row
+
+
+def note_intent(row: ServerMessage, *, uidnext: int, target: Target) -> None:
+    """Note, before the move, what tells afterwards whether it happened."""
+    row.move_state = PENDING
+    row.uidnext_at_move = uidnext
+    row.target_folder = target.folder
+    row.target_uidvalidity = target.uidvalidity
+    row.target_uidnext = target.uidnext
+    row.target_uid = None
+
+
+def replace_at(row: ServerMessage, place: Place, uid: int) -> None:
+    """The row's mail lies at this place now."""
+    row.folder = place.folder
+    row.uidvalidity = place.uidvalidity
+    row.uid = uid
+
+
+def displace(
+    session: Session, connector_id: str, *, folder: str | None = None, except_uidvalidity: int | None = None
+) -> None:
+    """The numbering changed: the places that the old one gave mean nothing any more.
+
+    Mails that had been moved away are forgotten: none that is put back now can be told from a twin. Those whose
+    move is pending are looked for by their bytes.
+    """
+    old = [
+        col(ServerMessage.connector_id) == connector_id,
+        col(ServerMessage.uidvalidity) != DISPLACED,
+    ]
+    if folder is not None:
+        old.append(col(ServerMessage.folder) == folder)
+    if except_uidvalidity is not None:
+        old.append(col(ServerMessage.uidvalidity) != except_uidvalidity)
+    settled = col(ServerMessage.move_state) != PENDING
+    session.execute(
+        delete(ServerMessage).where(*old, settled), execution_options={"synchronize_session": False}
+    )
+    rows = session.execute(select(ServerMessage).where(*old).order_by(col(ServerMessage.uid))).scalars().all()
+    if not rows:
+        return
+    lowest = session.execute(
+        select(func.min(col(ServerMessage.uid))).where(
+            col(ServerMessage.connector_id) == connector_id, col(ServerMessage.uidvalidity) == DISPLACED
+        )
+    ).scalar_one()
+    for number, row in enumerate(rows, 1):
+        # Places are unique; where there is none, the UID only keeps the rows apart.
+        row.uid = min(lowest or 0, 0) - number
+        row.uidvalidity = DISPLACED
+    session.flush()
+
+
+def leave_places(session: Session, connector_id: str) -> None:
+    """The connector is pointed at another mailbox, or at the same one by another name: as `displace`, everywhere."""
+    displace(session, connector_id)
+
+
+def displaced(session: Session, connector_id: str, folder: str) -> dict[str, list[str]]:
+    """Ids of the displaced rows of a folder by the bytes' sha256: one for each mail."""
+    statement = (
+        select(col(ServerMessage.sha256), col(ServerMessage.id))
+        .where(
+            col(ServerMessage.connector_id) == connector_id,
+            col(ServerMessage.folder) == folder,
+            col(ServerMessage.uidvalidity) == DISPLACED,
+        )
+        .order_by(col(ServerMessage.id))
+    )
+    by_bytes: dict[str, list[str]] = defaultdict(list)
+    for sha256, row_id in session.execute(statement):
+        by_bytes[sha256].append(row_id)
+    return dict(by_bytes)
+
+
+def returned(session: Session, place: Place, mails: Iterable[tuple[int, str]]) -> dict[int, str]:
+    """Which of these mails (UID, sha256) have come back: UID to the row of the one that had been moved away.
+
+    Somebody has put a mail back if it has the bytes of a moved one and a UID not below the folder's UIDNEXT after
+    that move; below it, it is a twin that has been there all along. One row for one mail.
+    """
+    by_bytes: dict[str, list[int]] = defaultdict(list)
+    for uid, sha256 in mails:
+        by_bytes[sha256].append(uid)
+    hashes = list(by_bytes)
+    found: dict[int, str] = {}
+    for start in range(0, len(hashes), CHUNK):
+        statement = (
+            select(ServerMessage)
+            .where(
+                *_at(place),
+                col(ServerMessage.sha256).in_(hashes[start : start + CHUNK]),
+                col(ServerMessage.move_state) != PENDING,
+                col(ServerMessage.message_id).is_not(None),
+                col(ServerMessage.uidnext_at_move).is_not(None),
+            )
+            .order_by(col(ServerMessage.uidnext_at_move), col(ServerMessage.uid))
+        )
+        for row in session.execute(statement).scalars():
+            came_after = [
+                uid
+                for uid in sorted(by_bytes[row.sha256])
+                if uid not in found and row.uidnext_at_move is not None and uid >= row.uidnext_at_move
+            ]
+            if came_after:
+                found[came_after[0]] = row.id
+    return found
+
+
+def settle(session: Session, row: ServerMessage, state: str, *, uidnext: int, target_uid: int | None) -> None:
+    """Note that the mail has left the source folder. A row whose message is deleted has done its duty and goes."""
+    if row.message_id is None:
+        session.delete(row)
+        return
+    row.move_state = state
+    row.uidnext_at_move = uidnext
+    row.target_uid = target_uid
+
+
+def taken_target_uids(session: Session, target: Target, connector_id: str) -> set[int]:
+    """The UIDs in a processed folder at which mails of ours lie already, as far as they are known."""
+    statement = select(col(ServerMessage.target_uid)).where(
+        col(ServerMessage.connector_id) == connector_id,
+        col(ServerMessage.target_folder) == target.folder,
+        col(ServerMessage.target_uidvalidity) == target.uidvalidity,
+        col(ServerMessage.target_uid) >= (target.uidnext or 0),
+    )
+    return {uid for uid in session.execute(statement).scalars() if uid is not None}
+
+
+def _at(place: Place) -> tuple[ColumnElement[bool], ...]:
+    return (
+        col(ServerMessage.connector_id) == place.connector_id,
+        col(ServerMessage.folder) == place.folder,
+        col(ServerMessage.uidvalidity) == place.uidvalidity,
+    )

@@ -1,0 +1,44 @@
+"""Logging in to the mailbox of a connector."""
+
+import contextlib
+import json
+from collections.abc import Iterator
+
+from app.adapters import imap
+from app.adapters.imap import ImapSession
+from app.adapters.secretbox import credential_place
+from app.errors import SettingsChanged
+from app.gateway import Gateway
+from app.models import Connector, Credential
+
+
+def access_of(gateway: Gateway) -> imap.Access:
+    """How this installation reaches mail servers, by its settings."""
+    return imap.Access(
+        network=gateway.mail_network,
+        tls=gateway.tls,
+        connect_timeout_s=gateway.settings.connect_timeout_s,
+        command_timeout_s=gateway.settings.command_timeout_s,
+        max_literal_octets=gateway.settings.max_message_octets,
+    )
+
+
+@contextlib.contextmanager
+def opened(gateway: Gateway, connector: Connector) -> Iterator[ImapSession]:
+    """A session logged in with the stored credentials, ended with the block.
+
+    Raises:
+        SecretUnreadable
+        SettingsChanged: the credentials are gone.
+        MailServerError
+    """
+    with gateway.db.reading() as session:
+        credential = session.get(Credential, connector.id)
+    if credential is None:
+        raise SettingsChanged
+    secret = gateway.secrets.open(credential.ciphertext, place=credential_place(connector.id))
+    server = imap.ServerAddress(
+        connector.imap_host, connector.imap_port, connector.imap_security, connector.imap_username
+    )
+    with imap.connect(server, json.loads(secret)["password"], access_of(gateway)) as mailbox:
+        yield mailbox
