@@ -15,6 +15,7 @@ import pytest
 from tests.servers.certificates import Certificates
 from tests.servers.dovecot import Dovecot
 from tests.servers.http_receiver import HttpReceiver
+from tests.servers.imap_proxy import ImapProxy
 from tests.servers.postgres import Postgres
 from tests.servers.process import ServerMissing
 from tests.servers.smtp import SmtpServer
@@ -116,3 +117,10 @@ def http_receiver(_http_receiver: HttpReceiver) -> HttpReceiver:
     """An HTTP receiver that answers 204 until told otherwise."""
     _http_receiver.reset()
     return _http_receiver
+
+
+@pytest.fixture
+def imap_proxy(dovecot: Dovecot) -> Iterator[ImapProxy]:
+    """A proxy before `dovecot` that changes nothing until told to."""
+    with ImapProxy(dovecot.port) as proxy:
+        yield proxy
