@@ -277,7 +277,9 @@ class StoreUnavailable(GatewayError):
 class SettingsChanged(GatewayError):
     code = "settings_changed"
     retryable = True
-    default_detail = "The connector was changed while its cycle was running; the next one goes by the new settings."
+    default_detail = (
+        "The connector was changed while its cycle was running; the next one goes by the new settings."
+    )
 
 
 class DeliveryFailed(GatewayError):

@@ -89,7 +89,9 @@ def connector_event(
     return NewEvent(event_type, connector_id, f"connectors/{connector_id}", data)
 
 
-def submission_event(event_type: EventType, *, connector_id: str, submission_id: str, status: str) -> NewEvent:
+def submission_event(
+    event_type: EventType, *, connector_id: str, submission_id: str, status: str
+) -> NewEvent:
     """A submission reached its end."""
     data = {"connector_id": connector_id, "submission_id": submission_id, "status": status}
     return NewEvent(event_type, connector_id, f"submissions/{submission_id}", data)

@@ -12,8 +12,10 @@ from app.adapters.parser import ParserPool
 from app.adapters.secretbox import SecretBox
 from app.config import Settings
 from app.db import Database
+from app.rate_limit import RateLimit
 
 FIGURES_KEPT_S = 5.0
+CHECKS_A_MINUTE = 10
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,8 @@ class Gateway:
     parsers: ParserPool
     metrics: Metrics
     figures: ShortMemory
+    checks: RateLimit
+    """Of the logins that callers may try: the gateway is no port scanner."""
     last_runs: dict[str, datetime] = field(default_factory=dict)
     """When each job of this process last ended well."""
 
@@ -48,6 +52,7 @@ class Gateway:
             parsers=ParserPool(settings.fetch_threads),
             metrics=Metrics(),
             figures=ShortMemory(FIGURES_KEPT_S, lambda: clock.utc_now().timestamp()),
+            checks=RateLimit(CHECKS_A_MINUTE, 60.0),
         )
 
     def close(self) -> None:

@@ -128,6 +128,4 @@ def _refuse_large_body(request: Request) -> Response | None:
         return None
     if not length and "transfer-encoding" not in request.headers:
         return None
-    return problems.problem(
-        request, 413, code=TooLarge.code, detail=TooLarge.default_detail, retryable=False
-    )
+    return problems.problem(request, 413, code=TooLarge.code, detail=TooLarge.default_detail, retryable=False)

@@ -14,6 +14,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from app import errors
+from app.schemas.faults import faults_in
 from app.schemas.problems import Fault, Problem
 
 log = structlog.get_logger(__name__)
@@ -85,14 +86,20 @@ def _on_gateway_error(request: Request, exc: Exception) -> JSONResponse:
     if isinstance(exc, errors.MailServerError):
         log.info("mail_server_error", code=exc.code, command=exc.command, response_code=exc.response_code)
     return problem(
-        request, status, code=exc.code, detail=exc.detail, retryable=exc.retryable, faults=faults, headers=headers
+        request,
+        status,
+        code=exc.code,
+        detail=exc.detail,
+        retryable=exc.retryable,
+        faults=faults,
+        headers=headers,
     )
 
 
 def _on_validation_error(request: Request, exc: Exception) -> JSONResponse:
     assert isinstance(exc, RequestValidationError)
     # Pydantic's `input` and `ctx` may hold a password: only place and sentence go out.
-    faults = [_fault(error) for error in exc.errors()]
+    faults = [Fault(pointer=fault.pointer, detail=fault.detail) for fault in faults_in(exc.errors())]
     return problem(
         request,
         HTTPStatus.UNPROCESSABLE_ENTITY,
@@ -101,20 +108,6 @@ def _on_validation_error(request: Request, exc: Exception) -> JSONResponse:
         retryable=False,
         faults=faults,
     )
-
-
-def _fault(error: Mapping[str, Any]) -> Fault:
-    place = [str(part) for part in error["loc"]]
-    if place and place[0] in {"body", "query", "path", "header"}:
-        place = place[1:]
-    detail = str(error["msg"]).removeprefix("Value error, ")
-    # A rule over several fields names the one at fault itself, as "/field: what is wrong".
-    if detail.startswith("/"):
-        field, _, detail = detail.partition(": ")
-        place += field.strip("/").split("/")
-    pointer = "".join("/" + part.replace("~", "~0").replace("/", "~1") for part in place)
-    # An unknown field's name is the caller's text: a lone surrogate in it would break the answer.
-    return Fault(pointer=pointer.encode(errors="replace").decode(), detail=detail)
 
 
 def _on_http_exception(request: Request, exc: Exception) -> JSONResponse:

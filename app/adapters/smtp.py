@@ -120,6 +120,28 @@ def submit(
     content = re.sub(rb"\r\n|\r|\n", b"\r\n", content)
     if not content.endswith(b"\r\n"):
         content += b"\r\n"
+    with _logged_in(server, network, tls, limits, stopping) as (client, watch), _translated("DATA"):
+        return _transact(client, envelope, content, watch, limits)
+
+
+def check(server: Server, *, network: NetworkPolicy, tls: ssl.SSLContext, limits: Limits = Limits()) -> None:
+    """Connect and log in, and leave again; nothing is sent.
+
+    Raises:
+        MailServerError
+    """
+    with _logged_in(server, network, tls, limits, lambda: False):
+        pass
+
+
+@contextlib.contextmanager
+def _logged_in(
+    server: Server,
+    network: NetworkPolicy,
+    tls: ssl.SSLContext,
+    limits: Limits,
+    stopping: Callable[[], bool],
+) -> Iterator[tuple["_Client", "_Watch"]]:
     with _translated("CONNECT"):
         # Plain text is spoken only inside the allowed private networks, where a password may go too.
         connection = network.connect(
@@ -135,8 +157,7 @@ def submit(
                 _greet(client, server, tls)
             with _translated("AUTH"):
                 _log_in(client, server)
-            with _translated("DATA"):
-                return _transact(client, envelope, content, watch, limits)
+            yield client, watch
         except MailServerError as exc:
             if watch.is_late:
                 raise MailServerTimeout(command=exc.command) from exc

@@ -106,7 +106,9 @@ class Courier:
         try:
             with self._client.stream("POST", self._url, content=body, headers=headers) as response:
                 # The answer counts from its first line on, whatever becomes of the rest.
-                with contextlib.suppress(httpcore.TimeoutException, httpcore.NetworkError, httpcore.ProtocolError):
+                with contextlib.suppress(
+                    httpcore.TimeoutException, httpcore.NetworkError, httpcore.ProtocolError
+                ):
                     _read_a_little(response)
                 return _outcome(response, at)
         except GatewayError:

@@ -84,9 +84,7 @@ def watch_of(app: FastAPI) -> FeedWatch:
     return watch
 
 
-async def until_filled(
-    request: Request, look: Callable[[], Slice[Item]], wait_s: float
-) -> Slice[Item]:
+async def until_filled(request: Request, look: Callable[[], Slice[Item]], wait_s: float) -> Slice[Item]:
     """The first page that is not empty, or the empty one after that time, or once the client is gone."""
     if wait_s <= 0:
         return await run_in_threadpool(look)

@@ -3,7 +3,7 @@
 from datetime import date
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import AfterValidator, Field, SecretStr, model_validator
 
 from app.schemas.fields import (
     ConnectorStatus,
@@ -35,8 +35,33 @@ class SmtpServer(Input):
     username: Name
 
 
+SPECIAL_USES = ("\\All", "\\Archive", "\\Drafts", "\\Flagged", "\\Junk", "\\Sent", "\\Trash")
+
+
+def _source_folder(name: str) -> str:
+    if name.startswith("\\"):
+        raise ValueError("must be the name of a folder")
+    return normalised_folder(name)
+
+
+def _processed_folder(name: str) -> str:
+    if not name.startswith("\\"):
+        return normalised_folder(name)
+    for special_use in SPECIAL_USES:
+        if name.casefold() == special_use.casefold():
+            return special_use
+    raise ValueError(f"must be a folder's name or one of {' '.join(SPECIAL_USES)}")
+
+
+SourceFolder = Annotated[Name, AfterValidator(_source_folder)]
+ProcessedFolder = Annotated[Name, AfterValidator(_processed_folder)]
+"""A folder's name, or a special use in RFC 6154 spelling."""
+PollInterval = Annotated[int, Field(ge=1, le=86400)]
+DaysKept = Annotated[int, Field(ge=1, le=36500)]
+
+
 class Retention(Input):
-    delete_processed_after_days: Annotated[int, Field(ge=1, le=36500)] | None = None
+    delete_processed_after_days: DaysKept | None = None
 
 
 class FirstFetchSince(Input):
@@ -61,17 +86,16 @@ class ConnectorSettings(Input):
     email_address: EmailAddress
     imap: ImapServer
     smtp: SmtpServer | None = None
-    source_folder: Name = "INBOX"
-    processed_folder: Name = "\\Trash"
-    """A folder's name, or a special use in RFC 6154 spelling."""
-    poll_interval_s: Annotated[int, Field(ge=1, le=86400)] | None = None
+    source_folder: SourceFolder = "INBOX"
+    processed_folder: ProcessedFolder = "\\Trash"
+    poll_interval_s: PollInterval | None = None
     """Null: the installation's `POLL_INTERVAL_S`."""
     retention: Retention = Field(default_factory=Retention)
     first_fetch: FirstFetch | None = None
 
     @model_validator(mode="after")
     def _folders_differ(self) -> Self:
-        if normalised_folder(self.source_folder) == normalised_folder(self.processed_folder):
+        if self.source_folder == self.processed_folder:
             raise ValueError("/processed_folder: must not be the source folder")
         return self
 
@@ -101,13 +125,44 @@ class ConnectorPut(ConnectorSettings):
     _owner_iff_personal = ConnectorCreate._owner_iff_personal
 
 
+class ImapServerPatch(Input):
+    host: Host | None = None
+    port: Port | None = None
+    security: Security | None = None
+    username: Name | None = None
+
+
+class SmtpServerPatch(ImapServerPatch):
+    """As `ImapServerPatch`."""
+
+
+class RetentionPatch(Input):
+    delete_processed_after_days: DaysKept | None = None
+
+
+class ConnectorPatch(Input):
+    """A JSON merge patch (RFC 7396): what is left out stays, nested objects are merged, null removes."""
+
+    external_id: Line | None = None
+    name: Line | None = None
+    email_address: EmailAddress | None = None
+    imap: ImapServerPatch | None = None
+    smtp: SmtpServerPatch | None = None
+    source_folder: SourceFolder | None = None
+    processed_folder: ProcessedFolder | None = None
+    poll_interval_s: PollInterval | None = None
+    retention: RetentionPatch | None = None
+    first_fetch: FirstFetch | None = None
+    credentials: Credentials | None = None
+
+
 class ConnectorTest(Input):
     """A connection to try; nothing is stored."""
 
     imap: ImapServer
     smtp: SmtpServer | None = None
-    source_folder: Name = "INBOX"
-    processed_folder: Name = "\\Trash"
+    source_folder: SourceFolder = "INBOX"
+    processed_folder: ProcessedFolder = "\\Trash"
     credentials: Credentials
 
 

@@ -1,15 +1,14 @@
 """Logging in to the mailbox of a connector."""
 
 import contextlib
-import json
 from collections.abc import Iterator
 
 from app.adapters import imap
 from app.adapters.imap import ImapSession
-from app.adapters.secretbox import credential_place
 from app.errors import SettingsChanged
 from app.gateway import Gateway
 from app.models import Connector, Credential
+from app.services import credentials
 
 
 def access_of(gateway: Gateway) -> imap.Access:
@@ -36,9 +35,9 @@ def opened(gateway: Gateway, connector: Connector) -> Iterator[ImapSession]:
         credential = session.get(Credential, connector.id)
     if credential is None:
         raise SettingsChanged
-    secret = gateway.secrets.open(credential.ciphertext, place=credential_place(connector.id))
+    password = credentials.opened(gateway, connector.id, credential.ciphertext)
     server = imap.ServerAddress(
         connector.imap_host, connector.imap_port, connector.imap_security, connector.imap_username
     )
-    with imap.connect(server, json.loads(secret)["password"], access_of(gateway)) as mailbox:
+    with imap.connect(server, password, access_of(gateway)) as mailbox:
         yield mailbox

@@ -10,7 +10,6 @@ The invariants:
    one host, so that a server that hangs does not hold up the others. A host in trouble rests a while.
 """
 
-import json
 import threading
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -23,7 +22,6 @@ from sqlmodel import Session, col
 
 from app import clock
 from app.adapters import compression, smtp
-from app.adapters.secretbox import credential_place
 from app.adapters.smtp import Envelope, Limits, RecipientResult
 from app.errors import (
     GatewayError,
@@ -34,7 +32,7 @@ from app.errors import (
 )
 from app.gateway import Gateway
 from app.models import Connector, Credential, Submission
-from app.services import sent_copies
+from app.services import credentials, sent_copies
 from app.services import submission_outcomes as outcomes
 from app.services.submission_outcomes import PARTLY_SENT, QUEUED, SENDING, SENT
 
@@ -252,11 +250,9 @@ def carry_out(
     results: Sequence[RecipientResult] = ()
     error: GatewayError | None = None
     try:
-        secret = gateway.secrets.open(attempt.ciphertext, place=credential_place(attempt.connector_id))
+        password = credentials.opened(gateway, attempt.connector_id, attempt.ciphertext)
         results = smtp.submit(
-            smtp.Server(
-                attempt.host, attempt.port, attempt.security, attempt.username, json.loads(secret)["password"]
-            ),
+            smtp.Server(attempt.host, attempt.port, attempt.security, attempt.username, password),
             Envelope(attempt.sender, attempt.recipients),
             compression.decompress(attempt.source_zstd),
             network=gateway.mail_network,

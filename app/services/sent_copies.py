@@ -4,7 +4,6 @@ Some servers file what they send by themselves, and a crash may come between fil
 searched for our Message-ID first. What becomes of the copy never changes what became of the mail.
 """
 
-import json
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -14,11 +13,10 @@ from sqlmodel import Session
 from app import clock
 from app.adapters import compression, imap
 from app.adapters.imap import ImapSession
-from app.adapters.secretbox import credential_place
 from app.errors import GatewayError, MailServerError, SecretUnreadable
 from app.gateway import Gateway
 from app.models import Connector, Credential, Submission
-from app.services import folders
+from app.services import credentials, folders, mailboxes
 
 log = structlog.get_logger(__name__)
 
@@ -68,8 +66,8 @@ def file(gateway: Gateway, copy: Copy) -> None:
     """File a claimed copy, and note how it went."""
     error: GatewayError | None = None
     try:
-        secret = gateway.secrets.open(copy.ciphertext, place=credential_place(copy.connector_id))
-        with imap.connect(copy.server, json.loads(secret)["password"], _access(gateway)) as server:
+        password = credentials.opened(gateway, copy.connector_id, copy.ciphertext)
+        with imap.connect(copy.server, password, mailboxes.access_of(gateway)) as server:
             _file_once(server, copy)
     except (MailServerError, SecretUnreadable) as exc:
         error = exc
@@ -112,13 +110,3 @@ def _end(submission: Submission, state: str) -> None:
     submission.sent_copy = state
     submission.next_attempt_at = None
     submission.source_zstd = None
-
-
-def _access(gateway: Gateway) -> imap.Access:
-    return imap.Access(
-        network=gateway.mail_network,
-        tls=gateway.tls,
-        connect_timeout_s=gateway.settings.connect_timeout_s,
-        command_timeout_s=gateway.settings.command_timeout_s,
-        max_literal_octets=gateway.settings.max_message_octets,
-    )

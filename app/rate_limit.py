@@ -1,0 +1,38 @@
+"""How often one caller may do a thing. In this process: each instance counts for itself."""
+
+import threading
+import time
+from collections import deque
+
+from app.errors import TooManyRequests
+
+NAMES_KEPT = 10_000
+
+
+class RateLimit:
+    """At most so many times in a period, for each name."""
+
+    def __init__(self, times: int, period_s: float) -> None:
+        self._times = times
+        self._period_s = period_s
+        self._lock = threading.Lock()
+        self._seen: dict[str, deque[float]] = {}
+
+    def count(self, name: str) -> None:
+        """Count one more for the name.
+
+        Raises:
+            TooManyRequests: with the time after which there is room again.
+        """
+        now = time.monotonic()
+        with self._lock:
+            if len(self._seen) > NAMES_KEPT:
+                self._seen = {
+                    each: seen for each, seen in self._seen.items() if seen[-1] > now - self._period_s
+                }
+            seen = self._seen.setdefault(name, deque())
+            while seen and seen[0] <= now - self._period_s:
+                seen.popleft()
+            if len(seen) >= self._times:
+                raise TooManyRequests(int(seen[0] + self._period_s - now) + 1)
+            seen.append(now)

@@ -1,0 +1,259 @@
+"""Connectors: settings, credentials, checks, cycles."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Response
+
+from app.deps import GatewayDep, PrincipalDep, ReadSession
+from app.models import Connector, Cycle
+from app.problems import problem_responses
+from app.schemas.connectors import (
+    ConnectorCreate,
+    ConnectorPatch,
+    ConnectorPut,
+    ConnectorRead,
+    ConnectorShort,
+    ConnectorTest,
+    ConnectorTestRead,
+    Credentials,
+    CycleError,
+    CycleRead,
+    FolderList,
+    FolderRead,
+    LastError,
+    RetentionRead,
+    ServerRead,
+)
+from app.schemas.fields import Id, Line, Page
+from app.services import connector_checks, connectors, cycles
+from app.services.connector_settings import first_fetch_of, server_of
+from app.services.connectors import Detailed
+from app.services.pages import DEFAULT_LIMIT, MAX_LIMIT
+
+router = APIRouter(prefix="/connectors", tags=["connectors"], responses=problem_responses(403))
+
+AfterQuery = Annotated[str | None, Query(max_length=200)]
+LimitQuery = Annotated[int, Query(ge=1, le=MAX_LIMIT)]
+
+
+@router.post("", status_code=201, responses=problem_responses(409))
+def create_connector(
+    body: ConnectorCreate, gateway: GatewayDep, principal: PrincipalDep
+) -> ConnectorRead | ConnectorShort:
+    """Connect a mailbox: a shared one (administrators), or a personal one, for oneself or (administrators) for
+    its owner. Without credentials it waits for them."""
+    return _read(connectors.create(gateway, principal, body))
+
+
+@router.get("")
+def list_connectors(
+    principal: PrincipalDep,
+    session: ReadSession,
+    limit: LimitQuery = DEFAULT_LIMIT,
+    after: AfterQuery = None,
+) -> Page[ConnectorRead | ConnectorShort]:
+    """List connectors, oldest first. Members of a bound group see them in short."""
+    page = connectors.list_connectors(session, principal, after=after, limit=limit)
+    return Page(
+        data=[_read(each) for each in page.data], next_cursor=page.next_cursor, has_more=page.has_more
+    )
+
+
+@router.post("/test", responses=problem_responses(429))
+def check_new_connector(
+    body: ConnectorTest, gateway: GatewayDep, principal: PrincipalDep
+) -> ConnectorTestRead:
+    """Try settings and credentials without storing them; also a failure is answered 200, as a report."""
+    return ConnectorTestRead.model_validate(connector_checks.check_new(gateway, principal, body))
+
+
+@router.put(
+    "/by-external-id/{external_id}",
+    responses={**problem_responses(404, 409), 201: {"model": ConnectorRead, "description": "Created"}},
+)
+def put_connector(
+    external_id: Line,
+    body: ConnectorPut,
+    response: Response,
+    gateway: GatewayDep,
+    principal: PrincipalDep,
+) -> ConnectorRead | ConnectorShort:
+    """Create the connector with this external id, or replace all its settings: 201 or 200. What is left out gets
+    its default; credentials stay unless new ones are sent or the server changes."""
+    detailed, is_new = connectors.put(gateway, principal, external_id, body)
+    if is_new:
+        response.status_code = 201
+    return _read(detailed)
+
+
+@router.get("/{connector_id}", responses=problem_responses(404))
+def get_connector(
+    connector_id: Id, principal: PrincipalDep, session: ReadSession
+) -> ConnectorRead | ConnectorShort:
+    """One connector."""
+    return _read(connectors.get(session, principal, connector_id))
+
+
+@router.patch("/{connector_id}", responses=problem_responses(404, 409))
+def change_connector(
+    connector_id: Id, body: ConnectorPatch, gateway: GatewayDep, principal: PrincipalDep
+) -> ConnectorRead | ConnectorShort:
+    """Change settings by a JSON merge patch. Another host, port, security or user name discards the stored
+    credentials, unless new ones are sent with it."""
+    return _read(connectors.patch(gateway, principal, connector_id, body))
+
+
+@router.delete("/{connector_id}", status_code=204, responses=problem_responses(404, 409))
+def delete_connector(
+    connector_id: Id,
+    gateway: GatewayDep,
+    principal: PrincipalDep,
+    messages: Annotated[str | None, Query(pattern="^delete$")] = None,
+) -> None:
+    """Delete a connector; with `messages=delete` its messages too. Mail on the server stays where it is."""
+    connectors.delete_connector(gateway, principal, connector_id, with_messages=messages == "delete")
+
+
+@router.post("/{connector_id}/test", responses=problem_responses(404, 409, 429))
+def check_connector(connector_id: Id, gateway: GatewayDep, principal: PrincipalDep) -> ConnectorTestRead:
+    """Try a connector with its stored credentials; changes nothing, here or on the server."""
+    return ConnectorTestRead.model_validate(connector_checks.check_stored(gateway, principal, connector_id))
+
+
+@router.get("/{connector_id}/folders", responses=problem_responses(404, 409, 429, 502, 503, 504))
+def list_folders(connector_id: Id, gateway: GatewayDep, principal: PrincipalDep) -> FolderList:
+    """The folders that the server has now. Of a personal mailbox: for its owner alone."""
+    found = connector_checks.list_folders(gateway, principal, connector_id)
+    return FolderList(
+        data=[
+            FolderRead(
+                name=folder.name,
+                delimiter=folder.delimiter,
+                special_use=sorted(folder.special_use),
+                selectable=folder.selectable,
+            )
+            for folder in found
+        ]
+    )
+
+
+@router.put("/{connector_id}/credentials", responses=problem_responses(404))
+def enter_credentials(
+    connector_id: Id, body: Credentials, gateway: GatewayDep, principal: PrincipalDep
+) -> ConnectorRead | ConnectorShort:
+    """Enter the password. Once the owner of a personal mailbox has, nobody else can."""
+    return _read(connectors.enter_credentials(gateway, principal, connector_id, body.password))
+
+
+@router.delete("/{connector_id}/credentials", status_code=204, responses=problem_responses(404))
+def discard_credentials(connector_id: Id, gateway: GatewayDep, principal: PrincipalDep) -> None:
+    """Forget the password: nothing is fetched or sent until there is one again."""
+    connectors.discard_credentials(gateway, principal, connector_id)
+
+
+@router.post("/{connector_id}/pause", responses=problem_responses(404))
+def pause_connector(
+    connector_id: Id, gateway: GatewayDep, principal: PrincipalDep
+) -> ConnectorRead | ConnectorShort:
+    """Fetch no more until `resume`."""
+    return _read(connectors.pause(gateway, principal, connector_id))
+
+
+@router.post("/{connector_id}/resume", responses=problem_responses(404))
+def resume_connector(
+    connector_id: Id, gateway: GatewayDep, principal: PrincipalDep
+) -> ConnectorRead | ConnectorShort:
+    """Fetch again, at once: after a pause, or after the connector was stopped."""
+    return _read(connectors.resume(gateway, principal, connector_id))
+
+
+@router.post("/{connector_id}/fetch", responses=problem_responses(404, 409))
+def fetch_now(connector_id: Id, gateway: GatewayDep, principal: PrincipalDep) -> CycleRead:
+    """Run a fetch cycle now and answer when it is done and its messages are readable. Waits up to 60 s for one
+    that is running."""
+    return _cycle(cycles.fetch_now(gateway, principal, connector_id))
+
+
+@router.get("/{connector_id}/cycles", responses=problem_responses(404))
+def list_cycles(
+    connector_id: Id,
+    principal: PrincipalDep,
+    session: ReadSession,
+    limit: LimitQuery = DEFAULT_LIMIT,
+    after: AfterQuery = None,
+) -> Page[CycleRead]:
+    """The last 200 fetch cycles, the latest first."""
+    page = cycles.list_cycles(session, principal, connector_id, after=after, limit=limit)
+    return Page(
+        data=[_cycle(each) for each in page.data], next_cursor=page.next_cursor, has_more=page.has_more
+    )
+
+
+def _read(detailed: Detailed) -> ConnectorRead | ConnectorShort:
+    connector = detailed.connector
+    notifies_users = connector.source_folder == "INBOX"
+    if not detailed.in_full:
+        return ConnectorShort.model_validate(
+            {
+                "id": connector.id,
+                "name": connector.name,
+                "kind": connector.kind,
+                "email_address": connector.email_address,
+                "status": connector.status,
+                "notifies_users": notifies_users,
+            }
+        )
+    return ConnectorRead.model_validate(
+        {
+            "id": connector.id,
+            "external_id": connector.external_id,
+            "name": connector.name,
+            "kind": connector.kind,
+            "owner": connector.owner,
+            "email_address": connector.email_address,
+            "imap": ServerRead.model_validate(server_of(connector, "imap")),
+            "smtp": ServerRead.model_validate(server_of(connector, "smtp")) if connector.smtp_host else None,
+            "source_folder": connector.source_folder,
+            "processed_folder": connector.processed_folder,
+            "poll_interval_s": connector.poll_interval_s,
+            "retention": RetentionRead(delete_processed_after_days=connector.delete_processed_after_days),
+            "first_fetch": first_fetch_of(connector),
+            "status": connector.status,
+            "last_error": _last_error(connector),
+            "last_success_at": connector.last_success_at,
+            "has_credentials": detailed.has_credentials,
+            "notifies_users": notifies_users,
+            "created_at": connector.created_at,
+            "updated_at": connector.updated_at,
+        }
+    )
+
+
+def _last_error(connector: Connector) -> LastError | None:
+    if connector.last_error_code is None or connector.last_error_at is None:
+        return None
+    return LastError(
+        code=connector.last_error_code,
+        detail=connector.last_error_detail or "",
+        at=connector.last_error_at,
+        attempts=connector.failed_attempts,
+        next_attempt_at=connector.next_fetch_at,
+    )
+
+
+def _cycle(cycle: Cycle) -> CycleRead:
+    error = None
+    if cycle.error_code is not None:
+        error = CycleError(code=cycle.error_code, detail=cycle.error_detail or "")
+    names = ("found", "stored", "known", "returned", "moved", "quarantined", "left")
+    return CycleRead.model_validate(
+        {
+            "id": cycle.id,
+            "connector_id": cycle.connector_id,
+            "started_at": cycle.started_at,
+            "finished_at": cycle.finished_at,
+            "outcome": cycle.outcome,
+            "error": error,
+            **{name: getattr(cycle, name) for name in names},
+        }
+    )

@@ -1,0 +1,59 @@
+"""Group bindings: which groups handle the mail of a shared connector."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+
+from app.deps import PrincipalDep, ReadSession, WriteSession
+from app.problems import problem_responses
+from app.schemas.fields import Id, Page
+from app.schemas.group_bindings import GroupBindingCreate, GroupBindingRead, GroupBindingUpdate
+from app.services import group_bindings
+from app.services.pages import DEFAULT_LIMIT, MAX_LIMIT
+
+router = APIRouter(prefix="/group-bindings", tags=["group-bindings"], responses=problem_responses(403, 404))
+
+
+@router.post("", status_code=201, responses=problem_responses(409))
+def create_group_binding(
+    body: GroupBindingCreate, principal: PrincipalDep, session: WriteSession
+) -> GroupBindingRead:
+    """Let a group handle the mail of a shared connector. Personal connectors take no bindings (409)."""
+    binding = group_bindings.create(session, principal, connector_id=body.connector_id, group=body.group)
+    return GroupBindingRead.model_validate(binding)
+
+
+@router.get("")
+def list_group_bindings(
+    principal: PrincipalDep,
+    session: ReadSession,
+    connector_id: Id | None = None,
+    limit: Annotated[int, Query(ge=1, le=MAX_LIMIT)] = DEFAULT_LIMIT,
+    after: Annotated[str | None, Query(max_length=200)] = None,
+) -> Page[GroupBindingRead]:
+    """List bindings, oldest first, of one connector or of all."""
+    return Page[GroupBindingRead].model_validate(
+        group_bindings.list_bindings(session, principal, connector_id=connector_id, after=after, limit=limit),
+        from_attributes=True,
+    )
+
+
+@router.get("/{binding_id}")
+def get_group_binding(binding_id: Id, principal: PrincipalDep, session: ReadSession) -> GroupBindingRead:
+    """One binding."""
+    return GroupBindingRead.model_validate(group_bindings.get(session, principal, binding_id))
+
+
+@router.patch("/{binding_id}", responses=problem_responses(409))
+def change_group_binding(
+    binding_id: Id, body: GroupBindingUpdate, principal: PrincipalDep, session: WriteSession
+) -> GroupBindingRead:
+    """Bind another group instead."""
+    binding = group_bindings.change(session, principal, binding_id, group=body.group)
+    return GroupBindingRead.model_validate(binding)
+
+
+@router.delete("/{binding_id}", status_code=204)
+def delete_group_binding(binding_id: Id, principal: PrincipalDep, session: WriteSession) -> None:
+    """Take the connector's mail from the group."""
+    group_bindings.delete(session, principal, binding_id)

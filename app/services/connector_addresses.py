@@ -1,0 +1,55 @@
+"""Whether a connector may name a mail server. Asked before a transaction: names are resolved.
+
+A name that answers nothing at the moment is no reason to refuse settings; whatever it answers later, each connection
+is checked again (`adapters.network`). What cannot ever be reached is said at once, with the field.
+"""
+
+import ipaddress
+from collections.abc import Iterator
+
+from app.adapters.network import NetworkPolicy
+from app.errors import FieldFault, HostUnreachable, InvalidInput
+from app.gateway import Gateway
+from app.schemas.connectors import ImapServer, SmtpServer
+
+
+def require_allowed(gateway: Gateway, *, imap: ImapServer | None, smtp: SmtpServer | None) -> None:
+    """Refuse servers that this installation never connects to; None is not looked at.
+
+    Raises:
+        InvalidInput
+    """
+    faults: list[FieldFault] = []
+    for pointer, server in (("/imap", imap), ("/smtp", smtp)):
+        if server is not None:
+            faults += _faults(gateway.mail_network, gateway.settings.mail_ports, pointer, server)
+    if faults:
+        raise InvalidInput(*faults)
+
+
+def _faults(
+    network: NetworkPolicy, ports: tuple[int, ...], pointer: str, server: ImapServer | SmtpServer
+) -> Iterator[FieldFault]:
+    try:
+        address = ipaddress.ip_address(server.host)
+    except ValueError:
+        is_private = _resolves_to_private(network, server)
+    else:
+        is_private = network.is_allowed_private(address)
+        if not is_private and not any(network.permits(address, port) for port in ports):
+            yield FieldFault(f"{pointer}/host", "is not an address that this gateway connects to")
+            return
+    if server.port not in ports and not is_private:
+        allowed = ", ".join(map(str, ports))
+        yield FieldFault(
+            f"{pointer}/port", f"must be one of {allowed}, except in the allowed private networks"
+        )
+    if server.security == "none" and not is_private:
+        yield FieldFault(f"{pointer}/security", "plain text is spoken only in the allowed private networks")
+
+
+def _resolves_to_private(network: NetworkPolicy, server: ImapServer | SmtpServer) -> bool:
+    try:
+        return network.is_private(server.host, server.port)
+    except HostUnreachable:
+        return False

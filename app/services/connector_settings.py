@@ -1,0 +1,103 @@
+"""A connector's settings: between the columns of its row and what callers send."""
+
+from typing import Any, Literal
+
+from pydantic import ValidationError
+
+from app.errors import InvalidInput
+from app.models import Connector
+from app.schemas.connectors import (
+    ConnectorSettings,
+    FirstFetchSince,
+    ImapServer,
+    Retention,
+    SmtpServer,
+)
+from app.schemas.faults import faults_in
+
+_NOT_SETTINGS = frozenset({"external_id", "credentials"})
+
+
+def settings_of(connector: Connector) -> ConnectorSettings:
+    """The settings as a caller would send them."""
+    # Not validated: what was allowed when it was stored can still be read and merged with.
+    return ConnectorSettings.model_construct(
+        name=connector.name,
+        email_address=connector.email_address,
+        imap=ImapServer.model_construct(**server_of(connector, "imap")),
+        smtp=SmtpServer.model_construct(**server_of(connector, "smtp")) if connector.smtp_host else None,
+        source_folder=connector.source_folder,
+        processed_folder=connector.processed_folder,
+        poll_interval_s=connector.poll_interval_s,
+        retention=Retention(delete_processed_after_days=connector.delete_processed_after_days),
+        first_fetch=first_fetch_of(connector),
+    )
+
+
+def server_of(connector: Connector, protocol: Literal["imap", "smtp"]) -> dict[str, Any]:
+    """Host, port, security and user name of one of the servers."""
+    names = ("host", "port", "security", "username")
+    return {name: getattr(connector, f"{protocol}_{name}") for name in names}
+
+
+def first_fetch_of(connector: Connector) -> Any:
+    """`first_fetch` as a caller sees it."""
+    if connector.first_fetch == "since" and connector.first_fetch_since is not None:
+        return FirstFetchSince(since=connector.first_fetch_since)
+    return connector.first_fetch
+
+
+def merged_with(connector: Connector, changes: dict[str, Any]) -> ConnectorSettings:
+    """The settings with the changes merged in (RFC 7396 §2).
+
+    Raises:
+        InvalidInput: what is removed cannot be missing, or the whole does not fit together.
+    """
+    settings = settings_of(connector).model_dump()
+    merged = _merge(settings, {name: value for name, value in changes.items() if name not in _NOT_SETTINGS})
+    try:
+        return ConnectorSettings.model_validate(merged)
+    except ValidationError as exc:
+        raise InvalidInput(*faults_in(exc.errors(include_input=False, include_context=False))) from None
+
+
+def _merge(target: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(target)
+    for name, value in changes.items():
+        if value is None:
+            merged.pop(name, None)
+        elif isinstance(value, dict) and name != "first_fetch":
+            merged[name] = _merge(merged.get(name) or {}, value)
+        else:
+            merged[name] = value
+    return merged
+
+
+def write(connector: Connector, wanted: ConnectorSettings, default_poll_interval_s: int) -> None:
+    """Put the settings into the row."""
+    connector.name = wanted.name
+    connector.email_address = wanted.email_address
+    connector.imap_host = wanted.imap.host
+    connector.imap_port = wanted.imap.port
+    connector.imap_security = wanted.imap.security
+    connector.imap_username = wanted.imap.username
+    smtp = wanted.smtp
+    connector.smtp_host = smtp.host if smtp is not None else None
+    connector.smtp_port = smtp.port if smtp is not None else None
+    connector.smtp_security = smtp.security if smtp is not None else None
+    connector.smtp_username = smtp.username if smtp is not None else None
+    connector.source_folder = wanted.source_folder
+    connector.processed_folder = wanted.processed_folder
+    connector.poll_interval_s = wanted.poll_interval_s or default_poll_interval_s
+    connector.delete_processed_after_days = wanted.retention.delete_processed_after_days
+    first_fetch = wanted.first_fetch
+    if isinstance(first_fetch, FirstFetchSince):
+        connector.first_fetch, connector.first_fetch_since = "since", first_fetch.since
+    else:
+        connector.first_fetch, connector.first_fetch_since = first_fetch, None
+
+
+def has_same_servers(connector: Connector, wanted: ConnectorSettings) -> bool:
+    """Whether a stored password goes to nobody it was not entered for. No SMTP server is no new one."""
+    same_imap = server_of(connector, "imap") == wanted.imap.model_dump()
+    return same_imap and (wanted.smtp is None or server_of(connector, "smtp") == wanted.smtp.model_dump())
