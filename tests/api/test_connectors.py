@@ -1,0 +1,528 @@
+"""The routes of connectors, over HTTP on both databases."""
+
+import threading
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+from sqlalchemy import select
+from sqlmodel import col
+
+from app.gateway import Gateway
+from app.models import Connector, Event
+from tests.api.connector_bodies import PASSWORD, created, personal, shared
+from tests.callers import Callers, KeyHeaders
+from tests.stored_mail import store
+
+ADMIN = Callers.user("administrator", admin=True)
+JANA = Callers.user("jana", groups=["sales"])
+MEMBER = Callers.user("petr", groups=["orders"])
+OTHER = Callers.user("eva")
+
+
+def problem(answer: Any, status: int, code: str | None = None) -> dict[str, Any]:
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    body: dict[str, Any] = answer.json()
+    assert code is None or body["code"] == code
+    return body
+
+
+def pointers(answer: Any) -> list[str]:
+    return [fault["pointer"] for fault in problem(answer, 422)["errors"]]
+
+
+def events(gateway: Gateway, connector_id: str) -> list[str]:
+    with gateway.db.reading() as session:
+        statement = select(col(Event.type)).where(col(Event.connector_id) == connector_id)
+        return [each.split(".")[-2] for each in session.execute(statement).scalars()]
+
+
+def bind(client: TestClient, connector_id: str, group: str = "orders") -> None:
+    body = {"connector_id": connector_id, "group": group}
+    assert client.post("/group-bindings", json=body, headers=ADMIN).status_code == 201
+
+
+def set_row(gateway: Gateway, connector_id: str, **values: Any) -> None:
+    with gateway.db.unit_of_work() as session:
+        row = session.get(Connector, connector_id)
+        assert row is not None
+        for name, value in values.items():
+            setattr(row, name, value)
+
+
+class TestCreate:
+    def test_fills_in_the_defaults_and_waits_for_the_password(
+        self, client: TestClient, gateway: Gateway
+    ) -> None:
+        body = shared()
+        made = created(client, ADMIN, body)
+        assert made["imap"] == {
+            "host": body["imap"]["host"],
+            "port": 993,
+            "security": "tls",
+            "username": "objednavka",
+        }
+        expected = {
+            "source_folder": "INBOX",
+            "processed_folder": "\\Trash",
+            "poll_interval_s": 60,
+            "retention": {"delete_processed_after_days": None},
+            "first_fetch": None,
+            "smtp": None,
+            "status": "awaiting_credentials",
+            "last_error": None,
+            "has_credentials": False,
+            "notifies_users": True,
+        }
+        assert {name: made[name] for name in expected} == expected
+        assert events(gateway, made["id"]) == ["credentials_required"]
+
+    def test_with_credentials_is_active_and_due_at_once_and_shows_no_password(
+        self, client: TestClient, gateway: Gateway
+    ) -> None:
+        answer = client.post("/connectors", json=shared(credentials=PASSWORD), headers=ADMIN)
+        assert "planted-password" not in answer.text
+        made = answer.json()
+        assert (made["status"], made["has_credentials"]) == ("active", True)
+        assert events(gateway, made["id"]) == []
+        with gateway.db.reading() as session:
+            row = session.get(Connector, made["id"])
+            assert row is not None
+            assert row.next_fetch_at is not None
+
+    def test_of_a_personal_one_is_for_anyone_for_themselves(self, client: TestClient) -> None:
+        made = created(client, JANA, personal())
+        assert (made["kind"], made["owner"], made["notifies_users"]) == ("personal", "jana", False)
+        problem(client.post("/connectors", json=personal("petr"), headers=JANA), 403, "forbidden")
+        problem(client.post("/connectors", json=shared(), headers=JANA), 403, "forbidden")
+        created(client, ADMIN, personal("petr"))
+
+    def test_needs_a_token_and_a_scope(self, client: TestClient, as_key: KeyHeaders) -> None:
+        problem(client.post("/connectors", json=shared()), 401)
+        reading = as_key(["connectors:read"])
+        problem(client.post("/connectors", json=shared(), headers=reading), 403, "scope_missing")
+        created(client, as_key(["connectors:write"]), shared())
+
+    def test_of_the_same_mailbox_and_folder_twice_is_a_conflict(self, client: TestClient) -> None:
+        body = shared()
+        created(client, ADMIN, body)
+        again = shared(imap={**body["imap"], "host": body["imap"]["host"].upper()}, source_folder="inbox")
+        problem(client.post("/connectors", json=again, headers=ADMIN), 409, "already_exists")
+        created(client, ADMIN, {**again, "source_folder": "Other"})
+
+    def test_of_an_external_id_twice_is_a_conflict(self, client: TestClient) -> None:
+        created(client, ADMIN, shared(external_id="crm-1"))
+        problem(client.post("/connectors", json=shared(external_id="crm-1"), headers=ADMIN), 409)
+
+    @pytest.mark.parametrize(
+        ("changes", "pointer"),
+        [
+            ({"name": ""}, "/name"),
+            ({"name": "two\nlines"}, "/name"),
+            ({"name": "nul\0"}, "/name"),
+            ({"name": None}, "/name"),
+            ({"kind": "group"}, "/kind"),
+            ({"owner": "jana"}, "/owner"),
+            ({"kind": "personal"}, "/owner"),
+            ({"email_address": "nobody"}, "/email_address"),
+            ({"imap": {"host": "x", "username": "u", "port": 0}}, "/imap/port"),
+            ({"imap": {"host": "x", "username": "u", "port": 10**30}}, "/imap/port"),
+            ({"imap": {"host": "x y", "username": "u"}}, "/imap/host"),
+            ({"imap": {"host": "x", "username": "u\r\nA1 DELETE INBOX"}}, "/imap/username"),
+            ({"imap": {"host": "x"}}, "/imap/username"),
+            ({"imap": {"host": "10.0.0.1", "username": "u"}}, "/imap/host"),
+            ({"imap": {"host": "169.254.169.254", "username": "u"}}, "/imap/host"),
+            ({"imap": {"host": "::ffff:192.168.1.1", "username": "u"}}, "/imap/host"),
+            ({"imap": {"host": "imap.firma.invalid", "username": "u", "port": 22}}, "/imap/port"),
+            ({"imap": {"host": "8.8.8.8", "username": "u", "security": "none"}}, "/imap/security"),
+            ({"smtp": {"host": "8.8.8.8", "username": "u", "security": "none"}}, "/smtp/security"),
+            ({"source_folder": "\\Inbox"}, "/source_folder"),
+            ({"source_folder": "a\r\nb"}, "/source_folder"),
+            ({"processed_folder": "\\Nowhere"}, "/processed_folder"),
+            ({"processed_folder": "inbox"}, "/processed_folder"),
+            ({"poll_interval_s": 0}, "/poll_interval_s"),
+            ({"retention": {"delete_processed_after_days": 0}}, "/retention/delete_processed_after_days"),
+            ({"credentials": {"type": "password"}}, "/credentials/password"),
+            ({"credentials": {"type": "secret", "password": "x"}}, "/credentials/type"),
+            ({"nonsense": 1}, "/nonsense"),
+            ({"id": "mine"}, "/id"),
+        ],
+    )
+    def test_of_bad_input_names_the_field_and_stores_nothing(
+        self, client: TestClient, changes: dict[str, Any], pointer: str
+    ) -> None:
+        answer = client.post("/connectors", json=shared(**changes), headers=ADMIN)
+        assert pointer in pointers(answer)
+        assert client.get("/connectors", headers=ADMIN).json()["data"] == []
+
+    def test_answers_no_password_of_a_refused_request(self, client: TestClient) -> None:
+        answer = client.post("/connectors", json=shared(name=1, credentials=PASSWORD), headers=ADMIN)
+        assert answer.status_code == 422
+        assert "planted-password" not in answer.text
+
+    def test_in_plain_text_is_allowed_in_an_allowed_private_network(self, client: TestClient) -> None:
+        imap = {"host": "127.0.0.1", "port": 1143, "security": "none", "username": "u"}
+        assert created(client, ADMIN, shared(imap=imap))["imap"] == imap
+
+
+class TestRead:
+    def test_is_in_full_for_administrator_owner_and_key_and_in_short_for_members(
+        self, client: TestClient, as_key: KeyHeaders
+    ) -> None:
+        made = created(client, ADMIN, shared())
+        bind(client, made["id"])
+        path = f"/connectors/{made['id']}"
+        short = {
+            "id": made["id"],
+            "name": "Orders",
+            "kind": "shared",
+            "email_address": "objednavka@firma.cz",
+            "status": "awaiting_credentials",
+            "notifies_users": True,
+        }
+        assert client.get(path, headers=MEMBER).json() == short
+        assert client.get("/connectors", headers=MEMBER).json()["data"] == [short]
+        for headers in (ADMIN, as_key(["connectors:read"])):
+            assert client.get(path, headers=headers).json() == made
+            assert client.get("/connectors", headers=headers).json()["data"] == [made]
+
+    def test_is_404_for_others_as_for_what_does_not_exist(self, client: TestClient) -> None:
+        made = created(client, JANA, personal())
+        for headers in (OTHER, MEMBER):
+            problem(client.get(f"/connectors/{made['id']}", headers=headers), 404, "not_found")
+            assert client.get("/connectors", headers=headers).json()["data"] == []
+        problem(client.get("/connectors/absent", headers=ADMIN), 404, "not_found")
+        assert client.get(f"/connectors/{made['id']}", headers=JANA).json() == made
+
+    def test_in_pages_gives_each_once(self, client: TestClient) -> None:
+        ids = [created(client, ADMIN, shared())["id"] for _ in range(5)]
+        seen: list[str] = []
+        after: str | None = None
+        while True:
+            params = {"limit": "2", **({"after": after} if after else {})}
+            page = client.get("/connectors", params=params, headers=ADMIN).json()
+            seen += [row["id"] for row in page["data"]]
+            after = page["next_cursor"]
+            if not page["has_more"]:
+                break
+        assert seen == ids
+
+    def test_of_a_limited_key_shows_only_its_connectors(
+        self, client: TestClient, as_key: KeyHeaders
+    ) -> None:
+        mine, _other = created(client, ADMIN, shared()), created(client, ADMIN, shared())
+        key = as_key(["connectors:read"], [mine["id"]])
+        assert [row["id"] for row in client.get("/connectors", headers=key).json()["data"]] == [mine["id"]]
+
+    def test_of_a_bad_cursor_or_limit_is_refused(self, client: TestClient) -> None:
+        assert pointers(client.get("/connectors?after=%FF%FE", headers=ADMIN)) == ["/after"]
+        assert pointers(client.get("/connectors?limit=201", headers=ADMIN)) == ["/limit"]
+
+
+class TestPatch:
+    def test_merges_nested_objects_and_removes_what_is_null(self, client: TestClient) -> None:
+        made = created(
+            client,
+            ADMIN,
+            shared(
+                retention={"delete_processed_after_days": 30},
+                poll_interval_s=5,
+                first_fetch={"since": "2026-01-01"},
+                external_id="crm-7",
+            ),
+        )
+        path = f"/connectors/{made['id']}"
+        answer = client.patch(path, json={"imap": {"port": 143, "security": "starttls"}}, headers=ADMIN)
+        assert answer.status_code == 200, answer.text
+        assert answer.json()["imap"] == {**made["imap"], "port": 143, "security": "starttls"}
+        assert answer.json()["first_fetch"] == {"since": "2026-01-01"}
+        nulls = {
+            "retention": {"delete_processed_after_days": None},
+            "poll_interval_s": None,
+            "first_fetch": None,
+            "external_id": None,
+        }
+        after = client.patch(path, json=nulls, headers=ADMIN).json()
+        assert {name: after[name] for name in nulls} == {**nulls, "poll_interval_s": 60}
+
+    def test_of_nothing_changes_nothing(self, client: TestClient) -> None:
+        made = created(client, ADMIN, shared())
+        after = client.patch(f"/connectors/{made['id']}", json={}, headers=ADMIN).json()
+        assert {**after, "updated_at": None} == {**made, "updated_at": None}
+
+    @pytest.mark.parametrize(
+        ("patch", "pointer"),
+        [
+            ({"name": None}, "/name"),
+            ({"imap": None}, "/imap"),
+            ({"imap": {"host": None}}, "/imap/host"),
+            ({"smtp": {"port": 25}}, "/smtp/host"),
+            ({"kind": "personal"}, "/kind"),
+            ({"owner": "jana"}, "/owner"),
+            ({"status": "active"}, "/status"),
+            ({"imap": {"host": "10.1.2.3"}}, "/imap/host"),
+            ({"source_folder": "\\Trash"}, "/source_folder"),
+            ({"processed_folder": "INBOX"}, "/processed_folder"),
+            ({"imap": "x"}, "/imap"),
+        ],
+    )
+    def test_of_bad_input_names_the_field_and_changes_nothing(
+        self, client: TestClient, patch: dict[str, Any], pointer: str
+    ) -> None:
+        made = created(client, ADMIN, shared())
+        path = f"/connectors/{made['id']}"
+        assert pointer in pointers(client.patch(path, json=patch, headers=ADMIN))
+        assert client.get(path, headers=ADMIN).json() == made
+
+    def test_is_not_for_members_and_does_not_exist_for_others(self, client: TestClient) -> None:
+        made = created(client, ADMIN, shared())
+        bind(client, made["id"])
+        path = f"/connectors/{made['id']}"
+        problem(client.patch(path, json={"name": "Mine"}, headers=MEMBER), 403, "forbidden")
+        problem(client.patch(path, json={"name": "Mine"}, headers=OTHER), 404, "not_found")
+
+    def test_onto_the_folder_of_another_connector_is_a_conflict(self, client: TestClient) -> None:
+        body = shared()
+        created(client, ADMIN, body)
+        other = created(client, ADMIN, {**body, "source_folder": "Other"})
+        answer = client.patch(f"/connectors/{other['id']}", json={"source_folder": "inbox"}, headers=ADMIN)
+        problem(answer, 409, "already_exists")
+
+    @pytest.mark.parametrize(
+        "patch",
+        [
+            {"imap": {"host": "elsewhere.invalid"}},
+            {"imap": {"port": 143, "security": "starttls"}},
+            {"imap": {"username": "other"}},
+            {"smtp": {"host": "elsewhere.invalid", "username": "x"}},
+        ],
+    )
+    def test_of_a_server_discards_the_password(
+        self, client: TestClient, gateway: Gateway, patch: dict[str, Any]
+    ) -> None:
+        made = created(client, ADMIN, shared(credentials=PASSWORD))
+        path = f"/connectors/{made['id']}"
+        after = client.patch(path, json=patch, headers=ADMIN).json()
+        assert (after["has_credentials"], after["status"]) == (False, "awaiting_credentials")
+        assert events(gateway, made["id"]) == ["credentials_required"]
+
+    def test_of_a_server_with_a_new_password_keeps_it_active(self, client: TestClient) -> None:
+        made = created(client, ADMIN, shared(credentials=PASSWORD))
+        patch = {"imap": {"host": "elsewhere.invalid"}, "credentials": PASSWORD}
+        after = client.patch(f"/connectors/{made['id']}", json=patch, headers=ADMIN).json()
+        assert (after["has_credentials"], after["status"]) == (True, "active")
+
+    def test_that_removes_smtp_keeps_the_password(self, client: TestClient) -> None:
+        smtp = {"host": "smtp.firma.invalid", "username": "x"}
+        made = created(client, ADMIN, shared(credentials=PASSWORD, smtp=smtp))
+        after = client.patch(f"/connectors/{made['id']}", json={"smtp": None}, headers=ADMIN).json()
+        assert (after["smtp"], after["has_credentials"]) == (None, True)
+
+    def test_answers_the_question_what_to_do_with_waiting_mail(
+        self, client: TestClient, gateway: Gateway
+    ) -> None:
+        made = created(client, ADMIN, shared(credentials=PASSWORD))
+        set_row(gateway, made["id"], status="awaiting_confirmation", next_fetch_at=None)
+        after = client.patch(f"/connectors/{made['id']}", json={"first_fetch": "all"}, headers=ADMIN).json()
+        assert after["status"] == "active"
+
+
+class TestASealedPersonalConnector:
+    @pytest.fixture
+    def sealed(self, client: TestClient) -> str:
+        made = created(client, ADMIN, personal())
+        path = f"/connectors/{made['id']}"
+        assert client.put(f"{path}/credentials", json=PASSWORD, headers=JANA).status_code == 200
+        return path
+
+    def test_keeps_its_folders_against_everybody_but_the_owner(
+        self, client: TestClient, as_key: KeyHeaders, sealed: str
+    ) -> None:
+        for headers in (ADMIN, as_key(["connectors:write"])):
+            for patch in ({"source_folder": "INBOX"}, {"processed_folder": "Elsewhere"}):
+                problem(client.patch(sealed, json=patch, headers=headers), 403, "forbidden")
+        assert client.get(sealed, headers=JANA).json()["source_folder"] == "AyMINE"
+        assert client.patch(sealed, json={"source_folder": "INBOX"}, headers=JANA).status_code == 200
+
+    def test_lets_others_change_the_rest(self, client: TestClient, sealed: str) -> None:
+        answer = client.patch(sealed, json={"name": "Jana's", "poll_interval_s": 5}, headers=ADMIN)
+        assert (answer.status_code, answer.json()["has_credentials"]) == (200, True)
+
+    def test_lets_others_change_the_server_at_the_price_of_the_password(
+        self, client: TestClient, sealed: str
+    ) -> None:
+        answer = client.patch(sealed, json={"imap": {"host": "evil.invalid"}}, headers=ADMIN)
+        assert (answer.status_code, answer.json()["has_credentials"]) == (200, False)
+
+    def test_takes_no_password_from_others(self, client: TestClient, sealed: str) -> None:
+        problem(client.put(f"{sealed}/credentials", json=PASSWORD, headers=ADMIN), 403)
+        problem(client.delete(f"{sealed}/credentials", headers=ADMIN), 403)
+        problem(client.patch(sealed, json={"credentials": PASSWORD}, headers=ADMIN), 403)
+        assert client.get(sealed, headers=JANA).json()["has_credentials"] is True
+
+    def test_shows_its_folders_to_the_owner_alone(self, client: TestClient, sealed: str) -> None:
+        problem(client.get(f"{sealed}/folders", headers=ADMIN), 403, "forbidden")
+
+
+class TestPut:
+    PATH = "/connectors/by-external-id/crm-42"
+
+    def test_creates_then_replaces_and_keeps_the_password(self, client: TestClient) -> None:
+        body = shared(poll_interval_s=5)
+        first = client.put(self.PATH, json={**body, "credentials": PASSWORD}, headers=ADMIN)
+        assert (first.status_code, first.json()["external_id"]) == (201, "crm-42")
+        del body["poll_interval_s"]
+        second = client.put(self.PATH, json={**body, "name": "Renamed"}, headers=ADMIN)
+        assert second.status_code == 200
+        after = second.json()
+        assert after["id"] == first.json()["id"]
+        assert (after["name"], after["poll_interval_s"], after["has_credentials"]) == ("Renamed", 60, True)
+
+    def test_with_another_server_discards_the_password(self, client: TestClient) -> None:
+        client.put(self.PATH, json=shared(credentials=PASSWORD), headers=ADMIN)
+        assert client.put(self.PATH, json=shared(), headers=ADMIN).json()["has_credentials"] is False
+
+    def test_never_changes_kind_or_owner(self, client: TestClient) -> None:
+        client.put(self.PATH, json=personal(), headers=ADMIN)
+        problem(client.put(self.PATH, json=shared(), headers=ADMIN), 409, "wrong_state")
+        problem(client.put(self.PATH, json=personal("petr"), headers=ADMIN), 409, "wrong_state")
+
+    def test_of_a_connector_of_somebody_else_is_404(self, client: TestClient) -> None:
+        client.put(self.PATH, json=personal(), headers=ADMIN)
+        problem(client.put(self.PATH, json=personal("eva"), headers=OTHER), 404)
+
+    def test_at_the_same_time_makes_one_connector(self, client: TestClient) -> None:
+        body = shared()
+        answers: list[Any] = []
+        threads = [
+            threading.Thread(target=lambda: answers.append(client.put(self.PATH, json=body, headers=ADMIN)))
+            for _ in range(4)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert sorted(answer.status_code for answer in answers) == [200, 200, 200, 201]
+        assert len({answer.json()["id"] for answer in answers}) == 1
+
+
+class TestCredentials:
+    def test_are_never_shown_and_start_the_connector(self, client: TestClient, gateway: Gateway) -> None:
+        made = created(client, ADMIN, personal())
+        set_row(gateway, made["id"], refused_logins=3, last_error_code="login_refused")
+        path = f"/connectors/{made['id']}"
+        answer = client.put(f"{path}/credentials", json=PASSWORD, headers=JANA)
+        assert answer.status_code == 200
+        assert "planted-password" not in answer.text + client.get(path, headers=JANA).text
+        assert (answer.json()["status"], answer.json()["last_error"]) == ("active", None)
+
+    def test_taken_away_stop_it(self, client: TestClient, gateway: Gateway) -> None:
+        made = created(client, ADMIN, shared(credentials=PASSWORD))
+        path = f"/connectors/{made['id']}"
+        assert client.delete(f"{path}/credentials", headers=ADMIN).status_code == 204
+        assert client.get(path, headers=ADMIN).json()["status"] == "awaiting_credentials"
+        assert events(gateway, made["id"]) == ["credentials_required"]
+
+    def test_of_bad_form_are_refused_without_showing_them(self, client: TestClient) -> None:
+        made = created(client, ADMIN, shared())
+        body = {"type": "password", "password": "planted-password", "hint": "planted-password"}
+        answer = client.put(f"/connectors/{made['id']}/credentials", json=body, headers=ADMIN)
+        assert pointers(answer) == ["/hint"]
+        assert "planted-password" not in answer.text
+
+    def test_are_stored_encrypted(self, client: TestClient, gateway: Gateway) -> None:
+        created(client, ADMIN, shared(credentials=PASSWORD))
+        from app.models import Credential
+
+        with gateway.db.reading() as session:
+            stored = session.execute(select(Credential)).scalar_one()
+        assert "planted" not in stored.ciphertext
+
+    def test_are_not_for_members_or_others(self, client: TestClient) -> None:
+        made = created(client, ADMIN, shared())
+        bind(client, made["id"])
+        path = f"/connectors/{made['id']}/credentials"
+        problem(client.put(path, json=PASSWORD, headers=MEMBER), 403)
+        problem(client.put(path, json=PASSWORD, headers=OTHER), 404)
+        problem(client.put(path, json=PASSWORD), 401)
+
+
+class TestPauseAndResume:
+    def test_change_the_status_and_back(self, client: TestClient, gateway: Gateway) -> None:
+        made = created(client, ADMIN, shared(credentials=PASSWORD))
+        path = f"/connectors/{made['id']}"
+        assert client.post(f"{path}/pause", headers=ADMIN).json()["status"] == "paused"
+        with gateway.db.reading() as session:
+            row = session.get(Connector, made["id"])
+            assert row is not None
+            assert row.next_fetch_at is None
+        problem(client.post(f"{path}/fetch", headers=ADMIN), 409, "wrong_state")
+        assert client.post(f"{path}/resume", headers=ADMIN).json()["status"] == "active"
+
+    def test_resume_starts_a_stopped_one(self, client: TestClient, gateway: Gateway) -> None:
+        made = created(client, ADMIN, shared(credentials=PASSWORD))
+        set_row(gateway, made["id"], status="stopped", refused_logins=3, last_error_code="login_refused")
+        after = client.post(f"/connectors/{made['id']}/resume", headers=ADMIN).json()
+        assert (after["status"], after["last_error"]) == ("active", None)
+
+    def test_without_a_password_resume_waits_for_one(self, client: TestClient) -> None:
+        made = created(client, ADMIN, shared())
+        path = f"/connectors/{made['id']}"
+        client.post(f"{path}/pause", headers=ADMIN)
+        assert client.post(f"{path}/resume", headers=ADMIN).json()["status"] == "awaiting_credentials"
+
+    def test_are_not_for_members(self, client: TestClient) -> None:
+        made = created(client, ADMIN, shared())
+        bind(client, made["id"])
+        for command in ("pause", "resume", "fetch", "test"):
+            problem(client.post(f"/connectors/{made['id']}/{command}", headers=MEMBER), 403)
+            problem(client.post(f"/connectors/{made['id']}/{command}", headers=OTHER), 404)
+
+
+class TestDelete:
+    def test_takes_the_connector_and_all_that_belongs_to_it(self, client: TestClient) -> None:
+        made = created(client, ADMIN, shared(credentials=PASSWORD))
+        bind(client, made["id"])
+        path = f"/connectors/{made['id']}"
+        assert client.delete(path, headers=ADMIN).status_code == 204
+        problem(client.get(path, headers=ADMIN), 404)
+        assert client.get("/group-bindings", headers=ADMIN).json()["data"] == []
+
+    def test_with_messages_is_refused_unless_they_are_to_go_too(
+        self, client: TestClient, gateway: Gateway
+    ) -> None:
+        made = created(client, ADMIN, shared())
+        bind(client, made["id"])
+        with gateway.db.reading() as session:
+            row = session.get(Connector, made["id"])
+        assert row is not None
+        store(gateway, row)
+        path = f"/connectors/{made['id']}"
+        problem(client.delete(path, headers=ADMIN), 409, "messages_stored")
+        assert len(client.get("/messages", headers=MEMBER).json()["data"]) == 1
+        assert client.delete(path, params={"messages": "delete"}, headers=ADMIN).status_code == 204
+        assert client.get("/messages", headers=MEMBER).json()["data"] == []
+        assert "deleted" in events(gateway, made["id"])
+
+    def test_of_a_wrong_parameter_is_refused(self, client: TestClient) -> None:
+        made = created(client, ADMIN, shared())
+        assert pointers(client.delete(f"/connectors/{made['id']}?messages=all", headers=ADMIN)) == [
+            "/messages"
+        ]
+
+    def test_is_not_for_members_or_others(self, client: TestClient) -> None:
+        made = created(client, ADMIN, shared())
+        bind(client, made["id"])
+        problem(client.delete(f"/connectors/{made['id']}", headers=MEMBER), 403)
+        problem(client.delete(f"/connectors/{made['id']}", headers=OTHER), 404)
+
+
+class TestCycles:
+    def test_are_for_those_who_see_the_settings(self, client: TestClient) -> None:
+        made = created(client, ADMIN, shared())
+        bind(client, made["id"])
+        path = f"/connectors/{made['id']}/cycles"
+        assert client.get(path, headers=ADMIN).json() == {"data": [], "next_cursor": None, "has_more": False}
+        problem(client.get(path, headers=MEMBER), 403)
+        problem(client.get(path, headers=OTHER), 404)
