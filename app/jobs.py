@@ -12,7 +12,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 
 from app import clock
 from app.gateway import Gateway
-from app.services import events, retention, sending, sweep, webhooks
+from app.services import deliveries, events, retention, sending, sweep
 
 log = structlog.get_logger(__name__)
 
@@ -26,6 +26,7 @@ class Jobs:
         self._gateway = gateway
         self._sweeper = sweep.Sweeper(gateway)
         self._sender = sending.Sender(gateway)
+        self._deliverer = deliveries.Deliverer(gateway)
         self._scheduler = BackgroundScheduler(
             timezone="UTC",
             executors={"default": ThreadPoolExecutor(8)},
@@ -33,7 +34,7 @@ class Jobs:
         )
         self._add("sweep", self._sweeper.sweep, seconds=1)
         self._add("submissions", self._sender.send_due, seconds=1)
-        self._add("webhooks", lambda: webhooks.dispatch_due(gateway), seconds=1)
+        self._add("webhooks", self._deliverer.deliver_due, seconds=1)
         self._add("retention", lambda: retention.delete_due(gateway), seconds=60)
         self._add("event_retention", lambda: events.delete_old(gateway), seconds=3600)
 
@@ -44,6 +45,7 @@ class Jobs:
         """Start nothing more, wait for what runs."""
         self._sweeper.stop()
         self._sender.stop()
+        self._deliverer.stop()
         self._scheduler.shutdown(wait=True)
 
     def _add(self, name: str, call: Callable[[], object], *, seconds: int) -> None:

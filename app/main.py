@@ -10,7 +10,7 @@ from fastapi.routing import APIRoute
 
 from app import __version__, problems
 from app.config import Settings
-from app.errors import NotFound, TooLarge
+from app.errors import TooLarge
 from app.gateway import Gateway
 from app.ids import new_id
 from app.jobs import Jobs
@@ -25,6 +25,7 @@ from app.routers import (
     submissions,
     webhooks,
 )
+from app.routers.waiting import watch_of
 
 log = structlog.get_logger(__name__)
 
@@ -52,6 +53,7 @@ def create_app(settings: Settings) -> FastAPI:
         try:
             yield
         finally:
+            watch_of(app).close()
             if jobs is not None:
                 jobs.stop()
             gateway.close()
@@ -95,15 +97,15 @@ async def _log_request(request: Request, call_next: Callable[[Request], Awaitabl
     started = time.perf_counter()
     status = 500  # what is answered outside of this middleware when a bug surfaces
     try:
-        response = _refuse_nul(request) or _refuse_large_body(request) or await call_next(request)
-        status = response.status_code
+        response = _refuse_large_body(request) or await call_next(request)
+        status = int(response.status_code)
         response.headers["X-Request-Id"] = request.state.request_id
         route = request.scope.get("route")
         log.info(
             "request",
             method=request.method,
             route=getattr(route, "path", None),
-            status=response.status_code,
+            status=status,
             duration_ms=round((time.perf_counter() - started) * 1000, 1),
         )
         return response
@@ -112,13 +114,6 @@ async def _log_request(request: Request, call_next: Callable[[Request], Awaitabl
             method=request.method, route=getattr(request.scope.get("route"), "path", None), status=status
         )
         structlog.contextvars.unbind_contextvars("request_id")
-
-
-def _refuse_nul(request: Request) -> Response | None:
-    """No path or query of ours has a NUL; PostgreSQL refuses it in any text, which would be a 500."""
-    if "\0" not in request.scope["path"] and b"%00" not in request.scope["query_string"]:
-        return None
-    return problems.problem(request, 404, code=NotFound.code, detail=NotFound.default_detail, retryable=False)
 
 
 def _refuse_large_body(request: Request) -> Response | None:

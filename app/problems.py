@@ -70,6 +70,22 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(Exception, _on_unexpected)
 
 
+def describe(app: FastAPI) -> None:
+    """Put the problem body into the OpenAPI document, where the answers of the routes refer to it."""
+    made_by_framework = app.openapi
+
+    def with_problems() -> dict[str, Any]:
+        document = made_by_framework()
+        schemas = document.setdefault("components", {}).setdefault("schemas", {})
+        if "Problem" not in schemas:
+            problem_schema = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+            schemas.update(problem_schema.pop("$defs", {}))
+            schemas["Problem"] = problem_schema
+        return document
+
+    app.openapi = with_problems  # type: ignore[method-assign]
+
+
 def _on_gateway_error(request: Request, exc: Exception) -> JSONResponse:
     assert isinstance(exc, errors.GatewayError)
     status = status_of(type(exc)) or HTTPStatus.INTERNAL_SERVER_ERROR

@@ -9,18 +9,16 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
+from fastapi.testclient import TestClient
 
 from app.config import Settings
+from app.gateway import Gateway
+from app.main import create_app
 from tests.callers import JWT_SECRET, Callers, KeyHeaders, UserHeaders
 from tests.schema import migrate
-
-if TYPE_CHECKING:
-    from fastapi.testclient import TestClient
-
-    from app.gateway import Gateway
 
 pytest_plugins = ["tests.servers.fixtures"]
 
@@ -94,30 +92,21 @@ def settings(database_url: str) -> SettingsFactory:
 
 
 @pytest.fixture
-def gateway(settings: SettingsFactory) -> "Iterator[Gateway]":
+def gateway(settings: SettingsFactory) -> Iterator[Gateway]:
     """The gateway's parts over the test's database; no job runs."""
-    from app.gateway import Gateway
-
     with contextlib.closing(Gateway.from_settings(settings())) as made:
         yield made
 
 
 @pytest.fixture
-def client(settings: SettingsFactory) -> "Iterator[TestClient]":
+def client(settings: SettingsFactory) -> Iterator[TestClient]:
     """The whole gateway over HTTP, on the same database as `gateway`; without a token."""
-    from fastapi.testclient import TestClient
-
-    try:
-        from app.main import create_app
-    except ImportError:  # until all routers are written
-        from tests.unfinished import create_app
-
     with TestClient(create_app(settings())) as made:
         yield made
 
 
 @pytest.fixture
-def callers(gateway: "Gateway") -> Callers:
+def callers(gateway: Gateway) -> Callers:
     """Headers of every kind of caller."""
     return Callers(gateway)
 

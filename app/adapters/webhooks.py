@@ -25,7 +25,7 @@ from standardwebhooks import Webhook
 from app.adapters.network import NetworkPolicy
 from app.errors import GatewayError
 
-SECRET_START = "whsec_"
+SECRET_START = "whsec_"  # noqa: S105 - what every secret begins with
 SECRET_OCTETS = 32
 CONTENT_TYPE = "application/cloudevents+json"
 BODY_READ_OCTETS = 4096

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from typing import Annotated
+from typing import Annotated, Any
 
 import orjson
 from fastapi import APIRouter, Header, Query, Request
@@ -27,7 +27,7 @@ STREAM_LIFETIME_S = 600.0
 """Then the client connects again, and what its token or key may see is asked afresh."""
 RECONNECT_AFTER_MS = 2000
 STREAM_PAGE = 100
-STREAM_RESPONSES = {
+STREAM_RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "Server-sent events: `id` is a cursor, `data` an event as in the list.",
         "content": {"text/event-stream": {"schema": {"type": "string"}}},

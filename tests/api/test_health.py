@@ -117,7 +117,7 @@ class TestMetrics:
         client.request("JANA", "/api-keys")
         text = client.get("/metrics").text
         found = figures(text)
-        route = 'gateway_http_requests_total{method="DELETE",route="/api-keys/{key_id}",status="404"}'
+        route = 'gateway_http_requests_total{method="DELETE",route="/api-keys/{key_id}",status="422"}'
         assert found[route] == 1
         assert found['gateway_http_requests_total{method="GET",route="unmatched",status="404"}'] == 1
         assert re.search(r'method="OTHER"', text)

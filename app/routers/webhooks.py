@@ -1,0 +1,95 @@
+"""Webhooks: where events are delivered over HTTP. For administrators, and keys with `webhooks:write`."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+
+from app.deps import GatewayDep, PrincipalDep, ReadSession, WriteSession
+from app.problems import problem_responses
+from app.schemas.events import (
+    DeliveryRead,
+    ReplayCount,
+    WebhookCreate,
+    WebhookCreated,
+    WebhookRead,
+    WebhookReplay,
+    WebhooksQuery,
+    WebhookTestRead,
+    WebhookUpdate,
+)
+from app.schemas.fields import Id, Page
+from app.services import deliveries, webhooks
+
+router = APIRouter(prefix="/webhooks", tags=["webhooks"], responses=problem_responses(403))
+
+
+@router.post("", status_code=201)
+def create_webhook(body: WebhookCreate, gateway: GatewayDep, principal: PrincipalDep) -> WebhookCreated:
+    """Have the events from now on delivered. The secret to verify them with is shown this once."""
+    created = webhooks.create(gateway, principal, body)
+    read = WebhookRead.model_validate(created.row)
+    return WebhookCreated(**read.model_dump(), secret=created.secret)
+
+
+@router.get("")
+def list_webhooks(
+    principal: PrincipalDep, session: ReadSession, query: Annotated[WebhooksQuery, Query()]
+) -> Page[WebhookRead]:
+    """List webhooks, oldest first."""
+    page = webhooks.list_webhooks(session, principal, after=query.after, limit=query.limit)
+    return Page[WebhookRead].model_validate(page, from_attributes=True)
+
+
+@router.get("/{webhook_id}", responses=problem_responses(404))
+def get_webhook(webhook_id: Id, principal: PrincipalDep, session: ReadSession) -> WebhookRead:
+    """One webhook."""
+    return WebhookRead.model_validate(webhooks.get(session, principal, webhook_id))
+
+
+@router.patch("/{webhook_id}", responses=problem_responses(404))
+def change_webhook(
+    webhook_id: Id, body: WebhookUpdate, gateway: GatewayDep, principal: PrincipalDep
+) -> WebhookRead:
+    """Change what is given. An inactive webhook gets what happened meanwhile once it is active again."""
+    return WebhookRead.model_validate(webhooks.change(gateway, principal, webhook_id, body))
+
+
+@router.delete("/{webhook_id}", status_code=204, responses=problem_responses(404))
+def delete_webhook(webhook_id: Id, principal: PrincipalDep, session: WriteSession) -> None:
+    """Deliver nothing more."""
+    webhooks.delete(session, principal, webhook_id)
+
+
+@router.get("/{webhook_id}/deliveries", responses=problem_responses(404))
+def list_deliveries(
+    webhook_id: Id, principal: PrincipalDep, session: ReadSession, query: Annotated[WebhooksQuery, Query()]
+) -> Page[DeliveryRead]:
+    """What was delivered and what is still to be, the latest event first, as long as events are retained."""
+    page = webhooks.list_deliveries(session, principal, webhook_id, after=query.after, limit=query.limit)
+    return Page(
+        data=[
+            DeliveryRead.model_validate(
+                {**delivery.model_dump(), "event_id": event.id, "event_type": event.type}
+            )
+            for delivery, event in page.data
+        ],
+        next_cursor=page.next_cursor,
+        has_more=page.has_more,
+    )
+
+
+@router.post("/{webhook_id}/test", responses=problem_responses(404, 429))
+def send_test_event(webhook_id: Id, gateway: GatewayDep, principal: PrincipalDep) -> WebhookTestRead:
+    """Send a test event now, signed as all are; a failure is answered 200 too, as a report."""
+    outcome = deliveries.send_test(gateway, principal, webhook_id)
+    return WebhookTestRead(
+        ok=outcome.is_delivered, response_status=outcome.status, error_code=outcome.error_code
+    )
+
+
+@router.post("/{webhook_id}/replay", responses=problem_responses(404))
+def replay_events(
+    webhook_id: Id, body: WebhookReplay, gateway: GatewayDep, principal: PrincipalDep
+) -> ReplayCount:
+    """Deliver the events since a time again, as far as they are retained."""
+    return ReplayCount(queued=webhooks.replay(gateway, principal, webhook_id, body.since))
