@@ -208,9 +208,7 @@ class TestRead:
                 break
         assert seen == ids
 
-    def test_of_a_limited_key_shows_only_its_connectors(
-        self, client: TestClient, as_key: KeyHeaders
-    ) -> None:
+    def test_of_a_limited_key_shows_only_its_connectors(self, client: TestClient, as_key: KeyHeaders) -> None:
         mine, _other = created(client, ADMIN, shared()), created(client, ADMIN, shared())
         key = as_key(["connectors:read"], [mine["id"]])
         assert [row["id"] for row in client.get("/connectors", headers=key).json()["data"]] == [mine["id"]]

@@ -92,7 +92,9 @@ class TestList:
         assert client.get("/events").status_code == 401
         assert client.get("/events", headers=as_key(["messages:read"])).status_code == 403
 
-    @pytest.mark.parametrize("query", ["after=x", "after=%00", "limit=0", "limit=x", "wait_s=31", "wait_s=-1"])
+    @pytest.mark.parametrize(
+        "query", ["after=x", "after=%00", "limit=0", "limit=x", "wait_s=31", "wait_s=-1"]
+    )
     def test_what_it_does_not_understand_it_refuses(self, client: TestClient, query: str) -> None:
         answer = client.get(f"/events?{query}", headers=ADMIN)
         assert answer.status_code == 422

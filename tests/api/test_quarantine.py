@@ -46,7 +46,7 @@ class TestNoting:
         with gateway.db.reading() as session:
             where: dict[str, Any] = {"folder": "INBOX", "uidvalidity": 1}
             noted = quarantine.noted(session, orders.id, **where)
-            assert (noted.left_alone, noted.suspects) == ({1}, set())
+            assert (noted.left_alone, noted.suspects) == (frozenset({1}), frozenset())
             assert quarantine.noted(session, orders.id, folder="INBOX", uidvalidity=2).left_alone == set()
 
     def test_what_no_further_try_changes_is_quarantined_at_once(

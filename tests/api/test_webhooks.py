@@ -93,7 +93,10 @@ class TestCreate:
         personal = connector(gateway, owner="jana")
         limited = as_key(["webhooks:write"], [orders.id])
         created(client, limited, connector_ids=[orders.id])
-        for headers, connector_id in ((limited, connector(gateway).id), (as_key(["webhooks:write"]), personal.id)):
+        for headers, connector_id in (
+            (limited, connector(gateway).id),
+            (as_key(["webhooks:write"]), personal.id),
+        ):
             body = {"url": URL, "connector_ids": [connector_id]}
             assert pointers(client.post("/webhooks", json=body, headers=headers)) == ["/connector_ids/0"]
 
@@ -151,7 +154,9 @@ class TestTheTestEvent:
         assert answer.json() == {"ok": True, "response_status": 204, "error_code": None}
         assert len(http_receiver.requests) == 1
 
-    def test_that_fails_is_answered_as_a_report(self, client: TestClient, http_receiver: HttpReceiver) -> None:
+    def test_that_fails_is_answered_as_a_report(
+        self, client: TestClient, http_receiver: HttpReceiver
+    ) -> None:
         http_receiver.answer_with(500)
         made = created(client, url=f"{http_receiver.url}/hook")
         answer = client.post(f"/webhooks/{made['id']}/test", headers=ADMIN)

@@ -1,6 +1,5 @@
 """Trying connectors out against real servers: the report is right, and nothing has changed."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -63,9 +62,7 @@ class TestATry:
         self, client: TestClient, dovecot: Dovecot, user: str
     ) -> None:
         wrong = {"type": "password", "password": "planted-wrong"}
-        answer = client.post(
-            "/connectors/test", json=body(dovecot, user, credentials=wrong), headers=ADMIN
-        )
+        answer = client.post("/connectors/test", json=body(dovecot, user, credentials=wrong), headers=ADMIN)
         assert answer.status_code == 200
         assert answer.json()["ok"] is False
         assert answer.json()["imap"]["code"] == "login_refused"
@@ -79,9 +76,7 @@ class TestATry:
         assert found["processed_folder"]["code"] == "processed_folder_missing"
         assert (found["ok"], found["waiting_messages"]) == (False, None)
 
-    def test_of_a_closed_port_and_of_a_forbidden_target_look_alike(
-        self, settings: SettingsFactory
-    ) -> None:
+    def test_of_a_closed_port_and_of_a_forbidden_target_look_alike(self, settings: SettingsFactory) -> None:
         with TestClient(create_app(settings(allowed_private_networks=""))) as closed_in:
             forbidden = report_of_name(closed_in, "localhost")
         with TestClient(create_app(settings())) as open_inside:
@@ -100,9 +95,7 @@ class TestATry:
 
     def test_is_allowed_ten_times_a_minute(self, client: TestClient, dovecot: Dovecot, user: str) -> None:
         tried = body(dovecot, user)
-        statuses = [
-            client.post("/connectors/test", json=tried, headers=OWNER).status_code for _ in range(11)
-        ]
+        statuses = [client.post("/connectors/test", json=tried, headers=OWNER).status_code for _ in range(11)]
         assert statuses == [200] * 10 + [429]
         answer = client.post("/connectors/test", json=tried, headers=OWNER)
         assert 1 <= int(answer.headers["Retry-After"]) <= 60
@@ -121,7 +114,7 @@ def report_of_name(client: TestClient, host: str, port: int = 993) -> dict[str, 
 
 class TestAStoredConnector:
     @pytest.fixture
-    def path(self, client: TestClient, dovecot: Dovecot, user: str) -> Iterator[str]:
+    def path(self, client: TestClient, dovecot: Dovecot, user: str) -> str:
         personal = {
             **body(dovecot, user),
             "name": "Mine",
@@ -131,7 +124,7 @@ class TestAStoredConnector:
         }
         answer = client.post("/connectors", json=personal, headers=OWNER)
         assert answer.status_code == 201, answer.text
-        yield f"/connectors/{answer.json()['id']}"
+        return f"/connectors/{answer.json()['id']}"
 
     def test_is_tried_with_its_stored_password(self, client: TestClient, path: str) -> None:
         answer = client.post(f"{path}/test", headers=ADMIN)

@@ -7,11 +7,10 @@ import pytest
 from fastapi.testclient import TestClient
 
 from app.gateway import Gateway
-from tests.conftest import UserHeaders
+from tests.callers import UserHeaders
 from tests.fetched_mailbox import hashes, mailbox
 from tests.servers.dovecot import Dovecot
 from tests.stored_mail import mail
-
 
 
 def test_every_mail_is_stored_moved_and_readable(
@@ -67,7 +66,8 @@ def read(client: TestClient, message_id: str, headers: dict[str, str]) -> bytes:
         assert content.headers["X-Content-Type-Options"] == "nosniff"
     source = client.get(f"/messages/{message_id}/source", headers=headers)
     assert source.status_code == 200
-    return source.content
+    content: bytes = source.content
+    return content
 
 
 @pytest.mark.parametrize("raw", [b"", b"\r\n", b"no header\r\n"], ids=["0 octets", "empty line", "no header"])

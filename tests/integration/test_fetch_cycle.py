@@ -185,9 +185,7 @@ class TestAMailThatCameBack:
         assert len(box.raws("Trash")) == 1
         assert box.raws("INBOX") == []
 
-    def test_is_a_new_message_where_the_old_one_was_deleted(
-        self, gateway: Gateway, dovecot: Dovecot
-    ) -> None:
+    def test_is_a_new_message_where_the_old_one_was_deleted(self, gateway: Gateway, dovecot: Dovecot) -> None:
         from app.services import messages
 
         box = mailbox(gateway, dovecot)

@@ -163,9 +163,7 @@ class TestAMove:
         assert box.connector.status == "failing"
         assert box.connector.last_error_code == "over_quota"
 
-    def test_refused_for_one_mail_does_not_stop_the_others(
-        self, box: Mailbox, imap_proxy: ImapProxy
-    ) -> None:
+    def test_refused_for_one_mail_does_not_stop_the_others(self, box: Mailbox, imap_proxy: ImapProxy) -> None:
         imap_proxy.break_on("UID MOVE", answer("NO [CANNOT] not this one"), times=2)
         cycle = box.fetch()
         assert (cycle.stored, cycle.moved) == (4, 3)
@@ -263,7 +261,9 @@ class TestAFolder:
         assert there.fetch().error_code == "same_folder"
         assert len(there.raws("INBOX")) == 1
 
-    @pytest.mark.parametrize("name", ["Koš s mezerou", 'With "quotes"', "Zpracováno", "100 % & more", "-dash"])
+    @pytest.mark.parametrize(
+        "name", ["Koš s mezerou", 'With "quotes"', "Zpracováno", "100 % & more", "-dash"]
+    )
     def test_of_any_name_is_moved_to(self, gateway: Gateway, dovecot: Dovecot, name: str) -> None:
         box = mailbox(gateway, dovecot, processed_folder=name)
         with dovecot.client(box.user) as client:
@@ -299,9 +299,7 @@ class TestAMailThatCannotBeTakenIn:
         assert len(box.events("message.quarantined")) == 1
         assert len(box.raws("INBOX")) == 1
 
-    def test_given_as_nil_is_never_stored_as_an_empty_mail(
-        self, box: Mailbox, imap_proxy: ImapProxy
-    ) -> None:
+    def test_given_as_nil_is_never_stored_as_an_empty_mail(self, box: Mailbox, imap_proxy: ImapProxy) -> None:
         nil = b"* 1 FETCH (UID 1 BODY[] NIL)\r\n"
         imap_proxy.break_on(
             "UID FETCH .*BODY.PEEK\\[\\]", lambda exchange: [nil, exchange.tag + b" OK done\r\n"]
