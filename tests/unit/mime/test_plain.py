@@ -1,3 +1,5 @@
+"""HTML as text, and text as a snippet."""
+
 import pytest
 
 from app.mime.attachments import clean_name

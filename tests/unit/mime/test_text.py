@@ -1,3 +1,5 @@
+"""The gate that all text passes."""
+
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest

@@ -1,0 +1,73 @@
+# Everything that is done with this repository; `make` alone tells what there is.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+WORKERS ?= 2
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run demo test check format lint types arrows docs bench soak clean
+
+help: ## tell what there is
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 10
+
+setup: $(STAMP) ## install what is needed into .venv
+
+$(STAMP): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+	  { echo "Python 3.11 or newer is needed; on Debian and Ubuntu: apt install python3" >&2; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || \
+	  { echo "Python's venv is missing; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
+	@echo "setup: making $(VENV)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "setup: installing the locked dependencies; the first time this takes a minute"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+	@echo "setup: done"
+
+run: $(STAMP) ## serve on this machine with settings for development
+	@$(BIN)/python -m tools.run
+
+demo: $(STAMP) ## show what the gateway does; ARGS="--once" for one round
+	@$(BIN)/imap-gateway demo $(ARGS)
+
+test: $(STAMP) ## run all tests; real servers that are not installed are unpacked into .servers
+	@$(BIN)/python -m tests.servers.unpack
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
+
+check: format lint types arrows docs test ## what CI runs: format, lint, types, imports, documents, tests
+
+format: $(STAMP)
+	@echo "check: format"
+	@$(BIN)/ruff format --check --quiet .
+
+lint: $(STAMP)
+	@echo "check: lint"
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/deptry --no-ansi app 2>&1 | tail -n 20
+
+types: $(STAMP)
+	@echo "check: types"
+	@$(BIN)/mypy
+
+arrows: $(STAMP)
+	@echo "check: import arrows"
+	@$(BIN)/lint-imports --no-cache
+
+docs: $(STAMP)
+	@echo "check: documents"
+	@$(BIN)/imap-gateway openapi | diff -q - openapi.md >/dev/null || \
+	  { echo "openapi.md is stale; run: $(BIN)/imap-gateway openapi > openapi.md" >&2; exit 1; }
+
+bench: $(STAMP) ## measure the fetch cycle against draining the same mailbox
+	@$(BIN)/python -m tests.servers.unpack
+	@$(BIN)/python -m bench.fetch $(ARGS)
+
+soak: $(STAMP) ## run the long tests
+	@$(BIN)/python -m tests.servers.unpack
+	@$(BIN)/python -m pytest -m soak $(ARGS)
+
+clean: ## remove what was installed and unpacked here
+	rm -rf $(VENV) .servers

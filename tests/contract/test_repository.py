@@ -1,0 +1,72 @@
+"""What must hold for every file of the repository."""
+
+import ast
+import re
+import subprocess
+
+import pytest
+
+from tests.conftest import ROOT
+
+PYTHON_FILES = sorted(
+    path for room in ("app", "tests", "bench", "tools") for path in (ROOT / room).rglob("*.py")
+)
+
+
+def tracked_files() -> list[str]:
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return listed.stdout.splitlines()
+
+
+def test_every_module_with_code_says_why_it_exists() -> None:
+    silent = [
+        str(path.relative_to(ROOT))
+        for path in PYTHON_FILES
+        if (tree := ast.parse(path.read_text(encoding="utf-8"))).body and ast.get_docstring(tree) is None
+    ]
+    assert silent == []
+
+
+def test_only_the_settings_read_the_environment() -> None:
+    reading = [
+        str(path.relative_to(ROOT))
+        for path in (ROOT / "app").rglob("*.py")
+        if re.search(r"os\.environ|getenv", path.read_text(encoding="utf-8"))
+    ]
+    assert reading == []
+
+
+def test_only_the_clock_reads_the_time_of_day() -> None:
+    reading = [
+        str(path.relative_to(ROOT))
+        for path in (ROOT / "app").rglob("*.py")
+        if re.search(r"datetime\.now|datetime\.utcnow|time\.time\(\)", path.read_text(encoding="utf-8"))
+    ]
+    assert reading == ["app/clock.py"]
+
+
+def test_the_lock_pins_by_hash_and_names_no_index() -> None:
+    lock = (ROOT / "requirements.lock").read_text()
+    requirements = re.findall(r"^([A-Za-z0-9_.-]+)==", lock, re.MULTILINE)
+    assert len(requirements) > 50
+    assert "://" not in lock
+    assert "--index" not in lock
+    blocks = re.split(r"^(?=[A-Za-z0-9_.-]+==)", lock, flags=re.MULTILINE)[1:]
+    assert all("--hash=sha256:" in block for block in blocks)
+
+
+@pytest.mark.parametrize("pattern", [r"/home/\w", r"/root/", r"/Users/\w", r"pypi\.org/simple"])
+def test_no_file_names_a_path_of_a_machine_or_an_index(pattern: str) -> None:
+    naming = [
+        name
+        for name in tracked_files()
+        if name != "tests/contract/test_repository.py"
+        and re.search(pattern, (ROOT / name).read_text(encoding="utf-8", errors="replace"))
+    ]
+    assert naming == []

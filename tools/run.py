@@ -1,0 +1,38 @@
+"""`make run`: the plain service with settings for development, kept in `.dev.env` so that tokens and stored
+passwords stay good from one start to the next. What is set in the environment wins."""
+
+import os
+import secrets
+import shlex
+import sys
+from pathlib import Path
+
+SETTINGS = Path(".dev.env")
+PORT = "8000"
+
+
+def main() -> None:
+    """Make the settings where there are none, say what to do next, and become the service."""
+    if not SETTINGS.exists():
+        made = {
+            "GATEWAY_DATABASE_URL": "sqlite:///./gateway.db",
+            "GATEWAY_SECRET_KEYS": secrets.token_urlsafe(32),
+            "GATEWAY_JWT_SECRET": secrets.token_urlsafe(32),
+            "GATEWAY_ALLOWED_PRIVATE_NETWORKS": "127.0.0.0/8,::1/128",
+        }
+        SETTINGS.touch(mode=0o600)
+        SETTINGS.write_text("".join(f"export {name}={shlex.quote(value)}\n" for name, value in made.items()))
+    for line in SETTINGS.read_text().splitlines():
+        name, _, value = line.removeprefix("export ").partition("=")
+        os.environ.setdefault(name, shlex.split(value)[0] if value else "")
+    command = Path(sys.executable).with_name("imap-gateway")
+    print(f"API docs: http://127.0.0.1:{PORT}/docs")
+    print(
+        f"a token:  . ./{SETTINGS} && {command.relative_to(Path.cwd())} token --sub me --role admin --group all"
+    )
+    sys.stdout.flush()
+    os.execv(command, [str(command), "serve", "--host", "127.0.0.1", "--port", PORT])
+
+
+if __name__ == "__main__":
+    main()
