@@ -498,6 +498,8 @@ def translating(command: str) -> Iterator[None]:
     except (OSError, imaplib.IMAP4.abort) as exc:
         raise ConnectionLost(command=command, server_line=type(exc).__name__) from exc
     except imaplib.IMAP4.error as exc:
+        if command == "CONNECT":  # greeted with BYE: too busy, or it does not want this address now
+            raise MailServerUnavailable(command=command) from exc
         text = str(exc).partition(": ")[2] or str(exc)
         line = text.removeprefix("b'").encode("utf-8", "replace")
         raise _known_refusal(imap_wire.refused(command, "NO", line)) from exc

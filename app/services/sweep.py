@@ -1,8 +1,8 @@
 """The sweep: starts the fetch cycles of the connectors that are due, in a fixed number of threads.
 
 A mailbox that hangs holds a thread until its deadlines. So that such mailboxes never hold all of them, those that
-fail get at most half of the threads, and those of one host never the last quarter. A host that asked for a pause, or
-has just refused a login, is left alone for a while, whichever of its mailboxes it said it to.
+fail get at most half of the threads, and those of one server never the last quarter. A server that asked for a
+pause, or has just refused a login, is left alone for a while, whichever of its mailboxes it said it to.
 """
 
 import threading
@@ -24,7 +24,7 @@ from app.services import fetch_cycle
 log = structlog.get_logger(__name__)
 
 PAUSE_AFTER_REFUSED_LOGIN = timedelta(seconds=5)
-"""Servers ban addresses by the rate of refused logins; others of the host only wait this long."""
+"""Servers ban addresses by the rate of refused logins; others of the server only wait this long."""
 PAUSE_AFTER_THROTTLE = timedelta(minutes=1)
 PAUSE_AFTER_BREAKDOWN = timedelta(seconds=30)
 """Of a connector whose cycle could not even be recorded."""
@@ -33,7 +33,8 @@ PAUSE_AFTER_BREAKDOWN = timedelta(seconds=30)
 @dataclass(frozen=True, slots=True)
 class _Due:
     connector_id: str
-    host: str
+    server: str
+    """Host and port."""
     is_failing: bool
 
 
@@ -47,7 +48,7 @@ class Sweeper:
         self._lock = threading.Lock()
         self._running: dict[str, _Due] = {}
         self._resting: dict[str, datetime] = {}
-        """Hosts and connectors that are left alone until then."""
+        """Servers and connectors that are left alone until then."""
         self._stopping = threading.Event()
 
     def sweep(self) -> None:
@@ -71,7 +72,9 @@ class Sweeper:
         with self._lock:
             running = list(self._running)
         statement = (
-            select(col(Connector.id), col(Connector.imap_host), col(Connector.status))
+            select(
+                col(Connector.id), col(Connector.imap_host), col(Connector.imap_port), col(Connector.status)
+            )
             .where(
                 col(Connector.status).in_(fetch_cycle.RUNNABLE),
                 col(Connector.next_fetch_at) <= now,
@@ -81,23 +84,23 @@ class Sweeper:
         )
         with self._gateway.db.reading() as session:
             return [
-                _Due(connector_id, host, status == "failing")
-                for connector_id, host, status in session.execute(statement)
+                _Due(connector_id, f"{host}:{port}", status == "failing")
+                for connector_id, host, port, status in session.execute(statement)
             ]
 
     def _start(self, due: _Due) -> None:
         for_failing = max(1, self._threads // 2)
-        for_one_host = max(1, self._threads - max(1, self._threads // 4))
+        for_one_server = max(1, self._threads - max(1, self._threads // 4))
         with self._lock:
-            hosts = Counter(each.host for each in self._running.values())
+            servers = Counter(each.server for each in self._running.values())
             failing = sum(each.is_failing for each in self._running.values())
             if (
                 self._stopping.is_set()
                 or len(self._running) >= self._threads
                 or due.connector_id in self._running
-                or due.host in self._resting
+                or due.server in self._resting
                 or due.connector_id in self._resting
-                or hosts[due.host] >= for_one_host
+                or servers[due.server] >= for_one_server
                 or (due.is_failing and failing >= for_failing)
             ):
                 return
@@ -120,6 +123,6 @@ class Sweeper:
             if cycle is None:
                 return
             if cycle.error_code == LoginRefused.code:
-                self._resting[due.host] = now + PAUSE_AFTER_REFUSED_LOGIN
+                self._resting[due.server] = now + PAUSE_AFTER_REFUSED_LOGIN
             elif cycle.error_code == Throttled.code:
-                self._resting[due.host] = now + PAUSE_AFTER_THROTTLE
+                self._resting[due.server] = now + PAUSE_AFTER_THROTTLE

@@ -57,13 +57,13 @@ def read(client: TestClient, message_id: str, headers: dict[str, str]) -> bytes:
     detail = client.get(f"/messages/{message_id}", headers=headers)
     assert detail.status_code == 200, detail.text
     for attachment in detail.json()["attachments"]:
-        content = client.get(f"/messages/{message_id}/attachments/{attachment['n']}", headers=headers)
-        if content.status_code == 409:
-            assert content.json()["code"] == "attachment_unreadable"
+        part = client.get(f"/messages/{message_id}/attachments/{attachment['n']}", headers=headers)
+        if part.status_code == 409:
+            assert part.json()["code"] == "attachment_unreadable"
             continue
-        assert content.status_code == 200, content.text
-        assert len(content.content) == attachment["size_octets"]
-        assert content.headers["X-Content-Type-Options"] == "nosniff"
+        assert part.status_code == 200, part.text
+        assert len(part.content) == attachment["size_octets"]
+        assert part.headers["X-Content-Type-Options"] == "nosniff"
     source = client.get(f"/messages/{message_id}/source", headers=headers)
     assert source.status_code == 200
     content: bytes = source.content

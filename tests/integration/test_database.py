@@ -17,7 +17,7 @@ from app.models import Connector, GroupBinding
 from app.problems import install
 from tests.stored_mail import connector
 
-DURABLE = {
+DURABLE: dict[str, dict[str, object]] = {
     "sqlite": {
         "PRAGMA journal_mode": "wal",
         "PRAGMA synchronous": 2,
