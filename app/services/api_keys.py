@@ -21,7 +21,7 @@ from app.ids import new_id
 from app.models import ApiKey, Connector, KeyGrant
 from app.services import access
 from app.services.access import Principal
-from app.services.pages import DEFAULT_LIMIT, Slice, decode_cursor, encode_cursor
+from app.services.pages import DEFAULT_LIMIT, Slice, cut, decode_cursor
 
 KEY_START = "gwk_"
 SCOPE = "admin"
@@ -128,9 +128,7 @@ def list_keys(
         found.append(row)
         if len(found) > limit:
             break
-    page = found[:limit]
-    has_more = len(found) > limit
-    return Slice(page, encode_cursor(page[-1].id) if has_more else None, has_more)
+    return cut(found, limit, lambda row: row.id)
 
 
 def revoke(session: Session, principal: Principal, key_id: str) -> None:

@@ -29,9 +29,7 @@ def list_cycles(
     if after is not None:
         statement = statement.where(col(Cycle.id) < pages.decode_cursor(after))
     found = list(session.execute(statement.order_by(col(Cycle.id).desc()).limit(limit + 1)).scalars())
-    has_more = len(found) > limit
-    page = found[:limit]
-    return Slice(page, pages.encode_cursor(page[-1].id) if has_more else None, has_more)
+    return pages.cut(found, limit, lambda row: row.id)
 
 
 def fetch_now(gateway: Gateway, principal: Principal, connector_id: str) -> Cycle:

@@ -252,18 +252,10 @@ class _Cycle:
         with self.gateway.db.reading() as session:
             known = ledger.known_uids(session, place, present)
             settled = ledger.settled_at(session, place, sorted(known))
-            in_quarantine = quarantine.noted(
-                session, self.connector.id, folder=place.folder, uidvalidity=place.uidvalidity
-            )
+            in_quarantine = quarantine.noted(session, place)
         if in_quarantine.has_absent(present):
             with self.gateway.db.unit_of_work() as session:
-                quarantine.forget_absent(
-                    session,
-                    self.connector.id,
-                    folder=place.folder,
-                    uidvalidity=place.uidvalidity,
-                    present=set(present),
-                )
+                quarantine.forget_absent(session, place, set(present))
         self.tally.known = len(known)
         # Somebody has taken a `\\Deleted` flag back, or a move that looked done was not.
         mover.recover(settled)

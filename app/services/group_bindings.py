@@ -60,9 +60,7 @@ def list_bindings(
     if after is not None:
         statement = statement.where(col(GroupBinding.id) > pages.decode_cursor(after))
     found = list(session.execute(statement.order_by(col(GroupBinding.id)).limit(limit + 1)).scalars())
-    page = found[:limit]
-    has_more = len(found) > limit
-    return Slice(page, pages.encode_cursor(page[-1].id) if has_more else None, has_more)
+    return pages.cut(found, limit, lambda row: row.id)
 
 
 def change(session: Session, principal: Principal, binding_id: str, *, group: str | None) -> GroupBinding:

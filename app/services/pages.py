@@ -2,7 +2,7 @@
 
 import base64
 import binascii
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -21,6 +21,14 @@ class Slice(Generic[Item]):
     data: Sequence[Item]
     next_cursor: str | None
     has_more: bool
+
+
+def cut(found: Sequence[Item], limit: int, position: Callable[[Item], str | int]) -> Slice[Item]:
+    """A page of what was found, where one more than the limit was looked for. `position` is what the next page
+    comes after."""
+    page = found[:limit]
+    has_more = len(found) > limit
+    return Slice(page, encode_cursor(position(page[-1])) if has_more else None, has_more)
 
 
 def encode_cursor(position: str | int) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import ColumnElement, delete, select, update
 from sqlmodel import Session, col
 
 from app import clock
@@ -19,6 +19,7 @@ from app.mime.text import clean_line
 from app.models import Connector, Quarantined
 from app.services import access, pages
 from app.services.access import Action, Principal
+from app.services.ledger import Place
 from app.services.pages import Slice
 
 SUSPECT = "suspect"
@@ -69,13 +70,13 @@ class Noted:
         return self.of_earlier_numbering or not (self.left_alone | self.suspects).issubset(present)
 
 
-def noted(session: Session, connector_id: str, *, folder: str, uidvalidity: int) -> Noted:
+def noted(session: Session, place: Place) -> Noted:
     """What is noted of a folder."""
     statement = select(col(Quarantined.uidvalidity), col(Quarantined.uid), col(Quarantined.state)).where(
-        col(Quarantined.connector_id) == connector_id, col(Quarantined.folder) == folder
+        col(Quarantined.connector_id) == place.connector_id, col(Quarantined.folder) == place.folder
     )
     rows = session.execute(statement).all()
-    current = [(uid, state) for numbering, uid, state in rows if numbering == uidvalidity]
+    current = [(uid, state) for numbering, uid, state in rows if numbering == place.uidvalidity]
     return Noted(
         left_alone=frozenset(uid for uid, state in current if state == QUARANTINED),
         suspects=frozenset(uid for uid, state in current if state == SUSPECT),
@@ -85,11 +86,9 @@ def noted(session: Session, connector_id: str, *, folder: str, uidvalidity: int)
 
 def note_failure(
     session: Session,
-    connector_id: str,
-    *,
-    folder: str,
-    uidvalidity: int,
+    place: Place,
     uid: int,
+    *,
     reason: str,
     at_once: bool = False,
     known: Known | None = None,
@@ -97,25 +96,10 @@ def note_failure(
     """Note that a mail was not taken in; the event to append, where this made it quarantined."""
     known = known or Known()
     now = clock.utc_now()
-    statement = select(Quarantined).where(
-        col(Quarantined.connector_id) == connector_id,
-        col(Quarantined.folder) == folder,
-        col(Quarantined.uidvalidity) == uidvalidity,
-        col(Quarantined.uid) == uid,
-    )
+    statement = select(Quarantined).where(*_at(place), col(Quarantined.uid) == uid)
     row = session.execute(statement.with_for_update()).scalar_one_or_none()
     if row is None:
-        row = Quarantined(
-            id=new_id(),
-            connector_id=connector_id,
-            folder=folder,
-            uidvalidity=uidvalidity,
-            uid=uid,
-            state=SUSPECT,
-            reason=reason,
-            created_at=now,
-            updated_at=now,
-        )
+        row = _suspect(place, uid, reason, now)
         session.add(row)
     before = row.state
     row.reason = reason
@@ -129,71 +113,42 @@ def note_failure(
         row.state = QUARANTINED
     session.flush()
     if row.state == QUARANTINED and before != QUARANTINED:
-        return quarantined_event(connector_id=connector_id, quarantine_id=row.id, reason=reason)
+        return quarantined_event(connector_id=place.connector_id, quarantine_id=row.id, reason=reason)
     return None
 
 
-def suspect(
-    session: Session, connector_id: str, *, folder: str, uidvalidity: int, uids: Sequence[int], reason: str
-) -> None:
+def suspect(session: Session, place: Place, uids: Sequence[int], *, reason: str) -> None:
     """One of these mails made its batch fail: try each alone. None of them has used up an attempt by that."""
-    known = select(col(Quarantined.uid)).where(
-        col(Quarantined.connector_id) == connector_id,
-        col(Quarantined.folder) == folder,
-        col(Quarantined.uidvalidity) == uidvalidity,
-        col(Quarantined.uid).in_(uids),
-    )
+    known = select(col(Quarantined.uid)).where(*_at(place), col(Quarantined.uid).in_(uids))
     noted = set(session.execute(known).scalars())
     now = clock.utc_now()
-    session.add_all(
-        Quarantined(
-            id=new_id(),
-            connector_id=connector_id,
-            folder=folder,
-            uidvalidity=uidvalidity,
-            uid=uid,
-            state=SUSPECT,
-            reason=reason,
-            created_at=now,
-            updated_at=now,
-        )
-        for uid in uids
-        if uid not in noted
-    )
+    session.add_all(_suspect(place, uid, reason, now) for uid in uids if uid not in noted)
     session.flush()
 
 
-def forget_absent(
-    session: Session, connector_id: str, *, folder: str, uidvalidity: int, present: Set[int]
-) -> None:
+def forget_absent(session: Session, place: Place, present: Set[int]) -> None:
     """Forget the mails of a folder that are no longer in it, and those of an earlier numbering."""
-    of_folder = [col(Quarantined.connector_id) == connector_id, col(Quarantined.folder) == folder]
+    of_folder = [
+        col(Quarantined.connector_id) == place.connector_id,
+        col(Quarantined.folder) == place.folder,
+    ]
     statement = select(col(Quarantined.id), col(Quarantined.uidvalidity), col(Quarantined.uid)).where(
         *of_folder
     )
     absent = [
         row_id
         for row_id, numbering, uid in session.execute(statement)
-        if numbering != uidvalidity or uid not in present
+        if numbering != place.uidvalidity or uid not in present
     ]
     for start in range(0, len(absent), 500):
         session.execute(delete(Quarantined).where(col(Quarantined.id).in_(absent[start : start + 500])))
 
 
-def forget(
-    session: Session, connector_id: str, *, folder: str, uidvalidity: int, uids: Sequence[int]
-) -> None:
+def forget(session: Session, place: Place, uids: Sequence[int]) -> None:
     """These mails have been taken in, or are no longer on the server."""
     if not uids:
         return
-    session.execute(
-        delete(Quarantined).where(
-            col(Quarantined.connector_id) == connector_id,
-            col(Quarantined.folder) == folder,
-            col(Quarantined.uidvalidity) == uidvalidity,
-            col(Quarantined.uid).in_(uids),
-        )
-    )
+    session.execute(delete(Quarantined).where(*_at(place), col(Quarantined.uid).in_(uids)))
 
 
 def list_quarantined(
@@ -215,9 +170,7 @@ def list_quarantined(
         statement = statement.where(col(Quarantined.id) > pages.decode_cursor(after))
     statement = statement.order_by(col(Quarantined.id)).limit(limit + 1)
     found = list(session.execute(statement).scalars())
-    has_more = len(found) > limit
-    page = found[:limit]
-    return Slice(page, pages.encode_cursor(page[-1].id) if has_more else None, has_more)
+    return pages.cut(found, limit, lambda row: row.id)
 
 
 def retry(session: Session, principal: Principal, quarantine_id: str) -> Quarantined:
@@ -242,6 +195,28 @@ def retry(session: Session, principal: Principal, quarantine_id: str) -> Quarant
         .values(next_fetch_at=now)
     )
     return row
+
+
+def _at(place: Place) -> tuple[ColumnElement[bool], ...]:
+    return (
+        col(Quarantined.connector_id) == place.connector_id,
+        col(Quarantined.folder) == place.folder,
+        col(Quarantined.uidvalidity) == place.uidvalidity,
+    )
+
+
+def _suspect(place: Place, uid: int, reason: str, now: datetime) -> Quarantined:
+    return Quarantined(
+        id=new_id(),
+        connector_id=place.connector_id,
+        folder=place.folder,
+        uidvalidity=place.uidvalidity,
+        uid=uid,
+        state=SUSPECT,
+        reason=reason,
+        created_at=now,
+        updated_at=now,
+    )
 
 
 def _clean(value: str | None) -> str | None:

@@ -92,14 +92,7 @@ class Store:
         """Note that a mail could not be taken in; whether this made it quarantined."""
         with self._gateway.db.unit_of_work() as session:
             event = quarantine.note_failure(
-                session,
-                self._connector.id,
-                folder=self._place.folder,
-                uidvalidity=self._place.uidvalidity,
-                uid=uid,
-                reason=reason,
-                at_once=at_once,
-                known=known,
+                session, self._place, uid, reason=reason, at_once=at_once, known=known
             )
             if event is not None:
                 outbox.append(session, [event])
@@ -110,14 +103,7 @@ class Store:
     def suspect(self, uids: Sequence[int], reason: str) -> None:
         """One of these mails may be at fault: they are to be tried one by one."""
         with self._gateway.db.unit_of_work() as session:
-            quarantine.suspect(
-                session,
-                self._connector.id,
-                folder=self._place.folder,
-                uidvalidity=self._place.uidvalidity,
-                uids=uids,
-                reason=reason,
-            )
+            quarantine.suspect(session, self._place, uids, reason=reason)
 
     def _read(self, mail: FetchedMail) -> _Mail:
         assert mail.raw is not None
@@ -156,13 +142,7 @@ class Store:
                 ledger.replace_at(row, self._place, uid)
                 ledger.note_intent(row, uidnext=uidnext, target=target)
                 rows.append(row)
-            quarantine.forget(
-                session,
-                self._connector.id,
-                folder=self._place.folder,
-                uidvalidity=self._place.uidvalidity,
-                uids=[mail.uid for mail in mails],
-            )
+            quarantine.forget(session, self._place, [mail.uid for mail in mails])
             session.flush()
         return Stored(rows, stored=len(new), known=len(known), returned=len(returned))
 

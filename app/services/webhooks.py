@@ -98,9 +98,7 @@ def list_webhooks(session: Session, principal: Principal, *, after: str | None, 
     if after is not None:
         statement = statement.where(col(Webhook.id) > pages.decode_cursor(after))
     found = list(session.execute(statement.order_by(col(Webhook.id)).limit(limit + 1)).scalars())
-    page = found[:limit]
-    has_more = len(found) > limit
-    return Slice(page, pages.encode_cursor(page[-1].id) if has_more else None, has_more)
+    return pages.cut(found, limit, lambda row: row.id)
 
 
 def change(gateway: Gateway, principal: Principal, webhook_id: str, body: WebhookUpdate) -> Webhook:
@@ -159,9 +157,7 @@ def list_deliveries(
         statement = statement.where(col(WebhookDelivery.event_position) < pages.decode_position(after))
     ordered = statement.order_by(col(WebhookDelivery.event_position).desc()).limit(limit + 1)
     found = [(delivery, event) for delivery, event in session.execute(ordered)]
-    page = found[:limit]
-    has_more = len(found) > limit
-    return Slice(page, pages.encode_cursor(page[-1][1].position) if has_more else None, has_more)
+    return pages.cut(found, limit, lambda row: row[1].position)
 
 
 def replay(gateway: Gateway, principal: Principal, webhook_id: str, since: datetime) -> int:

@@ -9,6 +9,7 @@ from sqlmodel import select
 from app.gateway import Gateway
 from app.models import Connector, Quarantined
 from app.services import quarantine
+from app.services.ledger import Place
 from app.services.quarantine import Known
 from tests.callers import Callers
 from tests.stored_mail import connector
@@ -27,9 +28,7 @@ def note(gateway: Gateway, at: Connector, uid: int, reason: str = "too_large", *
     """Note a failure; whether it gave an event."""
     values: dict[str, Any] = {"at_once": reason == "too_large", **arguments}
     with gateway.db.unit_of_work() as session:
-        event = quarantine.note_failure(
-            session, at.id, folder="INBOX", uidvalidity=1, uid=uid, reason=reason, **values
-        )
+        event = quarantine.note_failure(session, Place(at.id, "INBOX", 1), uid, reason=reason, **values)
         return event is not None
 
 
@@ -44,10 +43,9 @@ class TestNoting:
     ) -> None:
         assert [note(gateway, orders, 1, "timeout") for _ in range(4)] == [False, False, True, False]
         with gateway.db.reading() as session:
-            where: dict[str, Any] = {"folder": "INBOX", "uidvalidity": 1}
-            noted = quarantine.noted(session, orders.id, **where)
+            noted = quarantine.noted(session, Place(orders.id, "INBOX", 1))
             assert (noted.left_alone, noted.suspects) == (frozenset({1}), frozenset())
-            assert quarantine.noted(session, orders.id, folder="INBOX", uidvalidity=2).left_alone == set()
+            assert quarantine.noted(session, Place(orders.id, "INBOX", 2)).left_alone == set()
 
     def test_what_no_further_try_changes_is_quarantined_at_once(
         self, gateway: Gateway, orders: Connector
@@ -58,8 +56,8 @@ class TestNoting:
         note(gateway, orders, 1)
         note(gateway, orders, 2)
         with gateway.db.unit_of_work() as session:
-            quarantine.forget(session, orders.id, folder="INBOX", uidvalidity=1, uids=[1])
-            quarantine.forget(session, orders.id, folder="INBOX", uidvalidity=1, uids=[])
+            quarantine.forget(session, Place(orders.id, "INBOX", 1), [1])
+            quarantine.forget(session, Place(orders.id, "INBOX", 1), [])
         with gateway.db.reading() as session:
             assert [row.uid for row in session.exec(select(Quarantined))] == [2]
 
@@ -129,7 +127,7 @@ class TestRetry:
             stored = session.get(Connector, orders.id)
             assert stored is not None
             assert stored.next_fetch_at is not None
-            assert quarantine.noted(session, orders.id, folder="INBOX", uidvalidity=1).suspects == {1}
+            assert quarantine.noted(session, Place(orders.id, "INBOX", 1)).suspects == {1}
 
     def test_of_a_mailbox_that_is_not_fetched_starts_nothing(
         self, client: TestClient, gateway: Gateway
