@@ -8,6 +8,7 @@ from fastapi.testclient import TestClient
 
 from app.gateway import Gateway
 from tests.callers import UserHeaders
+from tests.corpus import mail_files
 from tests.fetched_mailbox import hashes, mailbox
 from tests.servers.dovecot import Dovecot
 from tests.stored_mail import mail
@@ -16,7 +17,7 @@ from tests.stored_mail import mail
 def test_every_mail_is_stored_moved_and_readable(
     gateway: Gateway, client: TestClient, dovecot: Dovecot, corpus: Path, as_user: UserHeaders
 ) -> None:
-    awkward = [path.read_bytes() for path in sorted(corpus.rglob("*")) if path.is_file()]
+    awkward = [path.read_bytes() for path in mail_files(corpus)]
     assert awkward, f"no mails in {corpus}"
     box = mailbox(gateway, dovecot, first_fetch="all")
     ordinary = [mail(f"ordinary {number}") for number in range(100)]

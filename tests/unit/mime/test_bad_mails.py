@@ -1,7 +1,6 @@
 """Mails that stop or break parsers: the collected ones, the generated ones, and random ones."""
 
 import json
-import os
 import re
 from collections.abc import Iterator
 from datetime import UTC
@@ -14,15 +13,9 @@ from hypothesis import strategies as st
 from app.mime.minimal import parse_minimal
 from app.mime.model import DefectCode, ParsedMail
 from app.mime.parse import extract_attachment, parse_mail
+from tests.corpus import mail_files
 
 from .mails import NASTY, base64_part, cpu_seconds, mail, multipart, part
-
-CORPUS = Path(os.environ.get("MAIL_CORPUS") or Path(__file__).resolve().parents[4] / "shared" / "corpus")
-
-
-def corpus_files() -> list[Path]:
-    return [path for path in sorted(CORPUS.glob("*/*")) if path.name not in ("LICENSE", "SOURCE.md")]
-
 
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 
@@ -59,16 +52,8 @@ def check(raw: bytes) -> ParsedMail:
     return parsed
 
 
-def require_corpus() -> None:
-    if not corpus_files():
-        if os.environ.get("CI") == "true":
-            pytest.fail(f"no mails in {CORPUS}: set MAIL_CORPUS")
-        pytest.skip(f"no mails in {CORPUS}: set MAIL_CORPUS to a folder of them")
-
-
-def test_every_collected_mail_is_read_in_time_and_its_attachments_are_taken_out() -> None:
-    require_corpus()
-    for path in corpus_files():
+def test_every_collected_mail_is_read_in_time_and_its_attachments_are_taken_out(corpus: Path) -> None:
+    for path in mail_files(corpus):
         raw = path.read_bytes()
         parsed = check(raw)
         assert cpu_seconds(lambda mail=raw: parse_mail(mail)) < 1, path.name  # type: ignore[misc]
@@ -77,14 +62,6 @@ def test_every_collected_mail_is_read_in_time_and_its_attachments_are_taken_out(
             assert found is not None, path.name
             assert found.info == info, path.name
             assert len(found.content) == info.size_octets, path.name
-
-
-def test_the_collected_mails_are_those_of_the_manifest() -> None:
-    require_corpus()
-    if "MAIL_CORPUS" in os.environ:
-        pytest.skip("a corpus of one's own needs no manifest")
-    manifest = json.loads((CORPUS / "manifest.json").read_bytes())
-    assert {entry["file"] for entry in manifest} <= {str(path.relative_to(CORPUS)) for path in corpus_files()}
 
 
 @pytest.mark.parametrize("name", NASTY)
