@@ -28,6 +28,7 @@ from app.errors import (
     CertificateRefused,
     CommandRefused,
     ConnectionLost,
+    FolderReadOnly,
     LoginRefused,
     MailServerError,
     MailServerTimeout,
@@ -86,7 +87,6 @@ class Selected:
     uidvalidity: int | None
     uidnext: int | None
     exists: int
-    read_only: bool
     uid_not_sticky: bool
 
 
@@ -194,15 +194,29 @@ class ImapSession:
 
         Raises:
             CommandRefused: there is no such folder, or it cannot be selected.
+            FolderReadOnly: mail cannot be moved out of it.
         """
         with self._translating("SELECT"):
             self._imap.wire.start_command(self._imap.timeout_s)
             answer = self._client.select_folder(_checked_name(folder))
+        return self._selected(answer)
+
+    def examine(self, folder: str) -> Selected:
+        """Select a folder for looking only.
+
+        Raises:
+            CommandRefused
+        """
+        with self._translating("EXAMINE"):
+            self._imap.wire.start_command(self._imap.timeout_s)
+            answer = self._client.select_folder(_checked_name(folder), readonly=True)
+        return self._selected(answer)
+
+    def _selected(self, answer: dict[bytes, Any]) -> Selected:
         return Selected(
             uidvalidity=answer.get(b"UIDVALIDITY"),
             uidnext=answer.get(b"UIDNEXT"),
             exists=int(answer.get(b"EXISTS", 0)),
-            read_only=b"READ-ONLY" in answer,
             uid_not_sticky="UIDNOTSTICKY" in self._imap.untagged_responses,
         )
 
@@ -495,6 +509,8 @@ def translating(command: str) -> Iterator[None]:
         raise MailServerTimeout(command=command) from exc
     except ssl.SSLCertVerificationError as exc:
         raise CertificateRefused(command=command) from exc
+    except imaplib.IMAP4.readonly as exc:
+        raise FolderReadOnly(command=command) from exc
     except (OSError, imaplib.IMAP4.abort) as exc:
         raise ConnectionLost(command=command, server_line=type(exc).__name__) from exc
     except imaplib.IMAP4.error as exc:

@@ -41,7 +41,6 @@ from app.adapters.parser import ParserUnavailable
 from app.errors import (
     CommandRefused,
     FolderMissing,
-    FolderReadOnly,
     GatewayError,
     ParserBusy,
     ProcessedFolderMissing,
@@ -218,12 +217,9 @@ class _Cycle:
 
     def _select(self, source: str) -> Selected:
         try:
-            selected = self.imap.select(source)
+            return self.imap.select(source)
         except CommandRefused as exc:
             raise FolderMissing(server_line=exc.server_line, command=exc.command) from exc
-        if selected.read_only:
-            raise FolderReadOnly
-        return selected
 
     # What is known from before
 

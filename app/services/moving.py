@@ -236,7 +236,7 @@ class Mover:
 
     def _copies_in(self, target: Target, wanted: dict[str, list[str]], taken: set[int]) -> dict[str, int]:
         try:
-            selected = self._imap.select(target.folder)
+            selected = self._imap.examine(target.folder)
         except CommandRefused:
             return {}
         if selected.uidvalidity != target.uidvalidity:

@@ -133,18 +133,20 @@ class Store:
             # Locks in this order: lease, connector, messages, ledger, feed.
             self._lease.confirm(session)
             self._require_same_settings(session)
-            known = self._found_again(session, mails)
-            rest = [mail for mail in mails if mail.uid not in known]
+            known_ids = self._found_again(session, mails)
+            rest = [mail for mail in mails if mail.uid not in known_ids]
             returned = self._come_back(session, rest)
+            known = {row.id: row for row in ledger.rows_of(session, list(known_ids.values()))}
             new = [mail for mail in rest if mail.uid not in returned]
             rows = self._add(session, new, returned, target, uidnext)
-            for uid, row in known.items():
+            for uid, row_id in known_ids.items():
+                row = known[row_id]
                 ledger.replace_at(row, self._place, uid)
                 ledger.note_intent(row, uidnext=uidnext, target=target)
                 rows.append(row)
             quarantine.forget(session, self._place, [mail.uid for mail in mails])
             session.flush()
-        return Stored(rows, stored=len(new), known=len(known), returned=len(returned))
+        return Stored(rows, stored=len(new), known=len(known_ids), returned=len(returned))
 
     def _require_same_settings(self, session: Session) -> None:
         connector = session.get(
@@ -153,14 +155,13 @@ class Store:
         if connector is None or connector.updated_at != self._connector.updated_at:
             raise SettingsChanged
 
-    def _found_again(self, session: Session, mails: Sequence[_Mail]) -> dict[int, ServerMessage]:
-        """Mails that were taken in before the folder's numbering changed, by their bytes, one row for one mail."""
+    def _found_again(self, session: Session, mails: Sequence[_Mail]) -> dict[int, str]:
+        """Mails that were taken in before the folder's numbering changed, by their bytes: UID to the ledger's row,
+        one row for one mail."""
         if not self._has_displaced:
             return {}
         by_bytes = ledger.displaced(session, self._connector.id, self._place.folder)
-        row_ids = {mail.uid: by_bytes[mail.sha256].pop(0) for mail in mails if by_bytes.get(mail.sha256)}
-        rows = {row.id: row for row in ledger.rows_of(session, list(row_ids.values()))}
-        return {uid: rows[row_id] for uid, row_id in row_ids.items() if row_id in rows}
+        return {mail.uid: by_bytes[mail.sha256].pop(0) for mail in mails if by_bytes.get(mail.sha256)}
 
     def _come_back(
         self, session: Session, mails: Sequence[_Mail]
