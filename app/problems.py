@@ -128,6 +128,8 @@ def _on_validation_error(request: Request, exc: Exception) -> JSONResponse:
 
 def _on_http_exception(request: Request, exc: Exception) -> JSONResponse:
     assert isinstance(exc, HTTPException)
+    if exc.status_code == HTTPStatus.BAD_REQUEST:  # the framework's, for a body that is not even UTF-8
+        return _on_gateway_error(request, errors.InvalidInput(errors.FieldFault("", "is not JSON")))
     phrase = HTTPStatus(exc.status_code).phrase
     code = phrase.lower().replace(" ", "_")
     return problem(

@@ -14,6 +14,8 @@ def faults_in(found: Iterable[Mapping[str, Any]]) -> list[FieldFault]:
 
 
 def _fault(found: Mapping[str, Any]) -> FieldFault:
+    if found["type"] == "json_invalid":  # its place is an offset in the text
+        return FieldFault("", "is not JSON")
     place = [str(part) for part in found["loc"]]
     if place and place[0] in _PARTS_OF_A_REQUEST:
         place = place[1:]

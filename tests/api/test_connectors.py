@@ -161,6 +161,12 @@ class TestCreate:
         assert answer.status_code == 422
         assert "planted-password" not in answer.text
 
+    @pytest.mark.parametrize("content", [b"{bad", b"", b"\xff", b"[]", b'"text"', b"null"])
+    def test_of_what_is_no_object_is_refused(self, client: TestClient, content: bytes) -> None:
+        headers = {**ADMIN, "Content-Type": "application/json"}
+        answer = client.post("/connectors", content=content, headers=headers)
+        assert pointers(answer) == [""]
+
     def test_in_plain_text_is_allowed_in_an_allowed_private_network(self, client: TestClient) -> None:
         imap = {"host": "127.0.0.1", "port": 1143, "security": "none", "username": "u"}
         assert created(client, ADMIN, shared(imap=imap))["imap"] == imap
