@@ -46,7 +46,7 @@ format: $(STAMP)
 lint: $(STAMP)
 	@echo "check: lint"
 	@$(BIN)/ruff check --quiet .
-	@$(BIN)/deptry --no-ansi app 2>&1 | tail -n 20
+	@$(BIN)/deptry --no-ansi app >/dev/null 2>&1 || $(BIN)/deptry app
 
 types: $(STAMP)
 	@echo "check: types"

@@ -3,6 +3,7 @@ is sent. With `once` it ends after that, having checked each step."""
 
 import logging
 import secrets
+import signal
 import tempfile
 import threading
 import time
@@ -45,6 +46,9 @@ def run(*, once: bool) -> None:
         typer.Exit: with 1 where a step failed.
     """
     console = Console()
+    # A shell that starts us in the background has Ctrl-C ignored; and the end by a signal leaves nothing behind too.
+    for each in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(each, signal.default_int_handler)
     try:
         with tempfile.TemporaryDirectory(prefix="imap-gateway-demo-") as folder:
             _play(console, Path(folder), once=once)

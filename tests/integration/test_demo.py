@@ -1,0 +1,58 @@
+"""The demo, as a newcomer starts it."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+TIMEOUT_S = 120
+
+
+def command() -> list[str]:
+    return [str(Path(sys.executable).with_name("imap-gateway")), "demo"]
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> dict[str, str]:
+    """Temporary files where the test sees them."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("GATEWAY_")}
+    return {**kept, "TMPDIR": str(tmp_path)}
+
+
+def test_one_round_checks_itself_and_leaves_nothing_behind(
+    tmp_path: Path, environment: dict[str, str]
+) -> None:
+    done = subprocess.run(
+        [*command(), "--once"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_S,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Everything happened as it should." in done.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_it_ends_on_a_signal_and_leaves_nothing_behind(
+    tmp_path: Path, environment: dict[str, str], how: signal.Signals
+) -> None:
+    with subprocess.Popen(
+        command(), env={**environment, "PYTHONUNBUFFERED": "1"}, stdout=subprocess.PIPE, text=True
+    ) as demo:
+        assert demo.stdout is not None
+        seen = ""
+        while "Ctrl-C ends the demo" not in seen:
+            line = demo.stdout.readline()
+            assert line, seen
+            seen += line
+        demo.send_signal(how)
+        rest = demo.stdout.read()
+        assert demo.wait(TIMEOUT_S) == 0
+    assert "nothing is left behind" in rest
+    assert list(tmp_path.iterdir()) == []
