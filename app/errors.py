@@ -174,6 +174,8 @@ class MailServerError(GatewayError):
         self.command = command
         self.server_line = server_line
         self.response_code = response_code
+        self.alert: str | None = None
+        """What the server asked to show to its user, as plain text (RFC 9051 §7.1)."""
         super().__init__(detail)
 
 

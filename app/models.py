@@ -102,6 +102,9 @@ class Connector(SQLModel, table=True):
     last_error_code: str | None = None
     last_error_detail: str | None = None
     last_error_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    alert_text: str | None = Field(default=None, sa_type=Text)
+    """What the mail server last asked to show to its user (ALERT, RFC 9051 §7.1), as plain text."""
+    alert_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     next_fetch_at: datetime | None = Field(default=None, sa_type=UtcDateTime, index=True)
     """When the sweep should run the next cycle; null while none should."""
     last_success_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
@@ -146,6 +149,10 @@ class Lease(SQLModel, table=True):
     """Grows by one at each acquisition; whoever holds an older one has lost the lease."""
     holder: str | None = None
     expires_at: datetime = Field(sa_type=UtcDateTime)
+    in_hand_uidvalidity: int | None = Field(default=None, sa_type=BigInteger)
+    in_hand_uids: list[int] = Field(default_factory=list, sa_type=JSON)
+    """The mails that the holder is taking in: written before it begins, so that who finds the lease of a dead
+    process knows what it died over."""
 
 
 class Cycle(SQLModel, table=True):

@@ -46,6 +46,11 @@ class Mailbox:
         """The mails of a folder, by UID, as an independent client receives them."""
         return [message.raw for message in self.server.messages(self.user, folder)]
 
+    def uidvalidity(self, folder: str = "INBOX") -> int:
+        """The folder's, by another client."""
+        with self.server.client(self.user) as client:
+            return int(client.folder_status(folder, ["UIDVALIDITY"])[b"UIDVALIDITY"])
+
     def set(self, **values: Any) -> None:
         """Change columns of the connector, as a change of settings does."""
         with self.gateway.db.unit_of_work() as session:

@@ -62,6 +62,8 @@ def upgrade() -> None:
         sa.Column("last_error_code", sa.String(), nullable=True),
         sa.Column("last_error_detail", sa.String(), nullable=True),
         sa.Column("last_error_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("alert_text", sa.Text(), nullable=True),
+        sa.Column("alert_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("next_fetch_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("last_success_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
@@ -111,6 +113,8 @@ def upgrade() -> None:
         sa.Column("epoch", sa.BigInteger(), nullable=False),
         sa.Column("holder", sa.String(), nullable=True),
         sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("in_hand_uidvalidity", sa.BigInteger(), nullable=True),
+        sa.Column("in_hand_uids", sa.JSON(), nullable=False),
         sa.PrimaryKeyConstraint("mailbox_key", name=op.f("pk_leases")),
     )
     op.create_table(

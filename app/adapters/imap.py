@@ -41,10 +41,11 @@ from app.errors import (
 MAX_SET_OCTETS = 900
 """RFC 9051 and RFC 2683 §3.2.1.5 ask clients for lines of about 1,000 octets."""
 THROTTLE_CAP_S = 1800.0
+CORRUPTION_PAUSE_S = 3600.0
 
 _THROTTLED = re.compile(r"throttled.*?Backoff Time: ?(\d+) ?milliseconds", re.IGNORECASE | re.DOTALL)
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
-_TEMPORARY_LOGIN_CODES = frozenset({"UNAVAILABLE", "INUSE", "SERVERBUG", "CONTACTADMIN"})
+_TEMPORARY_LOGIN_CODES = frozenset({"UNAVAILABLE", "INUSE", "SERVERBUG"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +147,13 @@ class ImapSession:
 
     @property
     def can_move(self) -> bool:
-        return "MOVE" in self.capabilities
+        # Gmail's folders are labels: what COPY and EXPUNGE do there depends on the user's settings. It has MOVE.
+        return "MOVE" in self.capabilities or "X-GM-EXT-1" in self.capabilities
+
+    @property
+    def alert(self) -> str | None:
+        """What the server last asked to show to its user, as plain text."""
+        return self._imap.alert
 
     @property
     def can_expunge_uids(self) -> bool:
@@ -428,6 +435,9 @@ def connect(server: ServerAddress, password: str, access: Access) -> Iterator[Im
         _login(session, server, password)
         session.refresh_capabilities()
         yield session
+    except MailServerError as exc:
+        exc.alert = session.alert
+        raise
     finally:
         session.end()
 
@@ -532,6 +542,10 @@ def _known_refusal(exc: CommandRefused) -> MailServerError:
         if throttled:
             error.retry_after_s = min(int(throttled[1]) / 1000, THROTTLE_CAP_S)
         return error
+    if exc.response_code == "CORRUPTION":
+        damaged = MailServerUnavailable(**told)
+        damaged.retry_after_s = CORRUPTION_PAUSE_S
+        return damaged
     if exc.response_code == "OVERQUOTA":
         return OverQuota(**told)
     if exc.response_code in {"UNAVAILABLE", "INUSE", "SERVERBUG"}:

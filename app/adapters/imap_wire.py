@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 
 from app.errors import CommandRefused, ConnectionLost, MailServerTimeout
+from app.mime.text import clean_line
 
 MAX_LINE_OCTETS = 16 * 1024 * 1024
 MAX_UNTAGGED_RESPONSES = 200_000
@@ -20,6 +21,9 @@ CHUNK_OCTETS = 256 * 1024
 OCTETS_PER_S = 100_000
 """A command's deadline is extended by a second for each of these received: large mails take their time."""
 
+ALERT_MAX_CHARS = 500
+
+_ALERT = re.compile(rb"\[ALERT\] *(.+)", re.IGNORECASE)
 _RESPONSE_CODE = re.compile(rb"\[([A-Za-z0-9-]+)(?: ([^\]]*))?\]")
 
 
@@ -92,6 +96,7 @@ class WiredIMAP4(imaplib.IMAP4):
         self._open_wire = open_wire
         self.timeout_s = timeout_s
         self._untagged_count = 0
+        self.alert: str | None = None
         super().__init__()
 
     def open(self, host: str = "", port: int = 143, timeout: float | None = None) -> None:
@@ -116,6 +121,8 @@ class WiredIMAP4(imaplib.IMAP4):
         self._untagged_count += 1
         if self._untagged_count > MAX_UNTAGGED_RESPONSES:
             raise self.abort("too many untagged responses")
+        if isinstance(dat, bytes):
+            self._note_alert(dat)
         super()._append_untagged(typ, dat)  # type: ignore[misc]
 
     def run(self, name: str, *args: str | bytes) -> list[bytes]:
@@ -130,10 +137,17 @@ class WiredIMAP4(imaplib.IMAP4):
         for code in ("COPYUID", "APPENDUID", "TRYCREATE", "ALERT"):
             self.untagged_responses.pop(code, None)
         typ, data = self._simple_command(name, *args)
+        self._note_alert(data[-1] if data else b"")
         if typ != "OK":
             raise refused(name, typ, data[-1] if data else b"")
         answer: list[bytes] = data
         return answer
+
+    def _note_alert(self, line: bytes | None) -> None:
+        """Keep what the server wants its user to see (RFC 9051 §7.1: clients MUST show it)."""
+        found = _ALERT.search(line or b"")
+        if found:
+            self.alert = clean_line(found[1].decode("utf-8", "replace"), ALERT_MAX_CHARS)
 
     def authenticate_plain(self, answer: bytes) -> tuple[str, list[bytes]]:
         """AUTHENTICATE PLAIN without an initial response; the state stays as it is."""

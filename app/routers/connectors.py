@@ -8,6 +8,7 @@ from app.deps import GatewayDep, PrincipalDep, ReadSession
 from app.models import Connector, Cycle
 from app.problems import problem_responses
 from app.schemas.connectors import (
+    Alert,
     ConnectorCreate,
     ConnectorPatch,
     ConnectorPut,
@@ -220,6 +221,7 @@ def _read(detailed: Detailed) -> ConnectorRead | ConnectorShort:
             "first_fetch": first_fetch_of(connector),
             "status": connector.status,
             "last_error": _last_error(connector),
+            "alert": _alert(connector),
             "last_success_at": connector.last_success_at,
             "has_credentials": detailed.has_credentials,
             "notifies_users": notifies_users,
@@ -239,6 +241,12 @@ def _last_error(connector: Connector) -> LastError | None:
         attempts=connector.failed_attempts,
         next_attempt_at=connector.next_fetch_at,
     )
+
+
+def _alert(connector: Connector) -> Alert | None:
+    if connector.alert_text is None or connector.alert_at is None:
+        return None
+    return Alert(text=connector.alert_text, at=connector.alert_at)
 
 
 def _cycle(cycle: Cycle) -> CycleRead:

@@ -174,6 +174,13 @@ class LastError(Output):
     next_attempt_at: Time | None
 
 
+class Alert(Output):
+    """What the mail server asked to show to its user (RFC 9051 §7.1), as plain text."""
+
+    text: str
+    at: Time
+
+
 class RetentionRead(Output):
     delete_processed_after_days: int | None
 
@@ -201,6 +208,7 @@ class ConnectorRead(Output):
     first_fetch: FirstFetch | None
     status: ConnectorStatus
     last_error: LastError | None
+    alert: Alert | None
     last_success_at: Time | None
     has_credentials: bool
     notifies_users: bool

@@ -358,6 +358,7 @@ def _settle(session: Session, connector: Connector, *, anew: bool = False) -> No
     if anew:
         connector.refused_logins = connector.failed_attempts = 0
         connector.last_error_code = connector.last_error_detail = connector.last_error_at = None
+        connector.alert_text = connector.alert_at = None
     if connector.paused:
         connector.status = "paused"
     elif not has_credentials:

@@ -66,6 +66,8 @@ def record(
         if connector is None:
             return cycle  # deleted meanwhile, and its history with it
         session.add(cycle)
+        if tally.alert is not None:
+            connector.alert_text, connector.alert_at = tally.alert, now
         _forget_old(session, connector.id)
         # What a cycle found out with settings that are no more says nothing about the new ones.
         if connector.updated_at == before.updated_at and not isinstance(error, PASSING):

@@ -21,6 +21,8 @@ class Tally:
     has_more: bool = False
     """The cycle ended its turn; another should follow at once."""
     awaits_confirmation: bool = False
+    alert: str | None = None
+    """What the mail server asked to show to its user."""
 
     @property
     def left(self) -> int:

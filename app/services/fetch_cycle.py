@@ -42,6 +42,7 @@ from app.errors import (
     CommandRefused,
     FolderMissing,
     GatewayError,
+    MailServerError,
     ParserBusy,
     ProcessedFolderMissing,
     SameFolder,
@@ -115,7 +116,13 @@ def _error_of(
 ) -> GatewayError | None:
     try:
         with mailboxes.opened(gateway, connector) as mailbox:
-            _Cycle(gateway, connector, lease, mailbox, tally, stopping).run()
+            try:
+                _Cycle(gateway, connector, lease, mailbox, tally, stopping).run()
+            finally:
+                tally.alert = mailbox.alert
+    except MailServerError as exc:
+        tally.alert = tally.alert or exc.alert
+        return exc
     except GatewayError as exc:
         return exc
     except ParserUnavailable:
@@ -160,17 +167,25 @@ class _Cycle:
             uidnext=selected.uidnext or 1,
             tally=self.tally,
         )
+        self._note_deaths(place)
         mover.recover(left_over)
         present = self.imap.search_undeleted()
         self.tally.found = len(present)
-        candidates, suspects = self._candidates(place, present, mover)
+        candidates, suspects, deadly = self._candidates(place, present, mover)
         if self._needs_confirmation(len(candidates) + len(suspects)):
             self.tally.awaits_confirmation = True
             return
         self._note_baseline(place, selected, present)
         candidates = self._wanted(place, candidates)
         self.tally.has_more = len(candidates) > TURN_MAILS
-        store = Store(self.gateway, self.connector, self.lease, place=place, has_displaced=has_displaced)
+        store = Store(
+            self.gateway,
+            self.connector,
+            self.lease,
+            place=place,
+            has_displaced=has_displaced,
+            unparsed=deadly,
+        )
         intake = Intake(
             self.imap,
             store,
@@ -243,8 +258,21 @@ class _Cycle:
                 ledger.pending_at(session, place),
             )
 
-    def _candidates(self, place: Place, present: Sequence[int], mover: Mover) -> tuple[list[int], list[int]]:
-        """The mails that have not been taken in yet, and those of them that failed before."""
+    def _note_deaths(self, place: Place) -> None:
+        """Note which mails the process was taking in that held the lease before and died."""
+        in_hand = self.lease.left_in_hand
+        if in_hand is None or in_hand.uidvalidity != place.uidvalidity:
+            return
+        with self.gateway.db.unit_of_work() as session:
+            self.lease.confirm(session)
+            stored = ledger.known_uids(session, place, in_hand.uids)
+            quarantine.note_deaths(session, place, [uid for uid in in_hand.uids if uid not in stored])
+
+    def _candidates(
+        self, place: Place, present: Sequence[int], mover: Mover
+    ) -> tuple[list[int], list[int], frozenset[int]]:
+        """The mails that have not been taken in yet; those of them that failed before; and those of these that are
+        not to be parsed any more."""
         with self.gateway.db.reading() as session:
             known = ledger.known_uids(session, place, present)
             settled = ledger.settled_at(session, place, sorted(known))
@@ -261,6 +289,7 @@ class _Cycle:
         return (
             [uid for uid in rest if uid not in in_quarantine.suspects],
             [uid for uid in rest if uid in in_quarantine.suspects],
+            in_quarantine.deadly,
         )
 
     # Which of the mails that were there before the connector

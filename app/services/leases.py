@@ -37,6 +37,14 @@ _PROCESS = process.identity()
 
 
 @dataclass(frozen=True, slots=True)
+class InHand:
+    """Mails that were being taken in when their process died."""
+
+    uidvalidity: int
+    uids: list[int]
+
+
+@dataclass(frozen=True, slots=True)
 class HeldLease:
     """A lease that this instance holds, or held."""
 
@@ -45,17 +53,22 @@ class HeldLease:
     epoch: int
     holder: str
     lease_s: float
+    left_in_hand: InHand | None = None
+    """What the holder before was taking in, if it never gave the lease back."""
 
-    def confirm(self, session: Session) -> None:
-        """Make sure within a transaction that nobody takes the lease over before its commit.
+    def confirm(self, session: Session) -> Lease:
+        """Make sure within a transaction that nobody takes the lease over before its commit; the lease's row.
 
         Raises:
             LeaseLost
         """
         statement = select(Lease).where(col(Lease.mailbox_key) == self.mailbox_key).with_for_update()
-        row = session.execute(statement, execution_options={"populate_existing": True}).scalar_one_or_none()
+        row: Lease | None = session.execute(
+            statement, execution_options={"populate_existing": True}
+        ).scalar_one_or_none()
         if row is None or row.epoch != self.epoch or row.holder != self.holder:
             raise LeaseLost
+        return row
 
     def require(self) -> None:
         """Make sure that a command sent now, and ended by its deadline, meets no other instance's.
@@ -77,18 +90,29 @@ class HeldLease:
             LeaseLost
         """
         with self.db.unit_of_work() as session:
-            self.confirm(session)
-            row = session.get(Lease, self.mailbox_key)
-            assert row is not None
-            row.expires_at = _now(session, self.db) + timedelta(seconds=self.lease_s)
+            self._renew(session)
+
+    def take_in_hand(self, uidvalidity: int, uids: list[int]) -> None:
+        """Note what is going to be taken in, and renew the lease.
+
+        Raises:
+            LeaseLost
+        """
+        with self.db.unit_of_work() as session:
+            row = self._renew(session)
+            row.in_hand_uidvalidity, row.in_hand_uids = uidvalidity, uids
+
+    def _renew(self, session: Session) -> Lease:
+        row = self.confirm(session)
+        row.expires_at = _now(session, self.db) + timedelta(seconds=self.lease_s)
+        return row
 
     def give_back(self) -> None:
         """Let anybody have it at once."""
         with contextlib.suppress(LeaseLost), self.db.unit_of_work() as session:
-            self.confirm(session)
-            row = session.get(Lease, self.mailbox_key)
-            assert row is not None
+            row = self.confirm(session)
             row.holder = None
+            row.in_hand_uidvalidity, row.in_hand_uids = None, []
 
 
 @contextlib.contextmanager
@@ -136,10 +160,14 @@ def _acquire(gateway: Gateway, key: str) -> HeldLease | None:
                 session.add(row)
             elif not _is_free(row, now, gateway.settings.command_timeout_s):
                 return None
+            left = None
+            if row.in_hand_uidvalidity is not None and row.in_hand_uids:
+                left = InHand(row.in_hand_uidvalidity, row.in_hand_uids)
             row.epoch += 1
             row.holder = holder
             row.expires_at = now + timedelta(seconds=lease_s)
-            return HeldLease(gateway.db, key, row.epoch, holder, lease_s)
+            row.in_hand_uidvalidity, row.in_hand_uids = None, []
+            return HeldLease(gateway.db, key, row.epoch, holder, lease_s, left)
     except IntegrityError:  # another instance has made the row meanwhile
         return None
 

@@ -20,7 +20,7 @@ import structlog
 
 from app import clock
 from app.adapters.imap import ImapSession, MailInfo
-from app.errors import CommandRefused, FolderMissing, ProcessedFolderMissing
+from app.errors import CommandRefused, FolderMissing, LeaseLost, ProcessedFolderMissing
 from app.gateway import Gateway
 from app.models import ServerMessage
 from app.services import ledger, messages
@@ -124,10 +124,19 @@ class Mover:
         gone = {each.row.id for each in left}
         failed = [row for row in rows if row.id not in gone]
         self._note(left, failed)
+        self._report_if_late(len(left))
         if refusal is not None and not left:
             raise refusal
         if failed:
             log.warning("moves_failed", connector_id=self._place.connector_id, count=len(failed))
+
+    def _report_if_late(self, moved: int) -> None:
+        """A command that was on its way when the lease was lost may have met another instance's: it is said."""
+        try:
+            self._lease.require()
+        except LeaseLost:
+            log.warning("lease_lost_during_move", connector_id=self._place.connector_id, moved=moved)
+            raise
 
     def _by_move(self, rows: Sequence[ServerMessage]) -> list[_Left]:
         proved = self._imap.move([row.uid for row in rows], self._target_folder)
@@ -206,12 +215,23 @@ class Mover:
             for row in ledger.rows_of(session, [*by_row, *(row.id for row in failed)]):
                 if row.id in by_row:
                     settled = by_row[row.id]
+                    self._report_if_doubled(row, settled)
                     ledger.settle(
                         session, row, settled.state, uidnext=self.uidnext, target_uid=settled.target_uid
                     )
                 else:
                     row.move_attempts += 1
         self._tally.moved += sum(1 for each in left if each.state == MOVED)
+
+    def _report_if_doubled(self, row: ServerMessage, settled: _Left) -> None:
+        """Two instances have moved one mail at the same moment, and each has a COPYUID for it."""
+        if settled.target_uid is not None and row.target_uid not in {None, settled.target_uid}:
+            log.error(
+                "moved_twice",
+                connector_id=row.connector_id,
+                folder=row.target_folder,
+                uids=[row.target_uid, settled.target_uid],
+            )
 
     def _find_copies(self, rows: Sequence[ServerMessage]) -> dict[str, int]:
         """Copies of ours that lie in the processed folder already: row to UID there. Selects that folder and then

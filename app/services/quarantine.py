@@ -25,6 +25,7 @@ from app.services.pages import Slice
 SUSPECT = "suspect"
 QUARANTINED = "quarantined"
 MAX_ATTEMPTS = 3
+PROCESS_DIED = "process_died"
 HEADER_MAX_CHARS = 500
 
 DETAILS = {
@@ -36,6 +37,7 @@ DETAILS = {
     "timeout": "The mail server did not give the mail in time.",
     "command_refused": "The mail server refused to give the mail.",
     "store_failed": "The mail could not be stored.",
+    PROCESS_DIED: "The gateway was ended while it was taking the mail in.",
 }
 """What a reason means, in one sentence."""
 
@@ -63,6 +65,8 @@ class Noted:
     """Quarantined: not to be tried."""
     suspects: frozenset[int]
     """To be tried one by one, after all others."""
+    deadly: frozenset[int]
+    """Those of the suspects over which the process has died so often that they are not parsed any more."""
     of_earlier_numbering: bool
 
     def has_absent(self, present: Iterable[int]) -> bool:
@@ -72,14 +76,18 @@ class Noted:
 
 def noted(session: Session, place: Place) -> Noted:
     """What is noted of a folder."""
-    statement = select(col(Quarantined.uidvalidity), col(Quarantined.uid), col(Quarantined.state)).where(
+    statement = select(Quarantined).where(
         col(Quarantined.connector_id) == place.connector_id, col(Quarantined.folder) == place.folder
     )
-    rows = session.execute(statement).all()
-    current = [(uid, state) for numbering, uid, state in rows if numbering == place.uidvalidity]
+    rows = list(session.execute(statement).scalars())
+    current = [row for row in rows if row.uidvalidity == place.uidvalidity]
+    suspects = [row for row in current if row.state == SUSPECT]
     return Noted(
-        left_alone=frozenset(uid for uid, state in current if state == QUARANTINED),
-        suspects=frozenset(uid for uid, state in current if state == SUSPECT),
+        left_alone=frozenset(row.uid for row in current if row.state == QUARANTINED),
+        suspects=frozenset(row.uid for row in suspects),
+        deadly=frozenset(
+            row.uid for row in suspects if row.reason == PROCESS_DIED and row.attempts >= MAX_ATTEMPTS
+        ),
         of_earlier_numbering=len(current) < len(rows),
     )
 
@@ -124,6 +132,18 @@ def suspect(session: Session, place: Place, uids: Sequence[int], *, reason: str)
     now = clock.utc_now()
     session.add_all(_suspect(place, uid, reason, now) for uid in uids if uid not in noted)
     session.flush()
+
+
+def note_deaths(session: Session, place: Place, uids: Sequence[int]) -> None:
+    """The process died while it was taking these mails in: they are tried one by one, and after `MAX_ATTEMPTS`
+    deaths stored without being parsed."""
+    suspect(session, place, uids, reason=PROCESS_DIED)
+    session.execute(
+        update(Quarantined)
+        .where(*_at(place), col(Quarantined.uid).in_(uids), col(Quarantined.state) == SUSPECT)
+        .values(reason=PROCESS_DIED, attempts=col(Quarantined.attempts) + 1),
+        execution_options={"synchronize_session": False},
+    )
 
 
 def forget_absent(session: Session, place: Place, present: Set[int]) -> None:

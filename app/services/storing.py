@@ -21,7 +21,8 @@ from app.errors import SettingsChanged
 from app.events import EventType, NewEvent, message_event
 from app.gateway import Gateway
 from app.ids import new_id
-from app.mime.model import ParsedMail
+from app.mime.minimal import parse_minimal
+from app.mime.model import DefectCode, ParsedMail
 from app.models import Connector, Message, ServerMessage
 from app.services import ledger, messages, outbox, quarantine
 from app.services.leases import HeldLease
@@ -65,12 +66,14 @@ class Store:
         *,
         place: Place,
         has_displaced: bool,
+        unparsed: frozenset[int],
     ) -> None:
         self._gateway = gateway
         self._connector = connector
         self._lease = lease
         self._place = place
         self._has_displaced = has_displaced
+        self._unparsed = unparsed
 
     def take(self, fetched: Sequence[FetchedMail], target: Target, uidnext: int) -> Stored:
         """Store mails that are to be moved to the target. `uidnext` is the source folder's.
@@ -78,6 +81,8 @@ class Store:
         Raises:
             LeaseLost, SettingsChanged, ParserUnavailable, OperationalError: nothing was stored.
         """
+        # Written before the attempt: should the process die over one of them, the next cycle knows.
+        self._lease.take_in_hand(self._place.uidvalidity, [mail.uid for mail in fetched])
         mails = [self._read(mail) for mail in fetched]
         try:
             return self._commit(mails, target, uidnext)
@@ -107,12 +112,16 @@ class Store:
 
     def _read(self, mail: FetchedMail) -> _Mail:
         assert mail.raw is not None
+        if mail.uid in self._unparsed:
+            parsed = parse_minimal(b"", DefectCode.PARSER_DIED, "the gateway itself was ended over this mail")
+        else:
+            parsed = self._gateway.parsers.parse(mail.raw)
         return _Mail(
             uid=mail.uid,
             size_octets=len(mail.raw),
             sha256=hashlib.sha256(mail.raw).hexdigest(),
             fetched=mail,
-            parsed=self._gateway.parsers.parse(mail.raw),
+            parsed=parsed,
             source_zstd=compression.compress(mail.raw),
         )
 

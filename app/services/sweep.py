@@ -110,6 +110,12 @@ class Sweeper:
             )
         future.add_done_callback(lambda done: self._ended(due, done))
 
+    def _next_fetch_at(self, due: _Due) -> datetime | None:
+        """When the server has said it wants to be asked again."""
+        with self._gateway.db.reading() as session:
+            connector = session.get(Connector, due.connector_id)
+        return connector.next_fetch_at if connector is not None else None
+
     def _ended(self, due: _Due, done: Future[Cycle | None]) -> None:
         now = clock.utc_now()
         with self._lock:
@@ -125,4 +131,4 @@ class Sweeper:
             if cycle.error_code == LoginRefused.code:
                 self._resting[due.server] = now + PAUSE_AFTER_REFUSED_LOGIN
             elif cycle.error_code == Throttled.code:
-                self._resting[due.server] = now + PAUSE_AFTER_THROTTLE
+                self._resting[due.server] = self._next_fetch_at(due) or now + PAUSE_AFTER_THROTTLE

@@ -3,9 +3,12 @@
 import contextlib
 
 import pytest
+from fastapi.testclient import TestClient
 
 from app.gateway import Gateway
-from app.services import fetch_cycle
+from app.services import fetch_cycle, leases, quarantine
+from app.services.ledger import Place
+from tests.callers import Callers
 from tests.conftest import SettingsFactory
 from tests.fetched_mailbox import Mailbox, hashes, mailbox
 from tests.servers.dovecot import Dovecot
@@ -234,6 +237,23 @@ class TestALogin:
         assert len(box.events("connector.recovered")) == 1
 
 
+class TestAnAlert:
+    def test_reaches_the_owner_as_plain_text(
+        self, box: Mailbox, imap_proxy: ImapProxy, client: TestClient
+    ) -> None:
+        text = b"* OK [ALERT] Your mailbox is \x1b[31mnearly\x07 full\r\n"
+        imap_proxy.break_on("SELECT", lambda exchange: [text, *exchange.pass_on()])
+        box.fetch_well()
+        shown = client.get(f"/connectors/{box.connector_id}", headers=Callers.user("a", admin=True)).json()
+        assert shown["alert"]["text"] == "Your mailbox is [31mnearly full"
+        assert shown["alert"]["at"].endswith("Z")
+
+    def test_that_comes_with_a_refused_login_does_too(self, box: Mailbox, imap_proxy: ImapProxy) -> None:
+        imap_proxy.break_on("LOGIN", answer("NO [ALERT] Please log in via your web browser"))
+        assert box.fetch().error_code == "login_refused"
+        assert box.connector.alert_text == "Please log in via your web browser"
+
+
 class TestAFolder:
     def test_that_is_missing_is_said(self, gateway: Gateway, dovecot: Dovecot) -> None:
         box = mailbox(gateway, dovecot, source_folder="Nowhere")
@@ -271,6 +291,37 @@ class TestAFolder:
         dovecot.deliver(box.user, mail())
         assert box.fetch_well().moved == 1
         assert len(box.raws(name)) == 1
+
+
+class TestAMailOverWhichTheProcessDied:
+    def die_over(self, box: Mailbox, gateway: Gateway, uids: list[int]) -> None:
+        """Leave the lease as a process does that is killed while it takes these mails in."""
+        with leases.held(gateway, box.connector) as lease:
+            assert lease is not None
+            uidvalidity = box.uidvalidity()
+            lease.take_in_hand(uidvalidity, uids)
+            with gateway.db.unit_of_work() as session:
+                row = lease.confirm(session)
+                row.holder, row.epoch = None, row.epoch + 1
+
+    def test_is_tried_alone_and_after_three_deaths_stored_unparsed(
+        self, box: Mailbox, gateway: Gateway, imap_proxy: ImapProxy
+    ) -> None:
+        seen = box.raws("INBOX")
+        self.die_over(box, gateway, [1, 2])
+        imap_proxy.break_on("UID FETCH .*SIZE", cut_before, times=2)
+        for _ in range(2):
+            assert box.fetch().outcome == "failed"
+            self.die_over(box, gateway, [1])
+        with gateway.db.reading() as session:
+            noted = quarantine.noted(session, Place(box.connector_id, "INBOX", box.uidvalidity()))
+        assert noted.suspects == frozenset({1, 2})
+        box.fetch_well()
+        assert hashes(box.sources()) == hashes(seen)
+        unparsed = [message for message in box.messages() if message.uid == 1]
+        assert [message.subject for message in unparsed] == [None]
+        assert [message.subject for message in box.messages() if message.uid == 4] == ["two"]
+        assert box.events("message.quarantined") == []
 
 
 class TestAMailThatCannotBeTakenIn:
