@@ -15,7 +15,7 @@ _START_TIME_FIELD = 19
 
 def identity() -> str:
     """This process, unmistakable: machine, boot and pid namespace; pid; start time. Where they can't be known,
-    something random: it is never taken for dead."""
+    something random: it is never taken for dead. Not to be kept: a forked child is another process."""
     machine = _machine()
     start = _start_time(os.getpid())
     if machine is None or start is None:

@@ -196,6 +196,11 @@ class _Cycle:
             stopping=self.stopping,
         )
         intake.take_in(candidates[:TURN_MAILS], suspects)
+        if has_displaced and not self.tally.has_more:
+            # All mails of the folder have been compared by their bytes: what was not found is not there.
+            with self.gateway.db.reading() as session:
+                absent = ledger.displaced_rows(session, place.connector_id, place.folder)
+            mover.settle_absent(absent)
 
     # Folders
 

@@ -33,7 +33,6 @@ from app.services import folders
 log = structlog.get_logger(__name__)
 
 RENEWALS_PER_LEASE = 3
-_PROCESS = process.identity()
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +148,7 @@ def mailbox_key(connector: Connector) -> str:
 def _acquire(gateway: Gateway, key: str) -> HeldLease | None:
     lease_s = float(gateway.settings.lease_s)
     # One process runs several cycles; two of them must not take each other's lease for their own.
-    holder = f"{_PROCESS}/{new_id()}"
+    holder = f"{process.identity()}/{new_id()}"
     try:
         with gateway.db.unit_of_work() as session:
             now = _now(session, gateway.db)

@@ -203,6 +203,16 @@ def displaced(session: Session, connector_id: str, folder: str) -> dict[str, lis
     return dict(by_bytes)
 
 
+def displaced_rows(session: Session, connector_id: str, folder: str) -> list[ServerMessage]:
+    """The displaced rows of a folder."""
+    statement = select(ServerMessage).where(
+        col(ServerMessage.connector_id) == connector_id,
+        col(ServerMessage.folder) == folder,
+        col(ServerMessage.uidvalidity) == DISPLACED,
+    )
+    return list(session.execute(statement).scalars())
+
+
 def returned(session: Session, place: Place, mails: Iterable[tuple[int, str]]) -> dict[int, str]:
     """Which of these mails (UID, sha256) have come back: UID to the row of the one that had been moved away.
 
@@ -238,8 +248,9 @@ def returned(session: Session, place: Place, mails: Iterable[tuple[int, str]]) -
 
 
 def settle(session: Session, row: ServerMessage, state: str, *, uidnext: int, target_uid: int | None) -> None:
-    """Note that the mail has left the source folder. A row whose message is deleted has done its duty and goes."""
-    if row.message_id is None:
+    """Note that the mail has left the source folder. A row whose message is deleted, or whose place means nothing
+    any more, has done its duty and goes."""
+    if row.message_id is None or row.uidvalidity == DISPLACED:
         session.delete(row)
         return
     row.move_state = state

@@ -102,6 +102,15 @@ class Mover:
         self._note(left, failed=[])
         self._move_again([row for row in here if row.uid not in flagged and row.id not in copies])
 
+    def settle_absent(self, rows: Sequence[ServerMessage]) -> None:
+        """Settle moves of mails that are known not to be in the source folder any more.
+
+        Raises:
+            MailServerError
+        """
+        copies = self._find_copies(rows)
+        self._note([_left(row, copies) for row in rows], failed=[])
+
     def move(self, rows: Sequence[ServerMessage]) -> None:
         """Move mails whose intent is committed, and note what is proved.
 

@@ -1,0 +1,47 @@
+"""The effects of a process on the world outside it: commands to the mail server and its answers, statements and
+commits. Each is a moment to die at; `die_at` counts both before and after them."""
+
+import os
+import signal
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
+
+from app.adapters.imap_wire import WiredIMAP4
+
+
+class Effects:
+    """Counts effects from now on, in all threads, and kills this process at one of them. For a child of the test."""
+
+    def __init__(self, die_at: int | None) -> None:
+        self._die_at = die_at
+        self._lock = threading.Lock()
+        self.count = 0
+
+    def watch(self, engine: Engine) -> None:
+        """Count what goes to mail servers and to this database."""
+        self._wrap(WiredIMAP4, "send")
+        self._wrap(WiredIMAP4, "_command_complete")
+        self._wrap(engine.dialect, "do_commit")
+        event.listen(engine, "before_cursor_execute", lambda *_: self._note())
+        event.listen(engine, "after_cursor_execute", lambda *_: self._note())
+
+    def _wrap(self, owner: Any, name: str) -> None:
+        original: Callable[..., Any] = getattr(owner, name)
+
+        def counted(*args: Any, **kwargs: Any) -> Any:
+            self._note()
+            done = original(*args, **kwargs)
+            self._note()
+            return done
+
+        setattr(owner, name, counted)
+
+    def _note(self) -> None:
+        with self._lock:
+            self.count += 1
+            if self.count == self._die_at:
+                os.kill(os.getpid(), signal.SIGKILL)
