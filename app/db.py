@@ -16,6 +16,7 @@ from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from sqlmodel import Session
 
 SQLITE_BUSY_TIMEOUT_MS = 30_000
+IDLE_IN_TRANSACTION_S = 60
 SQLITE_PAGE_OCTETS = 16_384
 """Large pages: mails are large values, and a batch of them commits a third faster than with 4 kB."""
 
@@ -55,6 +56,9 @@ def _postgres_engine(url: str, pool_size: int) -> Engine:
     def _on_connect(dbapi_connection: Any, _record: object) -> None:
         with dbapi_connection.cursor() as cursor:
             cursor.execute("SET TIME ZONE 'UTC'")
+            # No transaction of ours waits for anything: one that does belongs to a process that stands still, and
+            # its locks would hold up all others.
+            cursor.execute(f"SET idle_in_transaction_session_timeout = '{IDLE_IN_TRANSACTION_S}s'")
             # A cluster tuned for speed may default to `off`, which loses the last commits in a crash.
             cursor.execute(
                 "SELECT set_config('synchronous_commit', 'on', false)"

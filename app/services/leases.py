@@ -152,12 +152,15 @@ def _acquire(gateway: Gateway, key: str) -> HeldLease | None:
     try:
         with gateway.db.unit_of_work() as session:
             now = _now(session, gateway.db)
-            statement = select(Lease).where(col(Lease.mailbox_key) == key).with_for_update()
-            row = session.execute(statement).scalar_one_or_none()
-            if row is None:
-                row = Lease(mailbox_key=key, epoch=0, holder=None, expires_at=now)
-                session.add(row)
-            elif not _is_free(row, now, gateway.settings.command_timeout_s):
+            # An instance that stands still in the middle of a transaction must not make this one stand still too.
+            if session.get(Lease, key) is None:
+                session.add(Lease(mailbox_key=key, epoch=0, holder=None, expires_at=now))
+                session.flush()
+            statement = select(Lease).where(col(Lease.mailbox_key) == key).with_for_update(skip_locked=True)
+            row = session.execute(
+                statement, execution_options={"populate_existing": True}
+            ).scalar_one_or_none()
+            if row is None or not _is_free(row, now, gateway.settings.command_timeout_s):
                 return None
             left = None
             if row.in_hand_uidvalidity is not None and row.in_hand_uids:

@@ -189,9 +189,12 @@ class Mover:
         return [row for row in rows if row.uid not in still]
 
     def _one_by_one(self, rows: Sequence[ServerMessage]) -> list[_Left]:
-        """After a refusal: a part may have been moved, or all of it, and one mail must not keep the others."""
+        """After a refusal: a part may have been moved, or all of it (Exchange), or another client has taken some
+        (Dovecot then refuses the whole set); and one mail must not keep the others."""
         still = self._imap.search_present(row.uid for row in rows)
-        left = [_Left(row, MOVED) for row in rows if row.uid not in still]
+        vanished = [row for row in rows if row.uid not in still]
+        copies = self._find_copies(vanished)
+        left = [_left(row, copies) for row in vanished]
         remaining = [row for row in rows if row.uid in still]
         if len(rows) == 1:
             return left
