@@ -81,6 +81,13 @@ class ImapProxy:
         self._lock = threading.Lock()
         self._sockets: set[socket.socket] = set()
         self.commands: list[str] = []
+        self.octets_sent = 0
+        """To clients, so far."""
+        self._cut_at: int | None = None
+
+    def cut_at(self, octets: int) -> None:
+        """Cut the connection once, after this many octets to clients, wherever in an answer that is."""
+        self._cut_at = octets
 
     def hide(self, *capabilities: str) -> None:
         """Let the server seem to lack these, and refuse their commands."""
@@ -134,7 +141,7 @@ class ImapProxy:
 
     def _converse(self, client: socket.socket, server: socket.socket) -> None:
         from_client, from_server = client.makefile("rb"), server.makefile("rb")
-        client.sendall(self._without_hidden(_response(from_server)))
+        self._send(client, self._without_hidden(_response(from_server)))
         while line := from_client.readline():
             parts = _TAG.match(line)
             assert parts is not None, line
@@ -148,11 +155,24 @@ class ImapProxy:
             answered = self._answer(Exchange(tag, command, pass_on))
             if answered is None:
                 return
-            client.sendall(b"".join(answered))
-            while answered[-1].startswith(b"+"):
+            self._send(client, b"".join(answered))
+            while answered and answered[-1].startswith(b"+"):
                 more = from_client.readline()
                 answered = pass_on(line=more)
-                client.sendall(b"".join(answered))
+                self._send(client, b"".join(answered))
+
+    def _send(self, client: socket.socket, octets: bytes) -> None:
+        with self._lock:
+            room = None if self._cut_at is None else self._cut_at - self.octets_sent
+            if room is not None and len(octets) >= room:
+                self._cut_at = None
+                octets = octets[:room]
+            else:
+                room = None
+            self.octets_sent += len(octets)
+        client.sendall(octets)
+        if room is not None:
+            raise ConnectionResetError("cut here")
 
     def _answer(self, exchange: Exchange) -> list[bytes] | None:
         for capability in self._hidden:

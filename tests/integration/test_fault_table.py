@@ -1,0 +1,187 @@
+"""Every command of a cycle, with everything that a server may answer instead: each mail is stored once and processed
+once when the trouble is over, and the connector ends well."""
+
+import contextlib
+import os
+import random
+import re
+from collections.abc import Iterator
+
+import pytest
+
+from app.gateway import Gateway
+from tests.conftest import SettingsFactory
+from tests.fetched_mailbox import Mailbox, hashes, mailbox
+from tests.servers.dovecot import Dovecot
+from tests.servers.imap_proxy import Exchange, Fault, ImapProxy, answer, cut_after, cut_before
+from tests.stored_mail import mail
+
+SEED = int(os.environ.get("CUT_SEED", "1"))
+CUTS = 8
+MAX_CYCLES = 6
+
+COMMANDS = {
+    "CAPABILITY": "CAPABILITY",
+    "LOGIN": "LOGIN",
+    "LIST": "LIST",
+    "NAMESPACE": "NAMESPACE",
+    "SELECT": "SELECT",
+    "SEARCH": "UID SEARCH UNDELETED",
+    "SIZES": "UID FETCH .*SIZE",
+    "BODIES": r"UID FETCH .*BODY\.PEEK\[\]",
+    "STATUS": "STATUS",
+    "MOVE": "UID MOVE",
+    "NOOP": "NOOP",
+    "LOGOUT": "LOGOUT",
+}
+
+
+def garbage(exchange: Exchange) -> list[bytes]:
+    """Octets that are no IMAP."""
+    exchange.pass_on()
+    return [b"\x00\xff\xfe this is not IMAP \x80\r\n"]
+
+
+def other_tag(exchange: Exchange) -> list[bytes]:
+    """The answer to a question that nobody asked."""
+    return [b"ZZ999 OK done\r\n", *exchange.pass_on()]
+
+
+def huge_literal(_exchange: Exchange) -> list[bytes]:
+    """More than any machine has."""
+    return [b"* 1 FETCH (UID 1 BODY[] {4294967295}\r\n"]
+
+
+def short_literal(exchange: Exchange) -> list[bytes]:
+    """Literals that announce less than there is (HCL Domino)."""
+    return [
+        re.sub(rb"\{(\d+)\}", lambda m: b"{%d}" % max(int(m[1]) - 7, 0), each) for each in exchange.pass_on()
+    ]
+
+
+def flood(exchange: Exchange) -> list[bytes]:
+    """Untagged news that nobody asked for."""
+    news = [b"* %d EXISTS\r\n" % number for number in range(2000)]
+    return [*news, b"* 1 FETCH (FLAGS (\\Seen))\r\n", *exchange.pass_on()]
+
+
+def bye(_exchange: Exchange) -> list[bytes]:
+    """The server goes down."""
+    return [b"* BYE shutting down\r\n"]
+
+
+def silence(_exchange: Exchange) -> list[bytes]:
+    """No answer, and no end."""
+    return []
+
+
+def expunged_meanwhile(exchange: Exchange) -> list[bytes]:
+    """A part of the answer, then NO (RFC 2180 §4.1.2)."""
+    lines = exchange.pass_on()
+    return [*lines[:1], exchange.tag + b" NO [EXPUNGEISSUED] some messages are gone\r\n"]
+
+
+def twice(exchange: Exchange) -> list[bytes]:
+    """The tagged answer, doubled."""
+    lines = exchange.pass_on()
+    return [*lines, lines[-1]]
+
+
+FAULTS: dict[str, Fault] = {
+    "cut before": cut_before,
+    "cut after": cut_after,
+    "NO": answer("NO cannot"),
+    "NO UNAVAILABLE": answer("NO [UNAVAILABLE] later"),
+    "NO INUSE": answer("NO [INUSE] locked"),
+    "NO LIMIT": answer("NO [LIMIT] too many"),
+    "NO SERVERBUG": answer("NO [SERVERBUG] oops"),
+    "NO CORRUPTION": answer("NO [CORRUPTION] damaged"),
+    "BAD": answer("BAD what?"),
+    "throttled": answer("BAD Request is throttled. Suggested Backoff Time: 1000 milliseconds"),
+    "OK without anything": answer("OK done"),
+    "BYE": bye,
+    "silence": silence,
+    "garbage": garbage,
+    "other tag": other_tag,
+    "huge literal": huge_literal,
+    "short literal": short_literal,
+    "flood": flood,
+    "part and NO": expunged_meanwhile,
+    "doubled answer": twice,
+}
+
+
+@pytest.fixture
+def hasty(settings: SettingsFactory) -> Iterator[Gateway]:
+    """A gateway that waits a second at most."""
+    with contextlib.closing(Gateway.from_settings(settings(command_timeout_s=1, fetch_threads=1))) as made:
+        yield made
+
+
+@pytest.fixture
+def box(hasty: Gateway, dovecot: Dovecot, imap_proxy: ImapProxy) -> Mailbox:
+    made = mailbox(hasty, dovecot, imap_port=imap_proxy.port, poll_interval_s=1)
+    dovecot.deliver_all(made.user, [mail("one"), mail("twin"), mail("twin"), mail("two")])
+    return made
+
+
+def settle_and_compare(box: Mailbox, reference: list[bytes]) -> None:
+    for _ in range(MAX_CYCLES):
+        if box.connector.status == "stopped":  # three refused logins would be a person's business
+            pytest.fail("the connector was stopped")
+        cycle = box.fetch()
+        if cycle.outcome == "ok" and cycle.found == 0:
+            break
+    assert (cycle.outcome, cycle.found) == ("ok", 0), f"no rest after {MAX_CYCLES} cycles"
+    assert box.connector.status == "active"
+    assert hashes(box.sources()) == hashes(reference)
+    assert hashes(box.raws("Trash")) == hashes(reference)
+    assert box.raws("INBOX") == []
+    assert len(box.events("message.stored")) == len(reference)
+    assert box.events("message.quarantined") == []
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_fault_leaves_nothing_lost_or_doubled(
+    box: Mailbox, imap_proxy: ImapProxy, command: str, fault: str
+) -> None:
+    reference = box.raws("INBOX")
+    imap_proxy.break_on(COMMANDS[command], FAULTS[fault])
+    box.fetch()
+    assert imap_proxy.sent(COMMANDS[command]), "the command was not met"
+    settle_and_compare(box, reference)
+
+
+def octets_of_a_session(box: Mailbox, imap_proxy: ImapProxy) -> int:
+    before = imap_proxy.octets_sent
+    box.fetch_well()
+    return imap_proxy.octets_sent - before
+
+
+def deliver_again(box: Mailbox) -> list[bytes]:
+    """More mails of the same kind, and all that are to be in the processed folder then."""
+    number = len(box.messages())
+    box.server.deliver_all(box.user, [mail(f"{number} one"), mail(f"{number} two")])
+    return [*box.raws("Trash"), *box.raws("INBOX")]
+
+
+def test_a_cut_at_any_octet_leaves_nothing_lost_or_doubled(box: Mailbox, imap_proxy: ImapProxy) -> None:
+    octets = octets_of_a_session(box, imap_proxy)
+    for position in random.Random(SEED).sample(range(1, octets), CUTS):
+        print(f"cut after octet {position} of {octets}, CUT_SEED={SEED}")
+        reference = deliver_again(box)
+        imap_proxy.cut_at(imap_proxy.octets_sent + position)
+        box.fetch()
+        settle_and_compare(box, reference)
+
+
+@pytest.mark.soak
+def test_a_cut_at_every_octet(box: Mailbox, imap_proxy: ImapProxy) -> None:
+    octets = octets_of_a_session(box, imap_proxy)
+    for position in range(1, octets):
+        print(f"cut after octet {position} of {octets}")
+        reference = deliver_again(box)
+        imap_proxy.cut_at(imap_proxy.octets_sent + position)
+        box.fetch()
+        settle_and_compare(box, reference)
