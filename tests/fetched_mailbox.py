@@ -1,4 +1,4 @@
-"""A connector of a mailbox on a real Dovecot, and what the gateway made of it; for the tests of fetching."""
+"""A connector of a mailbox on a real server, and what the gateway made of it; for the tests of fetching."""
 
 import hashlib
 import json
@@ -16,6 +16,7 @@ from app.gateway import Gateway
 from app.models import Connector, Credential, Cycle, Event, Message, MessageBody, ServerMessage
 from app.services import fetch_cycle
 from tests.servers.dovecot import Dovecot
+from tests.servers.inetd import InetdImapServer
 from tests.stored_mail import connector
 
 
@@ -24,7 +25,7 @@ class Mailbox:
     """One user's mailbox, its connector, and the gateway that fetches from it."""
 
     gateway: Gateway
-    server: Dovecot
+    server: Dovecot | InetdImapServer
     user: str
     connector_id: str
 
@@ -109,7 +110,7 @@ class Mailbox:
 
 def mailbox(
     gateway: Gateway,
-    server: Dovecot,
+    server: Dovecot | InetdImapServer,
     *,
     user: str | None = None,
     password: str | None = None,

@@ -40,6 +40,7 @@ class Workload:
 
 
 def _number_anew(box: Mailbox) -> None:
+    assert isinstance(box.server, Dovecot)
     box.server.set_uid_validity(box.user, 4_000_000)
 
 

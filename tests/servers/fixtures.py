@@ -13,9 +13,12 @@ from typing import TypeVar
 import pytest
 
 from tests.servers.certificates import Certificates
+from tests.servers.courier import Courier
 from tests.servers.dovecot import Dovecot
 from tests.servers.http_receiver import HttpReceiver
 from tests.servers.imap_proxy import ImapProxy
+from tests.servers.inetd import InetdImapServer
+from tests.servers.mailutils import Mailutils
 from tests.servers.postgres import Postgres
 from tests.servers.process import ServerMissing
 from tests.servers.smtp import SmtpServer
@@ -70,6 +73,16 @@ def dovecot_mdbox(certificates: Certificates, pytestconfig: pytest.Config) -> It
     )
     yield server
     server.stop()
+
+
+@pytest.fixture(scope="session", params=[Courier, Mailutils], ids=["courier", "mailutils"])
+def other_imap_server(
+    request: pytest.FixtureRequest, pytestconfig: pytest.Config
+) -> Iterator[InetdImapServer]:
+    """Each of the other real servers."""
+    server = started_or_skipped(lambda: request.param().__enter__(), pytestconfig)
+    yield server
+    server.__exit__(None, None, None)
 
 
 @pytest.fixture

@@ -27,6 +27,7 @@ STAMP = ".complete"
 # PostgreSQL's LLVM is a hundred megabytes and serves only its just-in-time compiler, which the tests turn off.
 UNWANTED = re.compile(
     r"^(libc6|libc-bin|libc-l10n|locales|libllvm.*|perl.*|libperl.*|lib.*-perl|netbase|ssl-cert|ucf|sysvinit.*"
+    r"|exim4.*|bsd-mailx|mailutils|gnutls-bin|debconf|lsb-base|mysql-common|mariadb-common|guile.*|gamin|tcl.*|expect"
     r"|postgresql-common.*|postgresql-client-common|systemd.*|adduser|init-system-helpers|.*-dev|openssl)$"
 )
 
@@ -42,6 +43,9 @@ class Package:
 
 DOVECOT = Package("dovecot", ("dovecot-core", "dovecot-imapd"), "dovecot")
 PROOT = Package("proot", ("proot",), "proot")
+# These two are never taken from the machine: the packages of IMAP servers exclude each other.
+COURIER = Package("courier", ("courier-imap",), "")
+MAILUTILS = Package("mailutils", ("mailutils-imap4d",), "")
 POSTGRESQL = Package("postgresql", ("postgresql",), "initdb")
 
 
@@ -92,9 +96,9 @@ def library_path(*trees: Path) -> str:
     folders = [
         folder
         for tree in trees
-        for above in ("usr/lib", "lib")
-        for folder in (tree / above).glob("*-linux-*")
-        if folder.is_dir()
+        for above in (tree / "usr/lib", tree / "lib")
+        for folder in (*above.glob("*-linux-*"), above)
+        if folder.is_dir() and any(folder.glob("lib*.so*"))
     ]
     return ":".join(str(folder) for folder in folders)
 
@@ -225,8 +229,8 @@ def _last_line(text: str) -> str:
 def main() -> int:
     """Fetch every server that is not installed; 1 when one can't be had and CI=true."""
     missing = []
-    for package in (DOVECOT, PROOT, POSTGRESQL):
-        folder = installed_folder(package)
+    for package in (DOVECOT, PROOT, POSTGRESQL, COURIER, MAILUTILS):
+        folder = installed_folder(package) if package.program else None
         if package is PROOT and installed_folder(DOVECOT):
             continue  # serves only an unpacked Dovecot
         try:
