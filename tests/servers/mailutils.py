@@ -19,6 +19,7 @@ class Mailutils(InetdImapServer):
         (home / "mail").mkdir(parents=True, exist_ok=True)
         config = home / "imap4d.conf"
         if not config.exists():
+            (home / "inbox").touch()
             config.write_text(
                 'mode inetd;\npreauth "stdio";\n'
                 f'mailbox {{ mailbox-pattern "{home}/inbox"; }};\n'
