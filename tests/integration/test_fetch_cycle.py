@@ -7,6 +7,7 @@ from app.gateway import Gateway
 from app.services import fetch_cycle, leases
 from tests.fetched_mailbox import hashes, mailbox
 from tests.servers.dovecot import Dovecot
+from tests.servers.imap_proxy import ImapProxy, cut_after
 from tests.stored_mail import mail
 
 OLD = datetime(2019, 5, 6, 7, 8, 9, tzinfo=UTC)
@@ -114,6 +115,23 @@ class TestACycle:
         assert (cycle.stored, cycle.moved) == (130, 130)
         assert box.sources() == seen
         assert hashes(box.raws("Trash")) == hashes(seen)
+
+
+class TestOnMdbox:
+    def test_the_czech_trash_is_found_by_its_special_use_and_nothing_is_lost_over_a_cut(
+        self, gateway: Gateway, dovecot_mdbox: Dovecot
+    ) -> None:
+        with ImapProxy(dovecot_mdbox.port) as proxy:
+            box = mailbox(gateway, dovecot_mdbox, imap_port=proxy.port)
+            dovecot_mdbox.deliver_all(box.user, [mail("twin"), mail("twin"), *mails(5)])
+            seen = box.raws("INBOX")
+            proxy.break_on("UID MOVE", cut_after)
+            assert box.fetch().outcome == "failed"
+            box.fetch_well()
+        assert hashes(box.sources()) == hashes(seen)
+        assert hashes(box.raws("Koš")) == hashes(seen)
+        assert box.raws("INBOX") == []
+        assert [row.move_state for row in box.ledger()] == ["moved"] * 7
 
 
 class TestFirstFetch:

@@ -5,9 +5,12 @@ import socket
 import ssl
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 
 import pytest
+import trustme
 
 from app.adapters import imap
 from app.adapters.imap import Access, ServerAddress
@@ -55,6 +58,22 @@ def scripted(*lines: bytes, then: Callable[[socket.socket], None] | None = None)
                         return
                 if then is not None:
                     then(connection)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=serve, daemon=True).start()
+        yield int(listener.getsockname()[1])
+
+
+@contextlib.contextmanager
+def serving(speak: Callable[[socket.socket], None]) -> Iterator[int]:
+    """The port of a server that greets, and then speaks like this."""
+
+    def serve() -> None:
+        with contextlib.suppress(OSError):
+            connection, _ = listener.accept()
+            with connection:
+                connection.sendall(b"* OK hello\r\n")
+                speak(connection)
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
         threading.Thread(target=serve, daemon=True).start()
@@ -114,6 +133,54 @@ class TestConnecting:
         assert dovecot.messages(imap_user) == []
 
 
+class TestTls:
+    """What the certificate says is what counts, and nothing is sent before it is believed."""
+
+    def refused(self, access: Access, context: ssl.SSLContext, host: str) -> bool:
+        """Whether a server with this side of TLS is refused without a word."""
+        said: list[bytes] = []
+
+        def serve() -> None:
+            with contextlib.suppress(OSError):
+                connection, _ = listener.accept()
+                with context.wrap_socket(connection, server_side=True) as secured:
+                    said.append(secured.recv(1000))
+
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            threading.Thread(target=serve, daemon=True).start()
+            server = ServerAddress(host, listener.getsockname()[1], "tls", "u")
+            with pytest.raises(MailServerError), imap.connect(server, "planted", access):
+                pytest.fail("connected")
+        return b"".join(said) == b""
+
+    def test_of_another_host_is_refused(self, access: Access, certificates: Certificates) -> None:
+        authority = trustme.CA()
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        authority.issue_cert("other.firma.cz").configure_cert(context)
+        authority.configure_trust(access.tls)
+        assert self.refused(access, context, "localhost")
+
+    def test_of_a_certificate_that_has_expired_is_refused(self, access: Access) -> None:
+        authority = trustme.CA()
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        expired = datetime(2020, 1, 1, tzinfo=UTC)
+        authority.issue_cert(
+            "localhost", not_before=expired, not_after=expired + timedelta(days=1)
+        ).configure_cert(context)
+        authority.configure_trust(access.tls)
+        assert self.refused(access, context, "localhost")
+
+    def test_of_an_old_version_is_refused(self, access: Access) -> None:
+        authority = trustme.CA()
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        authority.issue_cert("localhost").configure_cert(context)
+        authority.configure_trust(access.tls)
+        with warnings.catch_warnings(action="ignore"):
+            context.minimum_version = ssl.TLSVersion.TLSv1
+            context.maximum_version = ssl.TLSVersion.TLSv1_1
+        assert self.refused(access, context, "localhost")
+
+
 class TestAServerThat:
     def test_greets_with_preauth_is_left_before_anything_is_said(self, access: Access) -> None:
         with scripted(b"* PREAUTH welcome\r\n") as port:
@@ -164,6 +231,26 @@ class TestAServerThat:
             server = ServerAddress("127.0.0.1", port, "none", "u")
             with pytest.raises(ConnectionLost), imap.connect(server, "x", access):
                 pytest.fail("connected")
+
+    def test_answers_a_search_with_several_megabytes_is_understood(self, access: Access) -> None:
+        uids = b" ".join(b"%d" % (4_000_000_000 + number) for number in range(300_000))
+        assert len(uids) > 3_000_000
+
+        def speak(connection: socket.socket) -> None:
+            received = connection.makefile("rb")
+            while line := received.readline():
+                tag, _, command = line.partition(b" ")
+                if command.startswith(b"UID SEARCH"):
+                    connection.sendall(b"* SEARCH " + uids + b"\r\n")
+                elif command.startswith(b"CAPABILITY"):
+                    connection.sendall(b"* CAPABILITY IMAP4rev1\r\n")
+                connection.sendall(tag + b" OK done\r\n")
+
+        with serving(speak) as port:
+            server = ServerAddress("127.0.0.1", port, "none", "u")
+            with imap.connect(server, "x", access) as session:
+                session.select("INBOX")
+                assert len(session.search_undeleted()) == 300_000
 
     def test_greets_with_bye_is_tried_later(self, access: Access) -> None:
         with scripted(b"* BYE too busy\r\n") as port:
