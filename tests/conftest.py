@@ -18,6 +18,7 @@ from app.config import Settings
 from app.gateway import Gateway
 from app.main import create_app
 from tests.callers import JWT_SECRET, Callers, KeyHeaders, UserHeaders
+from tests.figures import FIGURES
 from tests.schema import migrate
 
 pytest_plugins = ["tests.servers.fixtures"]
@@ -25,6 +26,12 @@ pytest_plugins = ["tests.servers.fixtures"]
 ROOT = Path(__file__).resolve().parents[1]
 
 SettingsFactory = Callable[..., Settings]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Tell what the long tests have counted."""
+    for name, count in sorted(FIGURES.items()):
+        terminalreporter.write_line(f"{name}: {count}")
 
 
 @pytest.fixture(scope="session", autouse=True)

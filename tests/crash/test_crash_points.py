@@ -13,6 +13,7 @@ from tests.conftest import SettingsFactory
 from tests.crash.killed import Killer
 from tests.crash.workloads import LIMIT_OCTETS, WORKLOADS, Workload
 from tests.fetched_mailbox import Mailbox, hashes
+from tests.figures import FIGURES
 from tests.servers.dovecot import Dovecot
 from tests.servers.imap_proxy import ImapProxy
 
@@ -52,6 +53,7 @@ class Bench:
     def die_at(self, workload: Workload, *effects: int) -> None:
         """Die at these effects, each in a process of its own, and compare what becomes of it."""
         box = workload.fill(self._gateway, self._dovecot, self._proxy)
+        FIGURES["crash points" if len(effects) == 1 else "double crashes"] += 1
         for effect in effects:
             self._killer.run(self._settings, box.connector_id, die_at=effect)
         workload.between(box)

@@ -12,6 +12,7 @@ import pytest
 from app.gateway import Gateway
 from tests.conftest import SettingsFactory
 from tests.fetched_mailbox import Mailbox, hashes, mailbox
+from tests.figures import FIGURES
 from tests.servers.dovecot import Dovecot
 from tests.servers.imap_proxy import Exchange, Fault, ImapProxy, answer, cut_after, cut_before
 from tests.stored_mail import mail
@@ -146,6 +147,7 @@ def settle_and_compare(box: Mailbox, reference: list[bytes]) -> None:
 def test_a_fault_leaves_nothing_lost_or_doubled(
     box: Mailbox, imap_proxy: ImapProxy, command: str, fault: str
 ) -> None:
+    FIGURES["fault cases"] += 1
     reference = box.raws("INBOX")
     imap_proxy.break_on(COMMANDS[command], FAULTS[fault])
     box.fetch()
@@ -180,6 +182,7 @@ def test_a_cut_at_any_octet_leaves_nothing_lost_or_doubled(box: Mailbox, imap_pr
 def test_a_cut_at_every_octet(box: Mailbox, imap_proxy: ImapProxy) -> None:
     octets = octets_of_a_session(box, imap_proxy)
     for position in range(1, octets):
+        FIGURES["octet cuts"] += 1
         print(f"cut after octet {position} of {octets}")
         reference = deliver_again(box)
         imap_proxy.cut_at(imap_proxy.octets_sent + position)

@@ -1,0 +1,5 @@
+"""What the long tests have counted, told at the end of a run (not over several workers)."""
+
+from collections import Counter
+
+FIGURES: Counter[str] = Counter()
