@@ -10,7 +10,6 @@ A session is for one thread. After an error that is not a refusal it is unusable
 
 import contextlib
 import imaplib
-import re
 import ssl
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -22,28 +21,19 @@ from imapclient import imap_utf7
 from imapclient.response_parser import parse_fetch_response
 
 from app.adapters import imap_wire
+from app.adapters.imap_errors import translating
 from app.adapters.imap_wire import WiredIMAP4
 from app.adapters.network import NetworkPolicy
+from app.adapters.uid_sets import copied, copyuid_in, uid_sets
 from app.errors import (
-    CertificateRefused,
     CommandRefused,
     ConnectionLost,
-    FolderReadOnly,
     LoginRefused,
     MailServerError,
-    MailServerTimeout,
     MailServerUnavailable,
-    OverQuota,
-    Throttled,
     TooManyConnections,
 )
 
-MAX_SET_OCTETS = 900
-"""RFC 9051 and RFC 2683 §3.2.1.5 ask clients for lines of about 1,000 octets."""
-THROTTLE_CAP_S = 1800.0
-CORRUPTION_PAUSE_S = 3600.0
-
-_THROTTLED = re.compile(r"throttled.*?Backoff Time: ?(\d+) ?milliseconds", re.IGNORECASE | re.DOTALL)
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _TEMPORARY_LOGIN_CODES = frozenset({"UNAVAILABLE", "INUSE", "SERVERBUG"})
 
@@ -386,9 +376,9 @@ class ImapSession:
         for uid_set in uid_sets(uids):
             with self._translating(command):
                 answer = self._imap.run("UID", command, uid_set, target)
-                codes = [*self._imap.untagged("COPYUID"), *_copyuid_in(answer)]
+                codes = [*self._imap.untagged("COPYUID"), *copyuid_in(answer)]
             for code in codes:
-                proved.update(_copied(code))
+                proved.update(copied(code))
         return proved
 
     def _search_sets(self, uids: Iterable[int], criteria: str) -> set[int]:
@@ -504,105 +494,6 @@ def _login_error(refusal: CommandRefused) -> MailServerError:
     if (refusal.server_line or "").startswith("BAD"):
         return refusal
     return LoginRefused(**told)
-
-
-@contextlib.contextmanager
-def translating(command: str) -> Iterator[None]:
-    """Turn what the libraries raise into the gateway's errors, with what the server said for the log."""
-    try:
-        yield
-    except CommandRefused as exc:
-        raise _known_refusal(exc) from exc
-    except MailServerError:
-        raise
-    except TimeoutError as exc:
-        raise MailServerTimeout(command=command) from exc
-    except ssl.SSLCertVerificationError as exc:
-        raise CertificateRefused(command=command) from exc
-    except imaplib.IMAP4.readonly as exc:
-        raise FolderReadOnly(command=command) from exc
-    except (OSError, imaplib.IMAP4.abort) as exc:
-        raise ConnectionLost(command=command, server_line=type(exc).__name__) from exc
-    except imaplib.IMAP4.error as exc:
-        if command == "CONNECT":  # greeted with BYE: too busy, or it does not want this address now
-            raise MailServerUnavailable(command=command) from exc
-        text = str(exc).partition(": ")[2] or str(exc)
-        line = text.removeprefix("b'").encode("utf-8", "replace")
-        raise _known_refusal(imap_wire.refused(command, "NO", line)) from exc
-    except (ValueError, AssertionError, TypeError, KeyError, IndexError, RecursionError) as exc:
-        # The library could not make sense of the answer: the connection is out of step.
-        raise ConnectionLost(command=command, server_line=type(exc).__name__) from exc
-
-
-def _known_refusal(exc: CommandRefused) -> MailServerError:
-    told = {"command": exc.command, "server_line": exc.server_line, "response_code": exc.response_code}
-    throttled = _THROTTLED.search(exc.server_line or "")
-    if throttled or exc.response_code == "THROTTLED":
-        error = Throttled(**told)
-        if throttled:
-            error.retry_after_s = min(int(throttled[1]) / 1000, THROTTLE_CAP_S)
-        return error
-    if exc.response_code == "CORRUPTION":
-        damaged = MailServerUnavailable(**told)
-        damaged.retry_after_s = CORRUPTION_PAUSE_S
-        return damaged
-    if exc.response_code == "OVERQUOTA":
-        return OverQuota(**told)
-    if exc.response_code in {"UNAVAILABLE", "INUSE", "SERVERBUG"}:
-        return MailServerUnavailable(**told)
-    return exc
-
-
-def uid_sets(uids: Sequence[int]) -> Iterator[str]:
-    """UIDs as sets for the wire, runs as ranges, each set at most 900 octets."""
-    parts: list[str] = []
-    length = 0
-    for part in _ranges(sorted(set(uids))):
-        if parts and length + len(part) + 1 > MAX_SET_OCTETS:
-            yield ",".join(parts)
-            parts, length = [], 0
-        parts.append(part)
-        length += len(part) + 1
-    if parts:
-        yield ",".join(parts)
-
-
-def _ranges(uids: Sequence[int]) -> Iterator[str]:
-    start = end = None
-    for uid in uids:
-        if end is not None and uid == end + 1:
-            end = uid
-            continue
-        if start is not None:
-            yield str(start) if start == end else f"{start}:{end}"
-        start = end = uid
-    if start is not None:
-        yield str(start) if start == end else f"{start}:{end}"
-
-
-def _copied(code: bytes) -> dict[int, int]:
-    """The pairs of a COPYUID code: `uidvalidity source-set target-set` (RFC 4315 §3)."""
-    try:
-        _uidvalidity, sources, targets = code.decode("ascii").split()
-        return dict(zip(_expanded(sources), _expanded(targets), strict=True))
-    except ValueError:
-        return {}
-
-
-def _copyuid_in(answer: list[bytes]) -> list[bytes]:
-    found = [re.match(rb"\[COPYUID ([^\]]+)\]", line or b"", re.IGNORECASE) for line in answer]
-    return [match[1] for match in found if match]
-
-
-def _expanded(uid_set: str) -> list[int]:
-    uids: list[int] = []
-    for part in uid_set.split(","):
-        first, _, last = part.partition(":")
-        low, high = int(first), int(last or first)
-        if abs(high - low) > 1_000_000:
-            raise ValueError("a UID set without measure")
-        uids += range(low, high + 1) if low <= high else range(high, low + 1)
-    return uids
 
 
 def _checked_name(folder: str) -> str:

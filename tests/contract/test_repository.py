@@ -61,7 +61,10 @@ def test_the_lock_pins_by_hash_and_names_no_index() -> None:
     assert all("--hash=sha256:" in block for block in blocks)
 
 
-@pytest.mark.parametrize("pattern", [r"/home/\w", r"/root/", r"/Users/\w", r"pypi\.org/simple"])
+@pytest.mark.parametrize(
+    "pattern",
+    [*(rf"(?<![\w.-])/{home}/\w" for home in ("home", "root", "Users")), r"pypi\.org" + "/simple"],
+)
 def test_no_file_names_a_path_of_a_machine_or_an_index(pattern: str) -> None:
     naming = [
         name

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import trustme
 
-from app.adapters import imap
+from app.adapters import imap, uid_sets
 from app.adapters.imap import Access, ServerAddress
 from app.adapters.network import NetworkPolicy
 from app.config import Settings
@@ -317,9 +317,9 @@ class TestReading:
             assert session.move([1], "Trash") == {}
 
     def test_uids_are_written_as_ranges_in_lines_that_servers_take(self) -> None:
-        assert list(imap.uid_sets([5, 1, 2, 3, 9])) == ["1:3,5,9"]
+        assert list(uid_sets.uid_sets([5, 1, 2, 3, 9])) == ["1:3,5,9"]
         odd = list(range(1, 4000, 2))
-        sets = list(imap.uid_sets(odd))
+        sets = list(uid_sets.uid_sets(odd))
         assert len(sets) > 1
-        assert all(len(each) <= imap.MAX_SET_OCTETS for each in sets)
+        assert all(len(each) <= uid_sets.MAX_SET_OCTETS for each in sets)
         assert ",".join(sets) == ",".join(map(str, odd))

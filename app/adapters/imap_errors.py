@@ -1,0 +1,72 @@
+"""What the IMAP libraries raise and what servers refuse, as the gateway's own errors."""
+
+import contextlib
+import imaplib
+import re
+import ssl
+from collections.abc import Iterator
+
+from app.adapters import imap_wire
+from app.errors import (
+    CertificateRefused,
+    CommandRefused,
+    ConnectionLost,
+    FolderReadOnly,
+    MailServerError,
+    MailServerTimeout,
+    MailServerUnavailable,
+    OverQuota,
+    Throttled,
+)
+
+THROTTLE_CAP_S = 1800.0
+CORRUPTION_PAUSE_S = 3600.0
+
+_THROTTLED = re.compile(r"throttled.*?Backoff Time: ?(\d+) ?milliseconds", re.IGNORECASE | re.DOTALL)
+
+
+@contextlib.contextmanager
+def translating(command: str) -> Iterator[None]:
+    """Turn what the libraries raise into the gateway's errors, with what the server said for the log."""
+    try:
+        yield
+    except CommandRefused as exc:
+        raise _known_refusal(exc) from exc
+    except MailServerError:
+        raise
+    except TimeoutError as exc:
+        raise MailServerTimeout(command=command) from exc
+    except ssl.SSLCertVerificationError as exc:
+        raise CertificateRefused(command=command) from exc
+    except imaplib.IMAP4.readonly as exc:
+        raise FolderReadOnly(command=command) from exc
+    except (OSError, imaplib.IMAP4.abort) as exc:
+        raise ConnectionLost(command=command, server_line=type(exc).__name__) from exc
+    except imaplib.IMAP4.error as exc:
+        if command == "CONNECT":  # greeted with BYE: too busy, or it does not want this address now
+            raise MailServerUnavailable(command=command) from exc
+        text = str(exc).partition(": ")[2] or str(exc)
+        line = text.removeprefix("b'").encode("utf-8", "replace")
+        raise _known_refusal(imap_wire.refused(command, "NO", line)) from exc
+    except (ValueError, AssertionError, TypeError, KeyError, IndexError, RecursionError) as exc:
+        # The library could not make sense of the answer: the connection is out of step.
+        raise ConnectionLost(command=command, server_line=type(exc).__name__) from exc
+
+
+def _known_refusal(exc: CommandRefused) -> MailServerError:
+    told = {"command": exc.command, "server_line": exc.server_line, "response_code": exc.response_code}
+    throttled = _THROTTLED.search(exc.server_line or "")
+    if throttled or exc.response_code == "THROTTLED":
+        error = Throttled(**told)
+        if throttled:
+            error.retry_after_s = min(int(throttled[1]) / 1000, THROTTLE_CAP_S)
+        return error
+    if exc.response_code == "CORRUPTION":
+        damaged = MailServerUnavailable(**told)
+        damaged.retry_after_s = CORRUPTION_PAUSE_S
+        return damaged
+    if exc.response_code == "OVERQUOTA":
+        return OverQuota(**told)
+    if exc.response_code in {"UNAVAILABLE", "INUSE", "SERVERBUG"}:
+        return MailServerUnavailable(**told)
+    return exc
