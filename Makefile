@@ -65,9 +65,11 @@ bench: $(STAMP) ## measure the fetch cycle against draining the same mailbox
 	@$(BIN)/python -m tests.servers.unpack
 	@$(BIN)/python -m bench.fetch $(ARGS)
 
-soak: $(STAMP) ## run the long tests
+soak: $(STAMP) ## run the long tests, round after round with other dice, until one fails or Ctrl-C
 	@$(BIN)/python -m tests.servers.unpack
-	@$(BIN)/python -m pytest -m soak $(ARGS)
+	@round=1; while :; do echo "soak: round $$round"; \
+	  CRASH_SEED=$$round CUT_SEED=$$round $(BIN)/python -m pytest -m soak -n $(WORKERS) $(ARGS) || exit; \
+	  round=$$((round + 1)); done
 
 clean: ## remove what was installed and unpacked here
 	rm -rf $(VENV) .servers

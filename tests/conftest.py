@@ -28,6 +28,18 @@ ROOT = Path(__file__).resolve().parents[1]
 SettingsFactory = Callable[..., Settings]
 
 
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """A worker hands its figures to the process that tells them."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["figures"] = dict(FIGURES)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Take over a worker's figures."""
+    FIGURES.update(getattr(node, "workeroutput", {}).get("figures", {}))
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Tell what the long tests have counted."""
     for name, count in sorted(FIGURES.items()):

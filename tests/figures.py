@@ -1,4 +1,4 @@
-"""What the long tests have counted, told at the end of a run (not over several workers)."""
+"""What the long tests have counted, told at the end of a run."""
 
 from collections import Counter
 

@@ -1,5 +1,5 @@
 """The effects of a process on the world outside it: commands to the mail server and its answers, statements and
-commits. Each is a moment to die at; `die_at` counts both before and after them."""
+commits. Each has a moment before and one after it, at which the process can be killed or stopped."""
 
 import os
 import signal
@@ -14,10 +14,12 @@ from app.adapters.imap_wire import WiredIMAP4
 
 
 class Effects:
-    """Counts effects from now on, in all threads, and kills this process at one of them. For a child of the test."""
+    """Counts effects from now on, in all threads, and sends this process a signal at one of them. For a child of the
+    test."""
 
-    def __init__(self, die_at: int | None) -> None:
-        self._die_at = die_at
+    def __init__(self, at: int | None, number: signal.Signals) -> None:
+        self._at = at
+        self._signal = number
         self._lock = threading.Lock()
         self.count = 0
 
@@ -43,5 +45,6 @@ class Effects:
     def _note(self) -> None:
         with self._lock:
             self.count += 1
-            if self.count == self._die_at:
-                os.kill(os.getpid(), signal.SIGKILL)
+            is_reached = self.count == self._at
+        if is_reached:
+            os.kill(os.getpid(), self._signal)

@@ -1,4 +1,4 @@
-"""Running cycles in processes that are killed at a chosen effect."""
+"""Running cycles in processes that are killed, or stopped, at a chosen effect."""
 
 import json
 import subprocess
@@ -35,14 +35,29 @@ class Killer:
         self, settings: dict[str, Any], connector_id: str, *, die_at: int | None = None, cycles: int = 1
     ) -> int | None:
         """Run cycles in a process of their own; its effects, None where it was killed."""
-        assert self._zygote.stdin is not None
-        assert self._zygote.stdout is not None
-        wanted = {
+        return self._ask(self._run_of(settings, connector_id, at=die_at, cycles=cycles))
+
+    def stop(self, settings: dict[str, Any], connector_id: str, *, at: int) -> bool:
+        """Run a cycle in a process of its own that stands still at an effect; false where it ended before."""
+        return self._ask(self._run_of(settings, connector_id, at=at, signal="SIGSTOP")) is None
+
+    def go_on(self) -> None:
+        """Let the process that stands still run to its end."""
+        assert self._ask({"go_on": True}) is not None, "it was killed"
+
+    @staticmethod
+    def _run_of(settings: dict[str, Any], connector_id: str, **others: Any) -> dict[str, Any]:
+        return {
             "settings": settings,
             "connector_id": connector_id,
-            "die_at": die_at,
-            "cycles": cycles,
+            "signal": "SIGKILL",
+            "cycles": 1,
+            **others,
         }
+
+    def _ask(self, wanted: dict[str, Any]) -> int | None:
+        assert self._zygote.stdin is not None
+        assert self._zygote.stdout is not None
         self._zygote.stdin.write(json.dumps(wanted) + "\n")
         self._zygote.stdin.flush()
         answer: int | None = json.loads(self._zygote.stdout.readline())

@@ -1,14 +1,19 @@
-"""Whatever effect a process is killed at, the next cycles leave every mail stored once, announced once, and in the
-processed folder once."""
+"""Whatever effect a process is killed at, or stands still at until its lease is gone, the next cycles leave every mail
+stored once, announced once, and in the processed folder once."""
 
+import contextlib
 import itertools
 import os
 import random
+import time
 from collections.abc import Iterator
 
 import pytest
+from sqlalchemy.exc import OperationalError
 
+from app.errors import StoreUnavailable
 from app.gateway import Gateway
+from app.services import fetch_cycle
 from tests.conftest import SettingsFactory
 from tests.crash.killed import Killer
 from tests.crash.workloads import LIMIT_OCTETS, WORKLOADS, Workload
@@ -20,6 +25,10 @@ from tests.servers.imap_proxy import ImapProxy
 SEED = int(os.environ.get("CRASH_SEED", "1"))
 SAMPLE = 5
 SETTLING_CYCLES = 3
+TAKEOVER_S = 5.0
+"""Longer than the lease and a command's deadline in these tests."""
+STANDING_STILL = ("move", "uidplus-only")
+"""Without UIDPLUS the mails stay where they are, and a COPY that was on its way doubles them: a documented exception."""
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +68,24 @@ class Bench:
         workload.between(box)
         self.settle_and_compare(workload, box)
 
+    def stand_still_at(self, workload: Workload, effect: int) -> None:
+        """Stand still at this effect until another instance has taken the lease over and fetched, then go on."""
+        box = workload.fill(self._gateway, self._dovecot, self._proxy)
+        FIGURES["points of standing still"] += 1
+        if self._killer.stop(self._settings, box.connector_id, at=effect):
+            # Standing still in a transaction, it holds a lock that another instance cannot pass.
+            self._take_over(box)
+            self._killer.go_on()
+        self.settle_and_compare(workload, box)
+
+    def _take_over(self, box: Mailbox) -> None:
+        until = time.monotonic() + TAKEOVER_S
+        while time.monotonic() < until:
+            with contextlib.suppress(StoreUnavailable, OperationalError):
+                if fetch_cycle.run(self._gateway, box.connector_id) is not None:
+                    FIGURES["leases taken over"] += 1
+                    return
+
     def settle_and_compare(self, workload: Workload, box: Mailbox) -> None:
         for _ in range(SETTLING_CYCLES):
             cycle = box.fetch_well()
@@ -84,26 +111,35 @@ class Bench:
 RETURNED = "twins-and-a-returned-mail"
 
 
-@pytest.fixture
-def bench(
-    killer: Killer,
-    settings: SettingsFactory,
-    dovecot: Dovecot,
-    imap_proxy: ImapProxy,
+def bench_with(
+    killer: Killer, settings: SettingsFactory, dovecot: Dovecot, proxy: ImapProxy, **overrides: float
 ) -> Iterator[Bench]:
-    made = settings(max_message_octets=LIMIT_OCTETS)
-    gateway = Gateway.from_settings(made)
+    made = settings(max_message_octets=LIMIT_OCTETS, **overrides)
     values: dict[str, object] = {
         "database_url": made.database_url,
         "secret_keys": ",".join(key.get_secret_value() for key in made.secret_keys),
         "allowed_private_networks": "127.0.0.0/8",
         "max_message_octets": LIMIT_OCTETS,
-        "command_timeout_s": 10,
-        "lease_s": 10,
         "fetch_threads": 1,
+        **overrides,
     }
-    yield Bench(killer, gateway, dovecot, imap_proxy, values)
-    gateway.close()
+    with contextlib.closing(Gateway.from_settings(made)) as gateway:
+        yield Bench(killer, gateway, dovecot, proxy, values)
+
+
+@pytest.fixture
+def bench(
+    killer: Killer, settings: SettingsFactory, dovecot: Dovecot, imap_proxy: ImapProxy
+) -> Iterator[Bench]:
+    yield from bench_with(killer, settings, dovecot, imap_proxy, command_timeout_s=10, lease_s=10)
+
+
+@pytest.fixture
+def hasty_bench(
+    killer: Killer, settings: SettingsFactory, dovecot: Dovecot, imap_proxy: ImapProxy
+) -> Iterator[Bench]:
+    """With leases that are soon gone."""
+    yield from bench_with(killer, settings, dovecot, imap_proxy, command_timeout_s=1, lease_s=1)
 
 
 @pytest.mark.parametrize("name", WORKLOADS)
@@ -139,3 +175,23 @@ def test_dying_again_while_recovering(bench: Bench, name: str) -> None:
         bench.die_at(workload, first, second)
         if turn == 200:
             return
+
+
+@pytest.mark.parametrize("name", STANDING_STILL)
+def test_a_sample_of_the_points_to_stand_still_at(hasty_bench: Bench, name: str) -> None:
+    workload = WORKLOADS[name]
+    count = hasty_bench.effects(workload)
+    for point in random.Random(f"{SEED} still {name}").sample(range(1, count), 2):
+        print(f"{name}: standing still at effect {point} of {count}, CRASH_SEED={SEED}")
+        hasty_bench.stand_still_at(workload, point)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("name", STANDING_STILL)
+def test_every_point_to_stand_still_at(hasty_bench: Bench, name: str) -> None:
+    workload = WORKLOADS[name]
+    count = hasty_bench.effects(workload)
+    for point in range(1, count + 1):
+        print(f"{name}: standing still at effect {point} of {count}")
+        hasty_bench.stand_still_at(workload, point)
+    assert FIGURES["leases taken over"] > count / 4

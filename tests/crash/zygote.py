@@ -1,12 +1,14 @@
 """A process that has imported everything and has no thread, and forks one child for each run: starting Python anew
 takes a second, forking it a few milliseconds.
 
-Reads a JSON object a line: settings, connector, and the effect to die at (null: none). Answers with the number of
-effects, or null where the child was killed.
+Reads a JSON object a line: settings, connector, the effect to be hit at (null: none), and the signal. Answers with
+the number of effects, or null where the child was killed or stands still. `{"go_on": true}` wakes the one that stands
+still, and answers the same when it has ended.
 """
 
 import json
 import os
+import signal
 import sys
 from typing import Any
 
@@ -17,29 +19,56 @@ from app.services import fetch_cycle
 from tests.crash.effects import Effects
 
 
+class Child:
+    """A forked run."""
+
+    def __init__(self, wanted: dict[str, Any]) -> None:
+        self._reading, writing = os.pipe()
+        self._pid = os.fork()
+        if self._pid == 0:
+            os.close(self._reading)
+            _run(wanted, writing)
+            os._exit(0)
+        os.close(writing)
+
+    def wait(self) -> bool:
+        """Whether it has ended; it stands still otherwise."""
+        return not os.WIFSTOPPED(os.waitpid(self._pid, os.WUNTRACED)[1])
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send it a signal."""
+        os.kill(self._pid, number)
+
+    def told(self) -> int | None:
+        """How many effects it counted, once it has ended; None where it was killed."""
+        with os.fdopen(self._reading, "rb") as answer:
+            count = answer.read()
+        return int(count) if count else None
+
+
 def main() -> None:
     """Serve until standard input ends."""
     logs.configure(level=50)
+    standing: Child | None = None
     for line in sys.stdin:
-        print(json.dumps(_forked(json.loads(line))), flush=True)
-
-
-def _forked(wanted: dict[str, Any]) -> int | None:
-    reading, writing = os.pipe()
-    child = os.fork()
-    if child == 0:
-        os.close(reading)
-        _run(wanted, writing)
-        os._exit(0)
-    os.close(writing)
-    with os.fdopen(reading, "rb") as answer:
-        told = answer.read()
-    os.waitpid(child, 0)
-    return int(told) if told else None
+        wanted = json.loads(line)
+        if wanted.get("go_on"):
+            assert standing is not None
+            child, standing = standing, None
+            child.signal(signal.SIGCONT)
+        else:
+            child = Child(wanted)
+        if child.wait():
+            print(json.dumps(child.told()), flush=True)
+        else:
+            standing = child
+            print("null", flush=True)
+    if standing is not None:
+        standing.signal(signal.SIGKILL)
 
 
 def _run(wanted: dict[str, Any], writing: int) -> None:
-    effects = Effects(wanted["die_at"])
+    effects = Effects(wanted["at"], signal.Signals[wanted["signal"]])
     gateway = Gateway.from_settings(Settings(**wanted["settings"]))
     effects.watch(gateway.db.engine)
     for _ in range(wanted["cycles"]):
