@@ -161,6 +161,31 @@ class TestInjection:
             return
         assert_as_meant(raw, value, value, value)
 
+    @given(
+        st.lists(
+            st.lists(
+                st.sampled_from([*INJECTIONS, "<", ">", "@", "a", " ", "<a@b.cz>", "é", "x" * 300, "\r\n "]),
+                max_size=6,
+            ).map("".join),
+            max_size=30,
+        )
+    )
+    @settings(max_examples=300, deadline=None)
+    def test_what_messages_of_strangers_call_themselves_stays_in_its_header(self, stated: list[str]) -> None:
+        usable = [each for each in map(usable_msg_id, stated) if each is not None]
+        in_reply_to = usable[0] if usable else None
+        message = read(compose(draft(subject="x", in_reply_to=in_reply_to, references=usable)))
+        expected = [
+            *("Content-Transfer-Encoding", "Content-Type", "Date", "From"),
+            *(["In-Reply-To"] if usable else []),
+            *("MIME-Version", "Message-ID"),
+            *(["References"] if usable else []),
+            *("Subject", "To"),
+        ]
+        assert sorted(message.keys()) == expected
+        assert str(message["In-Reply-To"] or "") == (in_reply_to or "")
+        assert set(str(message["References"] or "").split()) <= set(usable)
+
 
 def assert_as_meant(raw: bytes, subject: str, name: str, file_name: str) -> None:
     assert raw.isascii()

@@ -4,11 +4,12 @@ import re
 from html.parser import HTMLParser
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.mime.sanitise import is_html_bomb, sanitise_html
 from app.mime.text import clean_text
+from app.services.cid_links import link_images
 
 from .mails import cpu_seconds
 
@@ -99,6 +100,10 @@ _LOADING = re.compile(
     r"background(?!-color)|image|content|list-style|cursor|behavior|binding|position|filter"
 )
 
+_INNER_IMAGE = re.compile(
+    r"(?i)cid:[^\s]+$|data:image/(?:png|jpe?g|gif|webp);base64,|/messages/1/attachments/\d+$"
+)
+
 
 class _Judge(HTMLParser):
     """Looks at the result as a browser would: tags, attributes, addresses. Remembers what it saw."""
@@ -126,9 +131,7 @@ class _Judge(HTMLParser):
             assert (values["rel"], values["target"]) == ("noopener noreferrer nofollow", "_blank")
         if "src" in values:
             assert tag == "img"
-            assert re.match(r"(?i)cid:[^\s]+$|data:image/(?:png|jpe?g|gif|webp);base64,", values["src"]), (
-                values
-            )
+            assert _INNER_IMAGE.match(values["src"]), values
         for declaration in values.get("style", "").split(";"):
             assert not _LOADING.search(declaration.partition(":")[0]), declaration
 
@@ -218,3 +221,97 @@ def test_any_text_can_be_sanitised(text: str) -> None:
     safe = sanitise_html(clean_text(text, 1000))
     judge(safe)
     safe.encode("utf-8")
+
+
+_FOREIGN_TAGS = (
+    "mglyph",
+    "malignmark",
+    "annotation-xml",
+    "foreignObject",
+    "desc",
+    "mtext",
+    "frameset",
+    "nobr",
+    "x-y",
+)
+_ALLOWED_TAGS = (
+    "a",
+    "b",
+    "blockquote",
+    "div",
+    "font",
+    "img",
+    "li",
+    "p",
+    "pre",
+    "span",
+    "table",
+    "td",
+    "tr",
+    "ul",
+)
+_TAGS = st.sampled_from(sorted(_DANGEROUS) + list(_FOREIGN_TAGS + _ALLOWED_TAGS) * 2)
+_NAMES = st.sampled_from(
+    ["action", "background", "class", "content", "data", "formaction", "href", "http-equiv", "id", "name", "onclick",
+     "onerror", "onload", "poster", "rel", "src", "srcdoc", "srcset", "style", "target", "title", "xlink:href", "xmlns"]
+)  # fmt: skip
+_VALUES = st.sampled_from(
+    ["javascript:alert(1)", "java\tscript:alert(1)", "JaVaScRiPt:x", "&#106;avascript:x", "\x01javascript:x",
+     "vbscript:x", "data:text/html,<script>x</script>", "data:image/svg+xml;base64,AAAA", "data:image/png;base64,AAAA",
+     "cid:a@b", "cid:a b", "CID:x'y", "http://e/t.gif", "//e/t.gif", "/t.gif", "mailto:a@b.cz", "0;url=http://e",
+     "color:red;background:url(http://e)", "font-family:url(http://e)", "width:expression(alert(1))",
+     "position:fixed", "x\" onerror=\"alert(1)", "x' onerror='alert(1)", "--><script>x</script>", "</title><img>", ""]
+)  # fmt: skip
+_ELEMENTS = st.recursive(
+    st.sampled_from(
+        ["x", "<", "&lt;script&gt;", "<!--", "-->", "<![CDATA[", "]]>", "\x00", "</p>", "</table>"]
+    ),
+    lambda children: st.builds(
+        lambda tag, attributes, inner, is_closed: (
+            f"<{tag}{''.join(attributes)}>{''.join(inner)}{f'</{tag}>' if is_closed else ''}"
+        ),
+        _TAGS,
+        st.lists(
+            st.builds(
+                lambda name, value, q: f" {name}={q}{value}{q}", _NAMES, _VALUES, st.sampled_from("'\"")
+            )
+        ),
+        st.lists(children, max_size=4),
+        st.booleans(),
+    ),
+    max_leaves=15,
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(_ELEMENTS, max_size=4).map("".join))
+def test_no_tree_of_elements_survives(html: str) -> None:
+    safe = sanitise_html(clean_text(html, 100_000))
+    assert judge(sanitise_html(safe)) == judge(safe)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.lists(_ELEMENTS, max_size=4).map("".join),
+    st.dictionaries(st.sampled_from(["a@b", "a b", "x'y", 'x"y', "<x>"]), st.integers(1, 9)),
+)
+def test_linking_images_to_attachments_brings_nothing_back(html: str, attachments: dict[str, int]) -> None:
+    addresses = {content_id: f"/messages/1/attachments/{n}" for content_id, n in attachments.items()}
+    safe = sanitise_html(clean_text(f"{html}<img src=cid:a@b alt='<img src=http://e>'>", 100_000))
+    linked = link_images(safe, addresses)
+    seen = judge(linked)
+    assert "cid:" not in " ".join(values.get("src", "") for values in _attributes(seen)).lower()
+    assert _without_sources(seen) == _without_sources(judge(safe))
+
+
+def _attributes(seen: list[object]) -> list[dict[str, str]]:
+    return [each[1] for each in seen if isinstance(each, tuple) and isinstance(each[1], dict)]
+
+
+def _without_sources(seen: list[object]) -> list[object]:
+    return [
+        (each[0], {name: value for name, value in each[1].items() if name != "src"})
+        if isinstance(each, tuple) and isinstance(each[1], dict)
+        else each
+        for each in seen
+    ]
