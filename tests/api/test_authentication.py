@@ -66,6 +66,11 @@ BAD_TOKENS: dict[str, Callable[[], str]] = {
     "no JWT at all": lambda: "open sesame",
     "two parts": lambda: "a.b",
     "four parts": lambda: signed(good()) + ".x",
+    "two tokens in one": lambda: f"{signed(good())}.{signed(good())}",
+    "claims twice": lambda: ".".join([*signed(good()).split(".")[:2], *signed(good()).split(".")[1:]]),
+    "a JWS in JSON": lambda: json.dumps(
+        dict(zip(("protected", "payload", "signature"), signed(good()).split("."), strict=True))
+    ),
     "not base64": lambda: "ä.ö.ü",
     "brackets for a header": lambda: (
         base64.urlsafe_b64encode(b"[" * 9000).decode().rstrip("=") + "." + signed(good()).split(".", 1)[1]
@@ -86,6 +91,17 @@ BAD_TOKENS: dict[str, Callable[[], str]] = {
         ]
     ),
     "an unknown critical header": lambda: signed_by_hand({"alg": "HS256", "crit": ["exp"], "exp": 1}, good()),
+    "a critical header that only the token knows": lambda: signed_by_hand(
+        {"alg": "HS256", "crit": ["x"], "x": 1}, good()
+    ),
+    "a key of its own": lambda: signed(good(), secret="x" * 40, jwk={"kty": "oct", "k": "eHh4eA"}),
+    "an address of its own key": lambda: signed(good(), secret="x" * 40, jku="https://evil.example/keys"),
+    "a certificate of its own": lambda: signed(good(), secret="x" * 40, x5u="https://evil.example/cert"),
+    "encrypted, by its header": lambda: signed_by_hand({"alg": "dir", "enc": "A256GCM"}, good()),
+    "HS384": lambda: signed(good(), alg="HS384"),
+    "RS256 by its header, HMAC by its signature": lambda: signed_by_hand({"alg": "RS256"}, good()),
+    "claims no JSON": lambda: signed_by_hand({"alg": "HS256"}, None).replace("bnVsbA", "bnVsb"),
+    "claims null": lambda: signed_by_hand({"alg": "HS256"}, None),
     "claims no object": lambda: signed_by_hand({"alg": "HS256"}, ["jana"]),
     "exp missing": lambda: signed(good(exp=...)),
     "exp long past": lambda: signed(good(exp=int(time.time()) - 3600)),
@@ -194,6 +210,41 @@ class TestPublishedKeys:
             with pytest.raises(Unauthenticated):
                 provider.verifier().verify(forged)
 
+    @pytest.mark.parametrize("algorithm", ["HS256", "HS384", "HS512", "none", "RS256", "PS256", "Ed25519"])
+    def test_a_key_of_one_kind_verifies_no_other(self, provider: "Provider", algorithm: str) -> None:
+        key = provider.publish("EC", "P-256")
+        header = {"alg": algorithm, "kid": key.kid}
+        _, claims, signature = provider.sign(key, "ES256").split(".")
+        forged_header = by_hand(header, {}).partition(".")[0]
+        with pytest.raises(Unauthenticated):
+            provider.verifier().verify(f"{forged_header}.{claims}.{signature}")
+
+    def test_a_token_does_not_say_where_its_key_is(self, provider: "Provider") -> None:
+        provider.publish("RSA", 2048)
+        with HttpReceiver() as elsewhere:
+            evil = Provider(elsewhere)
+            key = evil.publish("RSA", 2048)
+            for named in (
+                {"jku": elsewhere.url},
+                {"x5u": elsewhere.url},
+                {"jwk": key.as_dict(private=False)},
+                {"kid": elsewhere.url},
+            ):
+                header = {"alg": "RS256", "kid": key.kid, **named}
+                token = jwt.encode(header, good(), key, algorithms=["RS256"])
+                with pytest.raises(Unauthenticated):
+                    provider.verifier().verify(token)
+            assert evil.requests == 0
+
+    @pytest.mark.parametrize("key_id", [None, 1, [], {}, "", "../keys", "x" * 8000, "\0"])
+    def test_a_strange_key_id_is_an_unknown_one(self, provider: "Provider", key_id: object) -> None:
+        provider.publish("EC", "P-256")
+        other = provider.publish("EC", "P-256")
+        _, claims, signature = provider.sign(other, "ES256").split(".")
+        header = by_hand({"alg": "ES256", "kid": key_id}, {}).partition(".")[0]
+        with pytest.raises(Unauthenticated):
+            provider.verifier().verify(f"{header}.{claims}.{signature}")
+
     def test_a_symmetric_key_in_the_set_is_passed_over(self, provider: "Provider") -> None:
         provider.publish("RSA", 2048)
         secret = jwk.OctKey.import_key("s" * 40, {"kid": "shared"})
@@ -254,6 +305,15 @@ class TestPublishedKeys:
             traveller.shift(JWKS_MAX_AGE.total_seconds() + 1)
             assert verifier.verify(provider.sign(key, "ES256")).subject == "jana"
 
+    def test_a_redirect_to_keys_is_not_followed(self, provider: "Provider") -> None:
+        key = provider.publish("EC", "P-256")
+        with HttpReceiver() as elsewhere:
+            elsewhere.answer_with(Answer(200, json.dumps({"keys": provider.documents}).encode()))
+            provider.redirect_to(f"{elsewhere.url}/keys")
+            with pytest.raises(Unauthenticated):
+                provider.verifier().verify(provider.sign(key, "ES256"))
+            assert (provider.requests, elsewhere.requests) == (1, [])
+
     @pytest.mark.parametrize("status", [302, 404, 500])
     def test_without_keys_every_token_is_refused(self, provider: "Provider", status: int) -> None:
         key = provider.publish("EC", "P-256")
@@ -281,6 +341,9 @@ class Provider:
 
     def fail(self, status: int) -> None:
         self._receiver.answer_with(Answer(status, headers=(("Location", f"{self._receiver.url}/keys"),)))
+
+    def redirect_to(self, url: str) -> None:
+        self._receiver.redirect_to(url)
 
     @property
     def requests(self) -> int:
