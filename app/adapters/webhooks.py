@@ -51,6 +51,18 @@ class Target:
 
 
 @dataclass(frozen=True)
+class Address:
+    """Where a URL leads, as the client that delivers reads it: parsers differ about strange ones."""
+
+    is_plain: bool
+    """http://"""
+    host: str
+    port: int
+    is_bare: bool
+    """Without user name, password and fragment."""
+
+
+@dataclass(frozen=True)
 class Outcome:
     """What became of an attempt. `error_code` is None where the receiver took the event."""
 
@@ -66,6 +78,20 @@ class Outcome:
 
 GONE = "gone"
 """The receiver wants no more events (410)."""
+
+
+def address_of(url: str) -> Address | None:
+    """Where a URL leads; None where it is not one that can be delivered to."""
+    try:
+        read = httpx.URL(url)
+    except httpx.InvalidURL:
+        return None
+    is_plain = read.scheme == "http"
+    port = read.port if read.port is not None else (80 if is_plain else 443)
+    if read.scheme not in {"http", "https"} or not read.raw_host or not 0 < port < 65536:
+        return None
+    is_bare = not read.userinfo and not read.fragment
+    return Address(is_plain, read.raw_host.decode("ascii"), port, is_bare)
 
 
 def new_secret() -> str:

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
-from urllib.parse import urlsplit
 
 from sqlalchemy import ColumnElement, false, select, true, update
 from sqlmodel import Session, col
@@ -284,25 +283,19 @@ def _require_allowed(network: NetworkPolicy, url: str) -> None:
 
 
 def _url_fault(network: NetworkPolicy, url: str) -> str | None:
-    try:
-        parts = urlsplit(url)
-        host, port = parts.hostname, parts.port
-    except ValueError:
+    address = courier.address_of(url)
+    if address is None:
         return "is not a web address"
-    if not host:
-        return "is not a web address"
-    if parts.username is not None or parts.password is not None or parts.fragment:
+    if not address.is_bare:
         return "must not hold a user name, a password or a fragment"
-    is_plain = parts.scheme.lower() == "http"
-    port = port or (80 if is_plain else 443)
-    if is_plain:
+    if address.is_plain:
         try:
-            is_private = network.is_private(host, port)
+            is_private = network.is_private(address.host, address.port)
         except HostUnreachable:
             is_private = False
         return None if is_private else "http:// is allowed only to the allowed private networks"
     try:
-        address = ipaddress.ip_address(host)
+        ip = ipaddress.ip_address(address.host)
     except ValueError:
         return None
-    return None if network.permits(address, port) else "is not an address that this gateway connects to"
+    return None if network.permits(ip, address.port) else "is not an address that this gateway connects to"

@@ -58,6 +58,11 @@ class TestCreate:
         ("body", "pointer"),
         [
             ({"url": "ftp://x"}, "/url"),
+            ({"url": "https://0177.0.0.1/"}, "/url"),
+            ({"url": "https://[1]/"}, "/url"),
+            ({"url": "https://crm.firma.cz:99999/"}, "/url"),
+            ({"url": "https://crm.firma.cz:0/"}, "/url"),
+            ({"url": "https://crm.firma.cz\\@127.0.0.1/"}, "/url"),
             ({"url": "https://"}, "/url"),
             ({"url": "https://user:secret@crm.firma.invalid/"}, "/url"),
             ({"url": "https://10.0.0.1/"}, "/url"),

@@ -2,13 +2,13 @@
 
 import ipaddress
 import socket
-import threading
 from collections.abc import Iterator
 
 import pytest
 
 from app.adapters.network import NetworkPolicy
 from app.errors import HostUnreachable, MailServerTimeout
+from tests.servers.listener import Listener
 
 PUBLIC = NetworkPolicy()
 
@@ -102,32 +102,10 @@ def test_plain_text_is_for_allowed_private_networks() -> None:
         policy.resolve("8.8.8.8", 143, private_only=True)
 
 
-class Listener:
-    """Accepts on a loopback port and remembers from whom."""
-
-    def __init__(self, host: str) -> None:
-        self.socket = socket.create_server((host, 0))
-        self.port: int = self.socket.getsockname()[1]
-        self.accepted = 0
-        self._thread = threading.Thread(target=self._accept, daemon=True)
-        self._thread.start()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                connection, _ = self.socket.accept()
-            except OSError:
-                return
-            self.accepted += 1
-            connection.close()
-
-
 @pytest.fixture
 def listener() -> Iterator[Listener]:
-    made = Listener("127.0.0.1")
-    yield made
-    made.socket.shutdown(socket.SHUT_RDWR)
-    made.socket.close()
+    with Listener() as made:
+        yield made
 
 
 LOOPBACK = NetworkPolicy([ipaddress.ip_network("127.0.0.0/8")])
