@@ -47,6 +47,8 @@ PROOT = Package("proot", ("proot",), "proot")
 COURIER = Package("courier", ("courier-imap",), "")
 MAILUTILS = Package("mailutils", ("mailutils-imap4d",), "")
 POSTGRESQL = Package("postgresql", ("postgresql",), "initdb")
+# No server: it watches what the gateway asks of the kernel.
+STRACE = Package("strace", ("strace",), "strace")
 
 
 class _AptFailed(Exception):
@@ -229,7 +231,7 @@ def _last_line(text: str) -> str:
 def main() -> int:
     """Fetch every server that is not installed; 1 when one can't be had and CI=true."""
     missing = []
-    for package in (DOVECOT, PROOT, POSTGRESQL, COURIER, MAILUTILS):
+    for package in (DOVECOT, PROOT, POSTGRESQL, COURIER, MAILUTILS, STRACE):
         folder = installed_folder(package) if package.program else None
         if package is PROOT and installed_folder(DOVECOT):
             continue  # serves only an unpacked Dovecot
