@@ -63,7 +63,7 @@ def confirm(language: str, mailbox: Mailbox, found: Findings, *, problem: str | 
     ).format(
         alert=_alert(_problem(texts, problem, None)),
         accepted=texts.accepted,
-        facts=_facts(texts, mailbox),
+        facts=_facts(texts, mailbox, found.target),
         findings=_paragraphs(_findings(texts, mailbox, found)),
         seen=mailbox.seen,
         sealed=found.sealed,
@@ -99,13 +99,13 @@ def _alert(sentence: Markup | None) -> Markup:
     return Markup('<p class="alert" role="alert">{}</p>').format(sentence) if sentence else Markup()
 
 
-def _facts(texts: Texts, mailbox: Mailbox) -> Markup:
+def _facts(texts: Texts, mailbox: Mailbox, target: str | None = None) -> Markup:
     rows = (
         (texts.mailbox, mailbox.email_address),
         (texts.server, mailbox.server),
         (texts.username, mailbox.username),
         (texts.folder, mailbox.source_folder),
-        (texts.target, _folder(texts, mailbox.processed_folder)),
+        (texts.target, target or _folder(texts, mailbox.processed_folder)),
     )
     row = Markup("<div><dt>{}</dt><dd>{}</dd></div>")
     return Markup("<dl>{}</dl>").format(Markup("").join(row.format(*each) for each in rows))
