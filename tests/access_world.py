@@ -74,6 +74,10 @@ class World:
             self._without[scope] = self._callers.key([each for each in ALL_SCOPES if each != scope])
         return self._without[scope]
 
+    def key_without_scopes(self) -> dict[str, str]:
+        """A key that may do nothing at all."""
+        return self._callers.key([])
+
     def objects(self, kind: str) -> Mapping[str, Any]:
         """What stands for the `{…}` in a call about an object of this kind; `absent`: ids that nothing has."""
         if kind == "absent":

@@ -5,7 +5,7 @@ from urllib.parse import quote
 
 from fastapi import Response
 
-from app.services.reading import Download
+from app.services.reading import SAFE_TYPES, UNKNOWN_TYPE, Download
 
 # RFC 8187 §3.2.1: what may stand unescaped in an extended value.
 _ATTR_CHARS = "!#$&+-.^_`|~"
@@ -13,7 +13,10 @@ _ATTR_CHARS = "!#$&+-.^_`|~"
 CONTENT_RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "The content.",
-        "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
+        "content": {
+            content_type: {"schema": {"type": "string", "format": "binary"}}
+            for content_type in sorted({*SAFE_TYPES, UNKNOWN_TYPE})
+        },
         "headers": {
             "Content-Disposition": {"schema": {"type": "string"}, "description": "RFC 6266, both forms"}
         },

@@ -1,0 +1,151 @@
+"""What the gateway answers is what its OpenAPI document says, whatever it is sent and whoever sends it.
+
+Schemathesis makes requests for every operation from the document, such that fit it and such that do not; each is
+sent by every kind of caller, many with the ids of objects that are there. No answer may be an error inside the
+gateway, have a status or a content type that is not documented, or a body or header of another shape.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pytest
+import requests
+import schemathesis
+from fastapi.testclient import TestClient
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from schemathesis import Case, GenerationMode
+from schemathesis.checks import CheckFunction
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+from app import openapi_page
+from app.routers.waiting import watch_of
+from app.who_may import route_name
+from tests.access_world import KINDS, World
+from tests.route_calls import CALLS, SERVER
+
+SCHEMA: Any = schemathesis.openapi.from_dict(openapi_page.openapi_document())
+OPERATIONS: dict[str, Any] = {
+    route_name(operation.method, operation.path): operation
+    for operation in (result.ok() for result in SCHEMA.get_all_operations())
+}
+CHECKS: list[CheckFunction] = [
+    status_code_conformance,
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+]
+CASES_AN_OPERATION = 6
+CASES_OF_A_LONG_TEST = 300
+ID_NAMES = {
+    "connector_id": "connector",
+    "external_id": "external_id",
+    "message_id": "message",
+    "in_reply_to": "message",
+    "quarantine_id": "quarantined",
+    "submission_id": "submission",
+    "binding_id": "binding",
+    "webhook_id": "webhook",
+    "key_id": "api_key",
+}
+"""What names an object, in paths, queries and bodies."""
+ID_LISTS = {"connector_ids": "connector", "ids": "message"}
+
+
+def test_every_operation_is_tried() -> None:
+    assert set(OPERATIONS) == set(CALLS)
+
+
+@pytest.mark.parametrize("route", OPERATIONS)
+def test_every_answer_is_a_documented_one(client: TestClient, world: World, route: str) -> None:
+    _try(client, world, route, cases=CASES_AN_OPERATION, is_deterministic=True)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("route", OPERATIONS)
+def test_every_answer_is_a_documented_one_however_often(client: TestClient, world: World, route: str) -> None:
+    _try(client, world, route, cases=CASES_OF_A_LONG_TEST, is_deterministic=False)
+
+
+@pytest.fixture
+def world(gateway: Any) -> World:
+    return World(gateway)
+
+
+@pytest.fixture
+def client(client: TestClient) -> TestClient:
+    """The gateway as while it is being stopped: nothing waits for events, and streams end."""
+    app: Any = client.app
+    watch_of(app).close()
+    return client
+
+
+def _try(client: TestClient, world: World, route: str, *, cases: int, is_deterministic: bool) -> None:
+    callers = {
+        "no token": {},
+        "key without scopes": world.key_without_scopes(),
+        **{name: world.callers[name] for name in ("others", "owner", "member", "administrator")},
+        "key with all scopes": world.callers["granted API key"],
+    }
+    for each in _strategies(OPERATIONS[route]):
+
+        @settings(
+            max_examples=cases,
+            derandomize=is_deterministic,
+            database=None,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+        )
+        @given(case=each, aim=st.sampled_from((*KINDS, None)))
+        def answers_as_documented(case: Case[Any], aim: str | None) -> None:
+            for name, headers in callers.items():
+                if aim is not None:
+                    _aim(case, world.objects(aim))
+                answer = _send(client, case, headers)
+                assert answer.status_code != 500, (name, answer.text)
+                case.validate_response(answer, checks=CHECKS)
+                if aim is not None and CALLS[route].uses_up and answer.is_success:
+                    world.forget(aim)
+
+        answers_as_documented()
+
+
+def _strategies(operation: Any) -> Iterator[st.SearchStrategy[Case[Any]]]:
+    """Requests that fit the document, and, where there is something that can be wrong, such that do not."""
+    yield operation.as_strategy(generation_mode=GenerationMode.POSITIVE)
+    if operation.body or list(operation.iter_parameters()):
+        yield operation.as_strategy(generation_mode=GenerationMode.NEGATIVE)
+
+
+def _send(client: TestClient, case: Case[Any], headers: Mapping[str, str]) -> Any:
+    prepared = requests.Request(**case.as_transport_kwargs(base_url="http://testserver")).prepare()
+    return client.request(
+        str(prepared.method),
+        str(prepared.url),
+        content=prepared.body,
+        headers={**{name: str(value) for name, value in prepared.headers.items()}, **headers},
+    )
+
+
+def _aim(case: Case[Any], objects: Mapping[str, Any]) -> None:
+    """Have the request be about objects that are there, and about servers that nobody runs."""
+    places: tuple[Any, ...] = (case.path_parameters, case.query, case.body)
+    for place in places:
+        if not isinstance(place, dict):
+            continue
+        for name in place:
+            if name in ID_NAMES:
+                place[name] = objects[ID_NAMES[name]]
+            elif name in ID_LISTS:
+                place[name] = [objects[ID_LISTS[name]]]
+            elif name == "n":
+                place[name] = 1
+            elif name in {"imap", "smtp"} and isinstance(place[name], dict):
+                place[name].update(SERVER)
+            elif name == "url":
+                place[name] = "http://127.0.0.1:9/hook"
