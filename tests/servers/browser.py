@@ -39,29 +39,41 @@ FONTS_CONF = """\
 <!DOCTYPE fontconfig SYSTEM "fonts.dtd">
 <fontconfig><dir>{fonts}</dir><cachedir>{cache}</cachedir></fontconfig>
 """
+# The first is where chromium looks of its own accord, as nobody asked it to.
+HOSTS = "MAP *.google.com ~NOTFOUND, MAP * 127.0.0.1:{outside}, EXCLUDE 127.0.0.1, EXCLUDE localhost"
 TIMEOUT_MS = 10_000
 
 
+@dataclass
+class Arrival:
+    """One connection to a host that is not loopback."""
+
+    first: bytes = b""
+    """What it began with: an HTTP request, or TLS that names its host; nothing as long as it is silent."""
+
+
 class Outside(socketserver.ThreadingTCPServer):
-    """Stands for every host but loopback; `arrivals` has the first octets of each connection."""
+    """Stands for every host but loopback; `arrivals` has each connection."""
 
     daemon_threads = True
     allow_reuse_address = True
 
     def __init__(self) -> None:
-        self.arrivals: list[bytes] = []
-        super().__init__(("127.0.0.1", 0), _Arrival)
+        self.arrivals: list[Arrival] = []
+        super().__init__(("127.0.0.1", 0), _Reception)
         self.port = int(self.server_address[1])
 
 
-class _Arrival(socketserver.BaseRequestHandler):
+class _Reception(socketserver.BaseRequestHandler):
     def handle(self) -> None:
         assert isinstance(self.server, Outside)
+        arrival = Arrival()
+        self.server.arrivals.append(arrival)
         self.request.settimeout(5)
-        first = b"(silent)"
         with contextlib.suppress(OSError):
-            first = self.request.recv(2000) or first
-        self.server.arrivals.append(first)
+            arrival.first = self.request.recv(2000)
+            # Where nothing is answered, chromium asks again.
+            self.request.sendall(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
 
 
 @dataclass
@@ -112,10 +124,9 @@ class Browser:
         try:
             program, environment = self._located()
             self._playwright = sync_playwright().start()
-            elsewhere = f"MAP * 127.0.0.1:{self.outside.port}, EXCLUDE 127.0.0.1, EXCLUDE localhost"
             self._browser = self._playwright.chromium.launch(
                 executable_path=program,
-                args=[*FLAGS, f"--host-resolver-rules={elsewhere}"],
+                args=[*FLAGS, f"--host-resolver-rules={HOSTS.format(outside=self.outside.port)}"],
                 env={**os.environ, "HOME": str(self.home), **environment},
             )
         except BaseException:
