@@ -128,12 +128,13 @@ def test_what_an_administrator_wrote_is_shown_and_runs_nothing(
 ) -> None:
     folder = "<script>alert(1)</script><img src=//outside.example/x onerror=alert(2)>"
     _, url = link(served, dovecot, user, source_folder=folder)
-    before = len(browser.outside.arrivals)
     tab = browser.open_tab(locale="en-GB")
     tab.page.goto(url)
     expect(tab.page.get_by_text(folder)).to_be_visible()
     assert loaded_nothing_else(tab, url)
-    assert browser.outside.arrivals[before:] == []
+    # A field for a password makes the browser itself call its makers; the image's host would be named, in TLS too.
+    arrived = b" ".join(arrival.first for arrival in browser.outside.arrivals)
+    assert b"outside.example" not in arrived
 
 
 def test_no_other_site_frames_the_page_or_sends_its_form(
