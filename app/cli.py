@@ -21,7 +21,7 @@ from app.gateway import Gateway
 from app.main import create_app
 from app.models import ApiKey
 from app.schemas.api_keys import ApiKeyCreate
-from app.services import api_keys, secret_rotation
+from app.services import api_keys, audit, secret_rotation
 
 GRACE_S = 10
 """How long a stopping server waits for requests that wait for news."""
@@ -106,7 +106,7 @@ def create_key(
             scopes=request.scopes,
             connector_ids=request.connector_ids,
             expires_at=expires_at,
-            created_by="cli",
+            by=audit.OPERATOR,
         )
     typer.echo(issued.key)
 
@@ -126,7 +126,7 @@ def revoke_key(key: Annotated[str, typer.Argument(help="Its id, or its prefix (g
         row = api_keys.find_by_id_or_prefix(session, key)
         if row is None:
             raise NotFound("There is no such key.")
-        api_keys.end(session, row)
+        api_keys.end(session, row, by=audit.OPERATOR)
     typer.echo(f"{row.prefix} is revoked.")
 
 

@@ -50,6 +50,7 @@ class Settings(BaseSettings):
     max_request_octets: int = Field(default=40 * 1024 * 1024, ge=1024)
     public_url: str | None = None
     events_retention_days: int = Field(default=30, ge=1)
+    audit_retention_days: int = Field(default=365, ge=1)
     run_jobs: bool = True
     """False: this process answers HTTP only; another one fetches, sends and delivers."""
 

@@ -23,12 +23,22 @@ def get_gateway(request: Request) -> Gateway:
 GatewayDep = Annotated[Gateway, Depends(get_gateway)]
 
 
+def get_origin(request: Request) -> str | None:
+    """The network address that the request came from: the proxy's word where uvicorn trusts the proxy."""
+    return request.client.host if request.client is not None else None
+
+
+OriginDep = Annotated[str | None, Depends(get_origin)]
+
+
 def get_principal(
-    gateway: GatewayDep, bearer: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
+    gateway: GatewayDep,
+    origin: OriginDep,
+    bearer: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
 ) -> Principal:
     if bearer is None:
         raise Unauthenticated
-    return callers.identify(gateway, bearer.credentials)
+    return callers.identify(gateway, bearer.credentials, origin=origin)
 
 
 PrincipalDep = Annotated[Principal, Depends(get_principal)]

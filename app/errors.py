@@ -176,6 +176,8 @@ class MailServerError(GatewayError):
         self.response_code = response_code
         self.alert: str | None = None
         """What the server asked to show to its user, as plain text (RFC 9051 §7.1)."""
+        self.turned_away = False
+        """The server did not look at the mailbox: it would hardly have let another in."""
         super().__init__(detail)
 
 

@@ -13,6 +13,7 @@ from app.adapters.secretbox import SecretBox
 from app.config import Settings
 from app.db import Database
 from app.rate_limit import RateLimit
+from app.server_rest import ServerRest
 
 FIGURES_KEPT_S = 5.0
 CHECKS_A_MINUTE = 10
@@ -35,6 +36,8 @@ class Gateway:
     figures: ShortMemory
     checks: RateLimit
     """Of the logins that callers may try: the gateway is no port scanner."""
+    server_rest: ServerRest
+    """Which mail servers are left alone by the sweep."""
     last_runs: dict[str, datetime] = field(default_factory=dict)
     """When each job of this process last ended well."""
 
@@ -53,6 +56,7 @@ class Gateway:
             metrics=Metrics(),
             figures=ShortMemory(FIGURES_KEPT_S, lambda: clock.utc_now().timestamp()),
             checks=RateLimit(CHECKS_A_MINUTE, 60.0),
+            server_rest=ServerRest(),
         )
 
     def close(self) -> None:

@@ -12,7 +12,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 
 from app import clock
 from app.gateway import Gateway
-from app.services import deliveries, events, retention, sending, sweep
+from app.services import audit, credential_links, deliveries, events, retention, sending, sweep
 
 log = structlog.get_logger(__name__)
 
@@ -37,6 +37,8 @@ class Jobs:
         self._add("webhooks", self._deliverer.deliver_due, seconds=1)
         self._add("retention", lambda: retention.delete_due(gateway), seconds=60)
         self._add("event_retention", lambda: events.delete_old(gateway), seconds=3600)
+        self._add("audit_retention", lambda: audit.delete_old(gateway), seconds=3600)
+        self._add("credential_links", lambda: credential_links.delete_expired(gateway), seconds=3600)
 
     def start(self) -> None:
         self._scheduler.start()

@@ -16,10 +16,14 @@ from app.ids import new_id
 from app.jobs import Jobs
 from app.routers import (
     api_keys,
+    audit,
     connectors,
+    credential_links,
+    credential_pages,
     events,
     group_bindings,
     health,
+    key_grants,
     messages,
     quarantine,
     submissions,
@@ -69,6 +73,9 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.gateway = gateway
     for module in (
         connectors,
+        credential_links,
+        credential_pages,
+        key_grants,
         group_bindings,
         messages,
         quarantine,
@@ -76,6 +83,7 @@ def create_app(settings: Settings) -> FastAPI:
         events,
         webhooks,
         api_keys,
+        audit,
         health,
     ):
         app.include_router(module.router)

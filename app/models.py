@@ -126,6 +126,22 @@ class Credential(SQLModel, table=True):
     updated_at: datetime = Field(sa_type=UtcDateTime)
 
 
+class CredentialLink(SQLModel, table=True):
+    """A link by which somebody without an account here enters a connector's password, once."""
+
+    __tablename__ = "credential_links"
+
+    id: str = Field(primary_key=True)
+    connector_id: str = _cascade("connectors.id", index=True)
+    sha256: str = Field(unique=True)
+    """Of the token in the link's address."""
+    created_by: str
+    created_at: datetime = Field(sa_type=UtcDateTime)
+    expires_at: datetime = Field(sa_type=UtcDateTime, index=True)
+    refused_logins: int = 0
+    """Passwords that the mail server refused, and those that it is being asked about."""
+
+
 class GroupBinding(SQLModel, table=True):
     """Link from a shared connector to a group of users known to the caller."""
 
@@ -437,3 +453,23 @@ class KeyGrant(SQLModel, table=True):
     api_key_id: str = _cascade("api_keys.id", primary_key=True)
     connector_id: str = _cascade("connectors.id", primary_key=True)
     granted_at: datetime = Field(sa_type=UtcDateTime)
+
+
+class AuditRecord(SQLModel, table=True):
+    """Who did what, to what, and from where. Written in the transaction of what it tells, and never changed."""
+
+    __tablename__ = "audit_records"
+
+    id: str = Field(primary_key=True)
+    at: datetime = Field(sa_type=UtcDateTime, index=True)
+    actor: str = Field(index=True)
+    """`user:…`, `key:…`, `link:…`, `cli` or `retention`."""
+    origin: str | None = None
+    """The network address that the request came from; null where none did."""
+    action: str = Field(index=True)
+    subject: str = Field(index=True)
+    """What it was done to: `connectors/{id}`, `messages/{id}`, …"""
+    connector_id: str | None = Field(default=None, index=True)
+    """Not a foreign key: the record of a deletion outlives its connector."""
+    changes: dict[str, Any] = Field(default_factory=dict, sa_type=JSON)
+    """Settings that changed, by name: the value before and the one after. Never a secret."""

@@ -58,8 +58,10 @@ Beyond this table:
 - Kind and owner of a connector never change. Personal connectors take no group bindings.
 - Once the owner of a personal mailbox has entered the password (*sealed*), others do not change its folders, and
   whoever changes host, port, security or user name loses the stored password.
-- Webhooks are for administrators and keys with `webhooks:write`, API keys for administrators and keys with `admin`;
-  a key makes no key with more scopes, connectors or time than its own.
+- Webhooks are for administrators and keys with `webhooks:write`, API keys and the audit trail for administrators and
+  keys with `admin`; a key makes no key with more scopes, connectors or time than its own, and sees of the audit trail
+  what concerns its connectors.
+- Whoever holds a link for entering a password may do that, once, and see the settings that the page shows.
 - Groups come from the token of each request: who leaves a group loses its mail with the next token.
 """
 

@@ -16,6 +16,7 @@ from app.schemas.api_keys import Scope
 from app.schemas.events import WebhookCreate
 from app.services import credentials, quarantine, submissions, webhooks
 from app.services.access import Principal
+from app.services.audit import NamedActor
 from app.services.ledger import Place
 from app.services.submissions import NewSubmission
 from tests.callers import Callers, bearer, user_token
@@ -82,7 +83,10 @@ class World:
         if kind == "absent":
             names = ("connector", "external_id", "message", "quarantined", "submission", "binding")
             return {
-                **{name: new_id() for name in (*names, "webhook", "api_key", "new", "username")},
+                **{
+                    name: new_id()
+                    for name in (*names, "webhook", "api_key", "granted_key", "new", "username")
+                },
                 "kind": "personal",
                 "owner": OWNER,
             }
@@ -143,11 +147,12 @@ class World:
                 WebhookCreate(url=f"http://127.0.0.1:{NOBODY_LISTENS}/hook", connector_ids=[made.id]),
             ).row.id,
             "api_key": self._callers.new_key(ALL_SCOPES)[0],
+            "granted_key": self._granted_id,
         }
 
     def _enter_password(self, made: Connector, *, by: str) -> None:
         with self.gateway.db.unit_of_work() as session:
-            credentials.enter(session, self.gateway, made, "not what the server takes", by=by)
+            credentials.enter(session, self.gateway, made, "not what the server takes", by=NamedActor(by))
 
     def _rows_of(self, made: Connector) -> dict[str, str]:
         """A cycle; a quarantined mail and a binding, whose ids these are."""

@@ -58,6 +58,7 @@ class Callers:
     def new_key(self, scopes: Sequence[str], connector_ids: Sequence[str] = ()) -> tuple[str, str]:
         """A new API key: its id, and the key itself."""
         from app.services import api_keys
+        from app.services.audit import NamedActor
 
         with self._gateway.db.unit_of_work() as session:
             created = api_keys.issue(
@@ -65,6 +66,6 @@ class Callers:
                 name="a key of the tests",
                 scopes=scopes,
                 connector_ids=connector_ids,
-                created_by="user:administrator",
+                by=NamedActor("user:administrator"),
             )
             return created.row.id, created.key

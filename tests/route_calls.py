@@ -60,6 +60,13 @@ CALLS: dict[str, Call] = {
     # By this the owner seals the connector.
     "PUT /connectors/{}/credentials": Call("/connectors/{connector}/credentials", PASSWORD, uses_up=True),
     "DELETE /connectors/{}/credentials": Call("/connectors/{connector}/credentials", uses_up=True),
+    "POST /connectors/{}/credential-links": Call("/connectors/{connector}/credential-links"),
+    "DELETE /connectors/{}/credential-links": Call("/connectors/{connector}/credential-links"),
+    "GET /connectors/{}/key-grants": Call("/connectors/{connector}/key-grants"),
+    "PUT /connectors/{}/key-grants/{}": Call("/connectors/{connector}/key-grants/{api_key}"),
+    "DELETE /connectors/{}/key-grants/{}": Call(
+        "/connectors/{connector}/key-grants/{granted_key}", uses_up=True
+    ),
     "POST /connectors/{}/pause": Call("/connectors/{connector}/pause"),
     "POST /connectors/{}/resume": Call("/connectors/{connector}/resume"),
     "POST /connectors/{}/fetch": Call("/connectors/{connector}/fetch"),
@@ -103,6 +110,7 @@ CALLS: dict[str, Call] = {
     "POST /api-keys": Call("/api-keys", {"name": "New", "scopes": ["events:read"]}, limited_key="403"),
     "GET /api-keys": Call("/api-keys"),
     "DELETE /api-keys/{}": Call("/api-keys/{api_key}", uses_up=True, limited_key="404"),
+    "GET /audit": Call("/audit"),
     "GET /health/live": Call("/health/live"),
     "GET /health/ready": Call("/health/ready"),
     "GET /metrics": Call("/metrics"),

@@ -15,8 +15,12 @@ from app.ids import new_id
 from app.mime.parse import parse_mail
 from app.models import Connector, GroupBinding, KeyGrant, Message, ServerMessage
 from app.services import messages, outbox
+from app.services.audit import NamedActor
 
 _uids = itertools.count(1)
+
+TESTER = NamedActor("user:tester")
+"""Who does what a test does by itself."""
 
 
 def mail(subject: str = "Order", *lines: str, text: str = "Hello") -> bytes:

@@ -30,12 +30,12 @@ from app.errors import (
     ConnectionLost,
     LoginRefused,
     MailServerError,
+    MailServerTimeout,
     MailServerUnavailable,
     TooManyConnections,
 )
 
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
-_TEMPORARY_LOGIN_CODES = frozenset({"UNAVAILABLE", "INUSE", "SERVERBUG"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -420,7 +420,11 @@ def connect(server: ServerAddress, password: str, access: Access) -> Iterator[Im
         LoginRefused: user name or password are wrong, as far as the server says.
         TooManyConnections, Throttled, MailServerUnavailable: the server does not want us now.
     """
-    session = _open(server, access)
+    try:
+        session = _open(server, access)
+    except (MailServerUnavailable, MailServerTimeout) as exc:
+        exc.turned_away = True
+        raise
     try:
         _login(session, server, password)
         session.refresh_capabilities()
@@ -481,6 +485,10 @@ def _login(session: ImapSession, server: ServerAddress, password: str) -> None:
                 imap.run("LOGIN", _quoted(server.username.encode()), _quoted(password.encode()))
     except CommandRefused as exc:
         raise _login_error(exc) from exc
+    except MailServerUnavailable as exc:
+        # Of `[INUSE]` and the like the mailbox is the reason.
+        exc.turned_away = exc.response_code == "UNAVAILABLE"
+        raise
     imap.state = "AUTH"
 
 
@@ -488,9 +496,9 @@ def _login_error(refusal: CommandRefused) -> MailServerError:
     """What a refused login means (RFC 5530): only some of them are about the password."""
     told = {"command": "LOGIN", "server_line": refusal.server_line, "response_code": refusal.response_code}
     if refusal.response_code == "LIMIT":
-        return TooManyConnections(**told)
-    if refusal.response_code in _TEMPORARY_LOGIN_CODES:
-        return MailServerUnavailable(**told)
+        crowded = TooManyConnections(**told)
+        crowded.turned_away = True
+        return crowded
     if (refusal.server_line or "").startswith("BAD"):
         return refusal
     return LoginRefused(**told)

@@ -77,6 +77,11 @@ def webhook_place(webhook_id: str) -> str:
     return f"webhooks/{webhook_id}/secret_ciphertext"
 
 
+def credential_link_place(link_id: str) -> str:
+    """Where a password belongs that was typed by a link and is not confirmed yet; it is stored nowhere."""
+    return f"credential_links/{link_id}/password"
+
+
 def _derive(secret_key: str) -> bytes:
     derivation = HKDF(algorithm=SHA256(), length=KEY_OCTETS, salt=None, info=b"imap-gateway secretbox v1")
     return derivation.derive(secret_key.encode())

@@ -29,6 +29,8 @@ class Principal:
     scopes: frozenset[str] = frozenset()
     connector_limit: frozenset[str] | None = None
     """The only connectors a key may touch; None: all."""
+    origin: str | None = None
+    """The network address that the request came from, for the audit trail."""
 
     @property
     def name(self) -> str:
@@ -55,7 +57,9 @@ class Action(StrEnum):
     LIST_FOLDERS = "list the server's folders"
     DELETE_CONNECTOR = "delete the connector"
     ENTER_CREDENTIALS = "enter credentials"
+    MAKE_CREDENTIAL_LINK = "make a link for entering credentials"
     BIND_GROUPS = "bind groups"
+    GRANT_KEYS = "grant API keys the reading of it"
     READ_CONTENT = "read messages, sources, attachments, quarantine"
     WRITE_CONTENT = "mark processed, delete"
     SEND = "send"
@@ -73,7 +77,9 @@ RULES: dict[Action, AbstractSet[Role]] = {
     Action.LIST_FOLDERS: _MANAGING,
     Action.DELETE_CONNECTOR: _MANAGING,
     Action.ENTER_CREDENTIALS: _MANAGING,
+    Action.MAKE_CREDENTIAL_LINK: _MANAGING,
     Action.BIND_GROUPS: frozenset({Role.ADMINISTRATOR, Role.KEY}),
+    Action.GRANT_KEYS: frozenset({Role.OWNER}),
     Action.READ_CONTENT: _READING,
     Action.WRITE_CONTENT: _READING,
     Action.SEND: _READING,
@@ -90,7 +96,9 @@ SCOPES: dict[Action, str] = {
     Action.LIST_FOLDERS: "connectors:read",
     Action.DELETE_CONNECTOR: "connectors:write",
     Action.ENTER_CREDENTIALS: "connectors:write",
+    Action.MAKE_CREDENTIAL_LINK: "connectors:write",
     Action.BIND_GROUPS: "connectors:write",
+    Action.GRANT_KEYS: "connectors:write",
     Action.READ_CONTENT: "messages:read",
     Action.WRITE_CONTENT: "messages:write",
     Action.SEND: "submissions:write",

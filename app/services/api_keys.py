@@ -16,11 +16,13 @@ from sqlalchemy import delete, select, update
 from sqlmodel import Session, col
 
 from app import clock
+from app.audit_actions import AuditAction
 from app.errors import FieldFault, Forbidden, InvalidInput, NotFound, Unauthenticated
 from app.ids import new_id
 from app.models import ApiKey, Connector, KeyGrant
-from app.services import access
+from app.services import access, audit
 from app.services.access import Principal
+from app.services.audit import Actor
 from app.services.pages import DEFAULT_LIMIT, Slice, cut, decode_cursor
 
 KEY_START = "gwk_"
@@ -66,7 +68,7 @@ def create(
         scopes=scopes,
         connector_ids=connector_ids,
         expires_at=expires_at,
-        created_by=principal.name,
+        by=principal,
     )
 
 
@@ -77,7 +79,7 @@ def issue(
     scopes: Sequence[str],
     connector_ids: Sequence[str] = (),
     expires_at: datetime | None = None,
-    created_by: str,
+    by: Actor,
 ) -> IssuedKey:
     """Make a key, without asking whether anybody may: for the operator's command line.
 
@@ -103,11 +105,13 @@ def issue(
         sha256=_digest(key),
         scopes=list(dict.fromkeys(scopes)),
         connector_ids=list(dict.fromkeys(connector_ids)),
-        created_by=created_by,
+        created_by=by.name,
         created_at=clock.utc_now(),
         expires_at=expires_at,
     )
     session.add(row)
+    changes = {"scopes": [None, row.scopes], "connector_ids": [None, row.connector_ids]}
+    audit.note(session, by, AuditAction.API_KEY_CREATED, f"api-keys/{row.id}", changes=changes)
     session.flush()
     return IssuedKey(row, key)
 
@@ -142,14 +146,15 @@ def revoke(session: Session, principal: Principal, key_id: str) -> None:
     row = session.get(ApiKey, key_id)
     if row is None or (principal.kind == "key" and not _is_within_limit(row, principal)):
         raise NotFound
-    end(session, row)
+    end(session, row, by=principal)
 
 
-def end(session: Session, row: ApiKey) -> None:
+def end(session: Session, row: ApiKey, *, by: Actor) -> None:
     """Revoke a key, without asking whether anybody may; what owners granted it ends too."""
     if row.revoked_at is None:
         row.revoked_at = clock.utc_now()
         session.add(row)
+        audit.note(session, by, AuditAction.API_KEY_REVOKED, f"api-keys/{row.id}")
     session.execute(delete(KeyGrant).where(col(KeyGrant.api_key_id) == row.id))
     session.flush()
 

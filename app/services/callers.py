@@ -7,24 +7,25 @@ from app.services.access import Principal
 ADMINISTRATOR_ROLE = "admin"
 
 
-def identify(gateway: Gateway, token: str) -> Principal:
-    """The caller of a request.
+def identify(gateway: Gateway, token: str, *, origin: str | None) -> Principal:
+    """The caller of a request that came from this network address.
 
     Raises:
         Unauthenticated: neither a good JWT nor a good API key.
     """
     if token.startswith(api_keys.KEY_START):
-        return _by_key(gateway, token)
+        return _by_key(gateway, token, origin)
     claims = gateway.identity.verify(token)
     return Principal(
         kind="user",
         id=claims.subject,
         groups=claims.groups,
         is_admin=ADMINISTRATOR_ROLE in claims.roles,
+        origin=origin,
     )
 
 
-def _by_key(gateway: Gateway, key: str) -> Principal:
+def _by_key(gateway: Gateway, key: str, origin: str | None) -> Principal:
     with gateway.db.reading() as session:
         row = api_keys.recognise(session, key)
     if api_keys.is_use_to_be_noted(row):
@@ -35,4 +36,5 @@ def _by_key(gateway: Gateway, key: str) -> Principal:
         id=row.id,
         scopes=frozenset(row.scopes),
         connector_limit=frozenset(row.connector_ids) or None,
+        origin=origin,
     )

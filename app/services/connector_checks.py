@@ -5,13 +5,14 @@ gateway is of no use as a port scanner; and a caller tries only so often.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from app.adapters import imap, smtp
 from app.adapters.imap import Folder, ImapSession, ServerAddress
 from app.errors import (
     FolderMissing,
     GatewayError,
+    LoginRefused,
     MailServerError,
     ProcessedFolderMissing,
     SameFolder,
@@ -86,6 +87,11 @@ def check_stored(gateway: Gateway, principal: Principal, connector_id: str) -> R
     """
     connector, password = _with_password(gateway, principal, Action.OPERATE, connector_id)
     gateway.checks.count(principal.name)
+    return check_with(gateway, connector, password)
+
+
+def check_with(gateway: Gateway, connector: Connector, password: str) -> Report:
+    """Try out a stored connector with a password, without asking whether anybody may."""
     settings = settings_of(connector)
     return _check(
         gateway,
@@ -132,12 +138,15 @@ def _check(
     processed_folder: str,
     password: str,
 ) -> Report:
-    smtp_check = _check_smtp(gateway, smtp_server, password) if smtp_server is not None else None
     try:
         with imap.connect(_address(imap_server), password, mailboxes.access_of(gateway)) as mailbox:
-            return _check_folders(mailbox, smtp_check, source_folder, processed_folder)
+            report = _check_folders(mailbox, source_folder, processed_folder)
     except MailServerError as exc:
-        return Report(imap=_failed(exc), smtp=smtp_check)
+        report = Report(imap=_failed(exc))
+    # A password that one server has refused is not shown to the other: refused logins get addresses banned.
+    if smtp_server is not None and report.imap.code != LoginRefused.code:
+        report = replace(report, smtp=_check_smtp(gateway, smtp_server, password))
+    return report
 
 
 def _check_smtp(gateway: Gateway, server: SmtpServer, password: str) -> Check:
@@ -157,16 +166,13 @@ def _check_smtp(gateway: Gateway, server: SmtpServer, password: str) -> Check:
     return WELL
 
 
-def _check_folders(
-    mailbox: ImapSession, smtp_check: Check | None, source_folder: str, processed_folder: str
-) -> Report:
+def _check_folders(mailbox: ImapSession, source_folder: str, processed_folder: str) -> Report:
     listed = mailbox.list_folders()
     prefix = mailbox.personal_prefix()
     source = folders.find_named(listed, source_folder, prefix)
     processed, resolved = _check_processed(listed, source, processed_folder, prefix)
     return Report(
         imap=WELL,
-        smtp=smtp_check,
         source_folder=WELL if source is not None else _failed(FolderMissing()),
         processed_folder=processed,
         resolved_processed_folder=resolved,

@@ -1,5 +1,6 @@
 """A connector's settings: between the columns of its row and what callers send."""
 
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
 from pydantic import ValidationError
@@ -101,3 +102,22 @@ def has_same_servers(connector: Connector, wanted: ConnectorSettings) -> bool:
     """Whether a stored password goes to nobody it was not entered for. No SMTP server is no new one."""
     same_imap = server_of(connector, "imap") == wanted.imap.model_dump()
     return same_imap and (wanted.smtp is None or server_of(connector, "smtp") == wanted.smtp.model_dump())
+
+
+def noted(connector: Connector) -> dict[str, Any]:
+    """All settings by name, those of nested objects as `imap.host`: for the audit trail."""
+    values = {
+        "external_id": connector.external_id,
+        "kind": connector.kind,
+        "owner": connector.owner,
+        **settings_of(connector).model_dump(mode="json"),
+    }
+    return dict(_flat(values))
+
+
+def _flat(values: Mapping[str, Any], start: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{start}{name}.")
+        else:
+            yield start + name, value

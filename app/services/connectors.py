@@ -1,17 +1,12 @@
-"""Connectors: what is set, and what follows from it for their status.
-
-    awaiting_credentials    no password is stored
-    awaiting_confirmation   found by a cycle: many mails wait, and `first_fetch` does not say what to do with them
-    active, failing         fetched from; `failing` since a cycle failed, until one succeeds
-    stopped                 three refused logins: until new credentials, another server, or `resume`
-    paused                  by command, until `resume`
+"""Connectors: what is set, and what follows from a change of it.
 
 Host, port, security and user name say whom the password is shown to. Whoever changes them discards it, unless they
 send one: nobody can point a mailbox at a server of theirs and collect what its owner has entered.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from typing import Any
 
 from pydantic import SecretStr
 from sqlalchemy import delete, select
@@ -19,8 +14,8 @@ from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col
 
 from app import clock
+from app.audit_actions import AuditAction
 from app.errors import AlreadyExists, Forbidden, MessagesStored, WrongState
-from app.events import EventType, connector_event
 from app.gateway import Gateway
 from app.ids import new_id
 from app.models import Connector, Credential
@@ -30,9 +25,11 @@ from app.schemas.connectors import (
     ConnectorPut,
     ConnectorSettings,
 )
-from app.services import access, connector_addresses, credentials, ledger, messages, outbox, pages
+from app.services import access, audit, connector_addresses, credentials, ledger, messages, pages
 from app.services.access import RULES, Action, Principal
-from app.services.connector_settings import has_same_servers, merged_with, write
+from app.services.audit import differences
+from app.services.connector_settings import has_same_servers, merged_with, noted, write
+from app.services.connector_status import settle
 from app.services.pages import Slice
 
 DELETE_ROUNDS = 10
@@ -139,11 +136,11 @@ def patch(gateway: Gateway, principal: Principal, connector_id: str, body: Conne
     """
     changes = body.model_dump(exclude_unset=True)
     with gateway.db.reading() as session:
-        before = access.require(
+        as_read = access.require(
             session, principal, Action.CHANGE_SETTINGS, session.get(Connector, connector_id)
         )
-    wanted = merged_with(before, changes)
-    if not has_same_servers(before, wanted):
+    wanted = merged_with(as_read, changes)
+    if not has_same_servers(as_read, wanted):
         connector_addresses.require_allowed(gateway, imap=wanted.imap, smtp=wanted.smtp)
     with gateway.db.unit_of_work() as session:
         row = session.get(Connector, connector_id, with_for_update=True, populate_existing=True)
@@ -154,12 +151,14 @@ def patch(gateway: Gateway, principal: Principal, connector_id: str, body: Conne
             checked.smtp,
         ):
             raise WrongState("The connector is being changed by somebody else; try again.")
+        before = noted(connector)
         if "external_id" in changes:
             connector.external_id = body.external_id
         if "credentials" in changes and body.credentials is None:
             _discard_credentials(session, principal, connector)
         password = body.credentials.password if body.credentials is not None else None
         _apply(session, gateway, principal, connector, wanted=wanted, password=password)
+        _note(session, principal, AuditAction.CONNECTOR_CHANGED, connector, before=before)
         return _detailed(session, principal, connector)
 
 
@@ -178,13 +177,14 @@ def delete_connector(
             connector = access.require(session, principal, Action.DELETE_CONNECTOR, row)
             if not messages.count_of(session, connector_id):
                 session.execute(delete(Connector).where(col(Connector.id) == connector.id))
+                _note(session, principal, AuditAction.CONNECTOR_DELETED, connector)
                 return
             if not with_messages:
                 raise MessagesStored
             # No cycle begins any more, and the one that runs ends before its next commit.
             connector.paused = True
-            _settle(session, connector)
-        messages.delete_of_connector(gateway, connector_id)
+            settle(session, connector)
+        messages.delete_of_connector(gateway, principal, connector_id)
     raise WrongState("Messages of this connector keep arriving; try again.")
 
 
@@ -225,7 +225,8 @@ def pause(gateway: Gateway, principal: Principal, connector_id: str) -> Detailed
         row = session.get(Connector, connector_id, with_for_update=True)
         connector = access.require(session, principal, Action.OPERATE, row)
         connector.paused = True
-        _settle(session, connector)
+        settle(session, connector)
+        _note(session, principal, AuditAction.CONNECTOR_PAUSED, connector)
         return _detailed(session, principal, connector)
 
 
@@ -239,7 +240,8 @@ def resume(gateway: Gateway, principal: Principal, connector_id: str) -> Detaile
         row = session.get(Connector, connector_id, with_for_update=True)
         connector = access.require(session, principal, Action.OPERATE, row)
         connector.paused = False
-        _settle(session, connector, anew=True)
+        settle(session, connector, anew=True)
+        _note(session, principal, AuditAction.CONNECTOR_RESUMED, connector)
         return _detailed(session, principal, connector)
 
 
@@ -281,11 +283,12 @@ def _create(
     write(connector, body, gateway.settings.poll_interval_s)
     session.add(connector)
     _flush(session)
+    _note(session, principal, AuditAction.CONNECTOR_CREATED, connector, before={})
     if body.credentials is not None:
         credentials.enter(
-            session, gateway, connector, body.credentials.password.get_secret_value(), by=principal.name
+            session, gateway, connector, body.credentials.password.get_secret_value(), by=principal
         )
-    _settle(session, connector, anew=True)
+    settle(session, connector, anew=True)
     return _detailed(session, principal, connector)
 
 
@@ -295,8 +298,10 @@ def _replace(
     access.require(session, principal, Action.CHANGE_SETTINGS, connector)
     if (body.kind, body.owner) != (connector.kind, connector.owner):
         raise WrongState("Kind and owner of a connector never change.")
+    before = noted(connector)
     password = body.credentials.password if body.credentials is not None else None
     _apply(session, gateway, principal, connector, wanted=body, password=password)
+    _note(session, principal, AuditAction.CONNECTOR_CHANGED, connector, before=before)
     return _detailed(session, principal, connector)
 
 
@@ -329,53 +334,41 @@ def _apply(
     if new_mailbox or new_source:
         connector.baseline_uidvalidity = connector.baseline_uidnext = connector.baseline_at = None
     if new_servers:
-        credentials.discard(session, connector.id)
+        credentials.discard(session, connector.id, by=principal)
     elif password is not None:
         access.require(session, principal, Action.ENTER_CREDENTIALS, connector)
     if password is not None:
-        credentials.enter(session, gateway, connector, password.get_secret_value(), by=principal.name)
+        credentials.enter(session, gateway, connector, password.get_secret_value(), by=principal)
     anew = new_servers or new_source or answers_question or password is not None
-    _settle(session, connector, anew=anew)
+    settle(session, connector, anew=anew)
 
 
 def _enter(
     session: Session, gateway: Gateway, principal: Principal, connector: Connector, password: SecretStr
 ) -> None:
-    credentials.enter(session, gateway, connector, password.get_secret_value(), by=principal.name)
-    _settle(session, connector, anew=True)
+    credentials.enter(session, gateway, connector, password.get_secret_value(), by=principal)
+    settle(session, connector, anew=True)
 
 
 def _discard_credentials(session: Session, principal: Principal, connector: Connector) -> None:
     access.require(session, principal, Action.ENTER_CREDENTIALS, connector)
-    credentials.discard(session, connector.id)
-    _settle(session, connector)
+    credentials.discard(session, connector.id, by=principal)
+    settle(session, connector)
 
 
-def _settle(session: Session, connector: Connector, *, anew: bool = False) -> None:
-    """Bring the status in line with what is set. `anew`: what was found out about the mailbox before is void."""
-    before = connector.status
-    has_credentials = credentials.exist(session, connector.id)
-    if anew:
-        connector.refused_logins = connector.failed_attempts = 0
-        connector.last_error_code = connector.last_error_detail = connector.last_error_at = None
-        connector.alert_text = connector.alert_at = None
-    if connector.paused:
-        connector.status = "paused"
-    elif not has_credentials:
-        connector.status = "awaiting_credentials"
-    elif anew or connector.status in {"paused", "awaiting_credentials"}:
-        connector.status = "active"
-    now = clock.utc_now()
-    connector.next_fetch_at = now if connector.status in {"active", "failing"} else None
-    # A running cycle recognises by this that it goes by old settings: no two changes have the same time.
-    connector.updated_at = max(now, connector.updated_at + timedelta(microseconds=1))
-    session.flush()
-    if connector.status == "awaiting_credentials" and before != "awaiting_credentials":
-        recipients = messages.recipients_of(session, connector)
-        event = connector_event(
-            EventType.CONNECTOR_CREDENTIALS_REQUIRED, connector_id=connector.id, recipients=recipients
-        )
-        outbox.append(session, [event])
+def _note(
+    session: Session,
+    principal: Principal,
+    action: AuditAction,
+    connector: Connector,
+    *,
+    before: Mapping[str, Any] | None = None,
+) -> None:
+    """Write it into the audit trail; `before`, where settings may have changed: as they were noted."""
+    changes = differences(before, noted(connector)) if before is not None else {}
+    if before is None or changes:
+        subject = f"connectors/{connector.id}"
+        audit.note(session, principal, action, subject, connector_id=connector.id, changes=changes)
 
 
 def _flush(session: Session) -> None:

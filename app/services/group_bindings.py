@@ -5,10 +5,11 @@ from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col
 
 from app import clock
+from app.audit_actions import AuditAction
 from app.errors import AlreadyExists, NotFound, WrongState
 from app.ids import new_id
 from app.models import Connector, GroupBinding
-from app.services import access, pages
+from app.services import access, audit, pages
 from app.services.access import Action, Principal
 from app.services.pages import Slice
 
@@ -27,6 +28,7 @@ def create(session: Session, principal: Principal, *, connector_id: str, group: 
     binding = GroupBinding(id=new_id(), connector_id=connector.id, group=group, created_at=clock.utc_now())
     session.add(binding)
     _flush(session)
+    _note(session, principal, AuditAction.GROUP_BINDING_CREATED, binding, before=None)
     return binding
 
 
@@ -70,9 +72,10 @@ def change(session: Session, principal: Principal, binding_id: str, *, group: st
         ScopeMissing, NotFound, Forbidden, AlreadyExists
     """
     binding = get(session, principal, binding_id)
-    if group is not None:
-        binding.group = group
+    if group is not None and group != binding.group:
+        before, binding.group = binding.group, group
         _flush(session)
+        _note(session, principal, AuditAction.GROUP_BINDING_CHANGED, binding, before=before)
     return binding
 
 
@@ -82,8 +85,24 @@ def delete(session: Session, principal: Principal, binding_id: str) -> None:
     Raises:
         ScopeMissing, NotFound, Forbidden
     """
-    session.delete(get(session, principal, binding_id))
+    binding = get(session, principal, binding_id)
+    session.delete(binding)
+    _note(session, principal, AuditAction.GROUP_BINDING_DELETED, binding, before=binding.group)
     session.flush()
+
+
+def _note(
+    session: Session, principal: Principal, action: AuditAction, binding: GroupBinding, *, before: str | None
+) -> None:
+    after = binding.group if action is not AuditAction.GROUP_BINDING_DELETED else None
+    audit.note(
+        session,
+        principal,
+        action,
+        f"group-bindings/{binding.id}",
+        connector_id=binding.connector_id,
+        changes={"group": [before, after]},
+    )
 
 
 def _flush(session: Session) -> None:

@@ -5,9 +5,10 @@ from collections.abc import Iterator
 
 from app.adapters import imap
 from app.adapters.imap import ImapSession
-from app.errors import SettingsChanged
+from app.errors import LoginRefused, MailServerError, SettingsChanged
 from app.gateway import Gateway
 from app.models import Connector, Credential
+from app.server_rest import server_name
 from app.services import credentials
 
 
@@ -39,5 +40,15 @@ def opened(gateway: Gateway, connector: Connector) -> Iterator[ImapSession]:
     server = imap.ServerAddress(
         connector.imap_host, connector.imap_port, connector.imap_security, connector.imap_username
     )
-    with imap.connect(server, password, access_of(gateway)) as mailbox:
-        yield mailbox
+    name = server_name(connector.imap_host, connector.imap_port, connector.imap_security)
+    try:
+        with imap.connect(server, password, access_of(gateway)) as mailbox:
+            gateway.server_rest.note_let_in(name)
+            yield mailbox
+    except LoginRefused:
+        gateway.server_rest.note_let_in(name)  # as far as the password
+        raise
+    except MailServerError as exc:
+        if exc.turned_away:
+            gateway.server_rest.note_turned_away(name, connector.imap_username)
+        raise

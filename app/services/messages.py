@@ -18,14 +18,16 @@ from sqlalchemy import ColumnElement, delete, exists, func, select, update
 from sqlmodel import Session, col
 
 from app import clock
+from app.audit_actions import AuditAction
 from app.errors import NotFound
 from app.events import EventType, NewEvent, Recipients, message_event
 from app.gateway import Gateway
 from app.ids import new_id
 from app.mime.model import ParsedMail
 from app.models import Connector, GroupBinding, Message, MessageBody, ServerMessage, Submission
-from app.services import access, outbox, search_text
+from app.services import access, audit, outbox, search_text
 from app.services.access import Action, Principal
+from app.services.audit import Actor
 
 DELETE_BATCH = 200
 THREAD_MAX_REFERENCES = 20
@@ -312,7 +314,7 @@ def delete_one(session: Session, principal: Principal, message_id: str) -> None:
         ScopeMissing, NotFound
     """
     require(session, principal, Action.WRITE_CONTENT, message_id)
-    if not _delete(session, [message_id], []):
+    if not _delete(session, principal, [message_id], []):
         raise NotFound
 
 
@@ -326,18 +328,18 @@ def delete_wanted(gateway: Gateway, principal: Principal, wanted: Wanted) -> int
     """
     with gateway.db.reading() as session:
         wanted_conditions = conditions(session, principal, Action.WRITE_CONTENT, wanted)
-    return sum(delete_in_batches(gateway, wanted_conditions))
+    return sum(delete_in_batches(gateway, principal, wanted_conditions))
 
 
-def delete_of_connector(gateway: Gateway, connector_id: str) -> int:
+def delete_of_connector(gateway: Gateway, by: Actor, connector_id: str) -> int:
     """Delete all messages of a connector that are stored by now; how many they were.
 
     Takes units of work of its own: not to be called inside one.
     """
-    return sum(delete_in_batches(gateway, [col(Message.connector_id) == connector_id]))
+    return sum(delete_in_batches(gateway, by, [col(Message.connector_id) == connector_id]))
 
 
-def delete_in_batches(gateway: Gateway, wanted: Sequence[ColumnElement[bool]]) -> Iterator[int]:
+def delete_in_batches(gateway: Gateway, by: Actor, wanted: Sequence[ColumnElement[bool]]) -> Iterator[int]:
     """Delete what meets the conditions, a batch at each step, so that other writers get their turn between
     them; gives how many went in each."""
     with gateway.db.reading() as session:
@@ -356,12 +358,14 @@ def delete_in_batches(gateway: Gateway, wanted: Sequence[ColumnElement[bool]]) -
         if not found:
             return
         with gateway.db.unit_of_work() as session:
-            deleted = _delete(session, [message_id for _position, message_id in found], wanted)
+            deleted = _delete(session, by, [message_id for _position, message_id in found], wanted)
         yield deleted
         done = found[-1][0]
 
 
-def _delete(session: Session, message_ids: Sequence[str], still: Sequence[ColumnElement[bool]]) -> int:
+def _delete(
+    session: Session, by: Actor, message_ids: Sequence[str], still: Sequence[ColumnElement[bool]]
+) -> int:
     """Delete those messages that still meet the conditions, with all that hangs on them."""
     locking = (
         select(col(Message.id), col(Message.connector_id))
@@ -392,6 +396,12 @@ def _delete(session: Session, message_ids: Sequence[str], still: Sequence[Column
         delete(Message).where(col(Message.id).in_(ids)),
     ):
         session.execute(statement, execution_options=unsynchronised)
+    audit.note_all(
+        session,
+        by,
+        AuditAction.MESSAGE_DELETED,
+        [(f"messages/{message_id}", connector_id) for message_id, connector_id in gone],
+    )
     connectors = session.execute(select(Connector).where(col(Connector.id).in_(connector_ids))).scalars()
     recipients = {connector.id: recipients_of(session, connector) for connector in connectors}
     outbox.append(

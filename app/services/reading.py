@@ -12,11 +12,12 @@ from sqlalchemy import select
 from sqlmodel import Session, col
 
 from app.adapters import compression, parser
+from app.audit_actions import AuditAction
 from app.errors import AttachmentUnreadable, NotFound, ParserBusy
 from app.gateway import Gateway
 from app.mime.attachments import clean_name
 from app.models import Message, MessageBody
-from app.services import messages, pages
+from app.services import audit, messages, pages
 from app.services.access import Action, Principal
 from app.services.cid_links import link_images
 from app.services.messages import Wanted
@@ -112,21 +113,23 @@ def get_message(session: Session, principal: Principal, message_id: str) -> Deta
 
 
 def get_source(gateway: Gateway, principal: Principal, message_id: str) -> Download:
-    """The bytes of a mail as received.
+    """The bytes of a mail as received. The audit trail tells who took them.
 
     Raises:
         ScopeMissing, NotFound
     """
-    with gateway.db.reading() as session:
-        messages.require(session, principal, Action.READ_CONTENT, message_id)
+    with gateway.db.unit_of_work() as session:
+        connector = messages.require(session, principal, Action.READ_CONTENT, message_id)
         statement = (
             select(col(MessageBody.source_zstd), col(Message.sha256))
             .join(Message, col(MessageBody.message_id) == col(Message.id))
             .where(col(Message.id) == message_id)
         )
         row = session.execute(statement).one_or_none()
-    if row is None:
-        raise NotFound
+        if row is None:
+            raise NotFound
+        subject = f"messages/{message_id}"
+        audit.note(session, principal, AuditAction.MESSAGE_SOURCE_READ, subject, connector_id=connector.id)
     return Download(
         content=compression.decompress(row[0]),
         content_type="message/rfc822",

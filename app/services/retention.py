@@ -8,7 +8,7 @@ from sqlmodel import col
 from app import clock
 from app.gateway import Gateway
 from app.models import Connector, Message
-from app.services import messages
+from app.services import audit, messages
 
 TIME_BUDGET_S = 20
 
@@ -24,6 +24,7 @@ def delete_due(gateway: Gateway) -> int:
     running = [
         messages.delete_in_batches(
             gateway,
+            audit.RETENTION,
             [
                 col(Message.connector_id) == connector_id,
                 col(Message.state) == "processed",

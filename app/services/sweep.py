@@ -2,7 +2,8 @@
 
 A mailbox that hangs holds a thread until its deadlines. So that such mailboxes never hold all of them, those that
 fail get at most half of the threads, and those of one server never the last quarter. A server that asked for a
-pause, or has just refused a login, is left alone for a while, whichever of its mailboxes it said it to.
+pause, or has just refused a login, is left alone for a while, whichever of its mailboxes it said it to; one that
+turns everybody away is left alone ever longer (`app/server_rest.py`). A fetch by command asks none of this.
 """
 
 import threading
@@ -19,6 +20,7 @@ from app import clock
 from app.errors import LoginRefused, Throttled
 from app.gateway import Gateway
 from app.models import Connector, Cycle
+from app.server_rest import server_name
 from app.services import fetch_cycle
 
 log = structlog.get_logger(__name__)
@@ -34,7 +36,8 @@ PAUSE_AFTER_BREAKDOWN = timedelta(seconds=30)
 class _Due:
     connector_id: str
     server: str
-    """Host and port."""
+    """Host, port and how it is spoken to."""
+    mailbox: str
     is_failing: bool
 
 
@@ -68,12 +71,17 @@ class Sweeper:
         self._pool.shutdown(wait=True)
 
     def _due(self, now: datetime) -> list[_Due]:
-        """What is due, the longest waiting first."""
+        """What is due, the longest waiting first, those last that their server has just turned away."""
         with self._lock:
             running = list(self._running)
         statement = (
             select(
-                col(Connector.id), col(Connector.imap_host), col(Connector.imap_port), col(Connector.status)
+                col(Connector.id),
+                col(Connector.imap_host),
+                col(Connector.imap_port),
+                col(Connector.imap_security),
+                col(Connector.imap_username),
+                col(Connector.status),
             )
             .where(
                 col(Connector.status).in_(fetch_cycle.RUNNABLE),
@@ -83,10 +91,12 @@ class Sweeper:
             .order_by(col(Connector.next_fetch_at), col(Connector.id))
         )
         with self._gateway.db.reading() as session:
-            return [
-                _Due(connector_id, f"{host}:{port}", status == "failing")
-                for connector_id, host, port, status in session.execute(statement)
+            found = [
+                _Due(connector_id, server_name(host, port, security), username, status == "failing")
+                for connector_id, host, port, security, username, status in session.execute(statement)
             ]
+        rest = self._gateway.server_rest
+        return sorted(found, key=lambda due: rest.was_turned_away(due.server, due.mailbox))
 
     def _start(self, due: _Due) -> None:
         for_failing = max(1, self._threads // 2)
@@ -100,6 +110,7 @@ class Sweeper:
                 or due.connector_id in self._running
                 or due.server in self._resting
                 or due.connector_id in self._resting
+                or not self._gateway.server_rest.may_connect(due.server, connected=servers[due.server])
                 or servers[due.server] >= for_one_server
                 or (due.is_failing and failing >= for_failing)
             ):

@@ -18,14 +18,16 @@ from app import clock
 from app.adapters import webhooks as courier
 from app.adapters.network import NetworkPolicy
 from app.adapters.secretbox import webhook_place
+from app.audit_actions import AuditAction
 from app.errors import FieldFault, HostUnreachable, InvalidInput, NotFound
 from app.events import full_type_of
 from app.gateway import Gateway
 from app.ids import new_id
 from app.models import ApiKey, Connector, Event, Webhook, WebhookDelivery
 from app.schemas.events import WebhookCreate, WebhookUpdate
-from app.services import access, outbox, pages
+from app.services import access, audit, outbox, pages
 from app.services.access import SCOPES, Action, Principal
+from app.services.audit import differences
 from app.services.pages import Slice
 
 SCOPE = "webhooks:write"
@@ -68,6 +70,7 @@ def create(gateway: Gateway, principal: Principal, body: WebhookCreate) -> Creat
             updated_at=now,
         )
         session.add(row)
+        _note(session, principal, AuditAction.WEBHOOK_CREATED, row, before={})
     return Created(row, secret)
 
 
@@ -112,6 +115,7 @@ def change(gateway: Gateway, principal: Principal, webhook_id: str, body: Webhoo
     types = _full_types(body.types) if body.types is not None else None
     with gateway.db.unit_of_work() as session:
         row = get(session, principal, webhook_id, for_update=True)
+        before = _noted(row)
         if body.connector_ids is not None:
             _require_visible(session, principal, body.connector_ids)
             row.connector_ids = list(dict.fromkeys(body.connector_ids))
@@ -125,6 +129,7 @@ def change(gateway: Gateway, principal: Principal, webhook_id: str, body: Webhoo
             row.failures = 0
         row.acts_for = principal.name
         row.updated_at = clock.utc_now()
+        _note(session, principal, AuditAction.WEBHOOK_CHANGED, row, before=before)
     return row
 
 
@@ -134,7 +139,9 @@ def delete(session: Session, principal: Principal, webhook_id: str) -> None:
     Raises:
         ScopeMissing, Forbidden, NotFound
     """
-    session.delete(get(session, principal, webhook_id))
+    row = get(session, principal, webhook_id)
+    session.delete(row)
+    _note(session, principal, AuditAction.WEBHOOK_DELETED, row, before=_noted(row))
     session.flush()
 
 
@@ -249,6 +256,24 @@ def _visible_ids(principal: Principal) -> Any:
         connector_limit=principal.connector_limit,
     )
     return access.visible_connector_ids(seeing, Action.SEE_EVENTS)
+
+
+def _noted(row: Webhook) -> dict[str, Any]:
+    # Without query and path, which often hold the receiver's secret.
+    parts = urlsplit(row.url)
+    return {
+        "url": f"{parts.scheme}://{parts.netloc}",
+        "types": row.types,
+        "connector_ids": row.connector_ids,
+        "active": row.active,
+    }
+
+
+def _note(
+    session: Session, principal: Principal, action: AuditAction, row: Webhook, *, before: dict[str, Any]
+) -> None:
+    after = _noted(row) if action is not AuditAction.WEBHOOK_DELETED else {}
+    audit.note(session, principal, action, f"webhooks/{row.id}", changes=differences(before, after))
 
 
 def _require_visible(session: Session, principal: Principal, connector_ids: Sequence[str]) -> None:

@@ -19,6 +19,8 @@ from tests.stored_mail import mail
 
 SEED = int(os.environ.get("CUT_SEED", "1"))
 CUTS = 8
+SHARES = 8
+"""Tests that share all octets among them, so that several workers have something to do."""
 MAX_CYCLES = 6
 
 COMMANDS = {
@@ -121,7 +123,12 @@ def hasty(settings: SettingsFactory) -> Iterator[Gateway]:
 
 @pytest.fixture
 def box(hasty: Gateway, dovecot: Dovecot, imap_proxy: ImapProxy) -> Mailbox:
-    made = mailbox(hasty, dovecot, imap_port=imap_proxy.port, poll_interval_s=1)
+    return filled(hasty, dovecot, imap_proxy)
+
+
+def filled(gateway: Gateway, dovecot: Dovecot, imap_proxy: ImapProxy) -> Mailbox:
+    """A mailbox behind the proxy, with two different mails and a pair of twins."""
+    made = mailbox(gateway, dovecot, imap_port=imap_proxy.port, poll_interval_s=1)
     dovecot.deliver_all(made.user, [mail("one"), mail("twin"), mail("twin"), mail("two")])
     return made
 
@@ -161,30 +168,27 @@ def octets_of_a_session(box: Mailbox, imap_proxy: ImapProxy) -> int:
     return imap_proxy.octets_sent - before
 
 
-def deliver_again(box: Mailbox) -> list[bytes]:
-    """More mails of the same kind, and all that are to be in the processed folder then."""
-    number = len(box.messages())
-    box.server.deliver_all(box.user, [mail(f"{number} one"), mail(f"{number} two")])
-    return [*box.raws("Trash"), *box.raws("INBOX")]
+def cut_and_compare(box: Mailbox, imap_proxy: ImapProxy, position: int) -> None:
+    FIGURES["octet cuts"] += 1
+    reference = box.raws("INBOX")
+    imap_proxy.cut_at(imap_proxy.octets_sent + position)
+    box.fetch()
+    settle_and_compare(box, reference)
 
 
-def test_a_cut_at_any_octet_leaves_nothing_lost_or_doubled(box: Mailbox, imap_proxy: ImapProxy) -> None:
-    octets = octets_of_a_session(box, imap_proxy)
+def test_a_cut_at_any_octet_leaves_nothing_lost_or_doubled(
+    hasty: Gateway, dovecot: Dovecot, imap_proxy: ImapProxy
+) -> None:
+    octets = octets_of_a_session(filled(hasty, dovecot, imap_proxy), imap_proxy)
     for position in random.Random(SEED).sample(range(1, octets), CUTS):
         print(f"cut after octet {position} of {octets}, CUT_SEED={SEED}")
-        reference = deliver_again(box)
-        imap_proxy.cut_at(imap_proxy.octets_sent + position)
-        box.fetch()
-        settle_and_compare(box, reference)
+        cut_and_compare(filled(hasty, dovecot, imap_proxy), imap_proxy, position)
 
 
 @pytest.mark.soak
-def test_a_cut_at_every_octet(box: Mailbox, imap_proxy: ImapProxy) -> None:
-    octets = octets_of_a_session(box, imap_proxy)
-    for position in range(1, octets):
-        FIGURES["octet cuts"] += 1
+@pytest.mark.parametrize("share", range(SHARES))
+def test_a_cut_at_every_octet(hasty: Gateway, dovecot: Dovecot, imap_proxy: ImapProxy, share: int) -> None:
+    octets = octets_of_a_session(filled(hasty, dovecot, imap_proxy), imap_proxy)
+    for position in range(1 + share, octets, SHARES):
         print(f"cut after octet {position} of {octets}")
-        reference = deliver_again(box)
-        imap_proxy.cut_at(imap_proxy.octets_sent + position)
-        box.fetch()
-        settle_and_compare(box, reference)
+        cut_and_compare(filled(hasty, dovecot, imap_proxy), imap_proxy, position)

@@ -8,7 +8,7 @@ from app.services import fetch_cycle, leases
 from tests.fetched_mailbox import hashes, mailbox
 from tests.servers.dovecot import Dovecot
 from tests.servers.imap_proxy import ImapProxy, cut_after
-from tests.stored_mail import mail
+from tests.stored_mail import TESTER, mail
 
 OLD = datetime(2019, 5, 6, 7, 8, 9, tzinfo=UTC)
 
@@ -209,7 +209,7 @@ class TestAMailThatCameBack:
         box = mailbox(gateway, dovecot)
         dovecot.deliver(box.user, mail("reopened"))
         box.fetch_well()
-        messages.delete_of_connector(gateway, box.connector_id)
+        messages.delete_of_connector(gateway, TESTER, box.connector_id)
         with dovecot.client(box.user) as client:
             client.select_folder("Trash")
             client.move(client.search("ALL"), "INBOX")

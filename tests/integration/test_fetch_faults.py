@@ -20,7 +20,7 @@ from tests.servers.imap_proxy import (
     cut_before,
     without_copyuid,
 )
-from tests.stored_mail import mail
+from tests.stored_mail import TESTER, mail
 
 
 @pytest.fixture
@@ -181,7 +181,7 @@ class TestAMove:
         seen = box.raws("INBOX")
         imap_proxy.break_on("UID MOVE", cut_before)
         box.fetch()
-        messages.delete_of_connector(gateway, box.connector_id)
+        messages.delete_of_connector(gateway, TESTER, box.connector_id)
         cycle = box.fetch_well()
         assert (cycle.stored, cycle.moved) == (0, 4)
         assert hashes(box.raws("Trash")) == hashes(seen)

@@ -18,7 +18,7 @@ from app.services.access import Principal
 from app.services.cid_links import link_images
 from app.services.messages import Wanted
 from app.services.search_text import fold
-from tests.stored_mail import connector, mail, store, store_in
+from tests.stored_mail import TESTER, connector, mail, store, store_in
 
 MEMBER = Principal(kind="user", id="jana", groups=frozenset({"g"}))
 EVERYTHING = Wanted()
@@ -204,7 +204,7 @@ class TestDeletion:
     ) -> None:
         monkeypatch.setattr(messages, "DELETE_BATCH", 3)
         store(gateway, shared, *(mail(str(n)) for n in range(7)))
-        batches = messages.delete_in_batches(gateway, [col(Message.connector_id) == shared.id])
+        batches = messages.delete_in_batches(gateway, TESTER, [col(Message.connector_id) == shared.id])
         assert next(batches) == 3
         [late] = store(gateway, shared, mail("late"))
         assert list(batches) == [3, 1]
@@ -239,7 +239,7 @@ class TestDeletion:
         [kept] = store(gateway, other)
         with gateway.db.reading() as reader:
             assert messages.count_of(reader, shared.id) == 2
-        assert messages.delete_of_connector(gateway, shared.id) == 2
+        assert messages.delete_of_connector(gateway, TESTER, shared.id) == 2
         with gateway.db.reading() as reader:
             assert messages.count_of(reader, shared.id) == 0
         assert [message.id for message in messages_of(session).values()] == [kept]
@@ -250,11 +250,11 @@ class TestDeletion:
     ) -> None:
         [first] = store(gateway, shared, move_state="pending")
         second = store(gateway, shared)
-        assert sum(messages.delete_in_batches(gateway, [col(Message.id) == first])) == 1
+        assert sum(messages.delete_in_batches(gateway, TESTER, [col(Message.id) == first])) == 1
         with gateway.db.unit_of_work() as writing:
             row = writing.exec(select(ServerMessage).where(col(ServerMessage.message_id).is_(None))).one()
             row.move_state = "moved"
-        assert sum(messages.delete_in_batches(gateway, [col(Message.id).in_(second)])) == 1
+        assert sum(messages.delete_in_batches(gateway, TESTER, [col(Message.id).in_(second)])) == 1
         assert session.exec(select(ServerMessage)).all() == []
 
     def test_a_move_settled_while_the_deletion_waits_leaves_no_row(

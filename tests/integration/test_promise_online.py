@@ -5,7 +5,6 @@ import contextlib
 import hashlib
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -14,11 +13,11 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from sqlalchemy import create_engine, text
+from sqlalchemy import create_engine
 
-from app.adapters import compression
 from app.gateway import Gateway
 from app.services import fetch_cycle
+from tests.commands import TAKES_MAIL_OUT, stored_source, uids_in
 from tests.conftest import ROOT, SettingsFactory
 from tests.fetched_mailbox import Mailbox, hashes, mailbox
 from tests.servers.dovecot import Dovecot
@@ -37,17 +36,6 @@ def box(gateway: Gateway, dovecot: Dovecot, imap_proxy: ImapProxy) -> Mailbox:
     return made
 
 
-def uids_in(command: bytes) -> set[int]:
-    """The UIDs that a command names."""
-    found = re.match(rb"UID \w+ (\S+)", command)
-    assert found is not None
-    uids: set[int] = set()
-    for part in found[1].decode().split(","):
-        first, _, last = part.partition(":")
-        uids.update(range(int(first), int(last or first) + 1))
-    return uids
-
-
 class Oracle:
     """Looks into the database by a connection of its own, before a command goes on to the server."""
 
@@ -60,21 +48,12 @@ class Oracle:
     def __call__(self, exchange: Exchange) -> list[bytes]:
         for uid in uids_in(exchange.command):
             self.checked += 1
-            if not self._is_committed(uid):
+            if stored_source(self._engine, uid) != self._reference[uid]:
                 self.violations.append(f"UID {uid} in {exchange.command!r}")
         return exchange.pass_on()
 
     def close(self) -> None:
         self._engine.dispose()
-
-    def _is_committed(self, uid: int) -> bool:
-        query = text(
-            "SELECT b.source_zstd FROM server_messages l JOIN message_bodies b ON b.message_id = l.message_id"
-            " WHERE l.uid = :uid"
-        )
-        with self._engine.connect() as connection:
-            stored = connection.execute(query, {"uid": uid}).scalar_one_or_none()
-        return stored is not None and compression.decompress(bytes(stored)) == self._reference[uid]
 
 
 @pytest.mark.parametrize("hidden", CAPABILITIES.values(), ids=CAPABILITIES.keys())
@@ -84,7 +63,7 @@ def test_no_move_leaves_for_a_mail_whose_exact_bytes_are_not_committed(
     reference = {message.uid: message.raw for message in dovecot.messages(box.user)}
     oracle = Oracle(box.gateway.settings.database_url, reference)
     imap_proxy.hide(*hidden)
-    imap_proxy.break_on("UID (MOVE|COPY|STORE|EXPUNGE)", oracle, times=1000)
+    imap_proxy.break_on(TAKES_MAIL_OUT, oracle, times=1000)
     assert box.fetch_well().moved == 70
     oracle.close()
     assert oracle.violations == []

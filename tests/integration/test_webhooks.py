@@ -18,7 +18,7 @@ from app.schemas.events import WebhookCreate, WebhookUpdate
 from app.services import api_keys, deliveries, events, messages, webhooks
 from app.services.access import Principal
 from tests.servers.http_receiver import Answer, HttpReceiver, ReceivedRequest
-from tests.stored_mail import connector, mail, store
+from tests.stored_mail import TESTER, connector, mail, store
 
 ADMIN = Principal("user", "administrator", is_admin=True)
 
@@ -90,8 +90,8 @@ class TestDelivery:
         made = webhook(gateway, http_receiver, types=["message.deleted"], connector_ids=[box.id])
         store(gateway, other)
         store(gateway, box)
-        messages.delete_of_connector(gateway, other.id)
-        messages.delete_of_connector(gateway, box.id)
+        messages.delete_of_connector(gateway, TESTER, other.id)
+        messages.delete_of_connector(gateway, TESTER, box.id)
         deliver(gateway, made)
         sent = [json.loads(request.body) for request in http_receiver.requests]
         assert [(event["type"], event["data"]["connector_id"]) for event in sent] == [
@@ -111,7 +111,7 @@ class TestDelivery:
     ) -> None:
         with gateway.db.unit_of_work() as session:
             key = api_keys.issue(
-                session, name="crm", scopes=["webhooks:write"], connector_ids=[box.id], created_by="cli"
+                session, name="crm", scopes=["webhooks:write"], connector_ids=[box.id], by=TESTER
             ).row
         by = Principal(
             "key", key.id, scopes=frozenset({"webhooks:write"}), connector_limit=frozenset({box.id})

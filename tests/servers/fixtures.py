@@ -12,6 +12,7 @@ from typing import TypeVar
 
 import pytest
 
+from tests.servers.browser import Browser, Tab
 from tests.servers.certificates import Certificates
 from tests.servers.courier import Courier
 from tests.servers.dovecot import Dovecot
@@ -137,3 +138,22 @@ def imap_proxy(dovecot: Dovecot) -> Iterator[ImapProxy]:
     """A proxy before `dovecot` that changes nothing until told to."""
     with ImapProxy(dovecot.port) as proxy:
         yield proxy
+
+
+@pytest.fixture(scope="module")
+def browser(pytestconfig: pytest.Config) -> Iterator[Browser]:
+    """Chromium, for a file of tests: while it runs its thread's event loop does, and `asyncio.run` is refused.
+
+    `browser.open_tab(locale="cs-CZ")` where `tab` is not enough; `browser.outside` tells who left loopback.
+    """
+    started = started_or_skipped(lambda: Browser().start(), pytestconfig)
+    yield started
+    started.stop()
+
+
+@pytest.fixture
+def tab(browser: Browser) -> Iterator[Tab]:
+    """A tab in a fresh profile that keeps what its pages asked for, said and showed."""
+    opened = browser.open_tab()
+    yield opened
+    opened.context.close()

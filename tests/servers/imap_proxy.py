@@ -83,11 +83,17 @@ class ImapProxy:
         self.commands: list[str] = []
         self.octets_sent = 0
         """To clients, so far."""
+        self.connections = 0
         self._cut_at: int | None = None
+        self._turning_away: bytes | None = None
 
     def cut_at(self, octets: int) -> None:
         """Cut the connection once, after this many octets to clients, wherever in an answer that is."""
         self._cut_at = octets
+
+    def turn_away(self, octets: bytes | None) -> None:
+        """Close each new connection after these octets, as `* BYE too busy`; None: let them in again."""
+        self._turning_away = octets
 
     def hide(self, *capabilities: str) -> None:
         """Let the server seem to lack these, and refuse their commands."""
@@ -126,6 +132,12 @@ class ImapProxy:
             threading.Thread(target=self._serve, args=(client,), daemon=True).start()
 
     def _serve(self, client: socket.socket) -> None:
+        self.connections += 1
+        if self._turning_away is not None:
+            with contextlib.suppress(OSError):
+                client.sendall(self._turning_away)
+            _close(client)
+            return
         server = socket.create_connection((self.host, self._server_port), timeout=TIMEOUT_S)
         client.settimeout(TIMEOUT_S)
         with self._lock:

@@ -16,12 +16,13 @@ from imapclient.exceptions import IMAPClientError, LoginError
 from sqlalchemy import create_engine, text
 
 from tests.servers import unpack
+from tests.servers.browser import Browser
 from tests.servers.certificates import Certificates
 from tests.servers.dovecot import Dovecot
 from tests.servers.fixtures import started_or_skipped
 from tests.servers.http_receiver import Answer, HttpReceiver
 from tests.servers.postgres import Postgres
-from tests.servers.process import ServerFailed, ServerMissing, is_alive
+from tests.servers.process import ServerFailed, ServerMissing, is_alive, wait_until
 from tests.servers.smtp import SmtpServer
 
 RAW = b"From: Jana <jana@firma.test>\r\nSubject: =?utf-8?q?P=C5=99=C3=ADklad?=\r\n\r\n\x80 d\xc4\x9bkuji\r\n.\r\n"
@@ -280,6 +281,28 @@ class TestHttpReceiver:
     def test_waiting_in_vain_fails(self, http_receiver: HttpReceiver) -> None:
         with pytest.raises(ServerFailed, match="0 requests"):
             http_receiver.wait_for(1, timeout_s=0.05)
+
+
+class TestBrowser:
+    def test_leaves_nothing_behind(self) -> None:
+        browser = started_or_skipped(lambda: Browser().start())
+        pids = [
+            int(found.parent.name)
+            for found in Path("/proc").glob("[0-9]*/environ")
+            if f"HOME={browser.home}\0" in _content_of(found)
+        ]
+        assert len(pids) > 1
+        browser.stop()
+        wait_until(lambda: not any(is_alive(pid) for pid in pids), 5, "chromium's processes to go")
+        assert not browser.home.exists()
+
+
+def _content_of(process_file: Path) -> str:
+    """The file's text, none where the process has just ended."""
+    try:
+        return process_file.read_text(errors="replace")
+    except OSError:
+        return ""
 
 
 class TestMissingServer:

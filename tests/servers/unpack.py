@@ -47,6 +47,10 @@ PROOT = Package("proot", ("proot",), "proot")
 COURIER = Package("courier", ("courier-imap",), "")
 MAILUTILS = Package("mailutils", ("mailutils-imap4d",), "")
 POSTGRESQL = Package("postgresql", ("postgresql",), "initdb")
+# With a font: a machine without a screen has none, and then a page has no text.
+CHROMIUM = Package("chromium", ("chromium", "fonts-dejavu-core"), "chromium")
+# No server: it watches what the gateway asks of the kernel.
+STRACE = Package("strace", ("strace",), "strace")
 
 
 class _AptFailed(Exception):
@@ -229,7 +233,7 @@ def _last_line(text: str) -> str:
 def main() -> int:
     """Fetch every server that is not installed; 1 when one can't be had and CI=true."""
     missing = []
-    for package in (DOVECOT, PROOT, POSTGRESQL, COURIER, MAILUTILS):
+    for package in (DOVECOT, PROOT, POSTGRESQL, COURIER, MAILUTILS, CHROMIUM, STRACE):
         folder = installed_folder(package) if package.program else None
         if package is PROOT and installed_folder(DOVECOT):
             continue  # serves only an unpacked Dovecot

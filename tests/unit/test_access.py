@@ -61,9 +61,15 @@ EXPECTED: dict[tuple[Action, str], str] = {
     (A.ENTER_CREDENTIALS, S): "yes 404 403 404 yes yes",
     (A.ENTER_CREDENTIALS, P): "yes yes 404 404 yes yes",
     (A.ENTER_CREDENTIALS, L): "403 yes 404 404 403 403",
+    (A.MAKE_CREDENTIAL_LINK, S): "yes 404 403 404 yes yes",
+    (A.MAKE_CREDENTIAL_LINK, P): "yes yes 404 404 yes yes",
+    (A.MAKE_CREDENTIAL_LINK, L): "yes yes 404 404 yes yes",
     (A.BIND_GROUPS, S): "yes 404 403 404 yes yes",
     (A.BIND_GROUPS, P): "yes 403 404 404 yes yes",
     (A.BIND_GROUPS, L): "yes 403 404 404 yes yes",
+    (A.GRANT_KEYS, S): "403 404 403 404 403 403",
+    (A.GRANT_KEYS, P): "403 yes 404 404 403 403",
+    (A.GRANT_KEYS, L): "403 yes 404 404 403 403",
     (A.READ_CONTENT, S): "404 404 yes 404 yes yes",
     (A.READ_CONTENT, P): "404 yes 404 404 404 yes",
     (A.READ_CONTENT, L): "404 yes 404 404 404 yes",
@@ -102,7 +108,7 @@ def test_every_caller_gets_what_the_table_says(session: Session) -> None:
 def test_a_limited_key_sees_nothing_else(session: Session) -> None:
     for action in Action:
         assert {outcome(session, LIMITED_KEY, action, connector) for connector in CONNECTORS} == {"404"}
-        if action is not Action.LIST_FOLDERS:
+        if action not in {Action.LIST_FOLDERS, Action.GRANT_KEYS}:
             assert outcome(session, LIMITED_KEY, action, "elsewhere") == "yes"
 
 

@@ -1,0 +1,34 @@
+"""The audit trail."""
+
+from typing import Annotated, Any
+
+from pydantic import AwareDatetime, Field
+
+from app.audit_actions import AuditAction
+from app.schemas.fields import Id, Input, Line, Output, Time
+from app.schemas.messages import Cursor, Limit
+
+
+class AuditQuery(Input):
+    connector_id: Id | None = None
+    actor: Line | None = None
+    """As in the records: `user:…`, `key:…`."""
+    action: AuditAction | None = None
+    subject: Line | None = None
+    """As in the records: `connectors/…`, `messages/…`."""
+    since: AwareDatetime | None = None
+    after: Cursor | None = None
+    limit: Limit = 50
+
+
+class AuditRecordRead(Output):
+    id: str
+    at: Time
+    actor: str
+    """`user:…`, `key:…`, `link:…` (a link for entering a password), `cli` or `retention`."""
+    origin: str | None
+    """The network address that the request came from."""
+    action: str
+    subject: str
+    connector_id: str | None
+    changes: Annotated[dict[str, Any], Field(description="By setting: the value before and the one after.")]

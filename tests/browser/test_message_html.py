@@ -1,0 +1,221 @@
+"""The HTML of mails, shown by a real browser as a frontend shows it: it does nothing but show itself.
+
+The page has no Content-Security-Policy, which a frontend may or may not have: what is proved is that the HTML
+needs none.
+"""
+
+import base64
+import html
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+from app.gateway import Gateway
+from app.mime.parse import parse_mail
+from tests import stored_mail
+from tests.browser.hostile_html import HOST, HOSTILE_HTML
+from tests.browser.pages import Pages
+from tests.callers import Callers
+from tests.conftest import SettingsFactory
+from tests.corpus import mail_files
+from tests.live_gateway import live_gateway
+from tests.servers.browser import Browser, Tab
+from tests.servers.process import wait_until
+
+READER = Callers.user("jana", groups=["orders"])
+PNG = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+)
+IMAGE_OF_A_MAIL = re.compile(r"/messages/[^/]+/attachments/[0-9]+")
+
+Page = Callable[[list[str]], str]
+
+
+def written(pieces: list[str]) -> str:
+    """The page of a frontend that writes its pages on the server."""
+    return "".join(f"<div class=mail>{piece}</div>" for piece in pieces)
+
+
+def assigned(pieces: list[str]) -> str:
+    """The page of a frontend that makes its elements in the browser."""
+    pieces_json = json.dumps(pieces).replace("<", "\\u003c")
+    return f"""<script>for (const piece of {pieces_json}) {{
+        const mail = document.body.appendChild(document.createElement("div"))
+        mail.className = "mail"
+        mail.innerHTML = piece
+    }}</script>"""
+
+
+def copied(pieces: list[str]) -> str:
+    """The page of a frontend that also reads the HTML back and writes it again, as editors do (where markup
+    that was harmless at first may mutate)."""
+    return assigned(pieces).replace(
+        "</script>", "\nmails().forEach(m => { m.innerHTML = m.innerHTML })</script>"
+    )
+
+
+SCRIPT = """
+    const seen = []
+    function ran(number) { seen.push(number) }
+    const mails = () => [...document.querySelectorAll("body > .mail")]
+"""
+# What the reader's eyes and mouse would find out, asked of every element at once.
+LOOK = """() => {
+    const found = []
+    for (const element of mails().flatMap(mail => [...mail.querySelectorAll("*")])) {
+        const style = getComputedStyle(element)
+        const names = element.getAttributeNames()
+        const handler = names.find(name => name.startsWith("on"))
+        if (handler) found.push(`${element.tagName} has ${handler}`)
+        if (element.namespaceURI !== "http://www.w3.org/1999/xhtml") found.push(`${element.tagName} is no HTML`)
+        if (style.position !== "static") found.push(`${element.tagName} is ${style.position}`)
+        for (const property of ["backgroundImage", "borderImageSource", "listStyleImage", "maskImage", "filter"])
+            if (style[property] !== "none") found.push(`${element.tagName} has ${property} ${style[property]}`)
+        for (const pseudo of ["::before", "::after"]) {
+            const content = getComputedStyle(element, pseudo).content
+            if (content.includes("url")) found.push(`${element.tagName}${pseudo} has ${content}`)
+        }
+        if (names.includes("href")) {
+            if (!["http:", "https:", "mailto:", "tel:"].includes(element.protocol)) found.push(element.outerHTML)
+            if (element.target !== "_blank" || !element.relList.contains("noopener")) found.push(element.outerHTML)
+        }
+        if (names.includes("id") || names.includes("name")) found.push(`${element.tagName} is named`)
+    }
+    return found
+}"""
+TOUCH = """() => {
+    for (const element of mails().flatMap(mail => [...mail.querySelectorAll("*")])) {
+        for (const type of ["mouseover", "mouseenter", "mousemove", "mousedown", "mouseup", "pointerover", "toggle",
+                "focusin", "wheel", "copy", "dragstart", "animationstart", "transitionend", "load", "error"])
+            element.dispatchEvent(new Event(type, {bubbles: true}))
+        if (!element.closest("a")) element.click()
+        element.focus()
+        element.blur()
+    }
+}"""
+
+
+def show(tab: Tab, pages: Pages, page: str) -> str:
+    """Serve the page and wait until it is at rest; its address."""
+    address = pages.put("/mails", f"<!DOCTYPE html><script>{SCRIPT}</script><body>{page}")
+    tab.page.goto(address)
+    return address
+
+
+def assert_only_shown(tab: Tab, address: str, *, mails: int, images: set[str]) -> None:
+    """Nothing ran, nothing was asked for but the page and the images, nothing left its place."""
+    tab.page.wait_for_load_state("networkidle")
+    assert tab.page.evaluate(LOOK) == []
+    tab.page.evaluate(TOUCH)
+    tab.page.wait_for_load_state("networkidle")
+    assert tab.page.evaluate("seen") == []
+    assert tab.dialogs == []
+    assert [error for error in tab.errors if "404 (Not Found)" not in error] == []
+    assert tab.page.url == address
+    assert len(tab.page.frames) == 1
+    assert tab.context.pages == [tab.page]
+    assert tab.page.evaluate("mails().length") == mails, "no mail breaks out of its place"
+    assert {request for request in tab.requests if not request.startswith("GET data:image/")} == {
+        f"GET {address}",
+        *(f"GET {address.removesuffix('/mails')}{image}" for image in images),
+    }
+
+
+def html_mail(content: str) -> bytes:
+    """A mail of that HTML with one image, `cid:chart`."""
+    parts = [
+        b"Content-Type: text/html; charset=utf-8\r\nContent-Transfer-Encoding: base64\r\n\r\n"
+        + base64.encodebytes(content.encode()),
+        b"Content-Type: image/png\r\nContent-ID: <chart>\r\nContent-Disposition: inline\r\n"
+        b"Content-Transfer-Encoding: base64\r\n\r\n" + base64.encodebytes(PNG),
+    ]
+    header = b'Subject: HTML\r\nMIME-Version: 1.0\r\nContent-Type: multipart/related; boundary="b"\r\n\r\n'
+    return header + b"".join(b"--b\r\n" + part + b"\r\n" for part in parts) + b"--b--\r\n"
+
+
+def read(client: TestClient, gateway: Gateway, raws: list[bytes]) -> list[dict[str, Any]]:
+    """Store the mails and ask for them as a caller does."""
+    at = stored_mail.connector(gateway, groups=["orders"])
+    return [
+        client.get(f"/messages/{message_id}", headers=READER).json()
+        for message_id in stored_mail.store(gateway, at, *raws)
+    ]
+
+
+def images_of(message: dict[str, Any]) -> set[str]:
+    """The addresses of a message's attachments that its HTML may show."""
+    return {
+        f"/messages/{message['id']}/attachments/{each['n']}"
+        for each in message["attachments"]
+        if each["content_id"]
+    }
+
+
+def test_as_they_came_pieces_run_and_load(browser: Browser, tab: Tab, pages: Pages) -> None:
+    """Each unsanitised in a frame of its own: what the tests below look for is seen where it is there."""
+    before = len(browser.outside.arrivals)
+
+    def loaded() -> set[int]:
+        arrived = b" ".join(arrival.first for arrival in browser.outside.arrivals[before:])
+        return {int(number) for number in re.findall(rb"GET /([0-9]+) HTTP", arrived)}
+
+    frames = "".join(f'<iframe srcdoc="{html.escape(piece)}"></iframe>' for piece in HOSTILE_HTML)
+    show(tab, pages, frames)
+    wait_until(lambda: len(loaded()) > 35, 10, "pieces to load something")
+    ran = set(tab.page.evaluate("seen"))
+    assert len(ran) > 35
+
+
+@pytest.mark.parametrize("page", [written, assigned, copied])
+def test_hostile_html_only_shows_itself(
+    client: TestClient, gateway: Gateway, browser: Browser, tab: Tab, pages: Pages, page: Page
+) -> None:
+    before = len(browser.outside.arrivals)
+    messages = read(client, gateway, [html_mail(piece) for piece in HOSTILE_HTML])
+    shown = [message for message in messages if message["html"]]
+    images = set().union(*(set(IMAGE_OF_A_MAIL.findall(message["html"])) for message in shown))
+    assert images <= set().union(*map(images_of, shown))
+    assert images, "some pieces show the image of their mail"
+    address = show(tab, pages, page([message["html"] for message in shown]))
+    assert_only_shown(tab, address, mails=len(shown), images=images)
+    assert browser.outside.arrivals[before:] == []
+    assert HOST not in "".join(tab.requests)
+
+
+@pytest.mark.parametrize("page", [written, assigned, copied])
+def test_the_html_of_awkward_mails_only_shows_itself(
+    client: TestClient,
+    gateway: Gateway,
+    browser: Browser,
+    tab: Tab,
+    pages: Pages,
+    corpus: Path,
+    page: Page,
+) -> None:
+    before = len(browser.outside.arrivals)
+    raws = [path.read_bytes() for path in mail_files(corpus)]
+    shown = read(client, gateway, [raw for raw in raws if parse_mail(raw).html])
+    assert shown
+    images = set().union(*(set(IMAGE_OF_A_MAIL.findall(message["html"])) for message in shown))
+    assert images <= set().union(*map(images_of, shown))
+    address = show(tab, pages, page([message["html"] for message in shown]))
+    assert_only_shown(tab, address, mails=len(shown), images=images)
+    assert browser.outside.arrivals[before:] == []
+
+
+def test_the_images_of_a_mail_are_shown(
+    settings: SettingsFactory, gateway: Gateway, browser: Browser, pages: Pages
+) -> None:
+    at = stored_mail.connector(gateway, groups=["orders"])
+    (message_id,) = stored_mail.store(gateway, at, html_mail("<p>see <img src='cid:chart' width=20></p>"))
+    tab = browser.open_tab(extra_http_headers=READER)
+    with live_gateway(settings()) as served:
+        message = served.get(f"/messages/{message_id}", headers=READER).json()
+        show(tab, pages, f"<base href='{served.base_url}'>{message['html']}")
+        assert tab.page.evaluate("[document.images.length, document.images[0].naturalWidth]") == [1, 1]
+    tab.context.close()

@@ -1,0 +1,42 @@
+"""`python -m tools.picture`: makes docs/credential-page.png, the page on which an owner enters a password, before and
+after it was checked. The page is made by the program itself, in Czech and English."""
+
+import sys
+from pathlib import Path
+
+from app.web_pages import credential_page
+from app.web_pages.credential_page import Findings, Mailbox
+from tests.servers.browser import Browser
+
+PICTURE = Path(__file__).resolve().parents[1] / "docs" / "credential-page.png"
+WIDTH, HEIGHT = 620, 800
+
+MAILBOX = Mailbox(
+    email_address="jana.novakova@firma.cz",
+    server="imap.firma.cz",
+    username="jana.novakova@firma.cz",
+    source_folder="AyMINE",
+    processed_folder="\\Trash",
+    seen="",
+)
+FOUND = Findings(sealed="", waiting=12, target="Koš")
+
+
+def main() -> int:
+    """Write the picture."""
+    pages = (credential_page.ask("cs", MAILBOX), credential_page.confirm("en", MAILBOX, FOUND))
+    both = "".join(
+        f"<iframe srcdoc='{page.replace(chr(39), '&#39;')}' width={WIDTH} height={HEIGHT}></iframe>"
+        for page in pages
+    )
+    with Browser() as browser:
+        tab = browser.open_tab(viewport={"width": 2 * WIDTH + 20, "height": HEIGHT}, color_scheme="light")
+        tab.page.set_content(
+            f"<style>body {{ display: flex; gap: 20px; margin: 0 }} iframe {{ border: 1px solid #ccc }}</style>{both}"
+        )
+        tab.page.screenshot(path=PICTURE)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
