@@ -143,3 +143,16 @@ SPECIAL: dict[str, dict[str, str | Action]] = {
     "POST /connectors/test": {"shared": "yes yes yes yes yes yes yes yes"},
 }
 """What the rules in words mean, for each kind of object."""
+
+
+def filled(body: Mapping[str, Any], objects: Mapping[str, Any]) -> dict[str, Any]:
+    """A body with the ids of these objects."""
+    found: dict[str, Any] = {}
+    for name, value in body.items():
+        if isinstance(value, Mapping):
+            found[name] = filled(value, objects)
+        elif isinstance(value, str) and value.startswith("{"):
+            found[name] = objects[value.strip("{}")]
+        else:
+            found[name] = value
+    return found

@@ -20,7 +20,7 @@ from app.services.access import Action
 from app.who_may import ROUTES, ForAdministrators, Open, Rule, Special, route_name
 from tests import access_table
 from tests.access_world import KINDS, World
-from tests.route_calls import CALLER_COLUMNS, CALLS, PASSWORD, SPECIAL, Call
+from tests.route_calls import CALLER_COLUMNS, CALLS, PASSWORD, SPECIAL, Call, filled
 
 TABLE = access_table.read()
 CALLERS = tuple(CALLER_COLUMNS)
@@ -92,25 +92,13 @@ def send(client: TestClient, route: str, objects: Mapping[str, Any], headers: Ma
     """Call a route about these objects."""
     call = CALLS[route]
     method = route.split(maxsplit=1)[0]
-    body = _filled(call.body, objects) if call.body is not None else None
+    body = filled(call.body, objects) if call.body is not None else None
     return client.request(method, call.path.format_map(objects), json=body, headers=dict(headers))
 
 
 def outcome(call: Call, answer: Answer) -> str:
     """`yes` where the answer is that of a call that was allowed, else its status."""
     return "yes" if answer.status_code in call.done else str(answer.status_code)
-
-
-def _filled(body: Mapping[str, Any], objects: Mapping[str, Any]) -> dict[str, Any]:
-    filled: dict[str, Any] = {}
-    for name, value in body.items():
-        if isinstance(value, Mapping):
-            filled[name] = _filled(value, objects)
-        elif isinstance(value, str) and value.startswith("{"):
-            filled[name] = objects[value.strip("{}")]
-        else:
-            filled[name] = value
-    return filled
 
 
 def test_the_walk_leaves_no_route_out() -> None:
