@@ -1,13 +1,14 @@
-"""What stands around every request: its id and log line, the body's limit.
+"""What stands around every request: its id and log line, CORS, the body's limit.
 
-Around the framework's own handling of errors too, so that an answer to a bug is logged, carries the id like any
-other. Plain ASGI: nothing here holds a body or delays a stream.
+Around the framework's own handling of errors too, so that an answer to a bug is logged, carries the id and may
+be read by the frontend like any other. Plain ASGI: nothing here holds a body or delays a stream.
 """
 
 import time
 
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -24,10 +25,25 @@ MAX_BODY_OCTETS = 1024 * 1024
 # Attachments come within the JSON: these may be as large as the settings say.
 LARGE_BODIES = frozenset({("POST", "/submissions")})
 
+METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
+REQUEST_HEADERS = ("Authorization", "Content-Type", "Idempotency-Key", "Last-Event-ID")
+ANSWER_HEADERS = ("X-Request-Id", "Retry-After", "ETag", "Content-Disposition")
+PREFLIGHT_MAX_AGE_S = 600
+
 
 def around(application: ASGIApp, gateway: Gateway) -> ASGIApp:
     """The application with everything of this module around it."""
-    return RequestLog(BodyLimit(application, gateway.settings), gateway.metrics)
+    guarded: ASGIApp = BodyLimit(application, gateway.settings)
+    if gateway.settings.cors_origins:
+        guarded = CORSMiddleware(
+            guarded,
+            allow_origins=gateway.settings.cors_origins,
+            allow_methods=METHODS,
+            allow_headers=REQUEST_HEADERS,
+            expose_headers=ANSWER_HEADERS,
+            max_age=PREFLIGHT_MAX_AGE_S,
+        )
+    return RequestLog(guarded, gateway.metrics)
 
 
 class RequestLog:
