@@ -14,6 +14,7 @@ from app.jobs import Jobs
 from app.routers import (
     api_keys,
     connectors,
+    documentation,
     events,
     group_bindings,
     health,
@@ -65,6 +66,8 @@ def create_app(settings: Settings) -> FastAPI:
         lifespan=lifespan,
         generate_unique_id_function=_operation_id,
         responses=problems.problem_responses(401, 422),
+        docs_url=None,  # the framework's pages load their scripts from a public host: see `documentation`
+        redoc_url=None,
     )
     app.state.gateway = gateway
     for module in (
@@ -79,6 +82,7 @@ def create_app(settings: Settings) -> FastAPI:
         health,
     ):
         app.include_router(module.router)
+    app.include_router(documentation.router, include_in_schema=False)
     problems.install(app)
     problems.describe(app)
     return app

@@ -1,4 +1,4 @@
-"""What stands around every request: its id and log line, CORS, the body's limit.
+"""What stands around every request: its id and log line, the headers of every answer, CORS, the body's limit.
 
 Around the framework's own handling of errors too, so that an answer to a bug is logged, carries the id and may
 be read by the frontend like any other. Plain ASGI: nothing here holds a body or delays a stream.
@@ -20,6 +20,15 @@ from app.gateway import Gateway
 from app.ids import new_id
 
 log = structlog.get_logger(__name__)
+
+# What an answer carries where it does not say otherwise itself (downloads and the documentation do).
+DEFAULT_HEADERS = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+}
 
 MAX_BODY_OCTETS = 1024 * 1024
 # Attachments come within the JSON: these may be as large as the settings say.
@@ -43,7 +52,7 @@ def around(application: ASGIApp, gateway: Gateway) -> ASGIApp:
             expose_headers=ANSWER_HEADERS,
             max_age=PREFLIGHT_MAX_AGE_S,
         )
-    return RequestLog(guarded, gateway.metrics)
+    return RequestLog(AnswerHeaders(guarded), gateway.metrics)
 
 
 class RequestLog:
@@ -83,6 +92,23 @@ class RequestLog:
             duration_ms=round((time.perf_counter() - started) * 1000, 1),
         )
         self._metrics.count_request(method=scope["method"], route=route, status=status)
+
+
+class AnswerHeaders:
+    """Adds the default headers that an answer lacks."""
+
+    def __init__(self, application: ASGIApp) -> None:
+        self._application = application
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in DEFAULT_HEADERS.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        await self._application(scope, receive, send_with_headers)
 
 
 class BodyLimit:
