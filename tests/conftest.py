@@ -121,7 +121,7 @@ def gateway(settings: SettingsFactory) -> Iterator[Gateway]:
 @pytest.fixture
 def client(settings: SettingsFactory) -> Iterator[TestClient]:
     """The whole gateway over HTTP, on the same database as `gateway`; without a token."""
-    with TestClient(create_app(settings())) as made:
+    with TestClient(create_app(settings()), base_url="http://localhost") as made:
         yield made
 
 

@@ -95,8 +95,9 @@ def test_an_owner_connects_the_mailbox(
     stored = served.get("/messages", params={"connector_id": connector_id}, headers=OWNER).json()["data"]
     assert sorted(each["subject"] for each in stored) == ["mail 0", "mail 1"]
 
-    page.goto(url)
-    expect(page.get_by_role("heading")).to_have_text(texts.gone_title)
+    page.goto(url)  # who comes again is told that all is well, and nothing can be entered any more
+    expect(page.get_by_role("heading")).to_have_text(texts.done_title)
+    expect(page.get_by_role("textbox")).to_have_count(0)
 
 
 def test_a_full_folder_makes_the_owner_choose(
