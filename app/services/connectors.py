@@ -110,6 +110,7 @@ def put(
         ScopeMissing, NotFound, Forbidden, InvalidInput, AlreadyExists
         WrongState: kind or owner are others than the stored ones.
     """
+    access.require_scope(principal, "connectors:write")
     connector_addresses.require_allowed(gateway, imap=body.imap, smtp=body.smtp)
     by_external_id = select(Connector).where(col(Connector.external_id) == external_id)
     try:

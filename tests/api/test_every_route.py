@@ -20,7 +20,7 @@ from app.services.access import Action
 from app.who_may import ROUTES, ForAdministrators, Open, Rule, Special, route_name
 from tests import access_table
 from tests.access_world import KINDS, World
-from tests.route_calls import CALLER_COLUMNS, CALLS, SPECIAL, Call
+from tests.route_calls import CALLER_COLUMNS, CALLS, PASSWORD, SPECIAL, Call
 
 TABLE = access_table.read()
 CALLERS = tuple(CALLER_COLUMNS)
@@ -174,6 +174,20 @@ def test_a_key_without_the_scope_is_refused_whatever_it_asks_for(client: TestCli
         for kind in kinds_for(route):
             answer = send(client, route, world.objects(kind), world.key_without(scope))
             assert (answer.status_code, answer.json()["code"]) == (403, "scope_missing"), (route, kind)
+
+
+@ON_SQLITE
+def test_a_key_without_the_scope_learns_nothing_of_the_network(client: TestClient, world: World) -> None:
+    headers = world.key_without("connectors:write")
+    server = {"host": "10.0.0.1", "port": 22, "security": "none", "username": "x"}
+    body = {"name": "x", "kind": "shared", "email_address": "x@firma.cz", "imap": server}
+    for method, path, sent in (
+        ("POST", "/connectors", body),
+        ("PUT", "/connectors/by-external-id/x", body),
+        ("PATCH", f"/connectors/{world.objects('shared')['connector']}", {"imap": server}),
+        ("POST", "/connectors/test", {"imap": server, "credentials": PASSWORD}),
+    ):
+        assert client.request(method, path, json=sent, headers=headers).status_code == 403, (method, path)
 
 
 @ON_SQLITE

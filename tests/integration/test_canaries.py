@@ -8,7 +8,9 @@ kept and in what their readers were answered.
 
 import base64
 import contextlib
+import html
 import os
+import re
 import secrets
 import subprocess
 import sys
@@ -178,6 +180,7 @@ def test_secrets_are_found_nowhere_and_contents_only_with_their_readers(
     assert all(f'"event": "{event}"' in log for event in ("request", "unexpected_error", "mail_server_error"))
     assert any(canaries.contents["subject"] in row for row in rows["messages"])
     assert any(canaries.contents["large"] in row for row in rows["quarantine"])
+    assert any("credential" in row for row in rows["audit_records"])
     assert any(canaries.contents["sent text"].encode() in mail.raw for mail in smtp.mails)
     assert any(canaries.contents["text"] in answer.text for answer in gateway.answers)
 
@@ -310,6 +313,42 @@ def _send(gateway: Served, canaries: Canaries, smtp: SmtpServer, connector_id: s
 
 def _let_the_owner_in(gateway: Served, canaries: Canaries, dovecot: Dovecot) -> None:
     """A personal mailbox, whose owner enters the password."""
+    path = _personal(gateway, dovecot)
+    gateway.ask("owner", "PUT", f"{path}/credentials", json=_password(dovecot.password))
+    gateway.ask("owner", "POST", f"{path}/test")
+    gateway.ask("owner", "GET", f"{path}/folders")
+    refused = _password(canaries.secrets["wrong password 0"])
+    gateway.ask("administrator", "PUT", f"{path}/credentials", 403, json=refused)
+    gateway.ask("administrator", "PATCH", path, 403, json={"credentials": refused})
+    gateway.ask("administrator", "POST", f"{path}/fetch")
+
+
+def _let_the_owner_in_by_a_link(gateway: Served, canaries: Canaries, dovecot: Dovecot) -> None:
+    """Another one, whose owner has a link."""
+    path = _personal(gateway, dovecot)
+    link = gateway.ask("administrator", "POST", f"{path}/credential-links", 201)["url"]
+    token = link.rpartition("/")[2]
+    canaries.secrets["link"] = token
+    canaries.shown["link"] = len(gateway.answers) - 1
+    page = f"/credential-links/{token}"
+    seen = _hidden("seen", gateway.ask("nobody", "GET", page))
+    for password, status in ((canaries.secrets["wrong password 3"], 422), (dovecot.password, 200)):
+        form = {"step": "check", "seen": seen, "password": password}
+        answer = gateway.ask("nobody", "POST", page, status, data=form)
+    form = {"step": "connect", "seen": seen, "sealed": _hidden("sealed", answer)}
+    gateway.ask("nobody", "POST", page, data=form)
+    gateway.ask("nobody", "GET", page, 404)
+    assert gateway.ask("owner", "GET", path)["has_credentials"]
+
+
+def _hidden(name: str, page: str) -> str:
+    found = re.search(rf'name="{name}" value="([^"]*)"', page)
+    assert found is not None, page
+    return html.unescape(found[1])
+
+
+def _personal(gateway: Served, dovecot: Dovecot) -> str:
+    """The path of a new personal connector, made by an administrator."""
     user = dovecot.new_user()
     body = {
         "name": "Jana",
@@ -319,14 +358,7 @@ def _let_the_owner_in(gateway: Served, canaries: Canaries, dovecot: Dovecot) -> 
         "imap": {"host": dovecot.host, "port": dovecot.port, "security": "none", "username": user},
         "poll_interval_s": 86400,
     }
-    path = f"/connectors/{gateway.ask('administrator', 'POST', '/connectors', 201, json=body)['id']}"
-    gateway.ask("owner", "PUT", f"{path}/credentials", json=_password(dovecot.password))
-    gateway.ask("owner", "POST", f"{path}/test")
-    gateway.ask("owner", "GET", f"{path}/folders")
-    refused = _password(canaries.secrets["wrong password 0"])
-    gateway.ask("administrator", "PUT", f"{path}/credentials", 403, json=refused)
-    gateway.ask("administrator", "PATCH", path, 403, json={"credentials": refused})
-    gateway.ask("administrator", "POST", f"{path}/fetch")
+    return f"/connectors/{gateway.ask('administrator', 'POST', '/connectors', 201, json=body)['id']}"
 
 
 def _log_in_wrongly(gateway: Served, canaries: Canaries, connector_id: str) -> None:
@@ -406,6 +438,7 @@ def _look_around(gateway: Served, connector_id: str) -> None:
         "/group-bindings",
         "/events?limit=200",
         "/api-keys",
+        "/audit?limit=200",
         *(f"/webhooks/{hook['id']}/deliveries" for hook in hooks),
     ):
         gateway.ask("administrator", "GET", at)
