@@ -115,6 +115,20 @@ def test_an_allowed_page_reads_that_the_gateway_failed(
     assert "a bug" not in answer["text"]
 
 
+def test_an_allowed_page_follows_the_stream_as_it_comes(frontend: Tab, served: httpx.Client) -> None:
+    first = frontend.page.evaluate(
+        """async ([url, headers]) => {
+            const abort = new AbortController()
+            const answer = await fetch(url, {headers, signal: abort.signal})
+            const {value} = await answer.body.getReader().read()
+            abort.abort()
+            return new TextDecoder().decode(value)
+        }""",
+        [f"{served.base_url}/events/stream", READER],
+    )
+    assert first.startswith("retry: ")
+
+
 def test_a_page_of_another_origin_reads_nothing(
     tab: Tab, served: httpx.Client, pages: Pages, gateway: Gateway
 ) -> None:
