@@ -24,14 +24,13 @@ from app.web_pages.page import language_of
 from app.web_pages.texts import CZECH, ENGLISH, TEXTS
 from tests.callers import Callers
 from tests.conftest import SettingsFactory
+from tests.links import ADMIN, OWNER, body_for, link, mailbox_with, prepared
 from tests.servers.dovecot import Dovecot
 from tests.servers.imap_proxy import ImapProxy
 from tests.servers.process import free_port
 from tests.servers.smtp import SmtpServer
 from tests.stored_mail import mail
 
-ADMIN = Callers.user("administrator", admin=True)
-OWNER = Callers.user("jana")
 OTHER = Callers.user("eva")
 
 
@@ -73,31 +72,6 @@ class Owner:
         return self.send(self.look(), password=password)
 
 
-def body_for(dovecot: Dovecot, user: str, **changes: Any) -> dict[str, Any]:
-    return {
-        "name": "Jana",
-        "kind": "personal",
-        "owner": "jana",
-        "email_address": "jana.novakova@firma.cz",
-        "source_folder": "AyMINE",
-        "imap": {"host": dovecot.host, "port": dovecot.port, "security": "none", "username": user},
-        **changes,
-    }
-
-
-def prepared(client: TestClient, body: dict[str, Any]) -> str:
-    """The id of a connector that waits for its password."""
-    answer = client.post("/connectors", json=body, headers=ADMIN)
-    assert answer.status_code == 201, answer.text
-    return str(answer.json()["id"])
-
-
-def link(client: TestClient, connector_id: str, headers: dict[str, str] = ADMIN) -> str:
-    answer = client.post(f"/connectors/{connector_id}/credential-links", headers=headers)
-    assert answer.status_code == 201, answer.text
-    return str(answer.json()["url"])
-
-
 def status_of(client: TestClient, connector_id: str) -> str:
     return str(client.get(f"/connectors/{connector_id}", headers=ADMIN).json()["status"])
 
@@ -105,12 +79,7 @@ def status_of(client: TestClient, connector_id: str) -> str:
 @pytest.fixture
 def user(dovecot: Dovecot) -> str:
     """A mailbox with a folder for AyMINE, and mail in it."""
-    made = dovecot.new_user()
-    with dovecot.client(made) as client:
-        client.create_folder("AyMINE")
-    for number in range(3):
-        dovecot.deliver(made, mail(f"mail {number}"), folder="AyMINE")
-    return made
+    return mailbox_with(dovecot, 3)
 
 
 @pytest.fixture
