@@ -88,7 +88,7 @@ class Bench:
 
     def settle_and_compare(self, workload: Workload, box: Mailbox) -> None:
         for _ in range(SETTLING_CYCLES):
-            cycle = box.fetch_well()
+            cycle = box.fetch_well(patience_s=TAKEOVER_S)
         assert (cycle.found, cycle.moved) == (workload.left, 0), "it does not come to rest"
         processed = hashes(box.raws("Trash"))
         assert hashes(box.sources()) == processed, "stored and processed differ"
