@@ -5,6 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 WORKERS ?= 2
+# What breaks things: all of it, with what `make test` leaves out.
+SOAKED := tests/crash tests/integration
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run demo test check format lint types arrows docs bench soak clean
@@ -65,10 +67,10 @@ bench: $(STAMP) ## measure the fetch cycle against draining the same mailbox
 	@$(BIN)/python -m tests.servers.unpack
 	@$(BIN)/python -m bench.fetch $(ARGS)
 
-soak: $(STAMP) ## run the long tests, round after round with other dice, until one fails or Ctrl-C
+soak: $(STAMP) ## run all that breaks things in full, round after round with other dice, until one fails or Ctrl-C
 	@$(BIN)/python -m tests.servers.unpack
 	@round=1; while :; do echo "soak: round $$round"; \
-	  CRASH_SEED=$$round CUT_SEED=$$round $(BIN)/python -m pytest -m soak -n $(WORKERS) $(ARGS) || exit; \
+	  CRASH_SEED=$$round CUT_SEED=$$round $(BIN)/python -m pytest $(SOAKED) -m "" -n $(WORKERS) $(ARGS) || exit; \
 	  round=$$((round + 1)); done
 
 clean: ## remove what was installed and unpacked here

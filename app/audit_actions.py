@@ -15,7 +15,7 @@ class AuditAction(StrEnum):
     CREDENTIALS_DISCARDED = "credentials.discarded"
     CREDENTIAL_LINK_CREATED = "credential_link.created"
     CREDENTIAL_LINK_WITHDRAWN = "credential_link.withdrawn"
-    CREDENTIAL_LINK_SPENT = "credential_link.spent"
+    CREDENTIAL_LINK_REFUSED = "credential_link.password_refused"
     GROUP_BINDING_CREATED = "group_binding.created"
     GROUP_BINDING_CHANGED = "group_binding.changed"
     GROUP_BINDING_DELETED = "group_binding.deleted"

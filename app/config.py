@@ -1,6 +1,7 @@
 """Settings, read once from the environment (prefix `GATEWAY_`). No other module looks at the environment."""
 
 import ipaddress
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Self
 
@@ -15,6 +16,8 @@ IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 MIN_SECRET_KEY_CHARS = 32
 NO_KEYS = "GATEWAY_SECRET_KEYS (print one with: imap-gateway generate-secret)"
 MIN_JWT_SECRET_OCTETS = 32
+# RFC 6454 §6.2; a name with other letters is sent in its ASCII form (xn--…).
+ORIGIN = re.compile(r"https?://(?:[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
 
 
 class Settings(BaseSettings):
@@ -48,13 +51,15 @@ class Settings(BaseSettings):
     fetch_threads: int = Field(default=8, ge=1, le=256)
     max_message_octets: int = Field(default=50 * 1024 * 1024, ge=1024)
     max_request_octets: int = Field(default=40 * 1024 * 1024, ge=1024)
+    cors_origins: Annotated[tuple[str, ...], NoDecode] = ()
+    """Origins whose pages may call the API from a browser, each as the browser names it; none by default."""
     public_url: str | None = None
     events_retention_days: int = Field(default=30, ge=1)
     audit_retention_days: int = Field(default=365, ge=1)
     run_jobs: bool = True
     """False: this process answers HTTP only; another one fetches, sends and delivers."""
 
-    @field_validator("secret_keys", "allowed_private_networks", "mail_ports", mode="before")
+    @field_validator("secret_keys", "allowed_private_networks", "mail_ports", "cors_origins", mode="before")
     @classmethod
     def _split_list(cls, value: object) -> object:
         if isinstance(value, str):
@@ -99,6 +104,15 @@ class Settings(BaseSettings):
         if any(not 1 <= port <= 65535 for port in value):
             raise ValueError("each must be a port from 1 to 65535")
         return value
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _are_origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        # Not "*": a token that leaked could then be used by whatever page its thief can make somebody open.
+        origins = [origin.lower() for origin in value]
+        if not all(ORIGIN.fullmatch(origin) for origin in origins):
+            raise ValueError("each must be scheme://host or scheme://host:port, as https://mail.example.com")
+        return tuple(_as_browsers_say(origin) for origin in origins)
 
     @field_validator("secret_keys")
     @classmethod
@@ -150,6 +164,11 @@ class Settings(BaseSettings):
             missing.append("GATEWAY_JWT_SECRET or GATEWAY_JWT_JWKS_URL")
         if missing:
             raise SettingsIncomplete("not set: " + "; ".join(missing))
+
+
+def _as_browsers_say(origin: str) -> str:
+    """Without the port that goes without saying."""
+    return origin.removesuffix(":443" if origin.startswith("https:") else ":80")
 
 
 def _sentence(error: Mapping[str, Any]) -> str:

@@ -17,6 +17,8 @@ from app.server_rest import ServerRest
 
 FIGURES_KEPT_S = 5.0
 CHECKS_A_MINUTE = 10
+LINKS_A_MINUTE = 60
+"""Enough to set up a company's mailboxes by a script."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,8 @@ class Gateway:
     figures: ShortMemory
     checks: RateLimit
     """Of the logins that callers may try: the gateway is no port scanner."""
+    links: RateLimit
+    """Of the links for entering a password that callers may make."""
     server_rest: ServerRest
     """Which mail servers are left alone by the sweep."""
     last_runs: dict[str, datetime] = field(default_factory=dict)
@@ -56,6 +60,7 @@ class Gateway:
             metrics=Metrics(),
             figures=ShortMemory(FIGURES_KEPT_S, lambda: clock.utc_now().timestamp()),
             checks=RateLimit(CHECKS_A_MINUTE, 60.0),
+            links=RateLimit(LINKS_A_MINUTE, 60.0),
             server_rest=ServerRest(),
         )
 

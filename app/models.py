@@ -94,6 +94,9 @@ class Connector(SQLModel, table=True):
     baseline_uidnext: int | None = Field(default=None, sa_type=BigInteger)
     """Mail below this UID is what `first_fetch` decides about."""
     baseline_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    sealed_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    """When the owner of a personal connector first entered the password, or somebody by a link made for the owner.
+    Never taken back: from then on others change neither the credentials nor what is read and sent."""
     status: str
     paused: bool = False
     refused_logins: int = 0
@@ -122,7 +125,7 @@ class Credential(SQLModel, table=True):
     type: str
     ciphertext: str = Field(sa_type=Text)
     entered_by: str
-    """User id of whoever entered it; the owner of a personal connector has sealed it by doing so."""
+    """`user:…`, `key:…` or `link:…`."""
     updated_at: datetime = Field(sa_type=UtcDateTime)
 
 
@@ -140,6 +143,8 @@ class CredentialLink(SQLModel, table=True):
     expires_at: datetime = Field(sa_type=UtcDateTime, index=True)
     refused_logins: int = 0
     """Passwords that the mail server refused, and those that it is being asked about."""
+    used_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    """When the password was stored that came by it."""
 
 
 class GroupBinding(SQLModel, table=True):

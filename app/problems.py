@@ -71,7 +71,8 @@ def install(app: FastAPI) -> None:
 
 
 def describe(app: FastAPI) -> None:
-    """Put the problem body into the OpenAPI document, where the answers of the routes refer to it."""
+    """Put the problem body into the OpenAPI document, where the answers of the routes refer to it, and the
+    answer that every route with a body may give."""
     made_by_framework = app.openapi
 
     def with_problems() -> dict[str, Any]:
@@ -81,6 +82,10 @@ def describe(app: FastAPI) -> None:
             problem_schema = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
             schemas.update(problem_schema.pop("$defs", {}))
             schemas["Problem"] = problem_schema
+        for operations in document["paths"].values():
+            for operation in operations.values():
+                if "requestBody" in operation:
+                    operation["responses"].setdefault("413", problem_responses(413)[413])
         return document
 
     app.openapi = with_problems  # type: ignore[method-assign]

@@ -56,8 +56,9 @@ Beyond this table:
 - Everybody creates a personal connector of their own; other ones are created by administrators and keys with
   `connectors:write` that are not limited to certain connectors.
 - Kind and owner of a connector never change. Personal connectors take no group bindings.
-- Once the owner of a personal mailbox has entered the password (*sealed*), others do not change its folders, and
-  whoever changes host, port, security or user name loses the stored password.
+- Once the owner of a personal mailbox has entered the password, there or by a link, it is *sealed* for good: others
+  change neither its folders nor its address and enter no password, and whoever changes host, port, security or user
+  name discards the stored one, so that nothing is fetched or sent until the owner has entered it again.
 - Webhooks are for administrators and keys with `webhooks:write`, API keys and the audit trail for administrators and
   keys with `admin`; a key makes no key with more scopes, connectors or time than its own, and sees of the audit trail
   what concerns its connectors.
@@ -131,6 +132,7 @@ def _fill(session: Session) -> None:
                 source_folder="INBOX",
                 processed_folder="\\Trash",
                 poll_interval_s=60,
+                sealed_at=now if connector_id == "sealed" else None,
                 status="active",
                 created_at=now,
                 updated_at=now,

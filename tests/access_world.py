@@ -128,7 +128,7 @@ class World:
         )
         reader = Principal("user", OWNER) if owner else Principal("user", "petr", groups=frozenset({GROUP}))
         [message] = store(self.gateway, made, with_attachment('attachment; filename="offer.pdf"'))
-        self._enter_password(made, by=f"user:{OWNER}" if kind == "sealed" else "user:administrator")
+        self._enter_password(made.id, by_owner=kind == "sealed")
         queued = submissions.create(
             self.gateway, reader, NewSubmission(connector_id=made.id, to=["eva@firma.cz"], text="Hello")
         )
@@ -150,9 +150,12 @@ class World:
             "granted_key": self._granted_id,
         }
 
-    def _enter_password(self, made: Connector, *, by: str) -> None:
+    def _enter_password(self, connector_id: str, *, by_owner: bool) -> None:
+        by = NamedActor(f"user:{OWNER}" if by_owner else "user:administrator")
         with self.gateway.db.unit_of_work() as session:
-            credentials.enter(session, self.gateway, made, "not what the server takes", by=NamedActor(by))
+            row = session.get_one(Connector, connector_id)
+            password = "not what the server takes"
+            credentials.enter(session, self.gateway, row, password, by=by, by_owner=by_owner)
 
     def _rows_of(self, made: Connector) -> dict[str, str]:
         """A cycle; a quarantined mail and a binding, whose ids these are."""

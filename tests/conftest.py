@@ -18,7 +18,7 @@ from app.config import Settings
 from app.gateway import Gateway
 from app.main import create_app
 from tests.callers import JWT_SECRET, Callers, KeyHeaders, UserHeaders
-from tests.figures import FIGURES
+from tests.figures import FIGURES, TOTALS
 from tests.schema import migrate
 
 pytest_plugins = ["tests.servers.fixtures"]
@@ -28,21 +28,22 @@ ROOT = Path(__file__).resolve().parents[1]
 SettingsFactory = Callable[..., Settings]
 
 
-def pytest_sessionfinish(session: pytest.Session) -> None:
-    """A worker hands its figures to the process that tells them."""
-    if hasattr(session.config, "workeroutput"):
-        session.config.workeroutput["figures"] = dict(FIGURES)
+def pytest_runtest_teardown(item: pytest.Item) -> None:
+    """A test hands on what it counted, by way of its report: so that a run that is interrupted can tell it too."""
+    item.user_properties.append(("figures", dict(FIGURES)))
+    FIGURES.clear()
 
 
-@pytest.hookimpl(optionalhook=True)
-def pytest_testnodedown(node: Any) -> None:
-    """Take over a worker's figures."""
-    FIGURES.update(getattr(node, "workeroutput", {}).get("figures", {}))
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Take over what a test counted, in whichever process it ran."""
+    for name, counted in report.user_properties if report.when == "teardown" else ():
+        if name == "figures" and isinstance(counted, dict):
+            TOTALS.update(counted)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Tell what the long tests have counted."""
-    for name, count in sorted(FIGURES.items()):
+    """Tell what the tests have counted."""
+    for name, count in sorted(TOTALS.items()):
         terminalreporter.write_line(f"{name}: {count}")
 
 
@@ -120,7 +121,7 @@ def gateway(settings: SettingsFactory) -> Iterator[Gateway]:
 @pytest.fixture
 def client(settings: SettingsFactory) -> Iterator[TestClient]:
     """The whole gateway over HTTP, on the same database as `gateway`; without a token."""
-    with TestClient(create_app(settings())) as made:
+    with TestClient(create_app(settings()), base_url="http://localhost") as made:
         yield made
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -29,17 +30,21 @@ class Mailbox:
     user: str
     connector_id: str
 
-    def fetch(self) -> Cycle:
-        """Run a cycle; its figures add up."""
+    def fetch(self, *, patience_s: float = 0.0) -> Cycle:
+        """Run a cycle; its figures add up. Waits so long for the mailbox to be free: a database notices a little
+        later than the kernel that a process is dead."""
+        until = time.monotonic() + patience_s
         cycle = fetch_cycle.run(self.gateway, self.connector_id)
+        while cycle is None and time.monotonic() < until:
+            cycle = fetch_cycle.run(self.gateway, self.connector_id)
         assert cycle is not None, "the mailbox was being fetched from, or was not to be"
         accounted = cycle.stored + cycle.known + cycle.returned + cycle.quarantined + cycle.left
         assert (cycle.found, cycle.left >= 0) == (accounted, True)
         return cycle
 
-    def fetch_well(self) -> Cycle:
+    def fetch_well(self, *, patience_s: float = 0.0) -> Cycle:
         """Run a cycle that must not fail."""
-        cycle = self.fetch()
+        cycle = self.fetch(patience_s=patience_s)
         assert (cycle.outcome, cycle.error_code) == ("ok", None)
         return cycle
 

@@ -1,5 +1,8 @@
-"""What the long tests have counted, told at the end of a run."""
+"""What the tests have counted, told at the end of a run."""
 
 from collections import Counter
 
 FIGURES: Counter[str] = Counter()
+"""By the test that runs."""
+TOTALS: Counter[str] = Counter()
+"""By all that have ended."""

@@ -21,6 +21,7 @@ from app.config import Settings
 from app.gateway import Gateway
 from app.services import fetch_cycle
 
+PACE_S = 0.02
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -78,6 +79,11 @@ class Instance:
         return [json.loads(line) for line in lines[:-1]]
 
     @property
+    def octets_told(self) -> int:
+        """Grows with each cycle, run or not."""
+        return self._output.stat().st_size
+
+    @property
     def stored(self) -> int:
         """How many mails it has stored."""
         return sum(cycle["stored"] for cycle in self.cycles() if cycle is not None)
@@ -96,7 +102,7 @@ def main() -> None:
 
         for word in sys.stdin:
             _run(gateway, wanted["connector_id"])
-            while word.strip() == "on" and not select.select([sys.stdin], [], [], 0)[0]:
+            while word.strip() == "on" and not select.select([sys.stdin], [], [], PACE_S)[0]:
                 _run(gateway, wanted["connector_id"])
 
 

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 
 import httpx
 import uvicorn
+from fastapi import FastAPI
 
 from app.config import Settings
 from app.main import create_app
@@ -17,10 +18,15 @@ START_TIMEOUT_S = 20.0
 @contextmanager
 def live_gateway(settings: Settings) -> Iterator[httpx.Client]:
     """A client of the served gateway, without a token; jobs run where the settings say so."""
+    with serving(create_app(settings)) as client:
+        yield client
+
+
+@contextmanager
+def serving(app: FastAPI) -> Iterator[httpx.Client]:
+    """A client of the served application."""
     port = free_port()
-    config = uvicorn.Config(
-        create_app(settings), host="127.0.0.1", port=port, log_config=None, timeout_graceful_shutdown=2
-    )
+    config = uvicorn.Config(app, host="127.0.0.1", port=port, log_config=None, timeout_graceful_shutdown=2)
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, name="live-gateway", daemon=True)
     thread.start()

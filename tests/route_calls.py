@@ -48,7 +48,7 @@ CALLS: dict[str, Call] = {
             "name": "Put",
             "kind": "{kind}",
             "owner": "{owner}",
-            "email_address": "put@firma.cz",
+            "email_address": "info@firma.cz",  # as it is: of a sealed connector it is the owner's to change
             "imap": {**SERVER, "username": "{username}"},
         },
     ),

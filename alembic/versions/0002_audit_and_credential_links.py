@@ -1,4 +1,4 @@
-"""The audit trail, and links for entering a password.
+"""The audit trail, links for entering a password, and since when a connector is sealed.
 
 Revision: 0002
 """
@@ -37,6 +37,7 @@ def upgrade() -> None:
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("refused_logins", sa.Integer(), nullable=False),
+        sa.Column("used_at", sa.DateTime(timezone=True), nullable=True),
         sa.ForeignKeyConstraint(
             ["connector_id"],
             ["connectors.id"],
@@ -48,8 +49,14 @@ def upgrade() -> None:
     )
     for column in ("connector_id", "expires_at"):
         op.create_index(op.f(f"ix_credential_links_{column}"), "credential_links", [column])
+    op.add_column("connectors", sa.Column("sealed_at", sa.DateTime(timezone=True), nullable=True))
+    op.execute(
+        "UPDATE connectors SET sealed_at = (SELECT updated_at FROM credentials WHERE connector_id = connectors.id"
+        " AND entered_by = 'user:' || connectors.owner)"
+    )
 
 
 def downgrade() -> None:
+    op.drop_column("connectors", "sealed_at")
     op.drop_table("credential_links")
     op.drop_table("audit_records")

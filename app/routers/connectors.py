@@ -168,7 +168,7 @@ def resume_connector(
     return _read(connectors.resume(gateway, principal, connector_id))
 
 
-@router.post("/{connector_id}/fetch", responses=problem_responses(404, 409))
+@router.post("/{connector_id}/fetch", responses=problem_responses(404, 409, 429))
 def fetch_now(connector_id: Id, gateway: GatewayDep, principal: PrincipalDep) -> CycleRead:
     """Run a fetch cycle now and answer when it is done and its messages are readable. Waits up to 60 s for one
     that is running."""

@@ -4,7 +4,6 @@ from fastapi import APIRouter, Request
 
 from app.deps import GatewayDep, PrincipalDep, WriteSession
 from app.problems import problem_responses
-from app.routers import credential_pages
 from app.schemas.credential_links import CredentialLinkCreated
 from app.schemas.fields import Id
 from app.services import credential_links
@@ -16,21 +15,18 @@ router = APIRouter(
 )
 
 
-@router.post("", status_code=201)
+@router.post("", status_code=201, responses=problem_responses(409, 429))
 def create_credential_link(
     connector_id: Id, request: Request, gateway: GatewayDep, principal: PrincipalDep
 ) -> CredentialLinkCreated:
     """Make a link by which the owner of the mailbox enters its password on a page of the gateway, in Czech or
-    English: single use, valid for 24 hours; an earlier one is void. Its address begins with `PUBLIC_URL`, else as
-    this request's."""
-    created = credential_links.create(gateway, principal, connector_id)
-    start = gateway.settings.public_url or str(request.base_url).rstrip("/")
-    return CredentialLinkCreated(
-        url=f"{start}{credential_pages.PREFIX}/{created.token}", expires_at=created.row.expires_at
-    )
+    English: single use, valid for 24 hours; an earlier one is void. Its address begins with `PUBLIC_URL`, which has
+    to be set unless the gateway is reached on the machine itself."""
+    created = credential_links.create(gateway, principal, connector_id, base_url=str(request.base_url))
+    return CredentialLinkCreated.model_validate(created)
 
 
 @router.delete("", status_code=204)
 def withdraw_credential_link(connector_id: Id, principal: PrincipalDep, session: WriteSession) -> None:
-    """Make the link void, where there is one."""
+    """Make the link void, where there is one that is not used."""
     credential_links.withdraw(session, principal, connector_id)

@@ -3,21 +3,19 @@ what goes wrong is a page too."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date
 from typing import Annotated
 from urllib.parse import parse_qs
 
-from fastapi import APIRouter, Depends, Header, Path, Request, Response
+from fastapi import APIRouter, Depends, Header, Request, Response
 from fastapi.responses import HTMLResponse
+from pydantic import ValidationError
 
 from app.deps import GatewayDep, OriginDep
 from app.errors import (
     CertificateRefused,
-    FieldFault,
     FolderMissing,
     Forbidden,
     GatewayError,
-    InvalidInput,
     LoginRefused,
     NotFound,
     ProcessedFolderMissing,
@@ -27,33 +25,30 @@ from app.errors import (
     TooManyRequests,
 )
 from app.gateway import Gateway
-from app.models import Connector
+from app.schemas.connectors import FirstFetch, FirstFetchSince
 from app.services import credential_links
 from app.services.connector_checks import Check
-from app.services.credential_links import Checked, FirstFetch
+from app.services.credential_links import Checked, Viewed
 from app.web_pages import credential_page
 from app.web_pages.credential_page import Findings, Mailbox
 from app.web_pages.page import HEADERS, language_of
 
-PREFIX = "/credential-links"
-MAX_FORM_OCTETS = 16 * 1024
+MAX_FORM_OCTETS = 64 * 1024
 MAX_PASSWORD_CHARS = 1024
+USUAL_PORTS = {"imap": 993, "smtp": 465}
 
 SHOWN_AGAIN: dict[type[GatewayError], tuple[int, str | None]] = {
+    NotFound: (404, None),  # used a moment ago, by a second click say; else there is nothing to show
     SettingsChanged: (409, "changed"),
     TooManyRequests: (429, "busy"),
-    # A confirmation that is none of ours, or of another link.
-    SecretUnreadable: (422, None),
-    Forbidden: (403, None),
+    SecretUnreadable: (422, "again"),  # a confirmation that is none of ours, or of another link
+    Forbidden: (403, "again"),
 }
 """After these the first page is shown again: with which status, and which text."""
-REFUSALS: dict[str, tuple[int, str]] = {
-    LoginRefused.code: (422, "refused"),
-    CertificateRefused.code: (502, "certificate"),
-}
+REFUSALS = {LoginRefused.code: "refused", CertificateRefused.code: "certificate"}
 """Why a mail server took no password; anything else is that it could not be asked."""
 
-router = APIRouter(prefix=PREFIX, include_in_schema=False)
+router = APIRouter(prefix=credential_links.PATH, include_in_schema=False)
 
 
 @dataclass(frozen=True)
@@ -67,7 +62,7 @@ class _Visit:
 
 
 def _visit(
-    token: Annotated[str, Path(max_length=100)],
+    token: str,
     gateway: GatewayDep,
     origin: OriginDep,
     accept_language: Annotated[str | None, Header()] = None,
@@ -76,16 +71,16 @@ def _visit(
 
 
 async def _form(request: Request) -> Mapping[str, str]:
-    """The fields of a form, the first of each name."""
+    """The fields of a form, the first of each name; none where it is no form of ours."""
     body = b""
     async for part in request.stream():
         body += part
         if len(body) > MAX_FORM_OCTETS:
-            raise InvalidInput(FieldFault("", "is too large for this form"))
+            return {}
     try:
         fields = parse_qs(body.decode(), keep_blank_values=True, max_num_fields=20, errors="strict")
-    except ValueError as exc:
-        raise InvalidInput(FieldFault("", "is not a form")) from exc
+    except ValueError:
+        return {}
     return {name: values[0] for name, values in fields.items()}
 
 
@@ -96,7 +91,7 @@ FormDep = Annotated[Mapping[str, str], Depends(_form)]
 @router.get("/{token}")
 def show_credential_page(visit: VisitDep) -> Response:
     """What is going to be connected, and a field for the password. Looking uses nothing up: mail filters look."""
-    return _asked(visit, 200)
+    return _first_page(visit, 200)
 
 
 @router.post("/{token}")
@@ -113,35 +108,43 @@ def use_credential_page(
         if sec_fetch_site not in {None, "same-origin"}:
             raise Forbidden
         return step(visit, form)
-    except NotFound:
-        return _page(404, credential_page.gone(visit.language))
     except tuple(SHOWN_AGAIN) as error:
-        status, problem = SHOWN_AGAIN[type(error)]
-        return _asked(visit, status, problem)
+        status, problem = next(shown for kind, shown in SHOWN_AGAIN.items() if isinstance(error, kind))
+        return _first_page(visit, status, problem)
 
 
-def _asked(visit: _Visit, status: int, problem: str | None = None) -> Response:
+def _first_page(visit: _Visit, status: int, problem: str | None = None) -> Response:
+    """The page that asks for the password; or that the link is good for nothing, or that all is done."""
     try:
-        connector = credential_links.view(visit.gateway, visit.token)
+        viewed = credential_links.view(visit.gateway, visit.token)
     except NotFound:
         return _page(404, credential_page.gone(visit.language))
-    return _page(status, credential_page.ask(visit.language, _mailbox(connector), problem=problem))
+    if viewed.is_used:
+        return _last_page(visit, viewed)
+    return _page(status, credential_page.ask(visit.language, _mailbox(viewed), problem=problem))
+
+
+def _last_page(visit: _Visit, viewed: Viewed) -> Response:
+    is_paused = viewed.connector.status == "paused"
+    return _page(200, credential_page.done(visit.language, _mailbox(viewed), is_paused=is_paused))
 
 
 def _checked(visit: _Visit, form: Mapping[str, str]) -> Response:
     password = form.get("password", "")
     if not 1 <= len(password) <= MAX_PASSWORD_CHARS:
-        return _asked(visit, 422, "empty")
-    checked = _check(visit, password, form)
+        return _first_page(visit, 422, "empty")
+    checked = credential_links.check(
+        visit.gateway, visit.token, password, seen=form.get("seen", ""), origin=visit.origin
+    )
     if checked.sealed is not None:
-        return _page(200, _confirmation(visit, checked, checked.sealed))
+        return _second_page(visit, checked, 200)
     if checked.tries_left <= 0:
         return _page(403, credential_page.gone(visit.language, is_spent=True))
-    status, problem = REFUSALS.get(checked.report.imap.code or "", (503, "unreachable"))
-    mailbox = _mailbox(checked.connector)
+    problem = REFUSALS.get(checked.report.imap.code or "", "unreachable")
+    mailbox = _mailbox(checked.viewed)
+    # Not 502 or 503, whatever the mail server does: proxies put pages of their own in place of such answers.
     return _page(
-        status,
-        credential_page.ask(visit.language, mailbox, problem=problem, tries_left=checked.tries_left),
+        422, credential_page.ask(visit.language, mailbox, problem=problem, tries_left=checked.tries_left)
     )
 
 
@@ -149,10 +152,9 @@ def _connected(visit: _Visit, form: Mapping[str, str]) -> Response:
     sealed = form.get("sealed", "")
     first_fetch = _first_fetch(form)
     if first_fetch is None and "first_fetch" in form:
-        password = credential_links.password_in(visit.gateway, visit.token, sealed)
-        checked = _check(visit, password, form)
-        return _page(422, _confirmation(visit, checked, sealed, problem="date_missing"))
-    connector = credential_links.connect(
+        checked = credential_links.reopened(visit.gateway, visit.token, sealed)
+        return _second_page(visit, checked, 422, problem="date_missing")
+    viewed = credential_links.connect(
         visit.gateway,
         visit.token,
         sealed,
@@ -160,35 +162,29 @@ def _connected(visit: _Visit, form: Mapping[str, str]) -> Response:
         first_fetch=first_fetch,
         origin=visit.origin,
     )
-    return _page(200, credential_page.done(visit.language, _mailbox(connector)))
-
-
-def _check(visit: _Visit, password: str, form: Mapping[str, str]) -> Checked:
-    return credential_links.check(
-        visit.gateway, visit.token, password, seen=form.get("seen", ""), origin=visit.origin
-    )
+    return _last_page(visit, viewed)
 
 
 def _first_fetch(form: Mapping[str, str]) -> FirstFetch | None:
     """What was chosen; None: nothing, or no day."""
     match form.get("first_fetch"):
         case "all":
-            return FirstFetch("all")
+            return "all"
         case "none":
-            return FirstFetch("none")
+            return "none"
         case "since":
             try:
-                return FirstFetch("since", date.fromisoformat(form.get("since", "")))
-            except ValueError:
+                return FirstFetchSince.model_validate({"since": form.get("since", "")})
+            except ValidationError:
                 return None
         case _:
             return None
 
 
-def _confirmation(visit: _Visit, checked: Checked, sealed: str, *, problem: str | None = None) -> str:
-    report = checked.report
+def _second_page(visit: _Visit, checked: Checked, status: int, problem: str | None = None) -> Response:
+    report, first_fetch = checked.report, checked.viewed.connector.first_fetch
     found = Findings(
-        sealed=sealed,
+        sealed=checked.sealed or "",
         waiting=report.waiting_messages,
         target=report.resolved_processed_folder,
         is_source_missing=_has(report.source_folder, FolderMissing),
@@ -196,23 +192,37 @@ def _confirmation(visit: _Visit, checked: Checked, sealed: str, *, problem: str 
         is_same_folder=_has(report.processed_folder, SameFolder),
         is_sending_refused=report.smtp is not None and not report.smtp.ok,
         must_choose=checked.must_choose,
+        takes_all=first_fetch in {None, "all"} and not checked.must_choose,
     )
-    return credential_page.confirm(visit.language, _mailbox(checked.connector), found, problem=problem)
+    mailbox = _mailbox(checked.viewed)
+    return _page(status, credential_page.confirm(visit.language, mailbox, found, problem=problem))
 
 
 def _has(check: Check | None, error: type[GatewayError]) -> bool:
     return check is not None and check.code == error.code
 
 
-def _mailbox(connector: Connector) -> Mailbox:
+def _mailbox(viewed: Viewed) -> Mailbox:
+    connector = viewed.connector
+    sending = None
+    if connector.smtp_host is not None:
+        sending = _address(connector.smtp_host, connector.smtp_port, USUAL_PORTS["smtp"])
     return Mailbox(
         email_address=connector.email_address,
-        server=connector.imap_host,
+        server=_address(connector.imap_host, connector.imap_port, USUAL_PORTS["imap"]),
         username=connector.imap_username,
+        sending_server=sending,
+        is_plain="none" in {connector.imap_security, connector.smtp_security},
         source_folder=connector.source_folder,
         processed_folder=connector.processed_folder,
-        seen=credential_links.seen_of(connector),
+        owner=connector.owner,
+        groups=viewed.recipients.groups,
+        seen=viewed.seen,
     )
+
+
+def _address(host: str, port: int | None, usual_port: int) -> str:
+    return host if port == usual_port else f"{host}:{port}"
 
 
 def _page(status: int, html: str) -> Response:

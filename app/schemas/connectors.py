@@ -65,7 +65,7 @@ class Retention(Input):
 
 
 class FirstFetchSince(Input):
-    since: date
+    since: Annotated[date, Field(ge=date(1970, 1, 1), le=date(2100, 1, 1))]
 
 
 FirstFetch = Literal["all", "none"] | FirstFetchSince

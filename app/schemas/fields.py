@@ -17,6 +17,8 @@ from pydantic import (
 )
 
 CONTROL_CHARACTERS = "".join(map(chr, (*range(0x20), 0x7F)))
+# They make a text look like another one (Unicode Standard Annex 9).
+BIDI_CONTROLS = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 
 
 def _rfc3339(value: datetime) -> str:
@@ -24,7 +26,7 @@ def _rfc3339(value: datetime) -> str:
 
 
 def _no_control_characters(value: str) -> str:
-    if any(character in CONTROL_CHARACTERS for character in value):
+    if any(character in CONTROL_CHARACTERS + BIDI_CONTROLS for character in value):
         raise ValueError("must not contain control characters")
     try:
         value.encode()
@@ -46,9 +48,11 @@ Id = Annotated[str, StringConstraints(max_length=64, pattern=r"^[0-9A-Za-z_-]+$"
 Host = Annotated[
     str,
     StringConstraints(
-        strip_whitespace=True, to_lower=True, min_length=1, max_length=253, pattern=r"^[^\s/@\x00-\x1f]+$"
+        strip_whitespace=True, to_lower=True, min_length=1, max_length=253, pattern=r"^[!-.0-?A-~]+$"
     ),
 ]
+"""Printable ASCII without `/` and `@`: a name of another script is written in its `xn--` form, so that it cannot look
+like another one."""
 Port = Annotated[int, Field(ge=1, le=65535)]
 EmailAddress = Annotated[
     str,

@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, and_, exists, false, or_, select, true
 from sqlmodel import Session, col
 
 from app.errors import Forbidden, NotFound, ScopeMissing
-from app.models import Connector, Credential, GroupBinding, KeyGrant
+from app.models import Connector, GroupBinding, KeyGrant
 
 
 @dataclass(frozen=True)
@@ -157,7 +157,7 @@ def roles_towards(session: Session, principal: Principal, connector: Connector, 
     if principal.is_admin:
         roles.add(Role.ADMINISTRATOR)
     if connector.kind == "personal":
-        if connector.owner == principal.id:
+        if is_owner(principal, connector):
             roles.add(Role.OWNER)
     elif principal.groups and _is_bound(session, connector.id, principal.groups):
         roles.add(Role.MEMBER)
@@ -177,31 +177,31 @@ def require(session: Session, principal: Principal, action: Action, connector: C
         raise NotFound
     roles = roles_towards(session, principal, connector, action)
     if roles & RULES[action]:
-        _require_unsealed(session, principal, action, connector, roles)
+        _require_unsealed(action, connector, roles)
         return connector
     if not roles or action in CONTENT:
         raise NotFound
     raise Forbidden
 
 
-def _require_unsealed(
-    session: Session, principal: Principal, action: Action, connector: Connector, roles: set[Role]
-) -> None:
+def _require_unsealed(action: Action, connector: Connector, roles: set[Role]) -> None:
     """What is left to others of a personal mailbox once its owner has entered the password."""
     if connector.kind != "personal" or Role.OWNER in roles:
         return
     if action is Action.LIST_FOLDERS:
         raise Forbidden("Only the owner lists the folders of a personal mailbox.")
-    if action is Action.ENTER_CREDENTIALS and is_sealed(session, connector):
+    if action is Action.ENTER_CREDENTIALS and is_sealed(connector):
         raise Forbidden("The owner has entered the credentials; only the owner changes them.")
 
 
-def is_sealed(session: Session, connector: Connector) -> bool:
-    """Whether the owner of a personal connector has entered the credentials."""
-    if connector.kind != "personal":
-        return False
-    credential = session.get(Credential, connector.id)
-    return credential is not None and credential.entered_by == f"user:{connector.owner}"
+def is_sealed(connector: Connector) -> bool:
+    """Whether the owner of a personal connector has ever entered the credentials."""
+    return connector.sealed_at is not None
+
+
+def is_owner(principal: Principal, connector: Connector) -> bool:
+    """Whether the caller is whose personal mailbox it is."""
+    return principal.kind == "user" and connector.owner is not None and principal.id == connector.owner
 
 
 def visible_connectors(principal: Principal, action: Action) -> ColumnElement[bool]:

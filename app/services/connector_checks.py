@@ -4,15 +4,15 @@ Nothing is changed anywhere: no folder is made or selected. The report tells not
 gateway is of no use as a port scanner; and a caller tries only so often.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from app.adapters import imap, smtp
 from app.adapters.imap import Folder, ImapSession, ServerAddress
 from app.errors import (
     FolderMissing,
     GatewayError,
-    LoginRefused,
     MailServerError,
     ProcessedFolderMissing,
     SameFolder,
@@ -52,6 +52,12 @@ class Report:
     def ok(self) -> bool:
         steps = (self.imap, self.smtp, self.source_folder, self.processed_folder)
         return all(step.ok for step in steps if step is not None)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Report":
+        """From what `dataclasses.asdict` makes of one."""
+        steps = {name: Check(**value) for name, value in values.items() if isinstance(value, dict)}
+        return cls(**{**values, **steps})
 
 
 WELL = Check(ok=True)
@@ -143,8 +149,8 @@ def _check(
             report = _check_folders(mailbox, source_folder, processed_folder)
     except MailServerError as exc:
         report = Report(imap=_failed(exc))
-    # A password that one server has refused is not shown to the other: refused logins get addresses banned.
-    if smtp_server is not None and report.imap.code != LoginRefused.code:
+    # A password that is not known to be good is not tried again elsewhere: refused logins get addresses banned.
+    if smtp_server is not None and report.imap.ok:
         report = replace(report, smtp=_check_smtp(gateway, smtp_server, password))
     return report
 

@@ -9,6 +9,7 @@ from app.errors import InvalidInput
 from app.models import Connector
 from app.schemas.connectors import (
     ConnectorSettings,
+    FirstFetch,
     FirstFetchSince,
     ImapServer,
     Retention,
@@ -91,7 +92,11 @@ def write(connector: Connector, wanted: ConnectorSettings, default_poll_interval
     connector.processed_folder = wanted.processed_folder
     connector.poll_interval_s = wanted.poll_interval_s or default_poll_interval_s
     connector.delete_processed_after_days = wanted.retention.delete_processed_after_days
-    first_fetch = wanted.first_fetch
+    set_first_fetch(connector, wanted.first_fetch)
+
+
+def set_first_fetch(connector: Connector, first_fetch: FirstFetch | None) -> None:
+    """Put into the row what to take of the mail that was there before the connector."""
     if isinstance(first_fetch, FirstFetchSince):
         connector.first_fetch, connector.first_fetch_since = "since", first_fetch.since
     else:

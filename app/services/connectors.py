@@ -159,7 +159,7 @@ def patch(gateway: Gateway, principal: Principal, connector_id: str, body: Conne
             _discard_credentials(session, principal, connector)
         password = body.credentials.password if body.credentials is not None else None
         _apply(session, gateway, principal, connector, wanted=wanted, password=password)
-        _note(session, principal, AuditAction.CONNECTOR_CHANGED, connector, before=before)
+        _note_changes(session, principal, connector, before)
         return _detailed(session, principal, connector)
 
 
@@ -177,8 +177,14 @@ def delete_connector(
             row = session.get(Connector, connector_id, with_for_update=True)
             connector = access.require(session, principal, Action.DELETE_CONNECTOR, row)
             if not messages.count_of(session, connector_id):
+                _note(
+                    session,
+                    principal,
+                    AuditAction.CONNECTOR_DELETED,
+                    connector,
+                    changes=differences(noted(connector), {}),
+                )
                 session.execute(delete(Connector).where(col(Connector.id) == connector.id))
-                _note(session, principal, AuditAction.CONNECTOR_DELETED, connector)
                 return
             if not with_messages:
                 raise MessagesStored
@@ -201,6 +207,7 @@ def enter_credentials(
         row = session.get(Connector, connector_id, with_for_update=True)
         connector = access.require(session, principal, Action.ENTER_CREDENTIALS, row)
         _enter(session, gateway, principal, connector, password)
+        settle(session, connector, anew=True)
         return _detailed(session, principal, connector)
 
 
@@ -284,11 +291,15 @@ def _create(
     write(connector, body, gateway.settings.poll_interval_s)
     session.add(connector)
     _flush(session)
-    _note(session, principal, AuditAction.CONNECTOR_CREATED, connector, before={})
+    _note(
+        session,
+        principal,
+        AuditAction.CONNECTOR_CREATED,
+        connector,
+        changes=differences({}, noted(connector)),
+    )
     if body.credentials is not None:
-        credentials.enter(
-            session, gateway, connector, body.credentials.password.get_secret_value(), by=principal
-        )
+        _enter(session, gateway, principal, connector, body.credentials.password)
     settle(session, connector, anew=True)
     return _detailed(session, principal, connector)
 
@@ -302,7 +313,7 @@ def _replace(
     before = noted(connector)
     password = body.credentials.password if body.credentials is not None else None
     _apply(session, gateway, principal, connector, wanted=body, password=password)
-    _note(session, principal, AuditAction.CONNECTOR_CHANGED, connector, before=before)
+    _note_changes(session, principal, connector, before)
     return _detailed(session, principal, connector)
 
 
@@ -323,10 +334,8 @@ def _apply(
         wanted.imap.username,
     )
     new_source = connector.source_folder != wanted.source_folder
-    new_folders = new_source or connector.processed_folder != wanted.processed_folder
-    is_owner = principal.kind == "user" and principal.id == connector.owner
-    if new_folders and not is_owner and access.is_sealed(session, connector):
-        raise Forbidden("The owner has entered the credentials; only the owner changes the folders.")
+    if not access.is_owner(principal, connector) and access.is_sealed(connector):
+        _require_same_privacy(connector, wanted)
     answers_question = connector.status == "awaiting_confirmation" and wanted.first_fetch is not None
     write(connector, wanted, gateway.settings.poll_interval_s)
     _flush(session)
@@ -336,19 +345,35 @@ def _apply(
         connector.baseline_uidvalidity = connector.baseline_uidnext = connector.baseline_at = None
     if new_servers:
         credentials.discard(session, connector.id, by=principal)
-    elif password is not None:
-        access.require(session, principal, Action.ENTER_CREDENTIALS, connector)
     if password is not None:
-        credentials.enter(session, gateway, connector, password.get_secret_value(), by=principal)
+        access.require(session, principal, Action.ENTER_CREDENTIALS, connector)
+        _enter(session, gateway, principal, connector, password)
     anew = new_servers or new_source or answers_question or password is not None
     settle(session, connector, anew=anew)
+
+
+def _require_same_privacy(connector: Connector, wanted: ConnectorSettings) -> None:
+    """What of a sealed mailbox is not for others: what is read of it, where that goes, and in whose name is sent."""
+    if (connector.source_folder, connector.processed_folder) != (
+        wanted.source_folder,
+        wanted.processed_folder,
+    ):
+        raise Forbidden("The owner has entered the credentials; only the owner changes the folders.")
+    if connector.email_address != wanted.email_address:
+        raise Forbidden("The owner has entered the credentials; only the owner changes the address.")
 
 
 def _enter(
     session: Session, gateway: Gateway, principal: Principal, connector: Connector, password: SecretStr
 ) -> None:
-    credentials.enter(session, gateway, connector, password.get_secret_value(), by=principal)
-    settle(session, connector, anew=True)
+    credentials.enter(
+        session,
+        gateway,
+        connector,
+        password.get_secret_value(),
+        by=principal,
+        by_owner=access.is_owner(principal, connector),
+    )
 
 
 def _discard_credentials(session: Session, principal: Principal, connector: Connector) -> None:
@@ -363,13 +388,18 @@ def _note(
     action: AuditAction,
     connector: Connector,
     *,
-    before: Mapping[str, Any] | None = None,
+    changes: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write it into the audit trail; `before`, where settings may have changed: as they were noted."""
-    changes = differences(before, noted(connector)) if before is not None else {}
-    if before is None or changes:
-        subject = f"connectors/{connector.id}"
-        audit.note(session, principal, action, subject, connector_id=connector.id, changes=changes)
+    subject = f"connectors/{connector.id}"
+    audit.note(session, principal, action, subject, connector_id=connector.id, changes=changes)
+
+
+def _note_changes(
+    session: Session, principal: Principal, connector: Connector, before: Mapping[str, Any]
+) -> None:
+    changes = differences(before, noted(connector))
+    if changes:
+        _note(session, principal, AuditAction.CONNECTOR_CHANGED, connector, changes=changes)
 
 
 def _flush(session: Session) -> None:

@@ -15,35 +15,32 @@ from app.services.audit import Actor
 
 
 def enter(
-    session: Session,
-    gateway: Gateway,
-    connector: Connector,
-    password: str,
-    *,
-    by: Actor,
-    entered_by: str | None = None,
+    session: Session, gateway: Gateway, connector: Connector, password: str, *, by: Actor, by_owner: bool
 ) -> None:
-    """Store a password in place of any that is there. `entered_by`: whose it is to be, where not the actor's own
-    name: an owner who came by a link."""
+    """Store a password in place of any that is there. `by_owner`: the owner of a personal connector entered it, which
+    seals it."""
     secret = json.dumps({"type": "password", "password": password})
     ciphertext = gateway.secrets.seal(secret, place=credential_place(connector.id))
+    now = clock.utc_now()
     session.merge(
         Credential(
             connector_id=connector.id,
             type="password",
             ciphertext=ciphertext,
-            entered_by=entered_by or by.name,
-            updated_at=clock.utc_now(),
+            entered_by=by.name,
+            updated_at=now,
         )
     )
-    _withdraw_links(session, connector.id)
+    if by_owner and connector.sealed_at is None:
+        connector.sealed_at = now
+    _void_links(session, connector.id)
     _note(session, by, AuditAction.CREDENTIALS_ENTERED, connector.id)
     session.flush()
 
 
 def discard(session: Session, connector_id: str, *, by: Actor) -> None:
     """Forget what is stored."""
-    _withdraw_links(session, connector_id)
+    _void_links(session, connector_id)
     credential = session.get(Credential, connector_id)
     if credential is not None:
         session.delete(credential)
@@ -51,9 +48,10 @@ def discard(session: Session, connector_id: str, *, by: Actor) -> None:
         session.flush()
 
 
-def _withdraw_links(session: Session, connector_id: str) -> None:
+def _void_links(session: Session, connector_id: str) -> None:
     """A link is for entering what is missing, for the server that its user was told of: neither holds any more."""
-    session.execute(delete(CredentialLink).where(col(CredentialLink.connector_id) == connector_id))
+    unused = col(CredentialLink.connector_id) == connector_id, col(CredentialLink.used_at).is_(None)
+    session.execute(delete(CredentialLink).where(*unused))
 
 
 def _note(session: Session, by: Actor, action: AuditAction, connector_id: str) -> None:

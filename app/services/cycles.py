@@ -40,9 +40,11 @@ def fetch_now(gateway: Gateway, principal: Principal, connector_id: str) -> Cycl
     Raises:
         ScopeMissing, NotFound, Forbidden
         WrongState: paused, stopped or awaiting something.
+        TooManyRequests: of a mailbox that does not work at present.
         CycleRunning: another cycle of this mailbox was still running after 60 s.
     """
     deadline = time.monotonic() + WAIT_S
+    is_counted = False
     while True:
         with gateway.db.reading() as session:
             connector = access.require(
@@ -50,6 +52,10 @@ def fetch_now(gateway: Gateway, principal: Principal, connector_id: str) -> Cycl
             )
         if connector.status not in fetch_cycle.RUNNABLE:
             raise WrongState(f"The connector's status is {connector.status}, so it does not fetch.")
+        if not is_counted and (connector.status == "failing" or connector.last_success_at is None):
+            # A mailbox that never answered well is as good as a test: no port is scanned, no password guessed by it.
+            gateway.checks.count(principal.name)
+            is_counted = True
         cycle = fetch_cycle.run(gateway, connector_id)
         if cycle is not None:
             return cycle

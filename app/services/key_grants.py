@@ -48,7 +48,8 @@ def grant(session: Session, principal: Principal, connector_id: str, key_id: str
         NotFound: no such connector, or no key that is still good.
         WrongState: the connector is shared, or the key is limited to others.
     """
-    connector = access.require(session, principal, Action.GRANT_KEYS, session.get(Connector, connector_id))
+    row = session.get(Connector, connector_id, with_for_update=True)
+    connector = access.require(session, principal, Action.GRANT_KEYS, row)
     key = session.get(ApiKey, key_id)
     now = clock.utc_now()
     if key is None or key.revoked_at is not None or (key.expires_at is not None and key.expires_at <= now):

@@ -118,7 +118,7 @@ def get_source(gateway: Gateway, principal: Principal, message_id: str) -> Downl
     Raises:
         ScopeMissing, NotFound
     """
-    with gateway.db.unit_of_work() as session:
+    with gateway.db.reading() as session:
         connector = messages.require(session, principal, Action.READ_CONTENT, message_id)
         statement = (
             select(col(MessageBody.source_zstd), col(Message.sha256))
@@ -126,8 +126,10 @@ def get_source(gateway: Gateway, principal: Principal, message_id: str) -> Downl
             .where(col(Message.id) == message_id)
         )
         row = session.execute(statement).one_or_none()
-        if row is None:
-            raise NotFound
+    if row is None:
+        raise NotFound
+    # What cannot be noted is not given out; a large mail is not read under the write lock.
+    with gateway.db.unit_of_work() as session:
         subject = f"messages/{message_id}"
         audit.note(session, principal, AuditAction.MESSAGE_SOURCE_READ, subject, connector_id=connector.id)
     return Download(

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
-from urllib.parse import urlsplit
 
 from sqlalchemy import ColumnElement, false, select, true, update
 from sqlmodel import Session, col
@@ -260,10 +259,10 @@ def _visible_ids(principal: Principal) -> Any:
 
 
 def _noted(row: Webhook) -> dict[str, Any]:
-    # Without query and path, which often hold the receiver's secret.
-    parts = urlsplit(row.url)
+    # Without path and query, where receivers keep their secrets.
+    address = courier.address_of(row.url)
     return {
-        "url": f"{parts.scheme}://{parts.netloc}",
+        "host": f"{address.host}:{address.port}" if address is not None else None,
         "types": row.types,
         "connector_ids": row.connector_ids,
         "active": row.active,

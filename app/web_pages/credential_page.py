@@ -16,9 +16,17 @@ class Mailbox:
     email_address: str
     server: str
     username: str
+    sending_server: str | None
+    """Gets the same password."""
+    is_plain: bool
+    """A server is spoken to without encryption."""
     source_folder: str
     processed_folder: str
     """A folder's name, or a special use."""
+    owner: str | None
+    """Of a personal mailbox: the one user who will read it."""
+    groups: tuple[str, ...]
+    """Of a shared one: whose members will."""
     seen: str
     """Comes back with the form: which settings were shown."""
 
@@ -37,16 +45,18 @@ class Findings:
     is_same_folder: bool = False
     is_sending_refused: bool = False
     must_choose: bool = False
+    takes_all: bool = True
+    """What waits is going to be downloaded."""
 
 
 def ask(language: str, mailbox: Mailbox, *, problem: str | None = None, tries_left: int | None = None) -> str:
     """The first page, with what went wrong before: the name of one of the texts."""
     texts = TEXTS[language]
-    body = Markup("{alert}<p>{intro}</p>{facts}<p>{only}</p>{form}").format(
+    body = Markup("{alert}<p>{intro}</p>{facts}{only}{form}").format(
         alert=_alert(_problem(texts, problem, tries_left)),
         intro=texts.intro,
         facts=_facts(texts, mailbox),
-        only=texts.only_this_folder,
+        only=_paragraphs(_assurances(texts, mailbox)),
         form=_password_form(texts, mailbox),
     )
     return framed(language, texts.title, body)
@@ -73,10 +83,11 @@ def confirm(language: str, mailbox: Mailbox, found: Findings, *, problem: str | 
     return framed(language, texts.title, body)
 
 
-def done(language: str, mailbox: Mailbox) -> str:
+def done(language: str, mailbox: Mailbox, *, is_paused: bool = False) -> str:
     """The last page."""
     texts = TEXTS[language]
-    sentence = _filled(texts.done, mailbox=mailbox.email_address, folder=mailbox.source_folder)
+    text = texts.done_paused if is_paused else texts.done
+    sentence = _filled(text, mailbox=mailbox.email_address, folder=mailbox.source_folder)
     return framed(language, texts.done_title, Markup('<p class="good">{}</p>').format(sentence))
 
 
@@ -100,15 +111,32 @@ def _alert(sentence: Markup | None) -> Markup:
 
 
 def _facts(texts: Texts, mailbox: Mailbox, target: str | None = None) -> Markup:
-    rows = (
+    rows = [
         (texts.mailbox, mailbox.email_address),
+        (texts.readers, _readers(texts, mailbox)),
         (texts.server, mailbox.server),
+        (texts.sending_server, mailbox.sending_server),
         (texts.username, mailbox.username),
         (texts.folder, mailbox.source_folder),
         (texts.target, target or _folder(texts, mailbox.processed_folder)),
-    )
+    ]
     row = Markup("<div><dt>{}</dt><dd>{}</dd></div>")
-    return Markup("<dl>{}</dl>").format(Markup("").join(row.format(*each) for each in rows))
+    return Markup("<dl>{}</dl>").format(Markup("").join(row.format(*each) for each in rows if each[1]))
+
+
+def _readers(texts: Texts, mailbox: Mailbox) -> Markup:
+    if mailbox.owner is not None:
+        return _filled(texts.only_owner, owner=mailbox.owner)
+    if mailbox.groups:
+        return _filled(texts.group_members, groups=", ".join(mailbox.groups))
+    return Markup("{}").format(texts.chosen_groups)
+
+
+def _assurances(texts: Texts, mailbox: Mailbox) -> Iterable[Markup]:
+    yield _filled(texts.only_this_folder if mailbox.owner is not None else texts.shared_folder)
+    yield _filled(texts.encrypted)
+    if mailbox.is_plain:
+        yield _filled(texts.plain)
 
 
 def _password_form(texts: Texts, mailbox: Mailbox) -> Markup:
@@ -127,7 +155,8 @@ def _findings(texts: Texts, mailbox: Mailbox, found: Findings) -> Iterable[Marku
         yield _filled(texts.source_missing, folder=mailbox.source_folder)
     elif found.waiting:
         yield _filled(texts.waiting, folder=mailbox.source_folder, count=found.waiting)
-        yield _filled(texts.will_move, target=target)
+        if found.takes_all:
+            yield _filled(texts.will_move, target=target)
     elif found.waiting == 0:
         yield _filled(texts.nothing_waits, folder=mailbox.source_folder)
     if found.is_target_missing:

@@ -10,11 +10,19 @@ class Texts:
     title: str
     intro: str
     mailbox: str
+    readers: str
+    only_owner: str
+    group_members: str
+    chosen_groups: str
     server: str
+    sending_server: str
     username: str
     folder: str
     target: str
     only_this_folder: str
+    shared_folder: str
+    encrypted: str
+    plain: str
     label: str
     hint: str
     check: str
@@ -25,6 +33,7 @@ class Texts:
     empty: str
     changed: str
     busy: str
+    again: str
     accepted: str
     waiting: str
     nothing_waits: str
@@ -41,6 +50,7 @@ class Texts:
     connect: str
     done_title: str
     done: str
+    done_paused: str
     gone_title: str
     gone: str
     spent: str
@@ -49,49 +59,62 @@ class Texts:
 
 ENGLISH = Texts(
     title="Connect your mailbox to AyMINE",
-    intro="AyMINE is going to download mail from one folder of this mailbox. Please look at what has been set, and"
-    " enter the mailbox's password.",
+    intro="AyMINE is going to download mail from one folder of this mailbox. Please check the settings below and enter"
+    " the mailbox's password.",
     mailbox="Mailbox",
+    readers="Who will read its mail in AyMINE",
+    only_owner="only the user {owner}",
+    group_members="members of: {groups}",
+    chosen_groups="members of the groups that the administrator chooses",
     server="Mail server",
+    sending_server="Server for sending; it gets the same password",
     username="User name",
     folder="Folder that is read",
     target="Folder that downloaded mail is moved to",
-    only_this_folder="No other folder is read. The password is stored encrypted and is shown to nobody,"
-    " administrators included.",
+    only_this_folder="No other folder is read, and nobody but you can choose another one.",
+    shared_folder="No other folder is read. The administrator of AyMINE can choose another one later.",
+    encrypted="The password is stored encrypted; AyMINE's administrators cannot see it.",
+    plain="A connection to these servers is not encrypted. That is meant for servers inside the company's own network.",
     label="Password of the mailbox",
-    hint="With two-step verification (Gmail, iCloud, Seznam and others) enter an app password, which your"
+    hint="If two-step verification is turned on (Gmail, iCloud, Seznam and others), enter an app password, which your"
     " provider's settings make for you.",
     check="Check the password",
     refused="The mail server did not accept this user name and password. Tries left: {tries}.",
-    last_try="It is the last one: after it the link is no longer valid.",
+    last_try="This is the last try; after it the link stops working.",
     unreachable="The mail server cannot be reached at the moment. Nothing was stored; please try again later.",
-    certificate="The mail server could not prove who it is, so the password was not sent. Please tell the"
+    certificate="The mail server could not prove its identity, so the password was not sent. Please tell the"
     " administrator of AyMINE.",
     empty="Please enter the password.",
-    changed="The settings have been changed meanwhile. Please look at them again.",
-    busy="These were many tries in a short time. Please wait a minute and try again.",
+    changed="The settings have been changed meanwhile. Please check them again.",
+    busy="Too many tries in a short time. Please wait a minute and try again.",
+    again="That did not work. Please enter the password again.",
     accepted="The mail server accepted the password.",
     waiting="Messages waiting in the folder {folder}: {count}.",
     nothing_waits="Nothing waits in the folder {folder} at the moment.",
     will_move="Once the mailbox is connected, they are downloaded and then moved on the server to the folder {target}.",
     source_missing="There is no folder {folder} in the mailbox yet. Create it in your mail program; mail is downloaded"
-    " as soon as it is there.",
+    " as soon as the folder is there.",
     target_missing="There is no folder {folder} in the mailbox, to which downloaded mail is to be moved. Nothing is"
     " downloaded until you create it in your mail program.",
-    same_folder="The folder that is read and the one that mail is moved to are the same. Nothing is downloaded until"
-    " the administrator of AyMINE has changed that.",
-    sending_fails="The server for sending did not accept the login or cannot be reached: mail cannot be sent from"
-    " AyMINE until that is mended. Downloading works.",
+    same_folder="Mail is to be moved to the very folder that is read. Nothing is downloaded until the administrator of"
+    " AyMINE has changed that.",
+    sending_fails="The server for sending did not accept the login, or cannot be reached. Until this is fixed, no mail"
+    " can be sent from this mailbox in AyMINE. Downloading works.",
     choose="What about the mail that is in the folder already?",
     choose_none="Leave it; download only what comes from now on",
     choose_all="Download all of it",
     choose_since="Download what came since",
-    date_missing="Please say what to do with the mail that is there, and the day if you choose one.",
+    date_missing="Please choose what to do with the mail that is in the folder already; for the last option also enter"
+    " a date.",
     connect="Connect the mailbox",
     done_title="The mailbox is connected",
-    done="AyMINE now downloads mail of {mailbox} from the folder {folder}. You may close this page; its link is used up.",
+    done="AyMINE downloads mail of {mailbox} from the folder {folder}. You may close this page; the link cannot be used"
+    " again.",
+    done_paused="The password of {mailbox} is stored. The administrator of AyMINE has paused downloading from the folder"
+    " {folder} for now. You may close this page; the link cannot be used again.",
     gone_title="This link is not valid",
-    gone="The link can be used once and for 24 hours. Please ask the administrator of AyMINE for a new one.",
+    gone="The link can be used once and for 24 hours. If you have connected the mailbox already, all is well. Otherwise"
+    " please ask the administrator of AyMINE for a new link.",
     spent="Too many passwords were refused. Please check the password with your provider, and ask the administrator of"
     " AyMINE for a new link.",
     special_uses={
@@ -107,48 +130,61 @@ ENGLISH = Texts(
 
 CZECH = Texts(
     title="Připojení vaší schránky k AyMINE",
-    intro="AyMINE bude stahovat poštu z jedné složky této schránky. Zkontrolujte, prosím, co je nastaveno, a zadejte"
-    " heslo ke schránce.",
+    intro="AyMINE bude stahovat poštu z jedné složky této schránky. Zkontrolujte, prosím, nastavení a zadejte heslo"
+    " ke schránce.",
     mailbox="Schránka",
+    readers="Kdo bude její poštu v AyMINE číst",
+    only_owner="pouze uživatel {owner}",
+    group_members="členové: {groups}",
+    chosen_groups="členové skupin, které určí správce",
     server="Poštovní server",
+    sending_server="Server pro odesílání; dostane stejné heslo",
     username="Uživatelské jméno",
     folder="Složka, která se čte",
     target="Složka, kam se stažená pošta přesouvá",
-    only_this_folder="Žádná jiná složka se nečte. Heslo se uloží zašifrované a neuvidí ho nikdo, ani správce.",
+    only_this_folder="Žádná jiná složka se nečte a jinou můžete zvolit jen vy.",
+    shared_folder="Žádná jiná složka se nečte. Správce AyMINE může později zvolit jinou.",
+    encrypted="Heslo se uloží zašifrované a správci AyMINE ho neuvidí.",
+    plain="Spojení s těmito servery není šifrované. To je určeno jen pro servery uvnitř firemní sítě.",
     label="Heslo ke schránce",
-    hint="Máte-li dvoufázové ověření (Gmail, iCloud, Seznam a další), zadejte heslo aplikace, které si vytvoříte"
+    hint="Máte-li zapnuté dvoufázové ověření (Gmail, iCloud, Seznam a další), zadejte heslo aplikace, které si vytvoříte"
     " v nastavení u svého poskytovatele.",
     check="Ověřit heslo",
     refused="Poštovní server toto jméno a heslo nepřijal. Zbývá pokusů: {tries}.",
-    last_try="Je poslední: po něm odkaz přestane platit.",
+    last_try="Je to poslední pokus; potom odkaz přestane platit.",
     unreachable="Poštovní server teď není dostupný. Nic se neuložilo; zkuste to, prosím, později.",
     certificate="Poštovní server neprokázal svou totožnost, proto mu heslo nebylo odesláno. Dejte, prosím, vědět správci"
     " AyMINE.",
     empty="Zadejte, prosím, heslo.",
     changed="Nastavení se mezitím změnilo. Zkontrolujte ho, prosím, znovu.",
-    busy="Bylo to mnoho pokusů za krátkou dobu. Počkejte, prosím, minutu a zkuste to znovu.",
+    busy="Příliš mnoho pokusů za krátkou dobu. Počkejte minutu a zkuste to znovu.",
+    again="To se nepodařilo. Zadejte, prosím, heslo znovu.",
     accepted="Poštovní server heslo přijal.",
     waiting="Ve složce {folder} čeká zpráv: {count}.",
     nothing_waits="Ve složce {folder} teď nic nečeká.",
     will_move="Po připojení schránky se stáhnou a na serveru se přesunou do složky {target}.",
     source_missing="Složka {folder} ve schránce zatím není. Vytvořte ji ve svém poštovním programu; pošta se začne"
-    " stahovat, jakmile tam bude.",
+    " stahovat, jakmile složka bude existovat.",
     target_missing="Ve schránce není složka {folder}, kam se má stažená pošta přesouvat. Dokud ji ve svém poštovním"
     " programu nevytvoříte, nic se nestáhne.",
-    same_folder="Složka, která se čte, a složka, kam se pošta přesouvá, jsou jedna a táž. Dokud to správce AyMINE"
-    " nezmění, nic se nestáhne.",
-    sending_fails="Server pro odesílání přihlášení nepřijal nebo není dostupný: dokud se to nenapraví, nelze z AyMINE"
-    " z této schránky posílat poštu. Stahování funguje.",
+    same_folder="Pošta se má přesouvat do téže složky, ze které se čte. Dokud to správce AyMINE nezmění, nic se"
+    " nestáhne.",
+    sending_fails="Server pro odesílání pošty přihlášení nepřijal, nebo není dostupný. Dokud se to neopraví, nelze"
+    " z této schránky v AyMINE odesílat. Stahování funguje.",
     choose="Co s poštou, která už ve složce je?",
-    choose_none="Nechat ji být; stahovat jen to, co přijde od teď",
+    choose_none="Nechat ji být a stahovat jen nově příchozí",
     choose_all="Stáhnout všechnu",
     choose_since="Stáhnout, co přišlo od",
-    date_missing="Řekněte, prosím, co s poštou, která ve složce už je, a zvolíte-li den, tedy i který.",
+    date_missing="Vyberte, co s poštou, která už ve složce je; u poslední možnosti vyplňte i datum.",
     connect="Připojit schránku",
     done_title="Schránka je připojena",
-    done="AyMINE teď stahuje poštu schránky {mailbox} ze složky {folder}. Stránku můžete zavřít; odkaz už posloužil.",
+    done="AyMINE stahuje poštu schránky {mailbox} ze složky {folder}. Stránku můžete zavřít; odkaz už nelze použít"
+    " znovu.",
+    done_paused="Heslo ke schránce {mailbox} je uloženo. Stahování ze složky {folder} správce AyMINE zatím pozastavil."
+    " Stránku můžete zavřít; odkaz už nelze použít znovu.",
     gone_title="Odkaz neplatí",
-    gone="Odkaz lze použít jednou a platí 24 hodin. O nový, prosím, požádejte správce AyMINE.",
+    gone="Odkaz lze použít jednou a platí 24 hodin. Pokud jste už schránku připojili, je vše v pořádku. Jinak, prosím,"
+    " požádejte správce AyMINE o nový.",
     spent="Příliš mnoho hesel bylo odmítnuto. Ověřte si, prosím, heslo u svého poskytovatele a o nový odkaz požádejte"
     " správce AyMINE.",
     special_uses={

@@ -68,6 +68,7 @@ class TestWhatIsTold:
             "name": ["Orders", "Returns"],
             "imap.host": [body["imap"]["host"], "other.firma.invalid"],
         }
+        assert by_action["connector.deleted"]["changes"]["name"] == ["Returns", None]
         assert PASSWORD["password"] not in json.dumps(records)
 
     def test_bindings_with_their_groups(self, client: TestClient) -> None:
@@ -111,7 +112,7 @@ class TestWhatIsTold:
             "webhook.changed",
             "webhook.deleted",
         ]
-        assert records[0]["changes"]["url"] == [None, "https://hooks.firma.invalid"]
+        assert records[0]["changes"]["host"] == [None, "hooks.firma.invalid:443"]
         assert records[1]["changes"] == {"active": [True, False]}
         for secret in ("path-that-is-a-secret", made["secret"]):
             assert secret not in json.dumps(records)

@@ -365,6 +365,27 @@ class TestASealedPersonalConnector:
         problem(client.patch(sealed, json={"credentials": PASSWORD}, headers=ADMIN), 403)
         assert client.get(sealed, headers=JANA).json()["has_credentials"] is True
 
+    def test_stays_sealed_when_its_password_is_gone(self, client: TestClient, sealed: str) -> None:
+        moved = client.patch(sealed, json={"imap": {"host": "evil.invalid"}}, headers=ADMIN).json()
+        assert moved["status"] == "awaiting_credentials"
+        for patch in ({"source_folder": "INBOX"}, {"credentials": PASSWORD}):
+            problem(client.patch(sealed, json=patch, headers=ADMIN), 403, "forbidden")
+        assert client.put(f"{sealed}/credentials", json=PASSWORD, headers=JANA).status_code == 200
+
+    def test_takes_no_password_from_others_together_with_another_server(
+        self, client: TestClient, sealed: str
+    ) -> None:
+        """What waits to be sent would be sent to it."""
+        patch = {"imap": {"host": "evil.invalid"}, "credentials": PASSWORD}
+        problem(client.patch(sealed, json=patch, headers=ADMIN), 403, "forbidden")
+        seen = client.get(sealed, headers=JANA).json()
+        assert (seen["has_credentials"], seen["imap"]["host"] != "evil.invalid") == (True, True)
+
+    def test_sends_in_nobody_elses_name(self, client: TestClient, sealed: str) -> None:
+        patch = {"email_address": "jana@evil.invalid"}
+        problem(client.patch(sealed, json=patch, headers=ADMIN), 403, "forbidden")
+        assert client.patch(sealed, json=patch, headers=JANA).status_code == 200
+
     def test_shows_its_folders_to_the_owner_alone(self, client: TestClient, sealed: str) -> None:
         problem(client.get(f"{sealed}/folders", headers=ADMIN), 403, "forbidden")
 

@@ -3,26 +3,21 @@ against a real mail server. Without script, so that nothing of it needs any."""
 
 import re
 from collections.abc import Iterator
-from typing import Any
 
 import httpx
 import pytest
 from playwright.sync_api import expect
 
 from app.web_pages.texts import CZECH, ENGLISH, Texts
-from tests.callers import Callers
 from tests.conftest import SettingsFactory
+from tests.links import OWNER, body_for, link, mailbox_with, prepared
 from tests.live_gateway import live_gateway
 from tests.servers.browser import Browser, Tab
 from tests.servers.dovecot import Dovecot
 from tests.servers.process import wait_until
 from tests.stored_mail import mail
 
-ADMIN = Callers.user("administrator", admin=True)
-OWNER = Callers.user("jana")
 WAIT_S = 20.0
-
-pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
 
 @pytest.fixture
@@ -34,28 +29,7 @@ def served(settings: SettingsFactory) -> Iterator[httpx.Client]:
 
 @pytest.fixture
 def user(dovecot: Dovecot) -> str:
-    made = dovecot.new_user()
-    with dovecot.client(made) as client:
-        client.create_folder("AyMINE")
-    for number in range(2):
-        dovecot.deliver(made, mail(f"mail {number}"), folder="AyMINE")
-    return made
-
-
-def link(served: httpx.Client, dovecot: Dovecot, user: str, **changes: Any) -> tuple[str, str]:
-    """The id of a connector that waits for its password, and the link for its owner."""
-    body = {
-        "name": "Jana",
-        "kind": "personal",
-        "owner": "jana",
-        "email_address": "jana.novakova@firma.cz",
-        "source_folder": "AyMINE",
-        "imap": {"host": dovecot.host, "port": dovecot.port, "security": "none", "username": user},
-        **changes,
-    }
-    made = served.post("/connectors", json=body, headers=ADMIN).raise_for_status().json()["id"]
-    links = f"/connectors/{made}/credential-links"
-    return made, served.post(links, headers=ADMIN).raise_for_status().json()["url"]
+    return mailbox_with(dovecot, 2)
 
 
 def loaded_nothing_else(tab: Tab, url: str) -> bool:
@@ -68,7 +42,8 @@ def loaded_nothing_else(tab: Tab, url: str) -> bool:
 def test_an_owner_connects_the_mailbox(
     served: httpx.Client, browser: Browser, dovecot: Dovecot, user: str, locale: str, texts: Texts
 ) -> None:
-    connector_id, url = link(served, dovecot, user)
+    connector_id = prepared(served, body_for(dovecot, user))
+    url = link(served, connector_id)
     tab = browser.open_tab(locale=locale, java_script_enabled=False)
     page = tab.page
     page.goto(url)
@@ -95,8 +70,9 @@ def test_an_owner_connects_the_mailbox(
     stored = served.get("/messages", params={"connector_id": connector_id}, headers=OWNER).json()["data"]
     assert sorted(each["subject"] for each in stored) == ["mail 0", "mail 1"]
 
-    page.goto(url)
-    expect(page.get_by_role("heading")).to_have_text(texts.gone_title)
+    page.goto(url)  # who comes again is told that all is well, and nothing can be entered any more
+    expect(page.get_by_role("heading")).to_have_text(texts.done_title)
+    expect(page.get_by_role("textbox")).to_have_count(0)
 
 
 def test_a_full_folder_makes_the_owner_choose(
@@ -104,7 +80,8 @@ def test_a_full_folder_makes_the_owner_choose(
 ) -> None:
     for number in range(100):
         dovecot.deliver(user, mail(f"old {number}"), folder="AyMINE")
-    connector_id, url = link(served, dovecot, user)
+    connector_id = prepared(served, body_for(dovecot, user))
+    url = link(served, connector_id)
     page = browser.open_tab(locale="en-GB", java_script_enabled=False).page
     page.goto(url)
     page.get_by_label(ENGLISH.label).fill(dovecot.password)
@@ -127,7 +104,7 @@ def test_what_an_administrator_wrote_is_shown_and_runs_nothing(
     served: httpx.Client, browser: Browser, dovecot: Dovecot, user: str
 ) -> None:
     folder = "<script>alert(1)</script><img src=//outside.example/x onerror=alert(2)>"
-    _, url = link(served, dovecot, user, source_folder=folder)
+    url = link(served, prepared(served, body_for(dovecot, user, source_folder=folder)))
     tab = browser.open_tab(locale="en-GB")
     tab.page.goto(url)
     expect(tab.page.get_by_text(folder)).to_be_visible()
@@ -140,7 +117,8 @@ def test_what_an_administrator_wrote_is_shown_and_runs_nothing(
 def test_no_other_site_frames_the_page_or_sends_its_form(
     served: httpx.Client, browser: Browser, dovecot: Dovecot, user: str
 ) -> None:
-    connector_id, url = link(served, dovecot, user)
+    connector_id = prepared(served, body_for(dovecot, user))
+    url = link(served, connector_id)
     elsewhere = re.sub(r"//127\.0\.0\.1", "//localhost", str(served.base_url))
     tab = browser.open_tab(locale="en-GB")
     tab.page.route(

@@ -6,11 +6,15 @@ the number of effects, or null where the child was killed or stands still. `{"go
 still, and answers the same when it has ended.
 """
 
+import contextlib
 import json
 import os
 import signal
 import sys
 from typing import Any
+
+from sqlalchemy import event
+from sqlalchemy.exc import SQLAlchemyError
 
 from app import logs
 from app.config import Settings
@@ -71,10 +75,21 @@ def _run(wanted: dict[str, Any], writing: int) -> None:
     effects = Effects(wanted["at"], signal.Signals[wanted["signal"]])
     gateway = Gateway.from_settings(Settings(**wanted["settings"]))
     effects.watch(gateway.db.engine)
+    if not gateway.db.is_sqlite:
+        event.listen(gateway.db.engine, "connect", _be_impatient)
     for _ in range(wanted["cycles"]):
-        fetch_cycle.run(gateway, wanted["connector_id"])
+        # The database ends the transaction of a process that stands still, as the sweep is used to.
+        with contextlib.suppress(SQLAlchemyError):
+            fetch_cycle.run(gateway, wanted["connector_id"])
     os.write(writing, str(effects.count).encode())
     gateway.close()
+
+
+def _be_impatient(connection: Any, _record: object) -> None:
+    """PostgreSQL waits a minute else before it takes the locks from a process that stands still."""
+    with connection.cursor() as cursor:
+        cursor.execute("SET idle_in_transaction_session_timeout = '2s'")
+    connection.commit()
 
 
 if __name__ == "__main__":

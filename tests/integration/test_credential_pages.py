@@ -15,19 +15,22 @@ from sqlalchemy import func, select
 from sqlmodel import col
 
 from app import clock
-from app.gateway import Gateway
+from app.errors import NotFound
+from app.gateway import LINKS_A_MINUTE, Gateway
+from app.main import create_app
 from app.models import Connector, Credential, CredentialLink
 from app.services import credential_links, credentials, fetch_cycle
 from app.web_pages.page import language_of
 from app.web_pages.texts import CZECH, ENGLISH, TEXTS
 from tests.callers import Callers
+from tests.conftest import SettingsFactory
+from tests.links import ADMIN, OWNER, body_for, link, mailbox_with, prepared
 from tests.servers.dovecot import Dovecot
 from tests.servers.imap_proxy import ImapProxy
 from tests.servers.process import free_port
+from tests.servers.smtp import SmtpServer
 from tests.stored_mail import mail
 
-ADMIN = Callers.user("administrator", admin=True)
-OWNER = Callers.user("jana")
 OTHER = Callers.user("eva")
 
 
@@ -38,7 +41,8 @@ class Page:
         self.status = answer.status_code
         self.headers = answer.headers
         self.html = answer.text
-        self.text = unescape(re.sub(r"<[^>]+>", " ", re.sub(r"</?b>", "", self.html)))
+        without_style = re.sub(r"<style>.*</style>", "", self.html, flags=re.DOTALL)
+        self.text = unescape(re.sub(r"<[^>]+>", " ", re.sub(r"</?b>", "", without_style)))
         self.fields = {
             name: unescape(value)
             for name, value in re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)"', self.html)
@@ -68,31 +72,6 @@ class Owner:
         return self.send(self.look(), password=password)
 
 
-def body_for(dovecot: Dovecot, user: str, **changes: Any) -> dict[str, Any]:
-    return {
-        "name": "Jana",
-        "kind": "personal",
-        "owner": "jana",
-        "email_address": "jana.novakova@firma.cz",
-        "source_folder": "AyMINE",
-        "imap": {"host": dovecot.host, "port": dovecot.port, "security": "none", "username": user},
-        **changes,
-    }
-
-
-def prepared(client: TestClient, body: dict[str, Any]) -> str:
-    """The id of a connector that waits for its password."""
-    answer = client.post("/connectors", json=body, headers=ADMIN)
-    assert answer.status_code == 201, answer.text
-    return str(answer.json()["id"])
-
-
-def link(client: TestClient, connector_id: str, headers: dict[str, str] = ADMIN) -> str:
-    answer = client.post(f"/connectors/{connector_id}/credential-links", headers=headers)
-    assert answer.status_code == 201, answer.text
-    return str(answer.json()["url"])
-
-
 def status_of(client: TestClient, connector_id: str) -> str:
     return str(client.get(f"/connectors/{connector_id}", headers=ADMIN).json()["status"])
 
@@ -100,12 +79,7 @@ def status_of(client: TestClient, connector_id: str) -> str:
 @pytest.fixture
 def user(dovecot: Dovecot) -> str:
     """A mailbox with a folder for AyMINE, and mail in it."""
-    made = dovecot.new_user()
-    with dovecot.client(made) as client:
-        client.create_folder("AyMINE")
-    for number in range(3):
-        dovecot.deliver(made, mail(f"mail {number}"), folder="AyMINE")
-    return made
+    return mailbox_with(dovecot, 3)
 
 
 @pytest.fixture
@@ -219,6 +193,47 @@ class TestTheWayThrough:
         assert kept == ("all" if choice["first_fetch"] == "all" else {"since": "2020-02-29"})
 
 
+class TestWhatIsShown:
+    def test_who_will_read_the_mail(self, client: TestClient, dovecot: Dovecot, user: str) -> None:
+        personal = Owner(client, link(client, prepared(client, body_for(dovecot, user)))).look()
+        assert "only the user jana" in personal.text
+        assert personal.says(ENGLISH.only_this_folder)
+        shared_id = prepared(
+            client, body_for(dovecot, user, kind="shared", owner=None, source_folder="INBOX")
+        )
+        shared = Owner(client, link(client, shared_id))
+        assert shared.look().says(ENGLISH.chosen_groups)
+        assert shared.look().says(ENGLISH.shared_folder)
+        bound = {"connector_id": shared_id, "group": "sales"}
+        assert client.post("/group-bindings", json=bound, headers=ADMIN).status_code == 201
+        assert "members of: sales" in shared.look().text
+
+    def test_every_server_that_gets_the_password(
+        self, client: TestClient, dovecot: Dovecot, user: str
+    ) -> None:
+        smtp = {"host": "127.0.0.2", "port": 2525, "security": "none", "username": user}
+        page = Owner(client, link(client, prepared(client, body_for(dovecot, user, smtp=smtp)))).look()
+        assert f"{dovecot.host}:{dovecot.port}" in page.text
+        assert "127.0.0.2:2525" in page.text
+        assert page.says(ENGLISH.sending_server)
+        assert page.says(ENGLISH.plain)
+
+    @pytest.mark.parametrize("first_fetch", ["none", {"since": "2026-01-01"}])
+    def test_no_promise_to_take_what_is_not_to_be_taken(
+        self, client: TestClient, dovecot: Dovecot, user: str, first_fetch: Any
+    ) -> None:
+        body = body_for(dovecot, user, first_fetch=first_fetch)
+        found = Owner(client, link(client, prepared(client, body))).check(dovecot.password)
+        assert found.says(ENGLISH.waiting)
+        assert not found.says(ENGLISH.will_move)
+
+    def test_that_downloading_is_paused(
+        self, client: TestClient, dovecot: Dovecot, connector_id: str, owner: Owner
+    ) -> None:
+        assert client.post(f"/connectors/{connector_id}/pause", headers=ADMIN).status_code == 200
+        assert owner.send(owner.check(dovecot.password)).says(ENGLISH.done_paused)
+
+
 class TestWhatIsFound:
     def test_folders_that_are_not_there_are_told(
         self, client: TestClient, dovecot: Dovecot, user: str
@@ -253,7 +268,7 @@ class TestWhatIsFound:
         by_link = Owner(client, link(client, prepared(client, body_for(dovecot, user, imap=away))))
         for _ in range(credential_links.MAX_REFUSED_LOGINS + 1):
             answer = by_link.check(dovecot.password)
-            assert (answer.status, answer.says(ENGLISH.unreachable)) == (503, True)
+            assert (answer.status, answer.says(ENGLISH.unreachable)) == (422, True)
         with gateway.db.reading() as session:
             assert session.execute(select(col(CredentialLink.refused_logins))).scalar_one() == 0
 
@@ -263,15 +278,22 @@ class TestWhatIsFound:
         imap = {"host": dovecot_tls.host, "port": dovecot_tls.tls_port, "username": user}
         by_link = Owner(client, link(client, prepared(client, body_for(dovecot_tls, user, imap=imap))))
         answer = by_link.check(dovecot_tls.password)
-        assert (answer.status, answer.says(ENGLISH.certificate)) == (502, True)
+        assert (answer.status, answer.says(ENGLISH.certificate)) == (422, True)
 
 
 class TestALink:
-    def test_is_used_up_by_success(self, dovecot: Dovecot, owner: Owner) -> None:
+    def test_is_used_up_by_success(self, gateway: Gateway, dovecot: Dovecot, owner: Owner) -> None:
         confirmation = owner.check(dovecot.password)
         assert owner.send(confirmation).status == 200
-        for answer in (owner.look(), owner.send(confirmation)):
-            assert (answer.status, answer.says(ENGLISH.gone)) == (404, True)
+        assert owner.send(confirmation, step="check", password="another").says(ENGLISH.done)
+        with gateway.db.reading() as session:
+            credential = session.execute(select(Credential)).scalar_one()
+        assert credentials.opened(gateway, credential.connector_id, credential.ciphertext) == dovecot.password
+
+    def test_says_that_all_is_well_to_who_clicks_twice(self, dovecot: Dovecot, owner: Owner) -> None:
+        confirmation = owner.check(dovecot.password)
+        for answer in (owner.send(confirmation), owner.send(confirmation), owner.look()):
+            assert (answer.status, answer.says(ENGLISH.done)) == (200, True)
 
     def test_looking_uses_nothing_up(self, owner: Owner) -> None:
         assert [owner.look().status for _ in range(20)] == [200] * 20
@@ -339,10 +361,21 @@ class TestALink:
             "nobody": 401,
         }
 
-    def test_its_address_begins_as_the_installation_is_reached(
-        self, client: TestClient, connector_id: str
+    def test_its_address_begins_as_people_reach_the_gateway(
+        self, client: TestClient, settings: SettingsFactory, connector_id: str
     ) -> None:
-        assert link(client, connector_id).startswith("http://testserver/credential-links/")
+        assert link(client, connector_id).startswith("http://localhost/credential-links/")
+        path = f"/connectors/{connector_id}/credential-links"
+        # A password must not be typed wherever a caller's Host header points to.
+        refused = client.post(path, headers={**ADMIN, "Host": "evil.example"})
+        assert (refused.status_code, refused.json()["code"]) == (409, "wrong_state")
+        with TestClient(create_app(settings(public_url="https://mail.firma.cz/gateway/"))) as public:
+            assert link(public, connector_id).startswith("https://mail.firma.cz/gateway/credential-links/")
+
+    def test_so_many_a_minute(self, client: TestClient, connector_id: str) -> None:
+        path = f"/connectors/{connector_id}/credential-links"
+        statuses = [client.post(path, headers=ADMIN).status_code for _ in range(LINKS_A_MINUTE + 1)]
+        assert statuses == [201] * LINKS_A_MINUTE + [429]
 
 
 class TestPasswords:
@@ -358,7 +391,9 @@ class TestPasswords:
         assert (spent.status, spent.says(ENGLISH.spent)) == (403, True)
         assert owner.check(dovecot.password).status == 404
         trail = client.get("/audit", params={"connector_id": connector_id}, headers=ADMIN).json()["data"]
-        assert trail[0]["action"] == "credential_link.spent"
+        refused = [each for each in trail if each["action"] == "credential_link.password_refused"]
+        assert len(refused) == credential_links.MAX_REFUSED_LOGINS
+        assert len({each["actor"] for each in refused}) == 1
 
     def test_many_at_once_are_no_more_tries(
         self, gateway: Gateway, client: TestClient, dovecot: Dovecot, user: str, imap_proxy: ImapProxy
@@ -366,7 +401,7 @@ class TestPasswords:
         imap = {"host": "127.0.0.1", "port": imap_proxy.port, "security": "none", "username": user}
         url = link(client, prepared(client, body_for(dovecot, user, imap=imap)))
         token = url.rpartition("/")[2]
-        seen = credential_links.seen_of(credential_links.view(gateway, token))
+        seen = credential_links.view(gateway, token).seen
         logins: list[str] = []
 
         def guess(number: int) -> None:
@@ -383,7 +418,26 @@ class TestPasswords:
             thread.join()
         assert len(logins) == 9
         assert len(imap_proxy.sent("LOGIN|AUTHENTICATE")) == credential_links.MAX_REFUSED_LOGINS
-        assert links_left(gateway) == 0
+        with pytest.raises(NotFound):
+            credential_links.view(gateway, token)
+
+    def test_of_one_mailbox_are_limited_whatever_link_they_come_by(
+        self, client: TestClient, dovecot: Dovecot, user: str
+    ) -> None:
+        connector_id = prepared(client, body_for(dovecot, user))
+        statuses = [Owner(client, link(client, connector_id)).check("guess").status for _ in range(11)]
+        assert statuses == [422] * 10 + [429]
+
+    def test_are_shown_to_the_server_for_sending_only_when_they_are_known_to_be_good(
+        self, client: TestClient, dovecot: Dovecot, user: str
+    ) -> None:
+        with SmtpServer(user=user, password=dovecot.password) as smtp_server:
+            smtp = {"host": "127.0.0.1", "port": smtp_server.port, "security": "none", "username": user}
+            by_link = Owner(client, link(client, prepared(client, body_for(dovecot, user, smtp=smtp))))
+            by_link.check("wrong")
+            assert smtp_server.login_attempts == 0
+            assert by_link.check(dovecot.password).says(ENGLISH.accepted)
+            assert smtp_server.login_attempts == 1
 
     @pytest.mark.parametrize("password", ["", "x" * 1025])
     def test_one_that_cannot_be_any_is_not_tried(self, owner: Owner, password: str) -> None:
@@ -421,7 +475,9 @@ class TestWhatWasShown:
         assert status_of(client, connector_id) == "awaiting_credentials"
         assert owner.send(owner.send(answer, password=dovecot.password)).status == 200
 
-    def test_cannot_be_made_active(self, client: TestClient, dovecot: Dovecot, user: str) -> None:
+    def test_is_text_whatever_an_administrator_wrote(
+        self, client: TestClient, dovecot: Dovecot, user: str
+    ) -> None:
         body = body_for(dovecot, user, source_folder='<img src=x onerror="alert(1)">&amp;')
         page = Owner(client, link(client, prepared(client, body))).look()
         assert "<img" not in page.html
@@ -457,7 +513,7 @@ class TestTheAnswer:
     ) -> None:
         url = link(client, connector_id)
         page = Owner(client, url).look()
-        for site, status in (("cross-site", 403), ("same-site", 403), ("same-origin", 200)):
+        for site, status in (("cross-site", 403), ("same-site", 403), ("none", 403), ("same-origin", 200)):
             answer = client.post(
                 urlsplit(url).path,
                 data={**page.fields, "password": dovecot.password},
@@ -465,16 +521,21 @@ class TestTheAnswer:
             )
             assert answer.status_code == status
 
-    @pytest.mark.parametrize("body", [b"\xff\xfe=1", b"a=" + b"x" * 20_000, b"&".join([b"a=1"] * 30)])
-    def test_what_is_no_form_is_422(self, client: TestClient, connector_id: str, body: bytes) -> None:
-        answer = client.post(urlsplit(link(client, connector_id)).path, content=body)
-        assert answer.status_code == 422
+    @pytest.mark.parametrize("body", [b"\xff\xfe=1", b"a=" + b"x" * 70_000, b"&".join([b"a=1"] * 30), b""])
+    def test_is_a_page_also_where_no_form_of_ours_was_sent(
+        self, client: TestClient, connector_id: str, body: bytes
+    ) -> None:
+        page = Page(client.post(urlsplit(link(client, connector_id)).path, content=body))
+        assert (page.status, page.says(ENGLISH.empty)) == (422, True)
 
-    @pytest.mark.parametrize("token", ["x", "a" * 43, "%00", "..%2f"])
-    def test_an_unknown_link_is_told_apart_from_nothing(self, client: TestClient, token: str) -> None:
-        answer = client.get(f"/credential-links/{token}")
-        assert answer.status_code == 404
-        assert "html" in answer.headers["content-type"] or token == "..%2f"
+    @pytest.mark.parametrize("token", ["x", "a" * 43, "a" * 500, "%00", "%ff"])
+    def test_is_a_page_also_where_the_link_is_none(self, client: TestClient, token: str) -> None:
+        for page in (
+            Page(client.get(f"/credential-links/{token}")),
+            Page(client.post(f"/credential-links/{token}", data={"password": "p"})),
+        ):
+            assert (page.status, page.says(ENGLISH.gone)) == (404, True)
+            assert page.headers["cache-control"] == "no-store"
 
 
 @pytest.mark.parametrize(

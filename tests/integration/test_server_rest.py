@@ -111,6 +111,28 @@ def test_after_the_pause_one_probes_and_when_it_is_let_in_all_are_fetched_from(
     sweep_until(sweeper, lambda: all(box.messages() for box in boxes), "mail from all")
 
 
+def test_a_server_that_asks_for_a_pause_gets_it_from_all_its_mailboxes(
+    gateway: Gateway,
+    dovecot: Dovecot,
+    boxes: list[Mailbox],
+    imap_proxy: ImapProxy,
+    sweeper: Sweeper,
+    now: time_machine.Traveller,
+) -> None:
+    throttled = "BAD Request is throttled. Suggested Backoff Time: 120000 milliseconds"
+    imap_proxy.break_on("SELECT", answer(throttled))
+    asked, *others = boxes
+    let_be_due([asked])
+    sweep_until(sweeper, lambda: asked.connector.last_error_code == "throttled", "the server's wish")
+    elsewhere = mailbox(gateway, dovecot)
+    dovecot.deliver(elsewhere.user, mail())
+    let_be_due([*others, elsewhere])
+    sweep_until(sweeper, lambda: bool(elsewhere.messages()), "mail from another server")
+    assert imap_proxy.connections == 1
+    now.shift(121)
+    sweep_until(sweeper, lambda: all(box.messages() for box in boxes), "mail from all")
+
+
 def test_a_fetch_by_command_does_not_wait_and_ends_the_rest_when_it_is_let_in(
     boxes: list[Mailbox], imap_proxy: ImapProxy, sweeper: Sweeper
 ) -> None:

@@ -41,7 +41,7 @@ FONTS_CONF = """\
 """
 # The first is where chromium looks of its own accord, as nobody asked it to.
 HOSTS = "MAP *.google.com ~NOTFOUND, MAP * 127.0.0.1:{outside}, EXCLUDE 127.0.0.1, EXCLUDE localhost"
-TIMEOUT_MS = 10_000
+TIMEOUT_MS = 30_000
 
 
 @dataclass

@@ -63,6 +63,11 @@ def answer_after(text: str) -> Fault:
     return fault
 
 
+def rewritten(pattern: bytes, replacement: bytes) -> Fault:
+    """The server's answer, with everything that matches replaced."""
+    return lambda exchange: [re.sub(pattern, replacement, line) for line in exchange.pass_on()]
+
+
 def without_copyuid(exchange: Exchange) -> list[bytes]:
     """The server does not say where the mails have gone."""
     return [re.sub(rb"\[COPYUID [^\]]*\] ?", b"", line) for line in exchange.pass_on()]

@@ -70,6 +70,7 @@ class SmtpServer:
         self.password = password
         self.behaviour = Behaviour()
         self.port = 0
+        self.login_attempts = 0
         self._auth_required = auth_required
         self._data_size_limit = data_size_limit
         self._mails: list[ReceivedMail] = []
@@ -177,6 +178,7 @@ class SmtpServer:
     def _authenticate(
         self, server: SMTP, session: Session, envelope: Envelope, mechanism: str, auth_data: object
     ) -> AuthResult:
+        self.login_attempts += 1
         if isinstance(auth_data, LoginPassword) and self.user is not None and self.password is not None:
             user, password = auth_data.login.decode(), auth_data.password.decode()
             if (user, password) == (self.user, self.password):

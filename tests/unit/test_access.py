@@ -176,9 +176,7 @@ def test_a_list_asks_for_the_scope_too() -> None:
 
 def test_sealed_is_what_the_owner_has_entered(session: Session) -> None:
     sealed = {
-        connector
-        for connector in CONNECTORS
-        if access.is_sealed(session, session.get_one(Connector, connector))
+        connector for connector in CONNECTORS if access.is_sealed(session.get_one(Connector, connector))
     }
     assert sealed == {"sealed"}
 

@@ -38,6 +38,30 @@ def test_lists_are_comma_separated(monkeypatch: pytest.MonkeyPatch) -> None:
     assert made.mail_ports == (993, 465)
 
 
+def test_origins_are_written_as_browsers_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert settings(monkeypatch).cors_origins == ()
+    assert settings(monkeypatch, CORS_ORIGINS="").cors_origins == ()
+    made = settings(
+        monkeypatch,
+        CORS_ORIGINS="https://Mail.Example.com, https://a.example:443,http://a.example:80,http://localhost:5173,"
+        "https://10.0.0.8:8443,http://[::1]:3000,https://xn--pota-p1a.example",
+    )
+    assert made.cors_origins == (
+        "https://mail.example.com",
+        "https://a.example",
+        "http://a.example",
+        "http://localhost:5173",
+        "https://10.0.0.8:8443",
+        "http://[::1]:3000",
+        "https://xn--pota-p1a.example",
+    )
+
+
+def test_a_wrong_origin_is_told_what_one_looks_like(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(SettingsIncomplete, match="GATEWAY_CORS_ORIGINS: each must be scheme://host"):
+        settings(monkeypatch, CORS_ORIGINS="https://mail.example/")
+
+
 def test_an_empty_text_is_an_empty_list_or_unset(monkeypatch: pytest.MonkeyPatch) -> None:
     made = settings(monkeypatch, SECRET_KEYS="", ALLOWED_PRIVATE_NETWORKS="", JWT_SECRET="", PUBLIC_URL="")
     assert made.secret_keys == ()
@@ -62,6 +86,25 @@ def test_an_empty_text_is_an_empty_list_or_unset(monkeypatch: pytest.MonkeyPatch
         ("COMMAND_TIMEOUT_S", "0"),
         ("FETCH_THREADS", "0"),
         ("PUBLIC_URL", "mail.example"),
+        *(
+            ("CORS_ORIGINS", wrong)
+            for wrong in (
+                "*",
+                "null",
+                "mail.example",
+                "https://*.example",
+                "https://mail.example/",
+                "https://mail.example/app",
+                "https://mail.example?x",
+                "https://user@mail.example",
+                "https://mail.example:x",
+                "https://.example",
+                "https://mail.example https://other.example",
+                "https://pošta.example",
+                "ftp://mail.example",
+                "https://mail.example,https://",
+            )
+        ),
     ],
 )
 def test_a_wrong_setting_is_named_without_its_value(

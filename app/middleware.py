@@ -1,0 +1,165 @@
+"""What stands around every request: its id and log line, the headers of every answer, CORS, the body's limit.
+
+Around the framework's own handling of errors too, so that an answer to a bug is logged, carries the id and may
+be read by the frontend like any other. Plain ASGI: nothing here holds a body or delays a stream.
+"""
+
+import time
+
+import structlog
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app import problems
+from app.adapters.metrics import Metrics
+from app.config import Settings
+from app.errors import TooLarge
+from app.gateway import Gateway
+from app.ids import new_id
+
+log = structlog.get_logger(__name__)
+
+# What an answer carries where it does not say otherwise itself (downloads and the documentation do).
+DEFAULT_HEADERS = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+}
+
+MAX_BODY_OCTETS = 1024 * 1024
+# Attachments come within the JSON: these may be as large as the settings say.
+LARGE_BODIES = frozenset({("POST", "/submissions")})
+
+METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
+REQUEST_HEADERS = ("Authorization", "Content-Type", "Idempotency-Key", "Last-Event-ID")
+ANSWER_HEADERS = ("X-Request-Id", "Retry-After", "ETag", "Content-Disposition")
+PREFLIGHT_MAX_AGE_S = 600
+
+
+def around(application: ASGIApp, gateway: Gateway) -> ASGIApp:
+    """The application with everything of this module around it."""
+    guarded: ASGIApp = BodyLimit(application, gateway.settings)
+    if gateway.settings.cors_origins:
+        guarded = CORSMiddleware(
+            guarded,
+            allow_origins=gateway.settings.cors_origins,
+            allow_methods=METHODS,
+            allow_headers=REQUEST_HEADERS,
+            expose_headers=ANSWER_HEADERS,
+            max_age=PREFLIGHT_MAX_AGE_S,
+        )
+    return RequestLog(AnswerHeaders(guarded), gateway.metrics)
+
+
+class RequestLog:
+    """Gives the request an id, and logs and counts it once its answer begins; without its query: a search term
+    is content."""
+
+    def __init__(self, application: ASGIApp, metrics: Metrics) -> None:
+        self._application, self._metrics = application, metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._application(scope, receive, send)
+            return
+        request_id = new_id()
+        started = time.perf_counter()
+
+        async def send_and_log(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message)["X-Request-Id"] = request_id
+                self._log(scope, message["status"], started)
+            await send(message)
+
+        scope.setdefault("state", {})["request_id"] = request_id
+        structlog.contextvars.bind_contextvars(request_id=request_id)
+        try:
+            await self._application(scope, receive, send_and_log)
+        finally:
+            structlog.contextvars.unbind_contextvars("request_id")
+
+    def _log(self, scope: Scope, status: int, started: float) -> None:
+        route = getattr(scope.get("route"), "path", None)
+        log.info(
+            "request",
+            method=scope["method"],
+            route=route,
+            status=status,
+            duration_ms=round((time.perf_counter() - started) * 1000, 1),
+        )
+        self._metrics.count_request(method=scope["method"], route=route, status=status)
+
+
+class AnswerHeaders:
+    """Adds the default headers that an answer lacks."""
+
+    def __init__(self, application: ASGIApp) -> None:
+        self._application = application
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in DEFAULT_HEADERS.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        await self._application(scope, receive, send_with_headers)
+
+
+class BodyLimit:
+    """Answers 413 to a body that is too large: at once where it says so, else as soon as too much has come.
+
+    What follows is not kept: the server reads past it, so that the client gets to read the answer.
+    """
+
+    def __init__(self, application: ASGIApp, settings: Settings) -> None:
+        self._application, self._settings = application, settings
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._application(scope, receive, send)
+            return
+        limit = self._limit(scope)
+        is_too_large = _declared_octets(scope) > limit
+        has_begun = False
+        arrived = 0
+
+        async def receive_counted() -> Message:
+            nonlocal arrived, is_too_large
+            message = await receive()
+            arrived += len(message.get("body", b""))
+            if arrived > limit:
+                # The application gives up as if the client were gone; what it says to that is not sent.
+                is_too_large = True
+                return {"type": "http.disconnect"}
+            return message
+
+        async def send_unless_too_large(message: Message) -> None:
+            nonlocal has_begun
+            if has_begun or not is_too_large:
+                has_begun = True
+                await send(message)
+
+        if not is_too_large:
+            await self._application(scope, receive_counted, send_unless_too_large)
+        if is_too_large and not has_begun:
+            answer = problems.problem(
+                Request(scope), 413, code=TooLarge.code, detail=TooLarge.default_detail, retryable=False
+            )
+            await answer(scope, receive, send)
+
+    def _limit(self, scope: Scope) -> int:
+        largest = self._settings.max_request_octets
+        is_large = (scope["method"], scope["path"]) in LARGE_BODIES
+        return largest if is_large else min(largest, MAX_BODY_OCTETS)
+
+
+def _declared_octets(scope: Scope) -> int:
+    # The server has refused what is no number, and holds the client to what it declares.
+    declared = Headers(scope=scope).get("content-length", "")
+    return int(declared) if declared.isascii() and declared.isdigit() else 0

@@ -1,0 +1,81 @@
+"""What every answer carries, whatever route and outcome."""
+
+import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+from structlog.testing import capture_logs
+
+from app.gateway import Gateway
+from app.main import create_app
+from app.middleware import DEFAULT_HEADERS
+from tests import stored_mail
+from tests.callers import Callers
+from tests.conftest import SettingsFactory
+
+READER = Callers.user("jana", groups=["orders"])
+
+
+@pytest.mark.parametrize(
+    ("path", "headers", "status"),
+    [
+        ("/messages", READER, 200),
+        ("/messages", {}, 401),
+        ("/api-keys", READER, 403),
+        ("/no-such-route", READER, 404),
+        ("/messages?limit=x", READER, 422),
+        ("/health/live", {}, 200),
+        ("/openapi.json", {}, 200),
+    ],
+)
+def test_json_is_kept_by_nobody_and_is_no_page(
+    client: TestClient, path: str, headers: dict[str, str], status: int
+) -> None:
+    answer = client.get(path, headers=headers)
+    assert answer.status_code == status
+    assert {name: answer.headers.get(name) for name in DEFAULT_HEADERS} == DEFAULT_HEADERS
+    assert len(answer.headers["x-request-id"]) == 32
+
+
+def test_an_answer_may_say_otherwise(client: TestClient, gateway: Gateway) -> None:
+    at = stored_mail.connector(gateway, groups=["orders"])
+    (message_id,) = stored_mail.store(gateway, at)
+    source = client.get(f"/messages/{message_id}/source", headers=READER)
+    assert source.headers["cache-control"] == "private, no-store"
+    assert source.headers["content-security-policy"] == "sandbox; default-src 'none'"
+    assert source.headers["x-frame-options"] == "DENY"
+    script = client.get("/docs/swagger-ui-bundle.js")
+    assert script.headers["cache-control"] == "public, max-age=3600"
+    assert script.headers["x-content-type-options"] == "nosniff"
+
+
+def test_html_names_what_it_may_load(client: TestClient) -> None:
+    page = client.get("/docs")
+    assert page.headers["content-type"] == "text/html; charset=utf-8"
+    policy = page.headers["content-security-policy"]
+    assert "default-src 'none'; script-src 'self';" in policy
+    assert "frame-ancestors 'none'" in policy
+    assert "<script>" not in page.text
+
+
+@pytest.mark.parametrize(
+    "path", ["/redoc", "/docs/oauth2-redirect", "/docs/redoc.standalone.js", "/docs/../x"]
+)
+def test_nothing_else_is_served_to_browsers(client: TestClient, path: str) -> None:
+    assert client.get(path).status_code == 404
+
+
+def test_the_answer_to_a_bug_has_its_id_and_its_line_in_the_log(settings: SettingsFactory) -> None:
+    app: FastAPI = create_app(settings())
+
+    @app.get("/broken")
+    def break_down() -> None:
+        raise RuntimeError("hunter2")
+
+    with TestClient(app, raise_server_exceptions=False) as client, capture_logs() as logged:
+        answer = client.get("/broken")
+    assert answer.status_code == 500
+    assert answer.headers["x-request-id"] == answer.json()["request_id"]
+    assert {name: answer.headers.get(name) for name in DEFAULT_HEADERS} == DEFAULT_HEADERS
+    (line,) = (entry for entry in logged if entry["event"] == "request")
+    assert (line["method"], line["route"], line["status"]) == ("GET", "/broken", 500)
+    assert "hunter2" not in answer.text + str(logged)

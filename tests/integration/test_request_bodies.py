@@ -1,0 +1,225 @@
+"""Bodies as clients really send them, over sockets to the served gateway: too large, without a length, with a
+false one, nested without end."""
+
+import http.client
+import json
+import os
+import re
+import select
+import socket
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from app.gateway import Gateway
+from app.middleware import MAX_BODY_OCTETS
+from tests import stored_mail
+from tests.callers import Callers
+from tests.conftest import SettingsFactory
+from tests.live_gateway import live_gateway
+
+# What is tested happens before any database is asked.
+pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+
+MIB = 1024 * 1024
+LARGEST = 3 * MIB
+AUTHORIZATION = Callers.user("jana", groups=["orders"])["Authorization"]
+
+
+@pytest.fixture
+def served(settings: SettingsFactory) -> Iterator[httpx.Client]:
+    with live_gateway(settings(max_request_octets=LARGEST)) as client:
+        yield client
+        assert 'status="500"' not in client.get("/metrics").text
+
+
+@pytest.fixture
+def line(served: httpx.Client) -> Iterator[socket.socket]:
+    """A connection to the gateway."""
+    with socket.create_connection(("127.0.0.1", served.base_url.port or 0), timeout=20) as connection:
+        yield connection
+
+
+def head(method: str, path: str, *lines: str) -> bytes:
+    """The head of a request; `lines` are further header lines."""
+    common = ("Host: gateway", f"Authorization: {AUTHORIZATION}", "Content-Type: application/json")
+    return "\r\n".join([f"{method} {path} HTTP/1.1", *common, *lines, "", ""]).encode()
+
+
+def chunk(data: bytes) -> bytes:
+    return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+def answer(line: socket.socket) -> tuple[int, str, bytes]:
+    """Status, content type and body of the next answer on the connection."""
+    response = http.client.HTTPResponse(line)
+    response.begin()
+    return response.status, response.getheader("Content-Type", ""), response.read()
+
+
+def send_until_answered(line: socket.socket, pieces: Iterable[bytes]) -> int:
+    """Send piece by piece until the gateway has something to say; the octets sent."""
+    sent = 0
+    for piece in pieces:
+        if select.select([line], [], [], 0)[0]:
+            break
+        line.sendall(piece)
+        sent += len(piece)
+    return sent
+
+
+def assert_too_large(line: socket.socket) -> None:
+    status, content_type, body = answer(line)
+    problem = json.loads(body)
+    assert (status, content_type) == (413, "application/problem+json")
+    assert (problem["code"], problem["status"], len(problem["request_id"])) == ("too_large", 413, 32)
+
+
+def resident_octets() -> int:
+    """The memory that this process, gateway included, holds now."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def padded(value: object, octets: int) -> bytes:
+    """JSON of that size."""
+    return json.dumps(value).encode().ljust(octets)
+
+
+class TestSize:
+    @pytest.mark.parametrize(
+        ("path", "limit"),
+        [("/connectors", MAX_BODY_OCTETS), ("/messages/delete", MAX_BODY_OCTETS), ("/submissions", LARGEST)],
+    )
+    def test_a_body_may_be_as_large_as_the_limit_and_no_larger(
+        self, served: httpx.Client, path: str, limit: int
+    ) -> None:
+        headers = {"Authorization": AUTHORIZATION, "Content-Type": "application/json"}
+        at_limit = served.post(path, content=padded({"x": 1}, limit), headers=headers)
+        assert (at_limit.status_code, at_limit.json()["code"]) == (422, "invalid_input")
+        above = served.post(path, content=padded({"x": 1}, limit + 1), headers=headers)
+        assert (above.status_code, above.json()["code"]) == (413, "too_large")
+        assert above.headers["x-request-id"] == above.json()["request_id"]
+
+    def test_a_declared_length_is_refused_before_the_body_is_sent(self, line: socket.socket) -> None:
+        line.sendall(head("POST", "/connectors", f"Content-Length: {MAX_BODY_OCTETS + 1}"))
+        assert_too_large(line)
+
+    def test_a_client_that_asks_first_is_not_told_to_continue(self, line: socket.socket) -> None:
+        line.sendall(head("POST", "/connectors", "Content-Length: 99999999", "Expect: 100-continue"))
+        assert_too_large(line)
+
+    def test_the_connection_goes_on_after_a_refusal(self, line: socket.socket) -> None:
+        line.sendall(head("POST", "/connectors", f"Content-Length: {2 * MIB}"))
+        assert_too_large(line)
+        line.sendall(b" " * (2 * MIB) + head("GET", "/health/live"))
+        assert answer(line)[0] == 200
+
+    def test_a_request_that_takes_no_body_may_not_bring_one_either(self, line: socket.socket) -> None:
+        line.sendall(head("GET", "/messages", f"Content-Length: {MAX_BODY_OCTETS + 1}"))
+        assert_too_large(line)
+
+
+class TestChunked:
+    def test_a_body_in_chunks_is_taken(self, line: socket.socket) -> None:
+        line.sendall(head("POST", "/messages/delete", "Transfer-Encoding: chunked"))
+        for data in (b'{"ids"', b': ["no', b'ne"]}', b""):
+            line.sendall(chunk(data))
+        assert answer(line)[::2] == (200, b'{"deleted":0}')
+
+    def test_what_has_come_counts(self, line: socket.socket) -> None:
+        line.sendall(head("POST", "/messages/delete", "Transfer-Encoding: chunked"))
+        sent = send_until_answered(line, (chunk(b" " * 8192) for _ in range(10_000)))
+        assert_too_large(line)
+        assert sent >= MAX_BODY_OCTETS
+
+    def test_the_chunk_that_is_too_much_undoes_nothing_and_does_nothing(
+        self, line: socket.socket, served: httpx.Client, gateway: Gateway
+    ) -> None:
+        at = stored_mail.connector(gateway, groups=["orders"])
+        (message_id,) = stored_mail.store(gateway, at)
+        line.sendall(head("POST", "/messages/delete", "Transfer-Encoding: chunked"))
+        line.sendall(chunk(padded({"connector_id": at.id}, MAX_BODY_OCTETS + 1)) + chunk(b""))
+        assert_too_large(line)
+        found = served.get(f"/messages/{message_id}", headers={"Authorization": AUTHORIZATION})
+        assert found.status_code == 200
+
+    def test_a_body_without_end_is_not_kept(self, line: socket.socket) -> None:
+        piece = chunk(b" " * 65_536)
+        line.sendall(head("POST", "/submissions", "Transfer-Encoding: chunked"))
+        send_until_answered(line, (piece for _ in range(1000)))
+        before = resident_octets()
+        for _ in range(1000):  # 62 MiB more, as from a client that does not listen
+            line.sendall(piece)
+        assert resident_octets() - before < 20 * MIB
+        line.sendall(chunk(b""))
+        assert_too_large(line)
+
+
+class TestFalseLength:
+    @pytest.mark.parametrize(
+        "lines",
+        [
+            ["Content-Length: -1"],
+            ["Content-Length: +2"],
+            ["Content-Length: 0x2"],
+            ["Content-Length: two"],
+            ["Content-Length: 2", "Content-Length: 3"],
+            ["Content-Length: 2, 3"],
+            ["Content-Length: " + "9" * 5000],
+        ],
+    )
+    def test_what_is_no_length_is_refused(self, line: socket.socket, lines: list[str]) -> None:
+        line.sendall(head("POST", "/messages/delete", *lines) + b"{}")
+        assert answer(line)[0] in (400, 413)
+
+    def test_chunks_count_and_not_a_length_beside_them(self, line: socket.socket) -> None:
+        line.sendall(head("POST", "/messages/delete", "Content-Length: 2", "Transfer-Encoding: chunked"))
+        send_until_answered(line, (chunk(b" " * 8192) for _ in range(10_000)))
+        assert answer(line)[0] in (400, 413)
+
+    def test_a_body_shorter_than_declared_does_nothing(
+        self, line: socket.socket, served: httpx.Client, gateway: Gateway
+    ) -> None:
+        at = stored_mail.connector(gateway, groups=["orders"])
+        (message_id,) = stored_mail.store(gateway, at)
+        body = json.dumps({"connector_id": at.id}).encode()
+        line.sendall(head("POST", "/messages/delete", f"Content-Length: {len(body) + 1}") + body)
+        line.shutdown(socket.SHUT_WR)
+        while line.recv(4096):
+            pass
+        found = served.get(f"/messages/{message_id}", headers={"Authorization": AUTHORIZATION})
+        assert found.status_code == 200
+
+    def test_what_is_longer_than_declared_is_not_part_of_the_body(self, line: socket.socket) -> None:
+        line.sendall(head("POST", "/messages/delete", "Content-Length: 2") + b"{}" + b'"trailing"\r\n\r\n')
+        received = b"".join(iter(lambda: line.recv(65_536), b""))
+        assert received.startswith(b"HTTP/1.1 422 ")
+        assert re.findall(rb"HTTP/1\.1 ([0-9]+) ", received) == [b"422", b"400"]
+
+
+class TestJson:
+    @pytest.mark.parametrize("depth", [100, 900, 1000, 100_000])
+    def test_nesting_without_end_is_invalid_input(self, served: httpx.Client, depth: int) -> None:
+        for path in ("/connectors", "/messages/delete", "/submissions", "/group-bindings"):
+            for opening, closing in (("[", "]"), ('{"imap":', "}"), ('{"ids":[', "]}")):
+                answered = served.post(
+                    path,
+                    content=opening * depth + "1" + closing * depth,
+                    headers={"Authorization": AUTHORIZATION, "Content-Type": "application/json"},
+                )
+                assert (answered.status_code, answered.json()["code"]) == (422, "invalid_input")
+
+    @pytest.mark.parametrize(
+        "body", [b"9" * 5000, b"1e999999", b'{"ids": [' + b"9" * 5000 + b"]}", b"\xff\xfe", b"\0", b"NaN"]
+    )
+    def test_numbers_and_octets_beyond_reason_are_invalid_input(
+        self, served: httpx.Client, body: bytes
+    ) -> None:
+        answered = served.post(
+            "/messages/delete",
+            content=body,
+            headers={"Authorization": AUTHORIZATION, "Content-Type": "application/json"},
+        )
+        assert (answered.status_code, answered.json()["code"]) == (422, "invalid_input")
