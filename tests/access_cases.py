@@ -62,6 +62,8 @@ Beyond this table:
 - Webhooks are for administrators and keys with `webhooks:write`, API keys and the audit trail for administrators and
   keys with `admin`; a key makes no key with more scopes, connectors or time than its own, and sees of the audit trail
   what concerns its connectors.
+- Whoever deletes a connector with `?messages=delete` deletes what is stored of its mail, also who may not read it: the
+  gateway's operator must be able to let go of a mailbox. The audit trail tells of each message.
 - Whoever holds a link for entering a password may do that, once, and see the settings that the page shows.
 - Groups come from the token of each request: who leaves a group loses its mail with the next token.
 """

@@ -9,13 +9,14 @@ from app.web_pages.credential_page import Findings, Mailbox
 from tests.servers.browser import Browser
 
 PICTURE = Path(__file__).resolve().parents[1] / "docs" / "credential-page.png"
-WIDTH, HEIGHT = 620, 930
+WIDTH, HEIGHT = 620, 1010
 
 MAILBOX = Mailbox(
     email_address="jana.novakova@firma.cz",
     server="imap.firma.cz",
     username="jana.novakova@firma.cz",
     sending_server="smtp.firma.cz",
+    sending_username="jana.novakova@firma.cz",
     is_plain=False,
     source_folder="AyMINE",
     processed_folder="\\Trash",

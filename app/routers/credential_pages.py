@@ -212,6 +212,7 @@ def _mailbox(viewed: Viewed) -> Mailbox:
         server=_address(connector.imap_host, connector.imap_port, USUAL_PORTS["imap"]),
         username=connector.imap_username,
         sending_server=sending,
+        sending_username=connector.smtp_username,
         is_plain="none" in {connector.imap_security, connector.smtp_security},
         source_folder=connector.source_folder,
         processed_folder=connector.processed_folder,

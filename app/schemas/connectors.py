@@ -1,7 +1,7 @@
 """Connectors: their settings, checks, folders and cycles."""
 
 from datetime import date
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 
@@ -24,15 +24,32 @@ from app.schemas.fields import (
 class ImapServer(Input):
     host: Host
     port: Port = 993
+    """Without it 993, or 143 where `security` is not `tls`."""
     security: Security = "tls"
     username: Name
+
+    @model_validator(mode="before")
+    @classmethod
+    def _usual_port(cls, values: Any) -> Any:
+        return _with_usual_port(values, 143)
 
 
 class SmtpServer(Input):
     host: Host
     port: Port = 465
+    """Without it 465, or 587 where `security` is not `tls`."""
     security: Security = "tls"
     username: Name
+
+    @model_validator(mode="before")
+    @classmethod
+    def _usual_port(cls, values: Any) -> Any:
+        return _with_usual_port(values, 587)
+
+
+def _with_usual_port(values: Any, without_tls: int) -> Any:
+    is_other = isinstance(values, dict) and values.get("security") in {"starttls", "none"}
+    return {"port": without_tls, **values} if is_other else values
 
 
 SPECIAL_USES = ("\\All", "\\Archive", "\\Drafts", "\\Flagged", "\\Junk", "\\Sent", "\\Trash")

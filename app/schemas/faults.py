@@ -1,11 +1,20 @@
 """What Pydantic finds wrong with an input, as faults that name the field."""
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from app.errors import FieldFault
 
 _PARTS_OF_A_REQUEST = frozenset({"body", "query", "path", "header"})
+_NO_OBJECT = frozenset({"model_type", "model_attributes_type", "dict_type"})
+# Of an input that may have several forms Pydantic names the form too; fields here begin with a small letter.
+_FORM = re.compile(r"[A-Z]\w*$|literal\[")
+_PATTERNS_IN_WORDS = {
+    "host": "must be the name or address of a host alone, without a scheme, in ASCII",
+    "email_address": "must be an e-mail address",
+    "url": "must be a web address that begins with https://, in ASCII",
+}
 
 
 def faults_in(found: Iterable[Mapping[str, Any]]) -> list[FieldFault]:
@@ -16,10 +25,10 @@ def faults_in(found: Iterable[Mapping[str, Any]]) -> list[FieldFault]:
 def _fault(found: Mapping[str, Any]) -> FieldFault:
     if found["type"] == "json_invalid":  # its place is an offset in the text
         return FieldFault("", "is not JSON")
-    place = [str(part) for part in found["loc"]]
-    if place and place[0] in _PARTS_OF_A_REQUEST:
-        place = place[1:]
-    detail = str(found["msg"]).removeprefix("Value error, ")
+    place = _place(found)
+    if not place and found["type"] in _NO_OBJECT:
+        return FieldFault("", "must be a JSON object, sent with Content-Type: application/json")
+    detail = _sentence(found, place)
     # A rule over several fields names the one at fault itself, as "/field: what is wrong".
     if detail.startswith("/"):
         field, _, detail = detail.partition(": ")
@@ -27,3 +36,20 @@ def _fault(found: Mapping[str, Any]) -> FieldFault:
     pointer = "".join("/" + part.replace("~", "~0").replace("/", "~1") for part in place)
     # An unknown field's name is the caller's text: a lone surrogate in it would break the answer.
     return FieldFault(pointer.encode(errors="replace").decode(), detail)
+
+
+def _place(found: Mapping[str, Any]) -> list[str]:
+    parts = [str(part) for part in found["loc"]]
+    if parts and parts[0] in _PARTS_OF_A_REQUEST:
+        parts = parts[1:]
+    # The last part is the caller's own text where the field is unknown.
+    named = parts[-1:] if found["type"] == "extra_forbidden" else []
+    return [part for part in parts[: len(parts) - len(named)] if not _FORM.match(part)] + named
+
+
+def _sentence(found: Mapping[str, Any], place: list[str]) -> str:
+    if found["type"] == "extra_forbidden":
+        return "is not known here"
+    if found["type"] == "string_pattern_mismatch" and place and place[-1] in _PATTERNS_IN_WORDS:
+        return _PATTERNS_IN_WORDS[place[-1]]
+    return str(found["msg"]).removeprefix("Value error, ")

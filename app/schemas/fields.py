@@ -50,6 +50,7 @@ Host = Annotated[
     StringConstraints(
         strip_whitespace=True, to_lower=True, min_length=1, max_length=253, pattern=r"^[!-.0-?A-~]+$"
     ),
+    Field(examples=["imap.example.com"]),
 ]
 """Printable ASCII without `/` and `@`: a name of another script is written in its `xn--` form, so that it cannot look
 like another one."""
@@ -60,6 +61,7 @@ EmailAddress = Annotated[
         strip_whitespace=True, max_length=254, pattern=r"^[^\s@<>,;\x00-\x20]+@[^\s@<>,;\x00-\x20]+$"
     ),
     AfterValidator(_no_control_characters),
+    Field(examples=["orders@example.com"]),
 ]
 Security = Literal["tls", "starttls", "none"]
 Kind = Literal["shared", "personal"]
@@ -71,13 +73,13 @@ ConnectorStatus = Literal[
 class Input(BaseModel):
     """Base of everything a caller sends."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
 
 class Output(BaseModel):
     """Base of everything a caller gets."""
 
-    model_config = ConfigDict(from_attributes=True)
+    model_config = ConfigDict(from_attributes=True, use_attribute_docstrings=True)
 
 
 Item = TypeVar("Item")
@@ -85,6 +87,9 @@ Item = TypeVar("Item")
 
 class Page(Output, Generic[Item]):
     """A part of a list. `next_cursor` is the `after` of the next request."""
+
+    # Pydantic looks for docstrings where a class is made; of a generic one that is wherever it is used.
+    model_config = ConfigDict(use_attribute_docstrings=False)
 
     data: list[Item]
     next_cursor: str | None

@@ -110,8 +110,19 @@ def issue(
         expires_at=expires_at,
     )
     session.add(row)
-    changes = {"scopes": [None, row.scopes], "connector_ids": [None, row.connector_ids]}
-    audit.note(session, by, AuditAction.API_KEY_CREATED, f"api-keys/{row.id}", changes=changes)
+    audit.note(
+        session,
+        by,
+        AuditAction.API_KEY_CREATED,
+        f"api-keys/{row.id}",
+        changes={
+            "name": [None, name],
+            "prefix": [None, prefix],
+            "scopes": [None, row.scopes],
+            "connector_ids": [None, row.connector_ids],
+            "expires_at": [None, expires_at.isoformat() if expires_at is not None else None],
+        },
+    )
     session.flush()
     return IssuedKey(row, key)
 

@@ -16,6 +16,7 @@ import hashlib
 import ipaddress
 import json
 import secrets
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -35,9 +36,9 @@ from app.models import Connector, CredentialLink
 from app.schemas.connectors import FirstFetch
 from app.services import access, audit, connector_checks, credentials, messages
 from app.services.access import Action, Principal
-from app.services.audit import Actor, NamedActor
+from app.services.audit import Actor, NamedActor, differences
 from app.services.connector_checks import Report
-from app.services.connector_settings import set_first_fetch
+from app.services.connector_settings import noted, set_first_fetch
 from app.services.connector_status import settle
 from app.services.fetch_cycle import CONFIRM_ABOVE
 
@@ -202,8 +203,16 @@ def connect(
     with gateway.db.unit_of_work() as session:
         link, connector = _unused(session, token, seen)
         password = str(_opened(gateway, link, sealed)["password"])
-        if connector.first_fetch is None:
+        by, before = _visitor(link, origin), noted(connector)
+        if connector.first_fetch is None and first_fetch is not None:
             set_first_fetch(connector, first_fetch)
+            _note(
+                session,
+                by,
+                AuditAction.CONNECTOR_CHANGED,
+                link,
+                changes=differences(before, noted(connector)),
+            )
         link.used_at = clock.utc_now()
         session.flush()
         # The link was made for the owner: what came by it is the owner's.
@@ -283,8 +292,16 @@ def _visitor(link: CredentialLink, origin: str | None) -> NamedActor:
     return NamedActor(f"link:{link.id}", origin)
 
 
-def _note(session: Session, by: Actor, action: AuditAction, link: CredentialLink) -> None:
-    audit.note(session, by, action, f"credential-links/{link.id}", connector_id=link.connector_id)
+def _note(
+    session: Session,
+    by: Actor,
+    action: AuditAction,
+    link: CredentialLink,
+    *,
+    changes: Mapping[str, Any] | None = None,
+) -> None:
+    subject = f"credential-links/{link.id}"
+    audit.note(session, by, action, subject, connector_id=link.connector_id, changes=changes)
 
 
 def _digest(token: str) -> str:

@@ -12,6 +12,17 @@ from app.services import access, fetch_cycle, pages
 from app.services.access import Action, Principal
 from app.services.pages import Slice
 
+NOT_FETCHING = {
+    "awaiting_credentials": "The connector has no credentials yet, so it does not fetch: enter them.",
+    "awaiting_confirmation": (
+        "More than 100 mails wait in the source folder, so the connector does not fetch until somebody has said which"
+        " of them to take: set first_fetch to all, none or a date since when."
+    ),
+    "paused": "The connector is paused, so it does not fetch until it is resumed.",
+    "stopped": "The mail server refused the login three times, so the connector does not fetch: enter the credentials"
+    " anew, or resume.",
+}
+"""By status: why there is no cycle, and what to do."""
 WAIT_S = 60.0
 LOOK_EVERY_S = 0.1
 
@@ -51,7 +62,7 @@ def fetch_now(gateway: Gateway, principal: Principal, connector_id: str) -> Cycl
                 session, principal, Action.OPERATE, session.get(Connector, connector_id)
             )
         if connector.status not in fetch_cycle.RUNNABLE:
-            raise WrongState(f"The connector's status is {connector.status}, so it does not fetch.")
+            raise WrongState(NOT_FETCHING[connector.status])
         if not is_counted and (connector.status == "failing" or connector.last_success_at is None):
             # A mailbox that never answered well is as good as a test: no port is scanned, no password guessed by it.
             gateway.checks.count(principal.name)

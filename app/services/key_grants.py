@@ -60,7 +60,7 @@ def grant(session: Session, principal: Principal, connector_id: str, key_id: str
     if found is None:
         found = KeyGrant(api_key_id=key_id, connector_id=connector_id, granted_at=now)
         session.add(found)
-        _note(session, principal, AuditAction.KEY_GRANTED, connector_id, key_id)
+        _note(session, principal, AuditAction.KEY_GRANTED, connector_id, key, before=None)
         session.flush()
     return Granted(key, found.granted_at)
 
@@ -76,11 +76,20 @@ def withdraw(session: Session, principal: Principal, connector_id: str, key_id: 
     if found is None:
         raise NotFound
     session.delete(found)
-    _note(session, principal, AuditAction.KEY_GRANT_WITHDRAWN, connector_id, key_id)
+    key = session.get_one(ApiKey, key_id)
+    _note(session, principal, AuditAction.KEY_GRANT_WITHDRAWN, connector_id, key, before=key.name)
     session.flush()
 
 
 def _note(
-    session: Session, principal: Principal, action: AuditAction, connector_id: str, key_id: str
+    session: Session,
+    principal: Principal,
+    action: AuditAction,
+    connector_id: str,
+    key: ApiKey,
+    *,
+    before: str | None,
 ) -> None:
-    audit.note(session, principal, action, f"api-keys/{key_id}", connector_id=connector_id)
+    after = key.name if before is None else None
+    changes = {"key": [before, after]}
+    audit.note(session, principal, action, f"api-keys/{key.id}", connector_id=connector_id, changes=changes)

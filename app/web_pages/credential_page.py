@@ -1,12 +1,13 @@
 """The page on which the owner of a mailbox enters its password: asked for, checked, confirmed, done."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from markupsafe import Markup, escape
 
 from app.web_pages.page import framed
 from app.web_pages.texts import TEXTS, Texts
+
+TRASH = "\\Trash"
 
 
 @dataclass(frozen=True)
@@ -18,6 +19,7 @@ class Mailbox:
     username: str
     sending_server: str | None
     """Gets the same password."""
+    sending_username: str | None
     is_plain: bool
     """A server is spoken to without encryption."""
     source_folder: str
@@ -52,12 +54,11 @@ class Findings:
 def ask(language: str, mailbox: Mailbox, *, problem: str | None = None, tries_left: int | None = None) -> str:
     """The first page, with what went wrong before: the name of one of the texts."""
     texts = TEXTS[language]
-    body = Markup("{alert}<p>{intro}</p>{facts}{only}{form}").format(
-        alert=_alert(_problem(texts, problem, tries_left)),
+    body = Markup("<p>{intro}</p>{facts}{assurances}{form}").format(
         intro=texts.intro,
         facts=_facts(texts, mailbox),
-        only=_paragraphs(_assurances(texts, mailbox)),
-        form=_password_form(texts, mailbox),
+        assurances=_assurances(texts, mailbox),
+        form=_password_form(texts, mailbox, _problem(texts, problem, tries_left)),
     )
     return framed(language, texts.title, body)
 
@@ -66,15 +67,15 @@ def confirm(language: str, mailbox: Mailbox, found: Findings, *, problem: str | 
     """The second page: the password is good, this is what is going to happen."""
     texts = TEXTS[language]
     body = Markup(
-        '{alert}<p class="good">{accepted}</p>{facts}{findings}'
+        '<p class="good">{accepted}</p>{facts}{findings}'
         '<form method="post"><input type="hidden" name="step" value="connect">'
         '<input type="hidden" name="seen" value="{seen}"><input type="hidden" name="sealed" value="{sealed}">'
-        '{choice}<button type="submit">{button}</button></form>'
+        '{alert}{choice}<button type="submit">{button}</button></form>'
     ).format(
         alert=_alert(_problem(texts, problem, None)),
         accepted=texts.accepted,
         facts=_facts(texts, mailbox, found.target),
-        findings=_paragraphs(_findings(texts, mailbox, found)),
+        findings=_findings(texts, mailbox, found),
         seen=mailbox.seen,
         sealed=found.sealed,
         choice=_choice(texts) if found.must_choose else "",
@@ -107,7 +108,9 @@ def _problem(texts: Texts, problem: str | None, tries_left: int | None) -> Marku
 
 
 def _alert(sentence: Markup | None) -> Markup:
-    return Markup('<p class="alert" role="alert">{}</p>').format(sentence) if sentence else Markup()
+    return (
+        Markup('<p class="alert" role="alert" id="problem">{}</p>').format(sentence) if sentence else Markup()
+    )
 
 
 def _facts(texts: Texts, mailbox: Mailbox, target: str | None = None) -> Markup:
@@ -115,10 +118,11 @@ def _facts(texts: Texts, mailbox: Mailbox, target: str | None = None) -> Markup:
         (texts.mailbox, mailbox.email_address),
         (texts.readers, _readers(texts, mailbox)),
         (texts.server, mailbox.server),
-        (texts.sending_server, mailbox.sending_server),
         (texts.username, mailbox.username),
+        (texts.sending_server, mailbox.sending_server),
+        (texts.sending_username, _if_another(mailbox.sending_username, mailbox.username)),
         (texts.folder, mailbox.source_folder),
-        (texts.target, target or _folder(texts, mailbox.processed_folder)),
+        (texts.target, _target(texts, mailbox, target)),
     ]
     row = Markup("<div><dt>{}</dt><dd>{}</dd></div>")
     return Markup("<dl>{}</dl>").format(Markup("").join(row.format(*each) for each in rows if each[1]))
@@ -132,39 +136,55 @@ def _readers(texts: Texts, mailbox: Mailbox) -> Markup:
     return Markup("{}").format(texts.chosen_groups)
 
 
-def _assurances(texts: Texts, mailbox: Mailbox) -> Iterable[Markup]:
-    yield _filled(texts.only_this_folder if mailbox.owner is not None else texts.shared_folder)
-    yield _filled(texts.encrypted)
+def _assurances(texts: Texts, mailbox: Mailbox) -> Markup:
+    only = texts.only_this_folder if mailbox.owner is not None else texts.shared_folder
+    said = [_paragraph(_filled(only)), _paragraph(_filled(texts.encrypted))]
+    if mailbox.processed_folder == TRASH:
+        said.append(_paragraph(_filled(texts.trash_empties), "warning"))
     if mailbox.is_plain:
-        yield _filled(texts.plain)
+        said.append(_paragraph(_filled(texts.plain), "warning"))
+    return Markup("").join(said)
 
 
-def _password_form(texts: Texts, mailbox: Mailbox) -> Markup:
+def _password_form(texts: Texts, mailbox: Mailbox, problem: Markup | None) -> Markup:
     return Markup(
         '<form method="post"><input type="hidden" name="step" value="check">'
-        '<input type="hidden" name="seen" value="{seen}"><label for="password">{label}</label>'
+        '<input type="hidden" name="seen" value="{seen}">{alert}<label for="password">{label}</label>'
         '<input type="password" id="password" name="password" required maxlength="1024" autocomplete="off"'
-        ' aria-describedby="hint" autofocus><p class="hint" id="hint">{hint}</p>'
+        ' aria-describedby="problem hint"{focus}><p class="hint" id="hint">{hint}</p>'
         '<button type="submit">{button}</button></form>'
-    ).format(seen=mailbox.seen, label=texts.label, hint=texts.hint, button=texts.check)
+    ).format(
+        seen=mailbox.seen,
+        alert=_alert(problem),
+        # Only where it is needed again: on a phone, the focus scrolls what is to be checked out of sight.
+        focus=Markup(' aria-invalid="true" autofocus') if problem else "",
+        label=texts.label,
+        hint=texts.hint,
+        button=texts.check,
+    )
 
 
-def _findings(texts: Texts, mailbox: Mailbox, found: Findings) -> Iterable[Markup]:
+def _findings(texts: Texts, mailbox: Mailbox, found: Findings) -> Markup:
     target = found.target or _folder(texts, mailbox.processed_folder)
+    said: list[Markup] = []
     if found.is_source_missing:
-        yield _filled(texts.source_missing, folder=mailbox.source_folder)
+        said.append(_paragraph(_filled(texts.source_missing, folder=mailbox.source_folder), "warning"))
     elif found.waiting:
-        yield _filled(texts.waiting, folder=mailbox.source_folder, count=found.waiting)
-        if found.takes_all:
-            yield _filled(texts.will_move, target=target)
+        waiting = _filled(texts.waiting, folder=mailbox.source_folder, count=found.waiting)
+        said.append(_paragraph(waiting))
+        if found.must_choose:
+            said.append(_paragraph(_filled(texts.would_move, target=target), "warning"))
+        elif found.takes_all:
+            said.append(_paragraph(_filled(texts.will_move, target=target)))
     elif found.waiting == 0:
-        yield _filled(texts.nothing_waits, folder=mailbox.source_folder)
+        said.append(_paragraph(_filled(texts.nothing_waits, folder=mailbox.source_folder)))
     if found.is_target_missing:
-        yield _filled(texts.target_missing, folder=target)
+        said.append(_paragraph(_filled(texts.target_missing, folder=target), "warning"))
     if found.is_same_folder:
-        yield _filled(texts.same_folder)
+        said.append(_paragraph(_filled(texts.same_folder), "warning"))
     if found.is_sending_refused:
-        yield _filled(texts.sending_fails)
+        said.append(_paragraph(_filled(texts.sending_fails), "warning"))
+    return Markup("").join(said)
 
 
 def _choice(texts: Texts) -> Markup:
@@ -185,8 +205,19 @@ def _folder(texts: Texts, name: str) -> str:
     return texts.special_uses.get(name, name)
 
 
-def _paragraphs(sentences: Iterable[Markup]) -> Markup:
-    return Markup("").join(Markup("<p>{}</p>").format(sentence) for sentence in sentences)
+def _target(texts: Texts, mailbox: Mailbox, found: str | None) -> str:
+    """The folder as it is meant, and as the server calls it where that is known and another name."""
+    meant = _folder(texts, mailbox.processed_folder)
+    return meant if found in {None, meant} else f"{meant} ({found})"
+
+
+def _if_another(name: str | None, than: str) -> str | None:
+    return name if name != than else None
+
+
+def _paragraph(sentence: Markup, kind: str | None = None) -> Markup:
+    start = Markup('<p class="{}">').format(kind) if kind else Markup("<p>")
+    return start + sentence + Markup("</p>")
 
 
 def _filled(text: str, **values: object) -> Markup:

@@ -16,13 +16,16 @@ dl { border: 1px solid var(--line); border-radius: .5rem; margin: 1.5rem 0; padd
 dl div { padding: .4rem 0; } dl div + div { border-top: 1px solid var(--line); }
 dt { font-size: .85rem; opacity: .75; } dd { margin: 0; overflow-wrap: anywhere; }
 label { display: block; font-weight: 600; } fieldset { border: 0; margin: 1.5rem 0; padding: 0; }
-fieldset label { font-weight: 400; padding: .25rem 0; } legend { font-weight: 600; padding: 0; }
+fieldset label { font-weight: 400; padding: .6rem 0 .6rem 1.7rem; text-indent: -1.7rem; }
+fieldset input { text-indent: 0; } legend { font-weight: 600; padding: 0; }
 input[type=password] { box-sizing: border-box; font: inherit; margin: .35rem 0; padding: .5rem; width: 100%; }
 input[type=date] { font: inherit; }
 button { background: var(--accent); border: 0; border-radius: .4rem; color: #fff; cursor: pointer; font: inherit;
   font-weight: 600; margin: 1rem 0; padding: .6rem 1.2rem; }
 .hint { font-size: .9rem; opacity: .8; } .alert { border-left: .25rem solid #c01c28; padding: .1rem .8rem; }
 .good { border-left: .25rem solid #26a269; padding: .1rem .8rem; }
+.warning { border-left: .25rem solid #e5a50a; padding: .1rem .8rem; }
+@media (max-width: 30rem) { button { width: 100%; } }
 """.strip()
 
 _STYLE_SHA256 = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()

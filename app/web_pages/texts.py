@@ -1,6 +1,8 @@
 """What the page says on which the owner of a mailbox enters its password, in English and Czech."""
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -16,6 +18,7 @@ class Texts:
     chosen_groups: str
     server: str
     sending_server: str
+    sending_username: str
     username: str
     folder: str
     target: str
@@ -23,6 +26,7 @@ class Texts:
     shared_folder: str
     encrypted: str
     plain: str
+    trash_empties: str
     label: str
     hint: str
     check: str
@@ -38,6 +42,7 @@ class Texts:
     waiting: str
     nothing_waits: str
     will_move: str
+    would_move: str
     source_missing: str
     target_missing: str
     same_folder: str
@@ -57,10 +62,15 @@ class Texts:
     special_uses: dict[str, str]
 
 
+def _bound(text: str) -> str:
+    """With one-letter words kept on the line of the next one, as Czech typography has it."""
+    return re.sub(r"\b([aikosuvz]) ", "\\1\u00a0", text, flags=re.IGNORECASE)
+
+
 ENGLISH = Texts(
     title="Connect your mailbox to AyMINE",
     intro="AyMINE is going to download mail from one folder of this mailbox. Please check the settings below and enter"
-    " the mailbox's password.",
+    " the mailbox's password. If something is not right, enter nothing and tell the administrator of AyMINE.",
     mailbox="Mailbox",
     readers="Who will read its mail in AyMINE",
     only_owner="only the user {owner}",
@@ -68,6 +78,7 @@ ENGLISH = Texts(
     chosen_groups="members of the groups that the administrator chooses",
     server="Mail server",
     sending_server="Server for sending; it gets the same password",
+    sending_username="User name for sending",
     username="User name",
     folder="Folder that is read",
     target="Folder that downloaded mail is moved to",
@@ -75,6 +86,8 @@ ENGLISH = Texts(
     shared_folder="No other folder is read. The administrator of AyMINE can choose another one later.",
     encrypted="The password is stored encrypted; AyMINE's administrators cannot see it.",
     plain="A connection to these servers is not encrypted. That is meant for servers inside the company's own network.",
+    trash_empties="Downloaded mail is moved to the trash, which many providers empty by themselves after 7 to 30 days."
+    " It stays in AyMINE.",
     label="Password of the mailbox",
     hint="If two-step verification is turned on (Gmail, iCloud, Seznam and others), enter an app password, which your"
     " provider's settings make for you.",
@@ -92,6 +105,7 @@ ENGLISH = Texts(
     waiting="Messages waiting in the folder {folder}: {count}.",
     nothing_waits="Nothing waits in the folder {folder} at the moment.",
     will_move="Once the mailbox is connected, they are downloaded and then moved on the server to the folder {target}.",
+    would_move="What is downloaded is moved on the server to the folder {target}.",
     source_missing="There is no folder {folder} in the mailbox yet. Create it in your mail program; mail is downloaded"
     " as soon as the folder is there.",
     target_missing="There is no folder {folder} in the mailbox, to which downloaded mail is to be moved. Nothing is"
@@ -128,10 +142,10 @@ ENGLISH = Texts(
     },
 )
 
-CZECH = Texts(
+_CZECH = Texts(
     title="Připojení vaší schránky k AyMINE",
     intro="AyMINE bude stahovat poštu z jedné složky této schránky. Zkontrolujte, prosím, nastavení a zadejte heslo"
-    " ke schránce.",
+    " ke schránce. Pokud něco nesouhlasí, nic nezadávejte a dejte vědět správci AyMINE.",
     mailbox="Schránka",
     readers="Kdo bude její poštu v AyMINE číst",
     only_owner="pouze uživatel {owner}",
@@ -139,6 +153,7 @@ CZECH = Texts(
     chosen_groups="členové skupin, které určí správce",
     server="Poštovní server",
     sending_server="Server pro odesílání; dostane stejné heslo",
+    sending_username="Uživatelské jméno pro odesílání",
     username="Uživatelské jméno",
     folder="Složka, která se čte",
     target="Složka, kam se stažená pošta přesouvá",
@@ -146,6 +161,8 @@ CZECH = Texts(
     shared_folder="Žádná jiná složka se nečte. Správce AyMINE může později zvolit jinou.",
     encrypted="Heslo se uloží zašifrované a správci AyMINE ho neuvidí.",
     plain="Spojení s těmito servery není šifrované. To je určeno jen pro servery uvnitř firemní sítě.",
+    trash_empties="Stažená pošta se přesouvá do koše, který se u mnoha poskytovatelů po 7 až 30 dnech sám vysype."
+    " V AyMINE zůstane.",
     label="Heslo ke schránce",
     hint="Máte-li zapnuté dvoufázové ověření (Gmail, iCloud, Seznam a další), zadejte heslo aplikace, které si vytvoříte"
     " v nastavení u svého poskytovatele.",
@@ -163,6 +180,7 @@ CZECH = Texts(
     waiting="Ve složce {folder} čeká zpráv: {count}.",
     nothing_waits="Ve složce {folder} teď nic nečeká.",
     will_move="Po připojení schránky se stáhnou a na serveru se přesunou do složky {target}.",
+    would_move="Co se stáhne, přesune se na serveru do složky {target}.",
     source_missing="Složka {folder} ve schránce zatím není. Vytvořte ji ve svém poštovním programu; pošta se začne"
     " stahovat, jakmile složka bude existovat.",
     target_missing="Ve schránce není složka {folder}, kam se má stažená pošta přesouvat. Dokud ji ve svém poštovním"
@@ -197,5 +215,8 @@ CZECH = Texts(
         "\\Trash": "Koš",
     },
 )
+
+_BOUND: dict[str, Any] = {name: _bound(text) for name, text in vars(_CZECH).items() if isinstance(text, str)}
+CZECH = replace(_CZECH, **_BOUND)
 
 TEXTS = {"en": ENGLISH, "cs": CZECH}

@@ -1,5 +1,6 @@
 """The routes of connectors, over HTTP on both databases."""
 
+import json
 import threading
 from typing import Any
 
@@ -330,6 +331,53 @@ class TestPatch:
         set_row(gateway, made["id"], status="awaiting_confirmation", next_fetch_at=None)
         after = client.patch(f"/connectors/{made['id']}", json={"first_fetch": "all"}, headers=ADMIN).json()
         assert after["status"] == "active"
+
+
+class TestWhatIsWrong:
+    @pytest.mark.parametrize(
+        ("change", "pointer", "detail"),
+        [
+            ({"imap": {"host": "imaps://imap.firma.cz", "username": "a"}}, "/imap/host", "without a scheme"),
+            ({"imap": {"host": "imap.f\u0456rma.cz", "username": "a"}}, "/imap/host", "in ASCII"),
+            ({"email_address": "objednavka"}, "/email_address", "must be an e-mail address"),
+            ({"email_address": "jana\u202e@firma.cz"}, "/email_address", "control characters"),
+            ({"folder": "INBOX"}, "/folder", "is not known here"),
+            ({"Folder": "INBOX"}, "/Folder", "is not known here"),
+            ({"first_fetch": {"since": "1.1.2026"}}, "/first_fetch/since", "date"),
+            ({"first_fetch": {"since": "0001-01-01"}}, "/first_fetch/since", "1970"),
+            ({"first_fetch": "some"}, "/first_fetch", "'all' or 'none'"),
+        ],
+    )
+    def test_is_said_with_the_field_in_words(
+        self, client: TestClient, change: dict[str, Any], pointer: str, detail: str
+    ) -> None:
+        found = problem(client.post("/connectors", json=shared(**change), headers=ADMIN), 422)["errors"]
+        assert [fault for fault in found if fault["pointer"] == pointer and detail in fault["detail"]], found
+
+    def test_a_body_that_is_not_said_to_be_json(self, client: TestClient) -> None:
+        answer = client.post("/connectors", content=json.dumps(shared()), headers=ADMIN)
+        assert "Content-Type: application/json" in problem(answer, 422)["errors"][0]["detail"]
+
+    @pytest.mark.parametrize(
+        ("status", "what_to_do"),
+        [("paused", "resumed"), ("stopped", "credentials"), ("awaiting_confirmation", "first_fetch")],
+    )
+    def test_a_fetch_that_cannot_be_says_what_to_do(
+        self, client: TestClient, gateway: Gateway, status: str, what_to_do: str
+    ) -> None:
+        made = created(client, ADMIN, shared(credentials=PASSWORD))
+        set_row(gateway, made["id"], status=status)
+        answer = client.post(f"/connectors/{made['id']}/fetch", headers=ADMIN)
+        assert what_to_do in problem(answer, 409, "wrong_state")["detail"]
+
+
+@pytest.mark.parametrize(("security", "imap", "smtp"), [("tls", 993, 465), ("starttls", 143, 587)])
+def test_the_usual_ports_go_with_the_security(
+    client: TestClient, security: str, imap: int, smtp: int
+) -> None:
+    server = {"host": "mail.firma.invalid", "security": security, "username": "objednavka"}
+    made = created(client, ADMIN, shared(imap=server, smtp=server))
+    assert (made["imap"]["port"], made["smtp"]["port"]) == (imap, smtp)
 
 
 class TestASealedPersonalConnector:

@@ -138,3 +138,17 @@ def test_no_other_site_frames_the_page_or_sends_its_form(
     assert sent.value.status == 403
     made = served.get(f"/connectors/{connector_id}", headers=OWNER).json()
     assert made["status"] == "awaiting_credentials"
+
+
+def test_on_a_phone_what_is_to_be_checked_and_what_went_wrong_are_in_sight(
+    served: httpx.Client, browser: Browser, dovecot: Dovecot, user: str
+) -> None:
+    url = link(served, prepared(served, body_for(dovecot, user)))
+    page = browser.open_tab(locale="cs-CZ", viewport={"width": 360, "height": 640}).page
+    page.goto(url)
+    expect(page.get_by_text("jana.novakova@firma.cz", exact=True)).to_be_in_viewport()
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    page.get_by_label(CZECH.label).fill("not the password")
+    page.get_by_role("button", name=CZECH.check).click()
+    expect(page.get_by_role("alert")).to_be_in_viewport()
+    expect(page.get_by_label(CZECH.label)).to_be_focused()

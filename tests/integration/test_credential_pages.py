@@ -191,6 +191,10 @@ class TestTheWayThrough:
         owner.send(owner.check(dovecot.password), **choice)
         kept = client.get(f"/connectors/{connector_id}", headers=ADMIN).json()["first_fetch"]
         assert kept == ("all" if choice["first_fetch"] == "all" else {"since": "2020-02-29"})
+        changed = client.get("/audit", params={"action": "connector.changed"}, headers=ADMIN).json()["data"]
+        assert changed[0]["actor"].startswith("link:")
+        noted = {"first_fetch": "all"} if kept == "all" else {"first_fetch.since": "2020-02-29"}
+        assert changed[0]["changes"] == {name: [None, value] for name, value in noted.items()}
 
 
 class TestWhatIsShown:

@@ -40,7 +40,7 @@ FONTS_CONF = """\
 <fontconfig><dir>{fonts}</dir><cachedir>{cache}</cachedir></fontconfig>
 """
 # The first is where chromium looks of its own accord, as nobody asked it to.
-HOSTS = "MAP *.google.com ~NOTFOUND, MAP * 127.0.0.1:{outside}, EXCLUDE 127.0.0.1, EXCLUDE localhost"
+HOSTS = "MAP *.google.com ~NOTFOUND, MAP *.googleapis.com ~NOTFOUND, MAP * 127.0.0.1:{outside}, EXCLUDE 127.0.0.1, EXCLUDE localhost"
 TIMEOUT_MS = 30_000
 
 
