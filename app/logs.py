@@ -43,6 +43,7 @@ def configure(*, level: int = logging.INFO) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level)
+    logging.captureWarnings(True)  # else a library's warning is a line that is no JSON
     # imaplib's and imapclient's protocol traces show logins and mail; httpx shows webhook URLs.
     for name in ("imapclient", "httpx", "httpcore", "alembic", "apscheduler"):
         logging.getLogger(name).setLevel(logging.WARNING)

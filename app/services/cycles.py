@@ -63,8 +63,8 @@ def fetch_now(gateway: Gateway, principal: Principal, connector_id: str) -> Cycl
             )
         if connector.status not in fetch_cycle.RUNNABLE:
             raise WrongState(NOT_FETCHING[connector.status])
-        if not is_counted and (connector.status == "failing" or connector.last_success_at is None):
-            # A mailbox that never answered well is as good as a test: no port is scanned, no password guessed by it.
+        if not is_counted and not _has_worked(connector):
+            # As good as a test: no port is scanned and no password guessed by fetching.
             gateway.checks.count(principal.name)
             is_counted = True
         cycle = fetch_cycle.run(gateway, connector_id)
@@ -73,3 +73,9 @@ def fetch_now(gateway: Gateway, principal: Principal, connector_id: str) -> Cycl
         if time.monotonic() >= deadline:
             raise CycleRunning
         time.sleep(LOOK_EVERY_S)
+
+
+def _has_worked(connector: Connector) -> bool:
+    """Whether the mailbox was fetched from well with the settings that it has, and since."""
+    last = connector.last_success_at
+    return connector.status == "active" and last is not None and last >= connector.updated_at

@@ -2,6 +2,7 @@
 
 import json
 import threading
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ from fastapi.testclient import TestClient
 from sqlalchemy import select
 from sqlmodel import col
 
-from app.gateway import Gateway
+from app.gateway import CHECKS_A_MINUTE, Gateway
 from app.models import Connector, Event
 from tests.api.connector_bodies import PASSWORD, created, personal, shared
 from tests.callers import Callers, KeyHeaders
@@ -369,6 +370,18 @@ class TestWhatIsWrong:
         set_row(gateway, made["id"], status=status)
         answer = client.post(f"/connectors/{made['id']}/fetch", headers=ADMIN)
         assert what_to_do in problem(answer, 409, "wrong_state")["detail"]
+
+
+def test_a_mailbox_that_once_worked_is_no_port_scanner_with_other_settings(
+    client: TestClient, gateway: Gateway
+) -> None:
+    made = created(client, ADMIN, shared(credentials=PASSWORD))
+    statuses = []
+    for _ in range(CHECKS_A_MINUTE + 1):
+        before = datetime.now(UTC) - timedelta(days=1)
+        set_row(gateway, made["id"], status="active", last_success_at=before)
+        statuses.append(client.post(f"/connectors/{made['id']}/fetch", headers=ADMIN).status_code)
+    assert statuses == [200] * CHECKS_A_MINUTE + [429]
 
 
 @pytest.mark.parametrize(("security", "imap", "smtp"), [("tls", 993, 465), ("starttls", 143, 587)])
