@@ -15,10 +15,12 @@ from types import TracebackType
 from typing import Self
 
 import pytest
-from sqlalchemy import create_engine
+from sqlalchemy import create_engine, update
 
+from app import clock
 from app.config import Settings
 from app.gateway import Gateway
+from app.models import Lease
 from app.services import fetch_cycle
 from tests.commands import TAKES_MAIL_OUT, stored_source, uids_in
 from tests.conftest import SettingsFactory
@@ -246,9 +248,10 @@ def stopped_before_move(
         return exchange.pass_on()
 
     imap_proxy.break_on("STATUS", stop_process)
-    # With a short deadline it would only notice that its command took too long.
-    hasty = settings(lease_s=1, command_timeout_s=60)
-    with Instance(tmp_path / "stopped", hasty, box.connector_id) as instance:
+    # With a short deadline it would only notice that its command took too long; with a short lease it might be
+    # stopped while it renews that, with the database's write lock in its hand.
+    patient = settings(lease_s=60, command_timeout_s=60)
+    with Instance(tmp_path / "stopped", patient, box.connector_id) as instance:
         instance.tell("once")
         assert reached.wait(WAIT_S)
         yield instance
@@ -260,12 +263,12 @@ def test_an_instance_that_stood_still_until_its_lease_was_gone_moves_nothing(
     box: Mailbox, settings: SettingsFactory, stopped_before_move: Instance
 ) -> None:
     reference = box.raws("INBOX")
-    with contextlib.closing(Gateway.from_settings(settings(lease_s=1, command_timeout_s=2))) as other:
+    with box.gateway.db.unit_of_work() as session:
+        session.execute(update(Lease).values(expires_at=clock.utc_now()))
+    with contextlib.closing(Gateway.from_settings(settings(lease_s=5, command_timeout_s=2))) as other:
         started = time.monotonic()
         wait_until(lambda: fetch_cycle.run(other, box.connector_id) is not None, WAIT_S, "the takeover")
-        assert time.monotonic() - started > 1, (
-            "taken over before the lease and a command's deadline were over"
-        )
+        assert time.monotonic() - started > 1, "taken over before a command's deadline was over, too"
         os.kill(stopped_before_move.process.pid, signal.SIGCONT)
         wait_until(lambda: bool(stopped_before_move.cycles()), WAIT_S, "the cycle's end")
         assert stopped_before_move.cycles() == [{"error": "lease_lost", "found": 70, "stored": 0}]
