@@ -37,6 +37,7 @@ class SampleMail:
 
 INFO = "info@firma.cz"
 JANA = "jana.novakova@firma.cz"
+MAREK = "marek.dvorak@firma.cz"
 
 TO_INFO = (
     SampleMail(
@@ -62,6 +63,9 @@ TO_INFO = (
 )
 FOR_AYMINE = SampleMail(
     "Karel Nový <karel.novy@dodavatel.example>", JANA, "Smlouva k podpisu", "Posílám smlouvu.\n"
+)
+TO_MAREK = SampleMail(
+    "Lucie Kučerová <lucie.kucerova@dodavatel.example>", MAREK, "Termín dodávky", "Dodáme ve středu.\n"
 )
 PRIVATE = SampleMail("Maminka <maminka@rodina.example>", JANA, "Nedělní oběd", "Přijďte ve dvanáct.\n")
 

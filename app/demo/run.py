@@ -22,7 +22,7 @@ from app import logs, migrations
 from app.adapters.identity import development_token
 from app.config import Settings
 from app.demo import mails
-from app.demo.mails import FOR_AYMINE, INFO, JANA, PRIVATE, TO_INFO
+from app.demo.mails import FOR_AYMINE, INFO, JANA, MAREK, PRIVATE, TO_INFO, TO_MAREK
 from app.demo.servers import HOST, MailServers, free_port, mail_servers
 from app.main import create_app
 
@@ -31,7 +31,7 @@ WAIT_S = 30.0
 TOKEN_S = 3600
 NEXT_MAIL_AFTER_S = 20.0
 GROUP = "obchod"
-PASSWORDS = {INFO: "demo-heslo-info", JANA: "demo-heslo-jana"}
+PASSWORDS = {INFO: "demo-heslo-info", JANA: "demo-heslo-jana", MAREK: "demo-heslo-marek"}
 AYMINE, DONE = "AyMINE", "AyMINE-hotovo"
 
 
@@ -84,6 +84,7 @@ def _play(console: Console, folder: Path, *, once: bool) -> None:
         if once:
             console.print("\n[green]Everything happened as it should.[/green]")
             return
+        story.invite()
         _show_calls(console, url, settings)
         _keep_coming(story)
 
@@ -167,6 +168,18 @@ class _Story:
             "there is no copy in the Sent folder",
         )
         self._show("a copy lies in the Sent folder")
+
+    def invite(self) -> None:
+        """A third mailbox waits for its owner, who enters the password by a link in a browser."""
+        self._say("A link for Marek, who enters his password in a browser: open it, the password is")
+        self._show(f"[bold]{PASSWORDS[MAREK]}[/bold]")
+        self._servers.create_folders(MAREK, PASSWORDS[MAREK], [AYMINE])
+        self._servers.deliver(MAREK, PASSWORDS[MAREK], TO_MAREK.raw(), AYMINE)
+        body = self._body(MAREK, kind="personal", owner="marek", source_folder=AYMINE)
+        del body["credentials"]
+        prepared = _ok(self._admin.post("/connectors", json=body))
+        link = _ok(self._admin.post(f"/connectors/{prepared['id']}/credential-links"))
+        self._console.print(f"  {link['url']}", soft_wrap=True, highlight=False)
 
     def next_mail(self, number: int) -> None:
         """One more mail to the company, and what becomes of it."""

@@ -1,11 +1,13 @@
 """The demo, as a newcomer starts it."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
+import httpx
 import pytest
 
 TIMEOUT_S = 120
@@ -51,6 +53,9 @@ def test_it_ends_on_a_signal_and_leaves_nothing_behind(
             line = demo.stdout.readline()
             assert line, seen
             seen += line
+        link = re.search(r"http://127\.0\.0\.1:\d+/credential-links/\S+", seen)
+        assert link is not None, seen
+        assert "marek.dvorak@firma.cz" in httpx.get(link[0], trust_env=False).text
         demo.send_signal(how)
         rest = demo.stdout.read()
         assert demo.wait(TIMEOUT_S) == 0
