@@ -55,7 +55,8 @@ gets 403. "API key for others" is limited to other connectors.
 Beyond this table:
 - Everybody creates a personal connector of their own; other ones are created by administrators and keys with
   `connectors:write` that are not limited to certain connectors.
-- Kind and owner of a connector never change. Personal connectors take no group bindings.
+- Kind and owner of a connector never change. Personal connectors take no group bindings: who may
+  bind groups is answered 409 there.
 - Once the owner of a personal mailbox has entered the password, there or by a link, it is *sealed* for good: others
   change neither its folders nor its address and enter no password, and whoever changes host, port, security or user
   name discards the stored one, so that nothing is fetched or sent until the owner has entered it again.
