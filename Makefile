@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 WORKERS ?= 2
 # What breaks things: all of it, with what `make test` leaves out.
-SOAKED := tests/crash tests/integration
+SOAKED := tests/crash tests/integration tests/walks
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run demo test check format lint types arrows docs bench soak clean

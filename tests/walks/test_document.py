@@ -26,7 +26,6 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from app import openapi_page
-from app.routers.waiting import watch_of
 from app.who_may import route_name
 from tests.access_world import KINDS, World
 from tests.route_calls import CALLS, SERVER, filled
@@ -137,19 +136,6 @@ def documented(route: str) -> set[str]:
 @pytest.mark.parametrize("route", OPERATIONS)
 def test_every_answer_is_a_documented_one_however_often(client: TestClient, world: World, route: str) -> None:
     _try(client, world, route, cases=CASES_OF_A_LONG_TEST, is_deterministic=False)
-
-
-@pytest.fixture
-def world(gateway: Any) -> World:
-    return World(gateway)
-
-
-@pytest.fixture
-def client(client: TestClient) -> TestClient:
-    """The gateway as while it is being stopped: nothing waits for events, and streams end."""
-    app: Any = client.app
-    watch_of(app).close()
-    return client
 
 
 def _try(client: TestClient, world: World, route: str, *, cases: int, is_deterministic: bool) -> None:

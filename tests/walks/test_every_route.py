@@ -15,7 +15,6 @@ from sqlmodel import col
 from app import openapi_page
 from app.gateway import Gateway
 from app.models import Message
-from app.routers.waiting import watch_of
 from app.services.access import Action
 from app.who_may import ROUTES, ForAdministrators, Open, Rule, Special, route_name
 from tests import access_table
@@ -27,19 +26,6 @@ CALLERS = tuple(CALLER_COLUMNS)
 ADMINISTRATORS = {"administrator", "administrator who is a member"}
 KEYS = {"API key", "granted API key", "API key for others"}
 Answer = Any
-
-
-@pytest.fixture
-def world(gateway: Gateway) -> World:
-    return World(gateway)
-
-
-@pytest.fixture
-def client(client: TestClient) -> TestClient:
-    """The gateway as while it is being stopped: an event stream ends after what there is."""
-    app: Any = client.app
-    watch_of(app).close()
-    return client
 
 
 def kinds_for(route: str) -> tuple[str, ...]:
