@@ -23,7 +23,7 @@ from app.gateway import Gateway
 from app.main import create_app
 from tests.callers import Callers
 from tests.conftest import SettingsFactory
-from tests.servers.listener import Listener
+from tests.servers.listener import Listener, on_one_port
 from tests.servers.process import free_port
 from tests.unit.test_network import SPELLINGS
 
@@ -164,8 +164,7 @@ URLS = (
 
 def test_no_spelling_of_an_address_is_connected_to(settings: SettingsFactory) -> None:
     with (
-        Listener("127.0.0.1") as v4,
-        Listener("::1", v4.port) as v6,
+        on_one_port("127.0.0.1", "::1") as (v4, v6),
         gateway_over(settings, port=v4.port) as client,
     ):
         for host in HOSTS:
@@ -192,8 +191,7 @@ def test_a_name_that_changes_its_answer_gains_nothing(
     settings: SettingsFactory, names: Names, security: str
 ) -> None:
     with (
-        Listener(ALLOWED) as allowed,
-        Listener(FORBIDDEN, allowed.port) as forbidden,
+        on_one_port(ALLOWED, FORBIDDEN) as (allowed, forbidden),
         gateway_over(settings, f"{ALLOWED}/32", port=allowed.port) as client,
     ):
         asked = server(NAME, allowed.port, security)
@@ -217,8 +215,7 @@ def test_of_several_addresses_only_permitted_ones_are_connected_to(
     settings: SettingsFactory, names: Names
 ) -> None:
     with (
-        Listener(ALLOWED) as allowed,
-        Listener(FORBIDDEN, allowed.port) as forbidden,
+        on_one_port(ALLOWED, FORBIDDEN) as (allowed, forbidden),
         gateway_over(settings, f"{ALLOWED}/32", port=allowed.port) as client,
     ):
         asked = server(NAME, allowed.port)

@@ -2,6 +2,8 @@
 
 import socket
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
 
@@ -26,6 +28,10 @@ class Listener:
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Listen no more."""
         self._socket.shutdown(socket.SHUT_RDWR)
         self._socket.close()
         self._thread.join(10)
@@ -39,3 +45,24 @@ class Listener:
             self.accepted += 1
             with connection:
                 connection.sendall(self._greeting)
+
+
+TRIES = 20
+
+
+@contextmanager
+def on_one_port(first: str, second: str) -> Iterator[tuple[Listener, Listener]]:
+    """Listeners at two addresses and one port: the kernel gives a port that is free at one of them only."""
+    one, two = _bound(first, second)
+    with one, two:
+        yield one, two
+
+
+def _bound(first: str, second: str) -> tuple[Listener, Listener]:
+    for _ in range(TRIES):
+        one = Listener(first)
+        try:
+            return one, Listener(second, one.port)
+        except OSError:
+            one.close()
+    raise OSError(f"no port is free both at {first} and at {second}")
