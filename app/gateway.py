@@ -17,6 +17,7 @@ from app.server_rest import ServerRest
 
 FIGURES_KEPT_S = 5.0
 CHECKS_A_MINUTE = 10
+FAILED_FETCHES_A_MINUTE = 60
 LINKS_A_MINUTE = 60
 """Enough to set up a company's mailboxes by a script."""
 
@@ -38,6 +39,8 @@ class Gateway:
     figures: ShortMemory
     checks: RateLimit
     """Of the logins that callers may try: the gateway is no port scanner."""
+    failed_fetches: RateLimit
+    """Of the fetches by command with settings that never worked, by caller."""
     links: RateLimit
     """Of the links for entering a password that callers may make."""
     server_rest: ServerRest
@@ -60,6 +63,7 @@ class Gateway:
             metrics=Metrics(),
             figures=ShortMemory(FIGURES_KEPT_S, lambda: clock.utc_now().timestamp()),
             checks=RateLimit(CHECKS_A_MINUTE, 60.0),
+            failed_fetches=RateLimit(FAILED_FETCHES_A_MINUTE, 60.0),
             links=RateLimit(LINKS_A_MINUTE, 60.0),
             server_rest=ServerRest(),
         )

@@ -24,15 +24,27 @@ class RateLimit:
         Raises:
             TooManyRequests: with the time after which there is room again.
         """
-        now = time.monotonic()
         with self._lock:
-            if len(self._seen) > NAMES_KEPT:
-                self._seen = {
-                    each: seen for each, seen in self._seen.items() if seen[-1] > now - self._period_s
-                }
-            seen = self._seen.setdefault(name, deque())
-            while seen and seen[0] <= now - self._period_s:
-                seen.popleft()
-            if len(seen) >= self._times:
-                raise TooManyRequests(int(seen[0] + self._period_s - now) + 1)
-            seen.append(now)
+            self._with_room(name).append(time.monotonic())
+
+    def require_room(self, name: str) -> None:
+        """Count nothing yet: whether it will count is known later.
+
+        Raises:
+            TooManyRequests: as `count`.
+        """
+        with self._lock:
+            self._with_room(name)
+
+    def _with_room(self, name: str) -> deque[float]:
+        now = time.monotonic()
+        if len(self._seen) > NAMES_KEPT:
+            self._seen = {
+                each: seen for each, seen in self._seen.items() if seen and seen[-1] > now - self._period_s
+            }
+        seen = self._seen.setdefault(name, deque())
+        while seen and seen[0] <= now - self._period_s:
+            seen.popleft()
+        if len(seen) >= self._times:
+            raise TooManyRequests(int(seen[0] + self._period_s - now) + 1)
+        return seen

@@ -109,6 +109,11 @@ def check_with(gateway: Gateway, connector: Connector, password: str) -> Report:
     )
 
 
+def mailbox_name(connector: Connector) -> str:
+    """What tries of a mailbox's password are counted by, whichever connector or link they come by."""
+    return f"mailbox:{connector.imap_host}/{connector.imap_username}"
+
+
 def list_folders(gateway: Gateway, principal: Principal, connector_id: str) -> list[Folder]:
     """The folders that the server has now.
 

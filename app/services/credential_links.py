@@ -151,7 +151,7 @@ def check(gateway: Gateway, token: str, password: str, *, seen: str, origin: str
     with gateway.db.unit_of_work() as session:
         link, connector = _unused(session, token, seen)
         # Whichever link it is: somebody who makes links for one mailbox gets no more tries.
-        gateway.checks.count(f"mailbox:{connector.imap_host}/{connector.imap_username}")
+        gateway.checks.count(connector_checks.mailbox_name(connector))
         # Counted before it is tried: neither many at once nor a crash give more tries.
         link.refused_logins += 1
     report = connector_checks.check_with(gateway, connector, password)

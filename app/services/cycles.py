@@ -1,14 +1,15 @@
 """The history of fetch cycles, and the command that runs one now."""
 
+import contextlib
 import time
 
 from sqlalchemy import select
 from sqlmodel import Session, col
 
-from app.errors import CycleRunning, WrongState
+from app.errors import CycleRunning, TooManyRequests, WrongState
 from app.gateway import Gateway
 from app.models import Connector, Cycle
-from app.services import access, fetch_cycle, pages
+from app.services import access, connector_checks, fetch_cycle, pages
 from app.services.access import Action, Principal
 from app.services.pages import Slice
 
@@ -51,11 +52,10 @@ def fetch_now(gateway: Gateway, principal: Principal, connector_id: str) -> Cycl
     Raises:
         ScopeMissing, NotFound, Forbidden
         WrongState: paused, stopped or awaiting something.
-        TooManyRequests: of a mailbox that does not work at present.
+        TooManyRequests: too many failed just now, of this mailbox or by this caller.
         CycleRunning: another cycle of this mailbox was still running after 60 s.
     """
     deadline = time.monotonic() + WAIT_S
-    is_counted = False
     while True:
         with gateway.db.reading() as session:
             connector = access.require(
@@ -63,16 +63,33 @@ def fetch_now(gateway: Gateway, principal: Principal, connector_id: str) -> Cycl
             )
         if connector.status not in fetch_cycle.RUNNABLE:
             raise WrongState(NOT_FETCHING[connector.status])
-        if not is_counted and not _has_worked(connector):
-            # As good as a test: no port is scanned and no password guessed by fetching.
-            gateway.checks.count(principal.name)
-            is_counted = True
+        is_trial = not _has_worked(connector)
+        if is_trial:
+            _require_tries(gateway, principal, connector)
         cycle = fetch_cycle.run(gateway, connector_id)
         if cycle is not None:
+            if is_trial and cycle.outcome == "failed":
+                _count_try(gateway, principal, connector)
             return cycle
         if time.monotonic() >= deadline:
             raise CycleRunning
         time.sleep(LOOK_EVERY_S)
+
+
+# A fetch that fails with settings that never worked tells as much as a test: no port is scanned and no password guessed
+# by fetching. What succeeds is not counted: a script may set up a company's mailboxes and fetch from each.
+
+
+def _require_tries(gateway: Gateway, principal: Principal, connector: Connector) -> None:
+    gateway.failed_fetches.require_room(principal.name)
+    gateway.checks.require_room(connector_checks.mailbox_name(connector))
+
+
+def _count_try(gateway: Gateway, principal: Principal, connector: Connector) -> None:
+    with contextlib.suppress(TooManyRequests):  # of several at once all have been made
+        gateway.failed_fetches.count(principal.name)
+    with contextlib.suppress(TooManyRequests):
+        gateway.checks.count(connector_checks.mailbox_name(connector))
 
 
 def _has_worked(connector: Connector) -> bool:

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
+from app.gateway import CHECKS_A_MINUTE
 from app.main import create_app
 from tests.callers import Callers
 from tests.conftest import SettingsFactory
@@ -152,3 +153,13 @@ class TestAStoredConnector:
         assert [row["subject"] for row in listed] == ["Readable at once"]
         assert client.get(f"{path}/cycles", headers=OWNER).json()["data"] == [cycle.json()]
         assert client.get("/messages", headers=ADMIN).json()["data"] == []
+
+
+def test_a_script_sets_up_many_mailboxes_and_fetches_from_each(client: TestClient, dovecot: Dovecot) -> None:
+    """Only what fails is counted: tests are limited to ten a minute, fetches that succeed are not."""
+    for _ in range(CHECKS_A_MINUTE + 2):
+        settings = body(dovecot, dovecot.new_user(), name="A", kind="shared", email_address="a@firma.cz")
+        made = client.post("/connectors", json=settings, headers=ADMIN)
+        assert made.status_code == 201, made.text
+        answer = client.post(f"/connectors/{made.json()['id']}/fetch", headers=ADMIN)
+        assert (answer.status_code, answer.json()["outcome"]) == (200, "ok")
