@@ -18,7 +18,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
@@ -27,9 +27,9 @@ from typing import IO, Self
 import orjson
 
 import app
-from app.mime.frames import READY, REPLY, REQUEST, Op, Status
+from app.mime.frames import READY, REPLY, REQUEST, Asked, Op, Status
 from app.mime.minimal import parse_minimal
-from app.mime.model import AttachmentContent, AttachmentInfo, Defect, DefectCode, ParsedMail
+from app.mime.model import AttachmentContent, AttachmentInfo, Defect, DefectCode, Listed, ParsedMail
 
 MEGABYTE = 1024 * 1024
 START_TIMEOUT_S = 60.0
@@ -76,35 +76,37 @@ class ParserProcess:
         self._child: subprocess.Popen[bytes] | None = None
         self._closed = False
 
-    def parse(self, raw: bytes) -> ParsedMail:
+    def parse(self, raw: bytes, listed: Sequence[Listed] = ()) -> ParsedMail:
         """Read a mail; what the child could not do is listed in the defects.
+
+        The attachments that are listed already keep their numbers.
 
         Raises:
             ParserUnavailable: closed, or no child can be started.
         """
+        asked = Asked(listed=listed)
         with self._lock:
             try:
-                return self._parse(Op.PARSE, raw)
+                return self._parse(Op.PARSE, asked, raw)
             except _Stopped as first:
                 defect = parse_minimal(b"", first.code, first.detail).defects[0]
             try:
-                parsed = self._parse(Op.PARSE_WITHOUT_HTML, raw)
+                parsed = self._parse(Op.PARSE_WITHOUT_HTML, asked, raw)
             except _Stopped:
                 return parse_minimal(raw, defect.code, defect.detail)
             return replace(parsed, defects=(defect, *parsed.defects))
 
-    def attachment(self, raw: bytes, n: int) -> AttachmentContent | None:
-        """The n-th attachment, numbered as `parse` does; None where there is no n-th.
+    def attachment(self, raw: bytes, n: int, listed: Sequence[Listed] = ()) -> AttachmentContent | None:
+        """The attachment of that number in the list; without a list, in the one that `parse` would make. None where
+        there is none.
 
         Raises:
             AttachmentUnreadable: the child died or was stopped over this mail.
             ParserUnavailable: closed, or no child can be started.
         """
-        if not 1 <= n < 2**32:
-            return None
         with self._lock:
             try:
-                status, json, content = self._exchange(Op.ATTACHMENT, n, raw)
+                status, json, content = self._exchange(Op.ATTACHMENT, Asked(n, listed), raw)
                 if status == Status.NOTHING:
                     return None
                 return AttachmentContent(_decoded(AttachmentInfo, json), content)
@@ -124,21 +126,22 @@ class ParserProcess:
         child = self._child
         return child.pid if child is not None and child.poll() is None else None
 
-    def _parse(self, op: Op, raw: bytes) -> ParsedMail:
-        _, json, _ = self._exchange(op, 0, raw)
+    def _parse(self, op: Op, asked: Asked, raw: bytes) -> ParsedMail:
+        _, json, _ = self._exchange(op, asked, raw)
         try:
             return ParsedMail.from_json(json)
         except (ValueError, KeyError, TypeError) as exc:
             raise _Stopped(DefectCode.PARSER_DIED, "an answer that cannot be read") from exc
 
-    def _exchange(self, op: Op, n: int, raw: bytes) -> tuple[Status, bytes, bytes]:
+    def _exchange(self, op: Op, asked: Asked, raw: bytes) -> tuple[Status, bytes, bytes]:
         """Ask the child. Raises _Stopped, with no child left, unless the answer is DONE or NOTHING."""
         limits = self._limits
         child = self._running()
         deadline = time.monotonic() + limits.wall_s + limits.wall_s_per_megabyte * len(raw) / MEGABYTE
+        argument = asked.to_json()
         try:
             with contextlib.suppress(BrokenPipeError):  # it died: reading tells how
-                _write(child.stdin, REQUEST.pack(op, n, len(raw)), deadline)
+                _write(child.stdin, REQUEST.pack(op, len(argument), len(raw)) + argument, deadline)
                 _write(child.stdin, raw, deadline)
             code, retire, json_octets, octets = REPLY.unpack(_read(child.stdout, REPLY.size, deadline))
             # Decoding only ever makes an attachment smaller. A child that a mail took over could say anything.
@@ -247,15 +250,15 @@ class ParserPool:
         for _ in range(size):
             self._free.put(ParserProcess(limits))
 
-    def parse(self, raw: bytes) -> ParsedMail:
+    def parse(self, raw: bytes, listed: Sequence[Listed] = ()) -> ParsedMail:
         """As `ParserProcess.parse`."""
         with self._checked_out() as process:
-            return process.parse(raw)
+            return process.parse(raw, listed)
 
-    def attachment(self, raw: bytes, n: int) -> AttachmentContent | None:
+    def attachment(self, raw: bytes, n: int, listed: Sequence[Listed] = ()) -> AttachmentContent | None:
         """As `ParserProcess.attachment`."""
         with self._checked_out() as process:
-            return process.attachment(raw, n)
+            return process.attachment(raw, n, listed)
 
     def close(self) -> None:
         """Stop all children, each after the mail it has in hand; later calls raise ParserUnavailable."""

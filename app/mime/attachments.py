@@ -95,4 +95,5 @@ def describe(part: Part, n: int, content: bytes, shown: frozenset[str], defects:
         size_octets=len(content),
         content_id=content_id,
         inline=_is_inline(part, content_id, shown),
+        part=part.locator,
     )

@@ -71,7 +71,7 @@ def read_sections(part: Part) -> list[Section]:
 
 
 def read_attachment_parts(root: Part) -> list[Part]:
-    """All leaves that are not the message, in the order of the mail: attachment n is the n-th of them."""
+    """All leaves that are not the message, in the order of the mail."""
     found: list[Part] = []
     waiting = [root]
     while waiting:

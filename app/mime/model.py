@@ -10,6 +10,8 @@ import orjson
 
 from app.mime.text import clean_line
 
+READER = 2
+"""The number of this reader: stands with each mail it has read. Raised when mails are to be read again."""
 DETAIL_MAX_CHARS = 200
 
 
@@ -76,7 +78,7 @@ class Address:
 @dataclass(frozen=True, slots=True)
 class AttachmentInfo:
     n: int
-    """From 1, in the order of the mail; `extract_attachment` counts the same."""
+    """From 1, in the order of the mail; but what was listed before keeps its number (`app.mime.numbering`)."""
     name: str
     """Never empty, no path, no control or direction character, at most 255 octets of UTF-8."""
     content_type: str
@@ -86,6 +88,18 @@ class AttachmentInfo:
     """Without the angle brackets, as `cid:` links name it."""
     inline: bool
     """Part of what the text shows (an image in the HTML), not something the sender attached."""
+    part: str
+    """Where it is in the mail (`Part.locator`): the same for every reader. Stored, never shown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """An attachment as a stored message lists it, of which a caller may have kept the number."""
+
+    n: int
+    part: str | None
+    """None: listed by reader 1, which kept no places."""
+    size_octets: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,11 +8,16 @@ HTML parsers in C and Rust and mistakes of our own, is bounded from outside: `wo
 with limits on time and memory.
 """
 
+from collections.abc import Sequence
+from dataclasses import replace
+
+from app.mime import reader_1
 from app.mime.attachments import decode_part, describe
 from app.mime.bodies import BodyReader, Section, read_attachment_parts, read_sections
 from app.mime.headers import read_envelope
 from app.mime.minimal import parse_minimal
-from app.mime.model import AttachmentContent, DefectCode, Defects, ParsedMail
+from app.mime.model import AttachmentContent, DefectCode, Defects, Listed, ParsedMail
+from app.mime.numbering import Numbered, number_parts
 from app.mime.plain import make_snippet
 from app.mime.structure import Part, normalise, read_tree
 
@@ -20,46 +25,51 @@ from app.mime.structure import Part, normalise, read_tree
 class _Mail:
     """The tree of a mail and what is decided about its parts, for reading it and for taking parts out."""
 
-    def __init__(self, raw: bytes) -> None:
+    def __init__(self, raw: bytes, listed: Sequence[Listed]) -> None:
         self.defects = Defects()
         self.raw = normalise(raw, self.defects)
         self.root: Part = read_tree(self.raw, self.defects)
         self.sections: list[Section] = read_sections(self.root)
-        self.attachment_parts: list[Part] = read_attachment_parts(self.root)
+        self.attachments = number_parts(self.raw, self.root, read_attachment_parts(self.root), listed)
         self.bodies = BodyReader(self.raw, self.defects)
-        has_cid = any(b"content-id" in part.fields for part in self.attachment_parts)
+        has_cid = any(b"content-id" in each.part.fields for each in self.attachments)
         self.shown = self.bodies.shown_content_ids(self.sections) if has_cid else frozenset()
 
-    def attachment(self, n: int) -> AttachmentContent:
-        part = self.attachment_parts[n - 1]
+    def attachment(self, numbered: Numbered) -> AttachmentContent:
+        part, n = numbered.part, numbered.n
         content = decode_part(self.raw, part, self.defects, where=f"attachment {n}")
-        return AttachmentContent(describe(part, n, content, self.shown, self.defects), content)
+        info = describe(part, n, content, self.shown, self.defects)
+        return AttachmentContent(info if numbered.is_attached else replace(info, inline=True), content)
+
+    def find(self, n: int) -> Numbered | None:
+        return next((each for each in self.attachments if each.n == n), None)
 
 
-def parse_mail(raw: bytes, *, with_html: bool = True) -> ParsedMail:
+def parse_mail(raw: bytes, *, with_html: bool = True, listed: Sequence[Listed] = ()) -> ParsedMail:
     """Read a mail. Never fails on its content: what could not be read is listed in `defects`.
 
     Without HTML, no HTML parser sees the mail: `html` is None and text comes from HTML by dropping its tags.
+    `listed` is what an earlier reading listed: it keeps its numbers, what is found besides comes after it.
 
     Raises:
         MemoryError: only the caller knows whether there could be more.
     """
     try:
-        return _parse(raw, with_html=with_html)
+        return _parse(raw, with_html=with_html, listed=listed)
     except MemoryError:
         raise
     except Exception as exc:  # the promise of this function; every case found becomes a test
         return parse_minimal(raw, DefectCode.PARSER_ERROR, type(exc).__name__)
 
 
-def _parse(raw: bytes, *, with_html: bool) -> ParsedMail:
-    mail = _Mail(raw)
+def _parse(raw: bytes, *, with_html: bool, listed: Sequence[Listed]) -> ParsedMail:
+    mail = _Mail(raw, listed)
     charset = mail.root.parameters.get("charset", "")
     envelope = read_envelope(mail.root.fields, charset, mail.defects)
     text, html = mail.bodies.texts(mail.sections, with_html=with_html)
     if not with_html:
         mail.defects.note(DefectCode.HTML_WITHHELD, "read without its HTML")
-    attachments = tuple(mail.attachment(n).info for n in range(1, len(mail.attachment_parts) + 1))
+    attachments = tuple(mail.attachment(each).info for each in mail.attachments)
     # Reports on delivery and reading come from machines (RFC 6522); some have neither header.
     envelope["is_auto_reply"] = envelope["is_auto_reply"] or mail.root.media_type == "multipart/report"
     return ParsedMail(
@@ -73,7 +83,21 @@ def _parse(raw: bytes, *, with_html: bool) -> ParsedMail:
     )
 
 
-def extract_attachment(raw: bytes, n: int) -> AttachmentContent | None:
-    """The n-th attachment, decoded, numbered as `parse_mail` does; None where there is no n-th."""
-    mail = _Mail(raw)
-    return mail.attachment(n) if 1 <= n <= len(mail.attachment_parts) else None
+def extract_attachment(raw: bytes, n: int, listed: Sequence[Listed] = ()) -> AttachmentContent | None:
+    """The attachment of that number, decoded; None where there is none.
+
+    `listed` is what the stored message lists; without it, numbers are those that `parse_mail` gives without it.
+    What reader 1 listed is decoded as reader 1 did.
+    """
+    stated = next((each for each in listed if each.n == n), None)
+    if stated is None and listed:
+        return None
+    mail = _Mail(raw, listed)
+    numbered = mail.find(n)
+    if numbered is None:
+        return None
+    found = mail.attachment(numbered)
+    if stated is None or stated.part is not None:
+        return found
+    content = reader_1.decode(mail.raw, numbered.part)
+    return AttachmentContent(replace(found.info, size_octets=len(content)), content)

@@ -6,6 +6,7 @@ it 335 MB). Parts are decoded by whoever needs them, never all.
 """
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from app.mime.headers import Fields, field_lines, first, split_fields
@@ -43,6 +44,12 @@ class Part:
     @property
     def is_multipart(self) -> bool:
         return bool(self.children)
+
+    @property
+    def locator(self) -> str:
+        """Where the part is: the offset of its content, which no two parts share. Stored with messages: today's
+        must be found by every later reader."""
+        return str(self.begin)
 
     @property
     def transfer_encoding(self) -> str:
@@ -249,6 +256,15 @@ class _Walker:
 def read_tree(raw: bytes, defects: Defects) -> Part:
     """The root part. Never fails: what is no multipart, or has no parts, is one leaf."""
     return _Walker(raw, defects).walk()
+
+
+def all_parts(root: Part) -> Iterator[Part]:
+    """The part and all that are in it, in the order of the mail."""
+    waiting = [root]
+    while waiting:
+        part = waiting.pop()
+        yield part
+        waiting += reversed(part.children)
 
 
 def normalise(raw: bytes, defects: Defects) -> bytes:

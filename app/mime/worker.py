@@ -15,7 +15,7 @@ from typing import BinaryIO
 import orjson
 
 from app.mime.charset import load_codecs
-from app.mime.frames import READY, REPLY, REQUEST, Op, Status
+from app.mime.frames import READY, REPLY, REQUEST, Asked, Op, Status
 from app.mime.model import AttachmentContent
 from app.mime.parse import extract_attachment, parse_mail
 
@@ -48,13 +48,13 @@ def seal() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (3, 3))
 
 
-def answer(op: int, n: int, raw: bytes) -> tuple[Status, bytes, bytes]:
+def answer(op: int, asked: Asked, raw: bytes) -> tuple[Status, bytes, bytes]:
     """Do one request. What a mail makes us raise is an answer too: status, JSON, content."""
     try:
         if op == Op.ATTACHMENT:
-            found = extract_attachment(raw, n)
-            return _attachment_answer(found)
-        return Status.DONE, parse_mail(raw, with_html=op == Op.PARSE).to_json(), b""
+            return _attachment_answer(extract_attachment(raw, asked.n, asked.listed))
+        parsed = parse_mail(raw, with_html=op == Op.PARSE, listed=asked.listed)
+        return Status.DONE, parsed.to_json(), b""
     except MemoryError:
         return Status.MEMORY, b"", b""
     except (KeyboardInterrupt, SystemExit):
@@ -76,12 +76,13 @@ def serve(
     replies.write(READY)
     replies.flush()
     while len(head := requests.read(REQUEST.size)) == REQUEST.size:
-        op, n, length = REQUEST.unpack(head)
+        op, asked_length, length = REQUEST.unpack(head)
         limit(cpu_s, cpu_s_per_megabyte, memory, length)
+        asked = requests.read(asked_length)
         raw = requests.read(length)
         if len(raw) < length:
             return
-        status, json, content = answer(op, n, raw)
+        status, json, content = answer(op, Asked.from_json(asked), raw)
         replies.write(REPLY.pack(status, length > RETIRE_ABOVE_OCTETS, len(json), len(content)))
         replies.write(json)
         replies.write(content)

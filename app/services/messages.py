@@ -9,7 +9,7 @@ then the ledger, then the feed. Only new messages are inserted after the feed's 
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
@@ -23,7 +23,7 @@ from app.errors import NotFound
 from app.events import EventType, NewEvent, Recipients, message_event
 from app.gateway import Gateway
 from app.ids import new_id
-from app.mime.model import ParsedMail
+from app.mime.model import Listed, ParsedMail
 from app.models import Connector, GroupBinding, Message, MessageBody, ServerMessage, Submission
 from app.services import access, audit, outbox, search_text
 from app.services.access import Action, Principal
@@ -142,6 +142,11 @@ def _body(message: Message, incoming: Incoming) -> MessageBody:
         search_text=search_text.of_mail(mail),
         source_zstd=incoming.source_zstd,
     )
+
+
+def as_listed(attachments: Sequence[Mapping[str, Any]]) -> list[Listed]:
+    """What a stored message lists, for the parser: those numbers keep their meaning."""
+    return [Listed(each["n"], each.get("part"), each["size_octets"]) for each in attachments]
 
 
 def _ancestors(mail: ParsedMail) -> list[str]:

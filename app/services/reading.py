@@ -157,7 +157,7 @@ def get_attachment(gateway: Gateway, principal: Principal, message_id: str, n: i
     if row is None or listed is None:
         raise NotFound
     try:
-        found = gateway.parsers.attachment(compression.decompress(row[0]), n)
+        found = gateway.parsers.attachment(compression.decompress(row[0]), n, messages.as_listed(row[1]))
     except parser.AttachmentUnreadable as exc:
         raise AttachmentUnreadable from exc
     except parser.ParserUnavailable as exc:

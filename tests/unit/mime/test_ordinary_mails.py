@@ -147,9 +147,11 @@ def test_an_image_in_related_html_is_inline_and_keeps_its_cid() -> None:
     )
     parsed = parse_mail(raw)
     assert parsed.html == '<img src="cid:logo@x" alt="Logo"><img>'
+    logo, invoice = (each.part for each in parsed.attachments)
+    assert logo != invoice
     assert parsed.attachments == (
-        AttachmentInfo(1, "logo.png", "image/png", len(PNG), "logo@x", True),
-        AttachmentInfo(2, "Faktura č. 1.pdf", "application/pdf", 8, None, False),
+        AttachmentInfo(1, "logo.png", "image/png", len(PNG), "logo@x", True, logo),
+        AttachmentInfo(2, "Faktura č. 1.pdf", "application/pdf", 8, None, False, invoice),
     )
     assert parsed.has_attachments
     assert parsed.defects == ()

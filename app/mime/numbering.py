@@ -1,0 +1,46 @@
+"""Which number each attachment has: what a stored message lists keeps its number for ever, because callers keep it.
+
+A part is known by its place in the mail (`Part.locator`). What is listed and no attachment any more (a later reader
+shows it as text) stays listed under its number; what a later reader finds besides is numbered after all that is
+listed. What is listed and cannot be found leaves a gap: no number ever comes to mean another part.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from app.mime import reader_1
+from app.mime.model import Listed
+from app.mime.structure import Part, all_parts
+
+
+@dataclass(frozen=True, slots=True)
+class Numbered:
+    n: int
+    part: Part
+    is_attached: bool = True
+    """False: listed by an earlier reader, part of what is shown for this one."""
+
+
+def number_parts(raw: bytes, root: Part, found: Sequence[Part], listed: Sequence[Listed]) -> list[Numbered]:
+    """The attachments by their numbers: those found in the mail, and those that are listed."""
+    if not listed:
+        return [Numbered(n, part) for n, part in enumerate(found, 1)]
+    attached = {part.locator for part in found}
+    kept = {part.locator: (n, part) for n, part in reversed(_listed_parts(raw, root, listed))}
+    numbered = [Numbered(n, part, locator in attached) for locator, (n, part) in kept.items()]
+    numbered.sort(key=lambda each: each.n)
+    besides = [part for part in found if part.locator not in kept]
+    return numbered + [
+        Numbered(n, part) for n, part in enumerate(besides, max(each.n for each in listed) + 1)
+    ]
+
+
+def _listed_parts(raw: bytes, root: Part, listed: Sequence[Listed]) -> list[tuple[int, Part]]:
+    by_locator = {part.locator: part for part in all_parts(root)}
+    placed = [
+        (each.n, part) for each in listed if each.part is not None and (part := by_locator.get(each.part))
+    ]
+    unplaced = [each for each in listed if each.part is None]
+    parts = reader_1.find_parts(raw, root, [each.size_octets for each in unplaced]) if unplaced else []
+    placed += [(each.n, part) for each, part in zip(unplaced, parts, strict=True) if part is not None]
+    return placed
