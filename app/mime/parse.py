@@ -18,7 +18,7 @@ from app.mime.headers import read_envelope
 from app.mime.minimal import parse_minimal
 from app.mime.model import AttachmentContent, DefectCode, Defects, Listed, ParsedMail
 from app.mime.numbering import Numbered, number_parts
-from app.mime.plain import make_snippet
+from app.mime.snippet import make_snippet
 from app.mime.structure import Part, normalise, read_tree
 
 

@@ -1,4 +1,4 @@
-"""Plain text for people: HTML rendered as text, flowed lines joined, the fresh part of an answer found."""
+"""Plain text for people: HTML rendered as text, flowed lines joined."""
 
 import html as html_entities
 import re
@@ -10,10 +10,6 @@ from inscriptis.model.config import ParserConfig
 from app.mime.text import clean_text
 
 RENDER_MAX_CHARS = 512 * 1024
-SNIPPET_MAX_CHARS = 200
-FRESH_MAX_CHARS = 20_000
-# Enough for a snippet, whatever is folded.
-FRESH_ENOUGH_CHARS = 1000
 
 _CONFIG = ParserConfig(css=CSS_PROFILES["strict"], display_images=False, display_links=False)
 _TABLE_TAGS = re.compile(r"</?(?:table|tbody|thead|tfoot|tr|td|th|caption|colgroup|col)\b[^>]*+>")
@@ -73,50 +69,3 @@ def unflow(text: str, *, delsp: bool) -> str:
             flush()
     flush()
     return "\n".join(out)
-
-
-# mail-parser-reply would know more languages, but its patterns are quadratic: "On " 4,000 times takes 2.4 s.
-# These look at one short line each.
-_ATTRIBUTION = re.compile(
-    r"(?:On\b.{0,300}\bwrote|Dne\b.{0,300}\bnapsal(?:\(a\)|a|i)?|Am\b.{0,300}\bschrieb\b.{0,100}|"
-    r"Dňa\b.{0,300}\bnapísal(?:\(a\)|a)?|W dniu\b.{0,300}\bpisze|.{0,200} (?:napsal|napísal|wrote)\(?a?\)?) ?:",
-    re.S,
-)
-_SEPARATOR = re.compile(
-    r"-{2,} ?(?:Original Message|Původní zpráva|Původní e-mail|Pôvodná správa|Ursprüngliche Nachricht|"
-    r"Forwarded message|Přeposlaná zpráva|Oryginalna wiadomość) ?-{2,}|[_-]{30,}",
-    re.I,
-)
-_OUTLOOK_FROM = re.compile(r"\*?(?:From|Od|Von):\*? .{1,300}", re.I)
-_OUTLOOK_SENT = re.compile(r"\*?(?:Sent|Date|Odesláno|Odoslané|Datum|Gesendet|Wysłano):\*? .{1,100}", re.I)
-
-
-def fresh_text(text: str) -> str:
-    """The beginning of what the sender wrote now: no quoted lines, no mail answered, no signature."""
-    lines = text[:FRESH_MAX_CHARS].split("\n")
-    fresh: list[str] = []
-    enough = FRESH_ENOUGH_CHARS
-    for at, line in enumerate(lines):
-        bare = line.strip()
-        if bare.startswith(">"):
-            continue
-        if line == "-- " or (len(bare) < 400 and _SEPARATOR.fullmatch(bare)):
-            break
-        following = lines[at + 1].strip() if at + 1 < len(lines) else ""
-        # Gmail and Apple Mail break "On …, Jana Nováková <jana@firma.cz>\nwrote:" in two.
-        both = f"{bare} {following}" if bare.startswith(("On ", "Dne ", "Am ")) else ""
-        if any(len(each) < 400 and _ATTRIBUTION.fullmatch(each) for each in (bare, both)):
-            break
-        if _OUTLOOK_FROM.fullmatch(bare) and _OUTLOOK_SENT.fullmatch(following):
-            break
-        fresh.append(bare)
-        enough -= len(bare)
-        if enough < 0:
-            break
-    return "\n".join(fresh).strip()
-
-
-def make_snippet(text: str) -> str:
-    """The beginning of what is new in a mail, on one line; of a mail that only quotes, of all."""
-    folded = " ".join((fresh_text(text) or text[:FRESH_MAX_CHARS]).split())
-    return folded if len(folded) <= SNIPPET_MAX_CHARS else folded[: SNIPPET_MAX_CHARS - 1].rstrip() + "…"

@@ -3,7 +3,8 @@
 import pytest
 
 from app.mime.attachments import clean_name
-from app.mime.plain import SNIPPET_MAX_CHARS, make_snippet, render_html, strip_tags
+from app.mime.plain import render_html, strip_tags
+from app.mime.snippet import SNIPPET_MAX_CHARS, make_snippet
 
 
 @pytest.mark.parametrize(
