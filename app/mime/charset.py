@@ -1,73 +1,29 @@
 """Octets to text, by a charset's name that the sender chose and may have invented.
 
-Only charsets of mail are decoded: Python's registry also knows `zlib`, `rot13`, `idna`, `unicode_escape`,
-which raise, or build lone surrogates. Of 7,710 collected mails 38 name something no registry knows
-(DEFAULT, X-GBK, GB2312_CHARSET, …).
+The parser process is sandboxed: what is not imported before its first mail can never be. So a name leads, by our own
+table, to a decoder out of a fixed list, and all of that list is loaded before (`load_codecs`).
+Of 7,710 collected mails 38 name something no registry knows (DEFAULT, X-GBK, GB2312_CHARSET, …).
 """
 
 import codecs
 import re
+from collections.abc import Callable
 
+from app.mime.charset_labels import CODECS, look_up
 from app.mime.model import DefectCode, Defects
 
-# Python's names. A few stand for a larger charset under which everybody decodes them (WHATWG Encoding §4.2):
-# gb2312 and gbk → gb18030, iso-8859-1 → windows-1252, euc_kr → cp949, shift_jis → cp932, iso-8859-9 → 1254.
-_CODEC_NAMES = """
-    ascii utf-8 utf-7 utf-16 utf-16-be utf-16-le utf-32 utf-32-be utf-32-le
-    iso8859-2 iso8859-3 iso8859-4 iso8859-5 iso8859-6 iso8859-7 iso8859-8 iso8859-10 iso8859-13 iso8859-14
-    iso8859-15 iso8859-16 cp1250 cp1251 cp1252 cp1253 cp1254 cp1255 cp1256 cp1257 cp1258 cp437 cp737 cp775
-    cp850 cp852 cp855 cp857 cp858 cp860 cp861 cp862 cp863 cp864 cp865 cp866 cp869 cp874 cp949 cp950 cp932
-    koi8-r koi8-u koi8-t kz1048 ptcp154 mac-cyrillic mac-greek mac-iceland mac-latin2 mac-roman mac-turkish
-    big5hkscs gb18030 hz euc_jp euc_jis_2004 euc_jisx0213 shift_jis_2004 shift_jisx0213
-    iso2022_jp iso2022_jp_1 iso2022_jp_2 iso2022_jp_2004 iso2022_jp_3 iso2022_jp_ext iso2022_kr johab
-"""
-_CODECS = frozenset(_CODEC_NAMES.split())
-_WIDER = {
-    "iso8859-1": "cp1252", "iso8859-9": "cp1254", "iso8859-11": "cp874", "tis-620": "cp874",
-    "gb2312": "gb18030", "gbk": "gb18030", "euc_kr": "cp949", "shift_jis": "cp932", "big5": "cp950",
-}  # fmt: skip
-# Names seen in mail that Python's registry does not know, without "x-" and "_charset".
-_ALIASES = {
-    "ansi": "cp1252", "latin-1": "cp1252", "western": "cp1252", "windows-1250-1": "cp1250",
-    "utf8mb4": "utf-8", "unicode-1-1-utf-8": "utf-8", "unicode": "utf-16", "unicode-1-1-utf-7": "utf-7",
-    "gb2312-80": "gb18030", "gb-2312": "gb18030", "gb18030-2000": "gb18030", "chinesebig5": "cp950",
-    "cn-big5": "cp950", "cn-gb": "gb18030", "big5-eten": "cp950", "ks-c-5601": "cp949",
-    "ks-c-5601-1987": "cp949", "ks-c-5601-1989": "cp949", "windows-949": "cp949", "windows-31j": "cp932",
-    "sjis": "cp932", "ms-kanji": "cp932", "windows-874": "cp874", "dos-874": "cp874",
-    "iso-8859-8-i": "iso8859-8", "iso-8859-8-e": "iso8859-8", "iso-8859-6-i": "iso8859-6",
-    "visual": "iso8859-8", "mac-ce": "mac-latin2", "mac-centraleurope": "mac-latin2", "macintosh": "mac-roman",
-    "mac": "mac-roman", "mac-ukrainian": "mac-cyrillic", "koi8-ru": "koi8-u", "koi": "koi8-r",
-    "iso-8859-1-windows-3.1-latin-1": "cp1252", "iso-8859-2-windows-latin-2": "cp1250",
-}  # fmt: skip
-# Words that say "I do not know": decoded as if nothing had been said, without a defect of their own.
-_UNSAID = frozenset({"", "default", "unknown", "unknown-8bit", "x-unknown", "none", "null", "binary", "8bit"})
+REPLACEMENT = "\ufffd"
+
 # ISO 8859-2 has only control codes at 80-9F; Windows-1250 has Š Ť Ž š ť ž there. Czech webmails mislabel it.
 _C1 = re.compile(rb"[\x80-\x9f]")
-_NAME = re.compile(r"[a-z0-9][a-z0-9._:()+-]*")
+_HIGH_OCTETS = bytes(range(128, 256))
+_PRINTABLE_ASCII = re.compile(rb"[\t\r\n -~]*+")
+# A mail of so many octets that all are ASCII, and in fours or twos, is ASCII and not UTF-16 or UTF-32.
+_WIDE_MIN_OCTETS = 8
+_SEVEN_BIT = frozenset({"hz", "utf-7", *(name for name in CODECS if name.startswith("iso2022"))})
 
 _resolved: dict[str, str | None] = {}
 _RESOLVED_MAX = 1000
-
-
-def _resolve(label: str) -> str | None:
-    """Python's name of a charset of mail, "" where nothing is said, None where it is not one."""
-    name = label.strip(" \t\r\n'\"<>;,\x00").lower().removeprefix("charset=").strip("'\" ").partition("*")[0]
-    if name in _UNSAID:
-        return ""
-    if not _NAME.fullmatch(name) or len(name) > 40:
-        return None
-    dashed = name.replace("_", "-").removesuffix("-charset").removeprefix("x-")
-    if dashed in _UNSAID:
-        return ""
-    found = _ALIASES.get(dashed)
-    for spelling in (name, dashed, dashed.replace("cp-", "cp")) if found is None else ():
-        try:
-            found = codecs.lookup(spelling).name
-            break
-        except (LookupError, ValueError):  # ValueError: a name that is no module name
-            continue
-    found = _WIDER.get(found or "", found)
-    return found if found in _CODECS else None
 
 
 def python_codec(label: str) -> str | None:
@@ -75,14 +31,14 @@ def python_codec(label: str) -> str | None:
     if label not in _resolved:
         if len(_resolved) >= _RESOLVED_MAX:
             _resolved.clear()
-        _resolved[label] = _resolve(label)
+        _resolved[label] = look_up(label)
     return _resolved[label]
 
 
 def decode(data: bytes, label: str, defects: Defects, *, where: str) -> str:
     """Decode octets that are said to be in a charset; never fails, notes what did not fit.
 
-    Without a usable label: UTF-8 if it is UTF-8 (no other text looks like it by chance), else Windows-1252.
+    Without a usable label: UTF-8 if it is UTF-8 (no other text looks like it by chance) or nearly, else Windows-1252.
     The result may hold controls and, from UTF-7, surrogates: the gate in `text` comes after.
     """
     codec = python_codec(label)
@@ -90,24 +46,165 @@ def decode(data: bytes, label: str, defects: Defects, *, where: str) -> str:
         defects.note(DefectCode.UNKNOWN_CHARSET, f"{label[:60]} in {where}")
         codec = ""
     if codec in ("", "ascii", "utf-8"):
-        try:
-            return data.decode("utf-8")
-        except UnicodeDecodeError:
-            defects.note(DefectCode.BAD_ENCODING, f"{codec or 'no charset'} in {where}")
-            return data.decode("utf-8" if codec == "utf-8" else "cp1252", "replace")
-    if codec == "iso8859-2" and _C1.search(data):
-        codec = "cp1250"
+        return _decode_utf8(data, codec, defects, where)
+    fitting = _fitting(codec, data)
+    if fitting != codec and fitting == "utf-8":
+        defects.note(DefectCode.BAD_ENCODING, f"{codec} in {where}")
+    is_wider = fitting in _READERS and len(data) <= _WIDER_MAX_OCTETS
+    strict, lenient = (_WIDER, _WIDER_OR_REPLACED) if is_wider else ("strict", "replace")
     try:
-        return data.decode(codec)
+        return data.decode(fitting, strict)
     except UnicodeError:
         defects.note(DefectCode.BAD_ENCODING, f"{codec} in {where}")
     try:
-        return data.decode(codec, "replace")
+        return data.decode(fitting, lenient)
     except UnicodeError:  # some decoders refuse even to replace
         return data.decode("latin-1")
 
 
 def load_codecs() -> None:
-    """Import every decoder now: the sealed parser process cannot open files later."""
-    for name in _CODECS:
-        codecs.lookup(name)
+    """Import every decoder now, and what each imports when it first works."""
+    for codec in sorted(CODECS | {"latin-1"}):
+        for probe in (b"Dobr\xfd den", b"\xb0\xa1\x1b$B!!\x1b(B"):
+            probe.decode(codec, "replace")
+
+
+def _decode_utf8(data: bytes, codec: str, defects: Defects, where: str) -> str:
+    data = data.removeprefix(codecs.BOM_UTF8)
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError:
+        defects.note(DefectCode.BAD_ENCODING, f"{codec or 'no charset'} in {where}")
+    text = data.decode("utf-8", "replace")
+    return text if codec == "utf-8" or _is_nearly_utf8(data, text) else data.decode("cp1252", "replace")
+
+
+def _is_nearly_utf8(data: bytes, text: str) -> bool:
+    """Whether more characters beyond ASCII are well-formed than not; the last may have been cut off.
+
+    In upper-case Czech of Windows-1250 (MŮŽE) a pair may look like UTF-8, but few of its letters do.
+    """
+    beyond_ascii = len(text) - len(data.translate(None, _HIGH_OCTETS))
+    broken = text.count(REPLACEMENT)
+    return beyond_ascii - broken > broken - text.endswith(REPLACEMENT)
+
+
+def _fitting(codec: str, data: bytes) -> str:
+    """The codec that the octets ask for, where it cannot be the one that is named."""
+    if codec == "iso8859-2":
+        return "cp1250" if _C1.search(data) else codec
+    if codec.startswith(("utf-16", "utf-32")):
+        return _fitting_unicode(codec, data)
+    if codec in _SEVEN_BIT and not data.isascii():
+        for other in ("utf-8", "cp932") if b"\x1b" not in data else ():
+            if _fits(data, other):
+                return other
+    return codec
+
+
+def _fits(data: bytes, codec: str) -> bool:
+    try:
+        data.decode(codec)
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _fitting_unicode(codec: str, data: bytes) -> str:
+    """UTF-16 and UTF-32 in the order that the mark says (RFC 2781 §3.3), else in the one that the zeros say."""
+    if len(data) >= _WIDE_MIN_OCTETS and _PRINTABLE_ASCII.fullmatch(data):
+        return "utf-8"
+    if codec.startswith("utf-32"):
+        marked = data.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE))
+        return codec if marked or codec != "utf-32" else _by_zeros(data[0::4], data[3::4], codec)
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "utf-16"
+    return codec if codec != "utf-16" else _by_zeros(data[0::2], data[1::2], codec)
+
+
+def _by_zeros(firsts: bytes, lasts: bytes, codec: str) -> str:
+    return f"{codec}-be" if firsts.count(0) > lasts.count(0) else f"{codec}-le"
+
+
+# What follows reads the wider forms of charsets where Python's decoder stops: it is asked at each place that stops it.
+_WIDER, _WIDER_OR_REPLACED = "mail.wider", "mail.wider-or-replaced"
+# Each place costs 2 µs in Python; a text so large of nothing else would cost a second.
+_WIDER_MAX_OCTETS = 512 * 1024
+# How far back the escape sequence is looked for that says which set is on: a line of ISO-2022 is shorter.
+_ESCAPE_WITHIN_OCTETS = 1000
+
+
+def _microsoft_japanese(data: bytes, at: int) -> str | None:
+    """A pair of JIS X 0208 that only Windows has (CP51932, CP50221): NEC's row 13, IBM's in rows 89 to 92.
+
+    Windows-31J has them all; a pair is there under a number that is computed from row and cell.
+    """
+    pair = data[at : at + 2]
+    if len(pair) < 2 or (pair[0] < 0x80) != (pair[1] < 0x80):
+        return None
+    row, cell = (pair[0] & 0x7F) - 0x21, (pair[1] & 0x7F) - 0x21
+    if not (0 <= row < 94 and 0 <= cell < 94):
+        return None
+    lead = 0x81 + row // 2 if row < 62 else 0xC1 + row // 2
+    trail = cell + 0x9F if row % 2 else cell + 0x40 + (cell >= 63)
+    try:
+        return bytes((lead, trail)).decode("cp932")
+    except UnicodeDecodeError:
+        return None
+
+
+def _iso_2022_japanese(data: bytes, at: int) -> str | None:
+    if 0xA1 <= data[at] <= 0xDF:  # katakana of half a width, in eight bits (CP50221)
+        return chr(0xFF61 + data[at] - 0xA1)
+    escape = data.rfind(b"\x1b", max(0, at - _ESCAPE_WITHIN_OCTETS), at)
+    is_pair = data[at] < 0x80 and escape >= 0 and data.startswith((b"\x1b$B", b"\x1b$@"), escape)
+    return _microsoft_japanese(data, at) if is_pair else None
+
+
+def _hong_kong(data: bytes, at: int) -> str | None:
+    if not 0x81 <= data[at] <= 0xFE:
+        return None
+    try:
+        return data[at : at + 2].decode("big5hkscs")
+    except UnicodeDecodeError:
+        return None
+
+
+def _euro_of_gbk(data: bytes, at: int) -> str | None:
+    return "€" if data[at] == 0x80 else None  # WHATWG Encoding §10.1.1
+
+
+_Reader = Callable[[bytes, int], str | None]
+_READERS: dict[str, tuple[_Reader, int]] = {
+    "euc_jp": (_microsoft_japanese, 2),
+    "cp950": (_hong_kong, 2),
+    "gb18030": (_euro_of_gbk, 1),
+    **{name: (_iso_2022_japanese, 0) for name in CODECS if name.startswith("iso2022_jp")},
+}
+
+
+def _read_wider(error: UnicodeError) -> tuple[str | None, int]:
+    """The character at the place where the decoder stopped, if there is one, and where to go on."""
+    assert isinstance(error, UnicodeDecodeError)
+    reader, octets = _READERS[error.encoding]
+    data, at = error.object, error.start
+    char = reader(data, at)
+    if char is None:
+        return None, error.end
+    return char, at + (octets or (1 if data[at] >= 0x80 else 2))
+
+
+def _wider(error: UnicodeError) -> tuple[str, int]:
+    char, after = _read_wider(error)
+    if char is None:
+        raise error
+    return char, after
+
+
+def _wider_or_replaced(error: UnicodeError) -> tuple[str, int]:
+    char, after = _read_wider(error)
+    return char or REPLACEMENT, after
+
+
+codecs.register_error(_WIDER, _wider)
+codecs.register_error(_WIDER_OR_REPLACED, _wider_or_replaced)

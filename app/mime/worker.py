@@ -1,7 +1,7 @@
 """The parser process: reads mails from stdin, answers on stdout, and may be stopped at any time.
 
 What takes too long or too much memory dies here, by the kernel's limits, and not in the gateway. Once ready
-the process is sealed: it can open no file and no socket (RLIMIT_NOFILE), start nothing and write no file.
+the process is sandboxed: it can open no file and no socket (RLIMIT_NOFILE), start nothing and write no file.
 It ends when its stdin does, so a gateway that was killed leaves none behind.
 """
 
@@ -40,8 +40,8 @@ def _below(value: int, hard: int) -> int:
     return value if hard == resource.RLIM_INFINITY else min(value, hard)
 
 
-def seal() -> None:
-    """Give up for good what reading mail does not need."""
+def enter_sandbox() -> None:
+    """Give up for good what reading mail does not need. What is not imported now can never be."""
     load_codecs()
     for kind in (resource.RLIMIT_CORE, resource.RLIMIT_FSIZE, resource.RLIMIT_NPROC):
         resource.setrlimit(kind, (0, 0))
@@ -91,9 +91,9 @@ def serve(
 
 def main() -> None:
     cpu_s, cpu_s_per_megabyte, memory_octets = sys.argv[1:4]
+    enter_sandbox()
     # What is loaded now lives as long as the process: the collector need not look at it for each mail.
     gc.freeze()
-    seal()
     serve(sys.stdin.buffer, sys.stdout.buffer, float(cpu_s), float(cpu_s_per_megabyte), int(memory_octets))
 
 

@@ -182,7 +182,7 @@ def test_a_child_that_died_between_two_mails_is_not_noticed(process: ParserProce
     assert process.parse(ORDINARY) == parse_mail(ORDINARY)
 
 
-def test_the_child_is_sealed_and_knows_no_secrets(
+def test_the_child_is_sandboxed_and_knows_no_secrets(
     process: ParserProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("GATEWAY_SECRET_KEYS", "canary")
