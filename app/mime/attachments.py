@@ -3,33 +3,26 @@
 import re
 import unicodedata
 
+from app.mime.file_types import EXTENSIONS
+from app.mime.headers import first, read_subject, split_fields
 from app.mime.model import AttachmentInfo, DefectCode, Defects
+from app.mime.parameters import read_parameters
+from app.mime.references import part_keys
 from app.mime.structure import Part
 from app.mime.text import clean_line
-from app.mime.transfer import decode_transfer
+from app.mime.transfer import Decoded, decode_transfer
 
 NAME_MAX_OCTETS = 255
 CONTENT_ID_MAX_CHARS = 500
 
-# `mimetypes` reads files of the host, so the same mail would get other names elsewhere.
-_EXTENSIONS = {
-    "application/gzip": "gz", "application/json": "json", "application/msword": "doc",
-    "application/ms-tnef": "dat", "application/octet-stream": "bin", "application/pdf": "pdf",
-    "application/pgp-encrypted": "asc", "application/pgp-signature": "asc", "application/pkcs7-mime": "p7m",
-    "application/pkcs7-signature": "p7s", "application/rtf": "rtf", "application/vnd.ms-excel": "xls",
-    "application/vnd.ms-powerpoint": "ppt", "application/vnd.ms-tnef": "dat",
-    "application/vnd.openxmlformats-officedocument.presentationml.presentation": "pptx",
-    "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet": "xlsx",
-    "application/vnd.openxmlformats-officedocument.wordprocessingml.document": "docx",
-    "application/x-pkcs7-mime": "p7m", "application/x-pkcs7-signature": "p7s",
-    "application/x-zip-compressed": "zip", "application/xml": "xml", "application/zip": "zip",
-    "audio/mpeg": "mp3", "audio/wav": "wav", "image/bmp": "bmp", "image/gif": "gif", "image/jpeg": "jpg",
-    "image/jpg": "jpg", "image/png": "png", "image/svg+xml": "svg", "image/tiff": "tif", "image/webp": "webp",
-    "message/delivery-status": "txt", "message/disposition-notification": "txt", "message/global": "eml",
-    "message/partial": "eml", "message/rfc822": "eml", "text/calendar": "ics", "text/csv": "csv",
-    "text/directory": "vcf", "text/html": "html", "text/plain": "txt", "text/rfc822-headers": "txt",
-    "text/rtf": "rtf", "text/vcard": "vcf", "text/x-vcard": "vcf", "text/xml": "xml", "video/mp4": "mp4",
-}  # fmt: skip
+HEAD_MAX_OCTETS = 64 * 1024
+
+_MAIL_TYPES = frozenset({"message/rfc822", "message/global", "message/news"})
+_SIGNATURE_TYPES = (
+    "application/pgp-signature",
+    "application/pkcs7-signature",
+    "application/x-pkcs7-signature",
+)
 # Unicode's direction controls (UAX #9; "exe.fdp" shown as "pdf.exe"), zero-width characters, separators.
 _INVISIBLE = re.compile("[\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb]")
 _PATH = re.compile(r"[/\\]")
@@ -51,49 +44,71 @@ def clean_name(stated: str) -> str:
     return name
 
 
+def _mail_name(part: Part) -> str:
+    """An attached mail is called after its subject; empty where it has none."""
+    unseen = Defects()  # that mail's own
+    head = decode_part(part, unseen, where="attachment").content[:HEAD_MAX_OCTETS].lstrip(b"\r\n")
+    end = min((at for at in (head.find(b"\n\n"), head.find(b"\n\r\n")) if at >= 0), default=len(head))
+    fields = split_fields(head, 0, end, unseen)
+    _, parameters = read_parameters(first(fields, b"content-type"), unseen, where="content-type")
+    subject = read_subject(fields, parameters.get("charset", ""), unseen)
+    stem = clean_name(_PATH.sub("_", subject or ""))
+    return clean_name(f"{stem}.eml") if stem else ""
+
+
 def _name(part: Part, n: int, defects: Defects) -> str:
-    stated = part.disposition_parameters.get("filename") or part.parameters.get("name") or ""
+    stated = part.stated_name
     name = clean_name(stated)
     if name != stated and stated:
         defects.note(DefectCode.ATTACHMENT_NAME_CHANGED, f"attachment {n}")
-    if not name:
-        extension = _EXTENSIONS.get(part.media_type)
-        if extension is None:
-            extension = "eml" if part.media_type.startswith("message/") else "bin"
-        name = f"attachment-{n}.{extension}"
-    return name
+    if not name and part.media_type in _MAIL_TYPES:
+        name = _mail_name(part)
+    return name or f"attachment-{n}.{extension_of(part.media_type)}"
 
 
-def decode_part(raw: bytes, part: Part, defects: Defects, *, where: str) -> bytes:
+def extension_of(media_type: str) -> str:
+    """The ending of a file of this type."""
+    known = EXTENSIONS.get(media_type)
+    if known is not None:
+        return known
+    return {"message": "eml", "text": "txt"}.get(media_type.partition("/")[0], "bin")
+
+
+def decode_part(part: Part, defects: Defects, *, where: str) -> Decoded:
     """The content of a leaf without its transfer encoding, otherwise as it was sent."""
-    return decode_transfer(raw[part.begin : part.end], part.transfer_encoding, defects, where=where)
+    charset = part.parameters.get("charset", "").lower()
+    is_text = part.media_type.startswith("text/") and not charset.startswith(("utf-16", "utf-32", "utf-7"))
+    return decode_transfer(part.content, part.transfer_encoding, defects, where=where, is_text=is_text)
 
 
-def _is_inline(part: Part, content_id: str | None, shown: frozenset[str]) -> bool:
-    if content_id is not None and content_id.lower() in shown:
+def _is_inline(part: Part, shown: frozenset[str]) -> bool:
+    if any(key in shown for key in part_keys(part)):
         return True
-    if part.disposition == "attachment":
+    parent = part.parent
+    if parent is None:
         return False
-    kind = part.media_type.partition("/")[0]
-    in_related = part.parent is not None and part.parent.media_type == "multipart/related"
-    if content_id is not None and in_related:
-        return True
-    if part.disposition == "inline" and kind == "image":
-        return True
-    # Another form of the text itself (AMP, enriched), which nobody attached; an invitation is for people.
-    in_alternative = part.parent is not None and part.parent.media_type == "multipart/alternative"
-    return in_alternative and kind == "text" and part.media_type != "text/calendar"
+    if parent.media_type == "multipart/signed" and parent.children[0] is not part:
+        return is_signature(part)
+    # Another form of the text itself (AMP), which nobody attached; an invitation is for people.
+    is_form = parent.media_type == "multipart/alternative" and part.disposition != "attachment"
+    return is_form and part.media_type.startswith("text/") and part.media_type != "text/calendar"
+
+
+def is_signature(part: Part) -> bool:
+    """Whether a part of multipart/signed is what vouches for the other (RFC 1847 §2.1)."""
+    stated = part.parent.parameters.get("protocol", "").lower() if part.parent else ""
+    named = part.stated_name.lower().endswith((".p7s", ".asc", ".sig"))
+    return part.media_type in (*_SIGNATURE_TYPES, stated) or named
 
 
 def describe(part: Part, n: int, content: bytes, shown: frozenset[str], defects: Defects) -> AttachmentInfo:
-    """What is told about an attachment; `shown` are the content ids, in lower case, that the HTML shows."""
-    content_id = clean_line(part.content_id or "", CONTENT_ID_MAX_CHARS) or None
+    """What is told about an attachment; `shown` are the keys of what the HTML shows."""
     return AttachmentInfo(
         n=n,
         name=_name(part, n, defects),
         content_type=part.media_type,
         size_octets=len(content),
-        content_id=content_id,
-        inline=_is_inline(part, content_id, shown),
+        content_id=clean_line(part.content_id or "", CONTENT_ID_MAX_CHARS) or None,
+        inline=_is_inline(part, shown),
         part=part.locator,
     )

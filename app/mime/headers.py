@@ -30,7 +30,7 @@ _FIELD = re.compile(rb"^([!-9;-~]{1,200}+)[ \t]*+:[ \t]*+([^\n]*+(?:\n[ \t][^\n]
 _WANTED = frozenset(
     b"subject from sender to cc bcc reply-to date message-id in-reply-to references return-path "
     b"auto-submitted x-auto-response-suppress x-autoreply x-autorespond x-auto-reply-from precedence "
-    b"content-type content-transfer-encoding content-disposition content-id".split()
+    b"content-type content-transfer-encoding content-disposition content-id content-location".split()
 )
 _ID = re.compile(rb"<([^<>\s]{1,998})>")
 

@@ -13,11 +13,13 @@ from dataclasses import replace
 
 from app.mime import reader_1
 from app.mime.attachments import decode_part, describe
-from app.mime.bodies import BodyReader, Section, read_attachment_parts, read_sections
+from app.mime.bodies import BodyReader
 from app.mime.headers import read_envelope
 from app.mime.minimal import parse_minimal
 from app.mime.model import AttachmentContent, DefectCode, Defects, Listed, ParsedMail
 from app.mime.numbering import Numbered, number_parts
+from app.mime.references import part_keys
+from app.mime.sections import choose_parts
 from app.mime.snippet import make_snippet
 from app.mime.structure import Part, normalise, read_tree
 
@@ -29,15 +31,16 @@ class _Mail:
         self.defects = Defects()
         self.raw = normalise(raw, self.defects)
         self.root: Part = read_tree(self.raw, self.defects)
-        self.sections: list[Section] = read_sections(self.root)
-        self.attachments = number_parts(self.raw, self.root, read_attachment_parts(self.root), listed)
-        self.bodies = BodyReader(self.raw, self.defects)
-        has_cid = any(b"content-id" in each.part.fields for each in self.attachments)
-        self.shown = self.bodies.shown_content_ids(self.sections) if has_cid else frozenset()
+        choice = choose_parts(self.root)
+        self.sections = choice.sections
+        self.attachments = number_parts(self.raw, self.root, choice.attachments, listed)
+        self.bodies = BodyReader(self.defects)
+        can_be_shown = any(part_keys(each.part) for each in self.attachments)
+        self.shown = self.bodies.shown_references(self.sections) if can_be_shown else frozenset()
 
     def attachment(self, numbered: Numbered) -> AttachmentContent:
         part, n = numbered.part, numbered.n
-        content = decode_part(self.raw, part, self.defects, where=f"attachment {n}")
+        content = decode_part(part, self.defects, where=f"attachment {n}").content
         info = describe(part, n, content, self.shown, self.defects)
         return AttachmentContent(info if numbered.is_attached else replace(info, inline=True), content)
 

@@ -30,6 +30,8 @@ _BLANK_LINE = re.compile(rb"\r?\n")
 class Part:
     """A leaf, or a multipart with children. Content is `raw[begin:end]`, still transfer-encoded."""
 
+    raw: bytes
+    """What the offsets count in: the mail, or what a container inside it holds."""
     fields: Fields
     media_type: str
     parameters: dict[str, str]
@@ -40,6 +42,10 @@ class Part:
     depth: int
     parent: "Part | None" = None
     children: list["Part"] = field(default_factory=list)
+    spare: bool = False
+    """Text out of a container: the message only where the mail has no other."""
+    kept: bool = False
+    """A container that was opened and is an attachment all the same: not all in it could be read."""
 
     @property
     def is_multipart(self) -> bool:
@@ -50,6 +56,16 @@ class Part:
         """Where the part is: the offset of its content, which no two parts share. Stored with messages: today's
         must be found by every later reader."""
         return str(self.begin)
+
+    @property
+    def content(self) -> bytes:
+        """The octets of its body, still transfer-encoded."""
+        return self.raw[self.begin : self.end]
+
+    @property
+    def stated_name(self) -> str:
+        """The file name that the sender gave, empty where there is none."""
+        return self.disposition_parameters.get("filename") or self.parameters.get("name") or ""
 
     @property
     def transfer_encoding(self) -> str:
@@ -209,7 +225,7 @@ class _Walker:
             if parameters.get("name") or disposition_parameters.get("filename"):
                 media_type = "application/octet-stream"
         return Part(
-            fields, media_type, parameters, disposition.split(None, 1)[0] if disposition else "",
+            self._raw, fields, media_type, parameters, disposition.split(None, 1)[0] if disposition else "",
             disposition_parameters, begin, len(self._raw), parent.depth + 1 if parent else 0, parent,
         )  # fmt: skip
 

@@ -1,12 +1,46 @@
-"""Content-Transfer-Encoding (RFC 2045 §6) undone, tolerantly: damaged base64 gives what can be read."""
+"""Content-Transfer-Encoding (RFC 2045 §6) undone, tolerantly: damaged base64 gives what can be read.
+
+Lists and virus scanners paste plain text behind a part that is base64. Read as base64 it is garbage, in a
+file it is octets that nobody sent; so what is no base64 is told apart (`Decoded.pasted`).
+"""
 
 import binascii
+import re
+from dataclasses import dataclass
 
 from app.mime.model import DefectCode, Defects
+from app.mime.uuencode import decode_uuencoded
 
 _ALPHABET = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 _NOT_ALPHABET = bytes(set(range(256)) - set(_ALPHABET))
-_IDENTITY = frozenset({"", "7bit", "8bit", "binary", "7-bit", "8-bit", "none"})
+_BASE64_OCTETS = _ALPHABET + b"=\r\n \t"
+_IDENTITY = frozenset({"", "7bit", "8bit", "binary", "7-bit", "8-bit", "none", "7bits", "8bits", "plain"})
+_BASE64 = frozenset({"base64", "base-64", "x-base64", "b64"})
+_QUOTED_PRINTABLE = frozenset(
+    {"quoted-printable", "quotedprintable", "quoted_printable", "x-quoted-printable", "quoted printable"}
+)
+_UUENCODE = frozenset({"x-uuencode", "uuencode", "x-uue", "uue", "x-uu", "x-uuencoded", "uuencoded"})
+
+# Lines of base64, perhaps quoted (">"), as far as they go.
+_LINES = re.compile(rb"(?:[ \t>]*+[A-Za-z0-9+/]*+=*+[ \t]*+\r?\n)*+(?:[ \t>]*+[A-Za-z0-9+/]++=*+[ \t]*+\Z)?+")
+_LONG_LINE = re.compile(rb"^[ \t>]*+[A-Za-z0-9+/]{40,}+=*+[ \t]*+\r?$", re.M)
+_GAP = re.compile(rb"\n[ \t]*+\r?\n")
+GAPS_MAX = 20
+_WORD = re.compile(rb"[A-Za-z\x80-\xff]{2}")
+# Between words, and in what is neither text nor base64: no noise on a line of base64 looks so.
+_SPACED = re.compile(rb"[^\s>][ \t]+[^\s=]|[\x00-\x08\x80-\xff]")
+_CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f]")
+# RFC 2045 §6.7 (3): white space behind the "=" of a soft line break was added on the way.
+_PADDED_BREAK = re.compile(rb"=[ \t]++(?=\r?\n|\Z)")
+# Text this short may be a word that happens to be in the alphabet.
+SHORT_MAX_OCTETS = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    content: bytes
+    pasted: bytes = b""
+    """Plain text that somebody on the way put behind the encoded content."""
 
 
 def decode_base64(data: bytes) -> tuple[bytes, bool]:
@@ -29,15 +63,80 @@ def decode_base64(data: bytes) -> tuple[bytes, bool]:
     return b"".join(pieces), False
 
 
-def decode_transfer(data: bytes, encoding: str, defects: Defects, *, where: str) -> bytes:
+def decode_transfer(
+    data: bytes, encoding: str, defects: Defects, *, where: str, is_text: bool = False
+) -> Decoded:
     """Undo the encoding; an unknown one is read as if there were none (RFC 2045 §6.4 forbids guessing)."""
-    if encoding == "base64":
-        content, well_formed = decode_base64(data)
+    if encoding in _BASE64:
+        decoded, well_formed = _decode_base64_part(data, is_text=is_text)
         if not well_formed:
             defects.note(DefectCode.BAD_TRANSFER_ENCODING, f"base64 in {where}")
-        return content
-    if encoding in ("quoted-printable", "quotedprintable"):
-        return binascii.a2b_qp(data)
-    if encoding not in _IDENTITY:
+        return decoded
+    if encoding in _QUOTED_PRINTABLE:
+        if b"= " in data or b"=\t" in data:
+            data = _PADDED_BREAK.sub(b"=", data)
+        return Decoded(binascii.a2b_qp(data))
+    if encoding in _UUENCODE:
+        content = decode_uuencoded(data)
+        if content is not None:
+            return Decoded(content)
+        defects.note(DefectCode.BAD_TRANSFER_ENCODING, f"{encoding} in {where}")
+    elif encoding not in _IDENTITY:
         defects.note(DefectCode.BAD_TRANSFER_ENCODING, f"{encoding[:60]} in {where}")
-    return data
+    return Decoded(data)
+
+
+def _decode_base64_part(data: bytes, *, is_text: bool) -> tuple[Decoded, bool]:
+    only_base64 = not data.translate(None, _BASE64_OCTETS)
+    if only_base64 and not _has_odd_length(data):
+        content, well_formed = decode_base64(data)
+        if is_text and len(data) <= SHORT_MAX_OCTETS and not _may_be_text(content, cut_off=False):
+            return Decoded(data), False  # a word of plain text that is in the alphabet by chance
+        return Decoded(content), well_formed
+    at = _base64_end(data)
+    content, _ = decode_base64(data[:at])
+    is_short = is_text and only_base64 and len(data) <= SHORT_MAX_OCTETS
+    is_word = is_short and not _may_be_text(content, cut_off=True)
+    if at == 0 or is_word:
+        return Decoded(data), False
+    pasted = data[at:].strip(b"\r\n")
+    return Decoded(content, pasted if _WORD.search(pasted) else b""), False
+
+
+def _has_odd_length(data: bytes) -> bool:
+    return len(data.translate(None, b"\r\n \t")) % 4 != 0
+
+
+def _may_be_text(content: bytes, *, cut_off: bool) -> bool:
+    """Whether a short base64 text can be meant. One that is cut off is rare; so it has to look well."""
+    if cut_off and not content.isascii():
+        try:
+            content.decode("utf-8")
+        except UnicodeDecodeError:
+            return False
+    return not _CONTROL.search(content)
+
+
+def _base64_end(data: bytes) -> int:
+    """Where the base64 ends and plain text begins: 0 where nothing is base64, the end where nothing is text."""
+    lines = _LINES.match(data)
+    at = lines.end() if lines else 0
+    if _LONG_LINE.search(data, at):
+        return len(data)  # damaged lines among good ones: noise
+    gaps = [gap.start() for gap in _GAP.finditer(data, 0, at)][-GAPS_MAX:]
+    for gap in reversed(gaps):
+        if _is_base64_paragraph(data[gap:at], data[:gap]):
+            break
+        at = gap
+    if data[:at].strip():
+        return at
+    return 0 if _SPACED.search(data) else len(data)
+
+
+def _is_base64_paragraph(paragraph: bytes, before: bytes) -> bool:
+    """Whether letters after an empty line go on with the base64, and are not the first words of a footer."""
+    if _LONG_LINE.search(paragraph):
+        return True
+    if not paragraph.strip() or before.rstrip().endswith(b"="):
+        return False
+    return not _has_odd_length(paragraph)

@@ -206,7 +206,7 @@ def test_a_forwarded_mail_is_an_attachment_and_not_the_text() -> None:
     parsed = parse_mail(raw)
     assert (parsed.text, parsed.html, parsed.subject) == ("see below", None, "Test")
     assert [(each.name, each.content_type) for each in parsed.attachments] == [
-        ("attachment-1.eml", "message/rfc822")
+        ("inner.eml", "message/rfc822")
     ]
     found = extract_attachment(raw, 1)
     assert found is not None
@@ -316,7 +316,7 @@ def test_several_texts_in_one_mail_are_joined_in_order() -> None:
     assert parsed.text == "first\nsecond\n-- \nlist footer <x>"
     assert parsed.html is not None
     assert parsed.html.index("first") < parsed.html.index("<p>second") < parsed.html.index("footer &lt;x&gt;")
-    assert not parsed.has_attachments
+    assert parsed.has_attachments
 
 
 def test_text_with_a_file_name_is_an_attachment() -> None:

@@ -1,0 +1,176 @@
+"""Which parts of a mail are its message and which are attached.
+
+multipart/alternative offers the same thing twice (RFC 2046 §5.1.4: plainest first); all other multiparts put
+one after the other, and Apple Mail and mailing lists do put several texts into one mail. Where the rules find
+no text, the first text there is counts, so that no mail comes out empty.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from app.mime.references import part_keys, reference_key
+from app.mime.structure import DEPTH_MAX, Part
+
+ENRICHED_TYPES = frozenset({"text/enriched", "text/richtext"})
+_MESSAGE_TYPES = ENRICHED_TYPES | {"text/plain", "text/html"}
+# Text that programs read: a person wants the file.
+_NEVER_MESSAGE = frozenset(
+    {"text/calendar", "text/vcard", "text/x-vcard", "text/directory", "text/csv", "text/rtf"}
+)
+_BLANK = re.compile(rb"(?:\s|=20|=A0|=C2=A0|\xc2?\xa0|&nbsp;|</?(?:html|body|head|div|p|br) ?/?>)*+", re.I)
+BLANK_MAX_OCTETS = 400
+
+
+@dataclass(slots=True)
+class Section:
+    """A piece of the message: the same in plain and in HTML, of which one may be missing."""
+
+    plain: list[Part] = field(default_factory=list)
+    rich: list[Part] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    sections: list[Section]
+    """The message, in the order of the mail."""
+    attachments: list[Part]
+    """All leaves that are not the message, in the order of the mail."""
+
+
+def choose_parts(root: Part) -> Choice:
+    """Tell the message from what is attached. Depth is bounded by the tree's."""
+    chooser = _Chooser(root)
+    return Choice(chooser.sections(root), chooser.attachments())
+
+
+def leaves(root: Part) -> Iterator[Part]:
+    """All parts without children, in the order of the mail, and opened containers that are kept as well."""
+    waiting = [root]
+    while waiting:
+        part = waiting.pop()
+        if part.is_multipart:
+            waiting += reversed(part.children)
+        if not part.is_multipart or part.kept:
+            yield part
+
+
+class _Chooser:
+    def __init__(self, root: Part) -> None:
+        self._roots: dict[int, Part] = {}
+        self._leaves = list(leaves(root))
+        messages = [part for part in self._leaves if self._is_message(part)]
+        if all(_is_blank(part) for part in messages):
+            messages += self._stand_ins(any_text=not messages)
+        self._messages = {id(part) for part in messages}
+
+    def attachments(self) -> list[Part]:
+        return [part for part in self._leaves if id(part) not in self._messages and not part.spare]
+
+    def sections(self, part: Part) -> list[Section]:
+        if not part.is_multipart:
+            if id(part) not in self._messages:
+                return []
+            return [Section(rich=[part]) if part.media_type == "text/html" else Section(plain=[part])]
+        children = part.children
+        if part.media_type == "multipart/related":
+            first = self._related_root(part)
+            children = [first, *(child for child in children if child is not first)]
+        offered = [self.sections(child) for child in children]
+        if part.media_type != "multipart/alternative":
+            return [section for sections in offered for section in sections]
+        return _alternative(offered)
+
+    def _is_message(self, part: Part) -> bool:
+        if part.spare:
+            return False
+        if part.media_type.startswith("multipart/"):
+            # Without boundary or parts it is read as text, else nobody would see what it says; too deep: opaque.
+            return part.depth < DEPTH_MAX and part.disposition != "attachment" and not part.kept
+        if part.parent is None:
+            return _is_sole_message(part)
+        if part.media_type not in _MESSAGE_TYPES or not self._is_in_place(part):
+            return False
+        return (
+            not part.stated_name or part.parent.media_type == "multipart/alternative" or self._is_root(part)
+        )
+
+    def _is_in_place(self, part: Part) -> bool:
+        """Not attached, and nothing that a page in multipart/related holds."""
+        if part.disposition == "attachment":
+            return False
+        in_related = part.parent is not None and part.parent.media_type == "multipart/related"
+        return not in_related or self._is_root(part) or not part_keys(part)
+
+    def _is_root(self, part: Part) -> bool:
+        parent = part.parent
+        return (
+            parent is not None
+            and parent.media_type == "multipart/related"
+            and self._related_root(parent) is part
+        )
+
+    def _related_root(self, related: Part) -> Part:
+        known = self._roots.get(id(related))
+        if known is None:
+            known = self._roots[id(related)] = _find_related_root(related)
+        return known
+
+    def _stand_ins(self, *, any_text: bool) -> list[Part]:
+        """What is the message where no text is where it should be."""
+        spare = [part for part in self._leaves if part.spare]
+        if spare or not any_text:
+            return spare[:1]
+        others = [
+            part
+            for part in self._leaves
+            if part.media_type.startswith("text/")
+            and part.media_type not in _NEVER_MESSAGE
+            and self._is_in_place(part)
+        ]
+        if not others:
+            return []
+        parent = others[0].parent
+        if parent is not None and parent.media_type == "multipart/alternative":
+            return [part for part in others if part.parent is parent]
+        return others[:1]
+
+
+def _is_sole_message(part: Part) -> bool:
+    """Of a mail that is one part. A file's name and "attachment" together: a file was sent, nothing else."""
+    if not part.media_type.startswith("text/") or part.media_type in _NEVER_MESSAGE:
+        return False
+    return part.disposition != "attachment" or not part.stated_name
+
+
+def _is_blank(part: Part) -> bool:
+    if part.end - part.begin > BLANK_MAX_OCTETS:
+        return False
+    return _BLANK.fullmatch(part.content) is not None
+
+
+def _find_related_root(related: Part) -> Part:
+    """RFC 2387 §3.2: the part that `start` names, else the first; unless that can be no page at all."""
+    start = reference_key(related.parameters.get("start", ""))
+    children = related.children
+    if start:
+        for child in children:
+            if reference_key(child.content_id or "") == start:
+                return child
+    if not children[0].media_type.startswith(("text/", "multipart/")):
+        stated = related.parameters.get("type", "").strip().lower()
+        for wanted in (stated, "text/html", "multipart/alternative", "text/plain"):
+            for child in children:
+                if child.media_type == wanted and wanted.startswith(("text/", "multipart/")):
+                    return child
+    return children[0]
+
+
+def _alternative(offered: list[list[Section]]) -> list[Section]:
+    chosen = Section()
+    for sections in offered:
+        if any(section.rich for section in sections):
+            chosen.rich = [leaf for section in sections for leaf in (section.rich or section.plain)]
+        elif not chosen.plain:
+            chosen.plain = [leaf for section in sections for leaf in section.plain]
+    return [chosen] if chosen.plain or chosen.rich else []
