@@ -63,9 +63,9 @@ docs: $(STAMP)
 	@$(BIN)/imap-gateway openapi | diff -q - openapi.md >/dev/null || \
 	  { echo "openapi.md is stale; run: $(BIN)/imap-gateway openapi > openapi.md" >&2; exit 1; }
 
-bench: $(STAMP) ## measure the fetch cycle against draining the same mailbox
+bench: $(STAMP) ## measure the fetch cycle against draining the same mailbox; ARGS=reader: reading mail
 	@$(BIN)/python -m tests.servers.unpack
-	@$(BIN)/python -m bench.fetch $(ARGS)
+	@$(BIN)/python -m bench $(ARGS)
 
 soak: $(STAMP) ## run all that breaks things in full, round after round with other dice, until one fails or Ctrl-C
 	@$(BIN)/python -m tests.servers.unpack

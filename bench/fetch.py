@@ -11,7 +11,7 @@ import resource
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,13 +40,13 @@ class Cost:
     """By how much the highest memory use of this process grew."""
 
 
-def main() -> None:
+def main(argv: Sequence[str]) -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(prog="bench fetch", description=__doc__)
     parser.add_argument("--mails", type=int, default=2000)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--postgresql", action="store_true", help="store in PostgreSQL instead of SQLite")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(argv)
     logs.configure(level=40)
     console = Console()
     raws = list(mails(arguments.mails))
@@ -169,7 +169,3 @@ def _print(
             f"{max(cost.memory_octets for cost in costs) / 1e6:.0f}",
         )
     console.print(table)
-
-
-if __name__ == "__main__":
-    main()

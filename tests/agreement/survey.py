@@ -1,0 +1,34 @@
+"""All disagreements of a folder of mails, with what is said of each."""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from app.adapters.parser import ParserProcess
+from tests.agreement.compare import Disagreement, disagreements, read_ours
+from tests.agreement.standard_library import StandardLibrary
+from tests.agreement.verdicts import Verdict, known_verdicts, verdict
+from tests.corpus import mail_files
+
+
+@dataclass(frozen=True)
+class Found:
+    """A disagreement about a mail; the verdict is None where nobody has given one."""
+
+    path: Path
+    sha256: str
+    disagreement: Disagreement
+    verdict: Verdict | None
+
+
+def survey(folder: Path) -> Iterator[Found]:
+    """Read every mail twice: by the parser process, and by the standard library."""
+    known = known_verdicts()
+    with StandardLibrary() as library, ParserProcess() as process:
+        for path in mail_files(folder):
+            raw = path.read_bytes()
+            sha256 = hashlib.sha256(raw).hexdigest()
+            ours = read_ours(process, raw)
+            for each in disagreements(ours, library.read(raw)):
+                yield Found(path, sha256, each, verdict(known, sha256, ours, each))
