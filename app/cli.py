@@ -21,7 +21,8 @@ from app.gateway import Gateway
 from app.main import create_app
 from app.models import ApiKey
 from app.schemas.api_keys import ApiKeyCreate
-from app.services import api_keys, audit, secret_rotation
+from app.services import secret_rotation
+from app.services.access import api_keys, audit
 
 GRACE_S = 10
 """How long a stopping server waits for requests that wait for news."""

@@ -9,8 +9,8 @@ from sqlmodel import Session
 
 from app.errors import Unauthenticated
 from app.gateway import Gateway
-from app.services import callers
-from app.services.access import Principal
+from app.services.access import callers
+from app.services.access.rules import Principal
 
 _bearer = HTTPBearer(auto_error=False, description="A JWT of the frontend, or an API key.")
 

@@ -12,7 +12,12 @@ from apscheduler.schedulers.background import BackgroundScheduler
 
 from app import clock
 from app.gateway import Gateway
-from app.services import audit, credential_links, deliveries, events, retention, sending, sweep
+from app.services.access import audit
+from app.services.connectors import credential_links
+from app.services.events import deliveries, feed
+from app.services.fetching import sweep
+from app.services.messages import retention
+from app.services.sending import sender
 
 log = structlog.get_logger(__name__)
 
@@ -25,7 +30,7 @@ class Jobs:
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
         self._sweeper = sweep.Sweeper(gateway)
-        self._sender = sending.Sender(gateway)
+        self._sender = sender.Sender(gateway)
         self._deliverer = deliveries.Deliverer(gateway)
         self._scheduler = BackgroundScheduler(
             timezone="UTC",
@@ -36,7 +41,7 @@ class Jobs:
         self._add("submissions", self._sender.send_due, seconds=1)
         self._add("webhooks", self._deliverer.deliver_due, seconds=1)
         self._add("retention", lambda: retention.delete_due(gateway), seconds=60)
-        self._add("event_retention", lambda: events.delete_old(gateway), seconds=3600)
+        self._add("event_retention", lambda: feed.delete_old(gateway), seconds=3600)
         self._add("audit_retention", lambda: audit.delete_old(gateway), seconds=3600)
         self._add("credential_links", lambda: credential_links.delete_expired(gateway), seconds=3600)
 

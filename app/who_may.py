@@ -1,10 +1,10 @@
-"""Which rule of `services.access` stands behind which route: for the documentation, and for the test that walks
+"""Which rule of `services.access.rules` stands behind which route: for the documentation, and for the test that walks
 every route with every kind of caller. A test demands a row for each route."""
 
 import re
 from dataclasses import dataclass
 
-from app.services.access import RULES, SCOPES, Action, Role
+from app.services.access.rules import RULES, SCOPES, Action, Role
 
 _NAMES = {
     Role.ADMINISTRATOR: "administrator",

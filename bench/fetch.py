@@ -23,9 +23,9 @@ from app import logs, migrations
 from app.config import Settings
 from app.gateway import Gateway
 from bench.mails import mails
-from tests.fetched_mailbox import Mailbox, mailbox
 from tests.servers.dovecot import Dovecot
 from tests.servers.postgres import Postgres
+from tests.support.fetched_mailbox import Mailbox, mailbox
 
 BATCH_MAILS = 50
 

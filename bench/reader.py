@@ -22,7 +22,7 @@ from rich.table import Table
 from app.mime.charset import load_codecs
 from app.mime.parse import parse_mail
 from bench.mails import mails
-from tests.corpus import mail_files
+from tests.support.corpus import mail_files
 
 LIMIT = 0.25
 """What the reader may take, in times of the library's."""

@@ -7,7 +7,7 @@ for each database and worker; each test gets a copy.
 import contextlib
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +17,12 @@ from fastapi.testclient import TestClient
 from app.config import Settings
 from app.gateway import Gateway
 from app.main import create_app
-from tests.callers import JWT_SECRET, Callers, KeyHeaders, UserHeaders
-from tests.figures import FIGURES, TOTALS
-from tests.schema import migrate
+from tests.support.callers import JWT_SECRET, Callers, KeyHeaders, UserHeaders
+from tests.support.figures import FIGURES, TOTALS
+from tests.support.schema import migrate
+from tests.support.settings import ROOT, SettingsFactory
 
 pytest_plugins = ["tests.servers.fixtures"]
-
-ROOT = Path(__file__).resolve().parents[1]
-
-SettingsFactory = Callable[..., Settings]
 
 
 def pytest_runtest_teardown(item: pytest.Item) -> None:

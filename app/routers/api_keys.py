@@ -8,7 +8,7 @@ from app.deps import PrincipalDep, ReadSession, WriteSession
 from app.problems import problem_responses
 from app.schemas.api_keys import ApiKeyCreate, ApiKeyCreated, ApiKeyRead
 from app.schemas.fields import Id, Page
-from app.services import api_keys
+from app.services.access import api_keys
 from app.services.pages import DEFAULT_LIMIT, MAX_LIMIT
 
 router = APIRouter(prefix="/api-keys", tags=["api-keys"], responses=problem_responses(403))

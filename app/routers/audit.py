@@ -8,8 +8,8 @@ from app.deps import PrincipalDep, ReadSession
 from app.problems import problem_responses
 from app.schemas.audit import AuditQuery, AuditRecordRead
 from app.schemas.fields import Page
-from app.services import audit
-from app.services.audit import Wanted
+from app.services.access import audit
+from app.services.access.audit import Wanted
 
 router = APIRouter(prefix="/audit", tags=["audit"], responses=problem_responses(403))
 

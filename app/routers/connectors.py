@@ -26,9 +26,10 @@ from app.schemas.connectors import (
     ServerRead,
 )
 from app.schemas.fields import Id, Line, Page
-from app.services import connector_checks, connectors, cycles
-from app.services.connector_settings import first_fetch_of, server_of
-from app.services.connectors import Detailed
+from app.services.connectors import checks, connectors
+from app.services.connectors.connectors import Detailed
+from app.services.connectors.settings import first_fetch_of, server_of
+from app.services.fetching import history
 from app.services.pages import DEFAULT_LIMIT, MAX_LIMIT
 
 router = APIRouter(prefix="/connectors", tags=["connectors"], responses=problem_responses(403))
@@ -65,7 +66,7 @@ def check_new_connector(
     body: ConnectorTest, gateway: GatewayDep, principal: PrincipalDep
 ) -> ConnectorTestRead:
     """Try settings and credentials without storing them; also a failure is answered 200, as a report."""
-    return ConnectorTestRead.model_validate(connector_checks.check_new(gateway, principal, body))
+    return ConnectorTestRead.model_validate(checks.check_new(gateway, principal, body))
 
 
 @router.put(
@@ -118,13 +119,13 @@ def delete_connector(
 @router.post("/{connector_id}/test", responses=problem_responses(404, 409, 429))
 def check_connector(connector_id: Id, gateway: GatewayDep, principal: PrincipalDep) -> ConnectorTestRead:
     """Try a connector with its stored credentials; changes nothing, here or on the server."""
-    return ConnectorTestRead.model_validate(connector_checks.check_stored(gateway, principal, connector_id))
+    return ConnectorTestRead.model_validate(checks.check_stored(gateway, principal, connector_id))
 
 
 @router.get("/{connector_id}/folders", responses=problem_responses(404, 409, 429, 502, 503, 504))
 def list_folders(connector_id: Id, gateway: GatewayDep, principal: PrincipalDep) -> FolderList:
     """The folders that the server has now. Of a personal mailbox: for its owner alone."""
-    found = connector_checks.list_folders(gateway, principal, connector_id)
+    found = checks.list_folders(gateway, principal, connector_id)
     return FolderList(
         data=[
             FolderRead(
@@ -172,7 +173,7 @@ def resume_connector(
 def fetch_now(connector_id: Id, gateway: GatewayDep, principal: PrincipalDep) -> CycleRead:
     """Run a fetch cycle now and answer when it is done and its messages are readable. Waits up to 60 s for one
     that is running."""
-    return _cycle(cycles.fetch_now(gateway, principal, connector_id))
+    return _cycle(history.fetch_now(gateway, principal, connector_id))
 
 
 @router.get("/{connector_id}/cycles", responses=problem_responses(404))
@@ -184,7 +185,7 @@ def list_cycles(
     after: AfterQuery = None,
 ) -> Page[CycleRead]:
     """The last 200 fetch cycles, the latest first."""
-    page = cycles.list_cycles(session, principal, connector_id, after=after, limit=limit)
+    page = history.list_cycles(session, principal, connector_id, after=after, limit=limit)
     return Page(
         data=[_cycle(each) for each in page.data], next_cursor=page.next_cursor, has_more=page.has_more
     )

@@ -6,7 +6,7 @@ from app.deps import GatewayDep, PrincipalDep, WriteSession
 from app.problems import problem_responses
 from app.schemas.credential_links import CredentialLinkCreated
 from app.schemas.fields import Id
-from app.services import credential_links
+from app.services.connectors import credential_links
 
 router = APIRouter(
     prefix="/connectors/{connector_id}/credential-links",

@@ -26,9 +26,9 @@ from app.errors import (
 )
 from app.gateway import Gateway
 from app.schemas.connectors import FirstFetch, FirstFetchSince
-from app.services import credential_links
-from app.services.connector_checks import Check
-from app.services.credential_links import Checked, Viewed
+from app.services.connectors import credential_links
+from app.services.connectors.checks import Check
+from app.services.connectors.credential_links import Checked, Viewed
 from app.web_pages import credential_page
 from app.web_pages.credential_page import Findings, Mailbox
 from app.web_pages.page import HEADERS, language_of

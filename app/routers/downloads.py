@@ -5,7 +5,7 @@ from urllib.parse import quote
 
 from fastapi import Response
 
-from app.services.reading import SAFE_TYPES, UNKNOWN_TYPE, Download
+from app.services.messages.reading import SAFE_TYPES, UNKNOWN_TYPE, Download
 
 # RFC 8187 §3.2.1: what may stand unescaped in an extended value.
 _ATTR_CHARS = "!#$&+-.^_`|~"

@@ -16,7 +16,8 @@ from app.problems import problem_responses
 from app.routers.waiting import FeedWatch, until_filled, watch_of
 from app.schemas.events import EventRead, EventsQuery, StreamQuery
 from app.schemas.fields import Page
-from app.services import events, pages
+from app.services import pages
+from app.services.events import feed
 from app.services.pages import Slice
 
 router = APIRouter(prefix="/events", tags=["events"], responses=problem_responses(403))
@@ -57,11 +58,11 @@ async def list_events(
     """
     page = await until_filled(
         request,
-        lambda: events.list_events(gateway, principal, after=query.after, limit=query.limit),
+        lambda: feed.list_events(gateway, principal, after=query.after, limit=query.limit),
         query.wait_s,
     )
     return Page(
-        data=[EventRead.model_validate(events.as_cloud_event(gateway, event)) for event in page.data],
+        data=[EventRead.model_validate(feed.as_cloud_event(gateway, event)) for event in page.data],
         next_cursor=page.next_cursor,
         has_more=page.has_more,
     )
@@ -82,7 +83,7 @@ async def stream_events(
     """
 
     def look(after: str | None) -> Slice[Event]:
-        return events.list_events(gateway, principal, after=after, limit=STREAM_PAGE)
+        return feed.list_events(gateway, principal, after=after, limit=STREAM_PAGE)
 
     # Before the first byte, so that a fault is answered as one.
     first = await run_in_threadpool(look, last_event_id or query.after)
@@ -117,4 +118,4 @@ def _position(page: Slice[Event]) -> int:
 
 def _written(gateway: Gateway, event: Event) -> bytes:
     cursor = pages.encode_cursor(event.position).encode()
-    return b"id: " + cursor + b"\ndata: " + orjson.dumps(events.as_cloud_event(gateway, event)) + b"\n\n"
+    return b"id: " + cursor + b"\ndata: " + orjson.dumps(feed.as_cloud_event(gateway, event)) + b"\n\n"

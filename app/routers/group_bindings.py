@@ -8,7 +8,7 @@ from app.deps import PrincipalDep, ReadSession, WriteSession
 from app.problems import problem_responses
 from app.schemas.fields import Id, Page
 from app.schemas.group_bindings import GroupBindingCreate, GroupBindingRead, GroupBindingUpdate
-from app.services import group_bindings
+from app.services.access import group_bindings
 from app.services.pages import DEFAULT_LIMIT, MAX_LIMIT
 
 router = APIRouter(prefix="/group-bindings", tags=["group-bindings"], responses=problem_responses(403, 404))

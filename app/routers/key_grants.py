@@ -6,8 +6,8 @@ from app.deps import PrincipalDep, ReadSession, WriteSession
 from app.problems import problem_responses
 from app.schemas.fields import Id
 from app.schemas.key_grants import KeyGrantList, KeyGrantRead
-from app.services import key_grants
-from app.services.key_grants import Granted
+from app.services.access import key_grants
+from app.services.access.key_grants import Granted
 
 router = APIRouter(
     prefix="/connectors/{connector_id}/key-grants",

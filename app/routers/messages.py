@@ -19,8 +19,8 @@ from app.schemas.messages import (
     MessagesQuery,
     MessageUpdate,
 )
-from app.services import messages, reading
-from app.services.messages import Wanted
+from app.services.messages import deletion, reading, state
+from app.services.messages.selection import Wanted
 
 router = APIRouter(prefix="/messages", tags=["messages"])
 
@@ -53,7 +53,7 @@ async def list_messages(
 def delete_messages(gateway: GatewayDep, principal: PrincipalDep, body: MessagesDelete) -> DeletedCount:
     """Delete the messages that meet all filters, of those the caller may delete."""
     wanted = Wanted(**body.model_dump())
-    return DeletedCount(deleted=messages.delete_wanted(gateway, principal, wanted))
+    return DeletedCount(deleted=deletion.delete_wanted(gateway, principal, wanted))
 
 
 @router.get("/{message_id}", responses=problem_responses(403, 404))
@@ -99,13 +99,13 @@ def update_message(
     session: WriteSession, principal: PrincipalDep, message_id: Id, body: MessageUpdate
 ) -> MessageRead:
     """Mark a message as processed, or as new again."""
-    return _read(messages.set_state(session, principal, message_id, body.state))
+    return _read(state.set_state(session, principal, message_id, body.state))
 
 
 @router.delete("/{message_id}", status_code=status.HTTP_204_NO_CONTENT, responses=problem_responses(403, 404))
 def delete_message(session: WriteSession, principal: PrincipalDep, message_id: Id) -> None:
     """Delete a message here; on the mail server nothing changes."""
-    messages.delete_one(session, principal, message_id)
+    deletion.delete_one(session, principal, message_id)
 
 
 def _read(message: Message) -> MessageRead:

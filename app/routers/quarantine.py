@@ -9,7 +9,7 @@ from app.models import Quarantined
 from app.problems import problem_responses
 from app.schemas.fields import Id, Page
 from app.schemas.messages import QuarantinedRead, QuarantineQuery
-from app.services import quarantine
+from app.services.fetching import quarantine
 
 router = APIRouter(prefix="/quarantine", tags=["quarantine"])
 

@@ -8,9 +8,9 @@ from app.deps import GatewayDep, PrincipalDep, ReadSession, WriteSession
 from app.problems import problem_responses
 from app.schemas.fields import Id, Page
 from app.schemas.submissions import RecipientRead, SubmissionCreate, SubmissionRead, SubmissionsQuery
-from app.services import submissions
-from app.services.submission_outcomes import QUEUED
-from app.services.submissions import Detailed, NewAttachment, NewSubmission
+from app.services.sending import submissions
+from app.services.sending.outcomes import QUEUED
+from app.services.sending.submissions import Detailed, NewAttachment, NewSubmission
 
 router = APIRouter(prefix="/submissions", tags=["submissions"])
 

@@ -14,7 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
 
 from app.gateway import Gateway
-from app.services import events
+from app.services.events import feed
 from app.services.pages import Slice
 
 LOOK_EVERY_S = 0.2
@@ -33,7 +33,7 @@ class FeedWatch:
 
     async def last_position(self) -> int:
         """The feed's end."""
-        return await run_in_threadpool(events.last_position, self._gateway)
+        return await run_in_threadpool(feed.last_position, self._gateway)
 
     async def grown(
         self, beyond: int, timeout_s: float, *, unless: asyncio.Future[None] | None = None

@@ -18,7 +18,7 @@ from app.schemas.events import (
     WebhookUpdate,
 )
 from app.schemas.fields import Id, Page
-from app.services import deliveries, webhooks
+from app.services.events import deliveries, webhooks
 
 router = APIRouter(prefix="/webhooks", tags=["webhooks"], responses=problem_responses(403))
 

@@ -1,0 +1,25 @@
+"""What the gateway does, in rooms. Each room owns the queries of its tables.
+
+    connectors/   The settings of a mailbox: create, change, pause, delete; try a login; the one-time link by which an
+                  owner enters the password.
+    fetching/     Mail from the server into the database: when a mailbox is due (`sweep`), one run (`fetch_cycle`), the
+                  parts of a run, the history of runs, the quarantine.
+    messages/     Stored mail: how it becomes a message (`arrivals`), lists and filters (`selection`), reading, the
+                  states `new` and `processed`, deletion by command and by retention.
+    sending/      Mail from the database to the server: requests to send (`submissions`), the attempts (`sender`), how
+                  an attempt ends (`outcomes`), the copy in the mailbox's folder of sent mail.
+    events/       What other systems learn: the table of events (`outbox`), reading it (`feed`), webhooks and their
+                  deliveries, who is told of a connector's mail (`recipients`).
+    mailboxes/    The mailbox behind a connector: the stored credentials, a logged-in session, finding a folder.
+    access/       Who may do what (`rules`), how a caller is known (`callers`, `api_keys`), key grants, group bindings,
+                  the audit trail.
+    health            Whether the gateway is alive and ready.
+    pages             Lists by pages: the cursor and the limit.
+    secret_rotation   Encrypting the stored secrets anew with the first secret key.
+
+A room imports from the rooms after it, never from those before it:
+
+    connectors → fetching → messages | sending → events | mailboxes → access → pages
+
+`messages` and `sending` do not know each other, nor do `events` and `mailboxes`. import-linter keeps this order.
+"""

@@ -9,7 +9,7 @@ from app.adapters.parser import ParserProcess
 from tests.agreement.compare import Disagreement, disagreements, read_ours
 from tests.agreement.standard_library import StandardLibrary
 from tests.agreement.verdicts import Verdict, known_verdicts, verdict
-from tests.corpus import mail_files
+from tests.support.corpus import mail_files
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from tests.agreement.compare import GRAVE, disagreements, read_ours
 from tests.agreement.standard_library import StandardLibrary
 from tests.agreement.survey import survey
 from tests.agreement.verdicts import FILE, known_verdicts, listed
-from tests.figures import FIGURES
+from tests.support.figures import FIGURES
 from tests.unit.mime.mails import base64_part, mail, multipart, part
 
 

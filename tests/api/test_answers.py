@@ -8,9 +8,9 @@ from structlog.testing import capture_logs
 from app.gateway import Gateway
 from app.main import create_app
 from app.middleware import DEFAULT_HEADERS
-from tests import stored_mail
-from tests.callers import Callers
-from tests.conftest import SettingsFactory
+from tests.support import stored_mail
+from tests.support.callers import Callers
+from tests.support.settings import SettingsFactory
 
 READER = Callers.user("jana", groups=["orders"])
 

@@ -13,7 +13,7 @@ from app import clock
 from app.gateway import Gateway
 from app.ids import new_id
 from app.models import ApiKey, Connector, KeyGrant
-from tests.callers import Callers, KeyHeaders, UserHeaders, bearer
+from tests.support.callers import Callers, KeyHeaders, UserHeaders, bearer
 
 ALL_SCOPES = [
     "connectors:read",

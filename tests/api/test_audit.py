@@ -15,11 +15,13 @@ from app import clock
 from app.cli import app as command_line
 from app.gateway import Gateway
 from app.models import AuditRecord, Connector
-from app.services import audit, connectors, retention
-from app.services.access import Principal
-from tests.api.connector_bodies import PASSWORD, created, personal, shared
-from tests.callers import Callers, KeyHeaders
-from tests.stored_mail import connector, mail, store
+from app.services.access import audit
+from app.services.access.rules import Principal
+from app.services.connectors import connectors
+from app.services.messages import retention
+from tests.support.callers import Callers, KeyHeaders
+from tests.support.connector_bodies import PASSWORD, created, personal, shared
+from tests.support.stored_mail import connector, mail, store
 
 ADMIN = Callers.user("administrator", admin=True)
 MEMBER = Callers.user("petr", groups=["orders"])

@@ -17,8 +17,8 @@ from app import clock
 from app.adapters.identity import JWKS_MAX_AGE, Claims, JwtVerifier, PublishedKeys, verifier_from
 from app.config import Settings
 from app.errors import Unauthenticated
-from tests.callers import JWT_SECRET, bearer, user_token
 from tests.servers.http_receiver import Answer, HttpReceiver
+from tests.support.callers import JWT_SECRET, bearer, user_token
 
 ISSUER = "https://idp.example"
 AUDIENCE = "imap-gateway"

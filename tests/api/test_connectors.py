@@ -12,9 +12,9 @@ from sqlmodel import col
 
 from app.gateway import CHECKS_A_MINUTE, Gateway
 from app.models import Connector, Event
-from tests.api.connector_bodies import PASSWORD, created, personal, shared
-from tests.callers import Callers, KeyHeaders
-from tests.stored_mail import store
+from tests.support.callers import Callers, KeyHeaders
+from tests.support.connector_bodies import PASSWORD, created, personal, shared
+from tests.support.stored_mail import store
 
 ADMIN = Callers.user("administrator", admin=True)
 JANA = Callers.user("jana", groups=["sales"])

@@ -7,9 +7,9 @@ from fastapi.testclient import TestClient
 
 from app.gateway import Gateway
 from app.models import Connector
-from app.services import messages
-from tests.callers import Callers, KeyHeaders
-from tests.stored_mail import TESTER, connector, mail, store
+from app.services.messages import deletion
+from tests.support.callers import Callers, KeyHeaders
+from tests.support.stored_mail import TESTER, connector, mail, store
 
 ADMIN = Callers.user("administrator", admin=True)
 MEMBER = Callers.user("petr", groups=["orders"])
@@ -109,7 +109,7 @@ class TestList:
         self, client: TestClient, gateway: Gateway, orders: Connector
     ) -> None:
         store(gateway, orders)
-        messages.delete_of_connector(gateway, TESTER, orders.id)
+        deletion.delete_of_connector(gateway, TESTER, orders.id)
         assert client.delete(f"/connectors/{orders.id}", headers=ADMIN).status_code == 204
         assert len(subjects(client.get("/events", headers=ADMIN))) == 2
         assert subjects(client.get("/events", headers=MEMBER)) == []

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from tests.api.connector_bodies import created, personal, shared
-from tests.callers import Callers, KeyHeaders
+from tests.support.callers import Callers, KeyHeaders
+from tests.support.connector_bodies import created, personal, shared
 
 ADMIN = Callers.user("administrator", admin=True)
 MEMBER = Callers.user("petr", groups=["orders"])

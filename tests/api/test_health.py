@@ -14,9 +14,9 @@ from app.main import create_app
 from app.models import Connector
 from app.services import health
 from app.services.health import Readiness
-from tests.conftest import SettingsFactory
 from tests.servers.postgres import Postgres
 from tests.servers.process import wait_until
+from tests.support.settings import SettingsFactory
 
 PLANTED = ("jana.novakova@firma.cz", "imap.firma.cz", "jana", "Schránka Jany")
 

@@ -7,8 +7,8 @@ from fastapi.testclient import TestClient
 
 from app.gateway import Gateway
 from app.models import Connector
-from tests.callers import Callers, KeyHeaders, bearer
-from tests.stored_mail import connector, mail, store
+from tests.support.callers import Callers, KeyHeaders, bearer
+from tests.support.stored_mail import connector, mail, store
 
 OWNER = Callers.user("jana")
 ADMIN = Callers.user("administrator", admin=True)

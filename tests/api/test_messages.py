@@ -12,8 +12,8 @@ from sqlmodel import Session, col, select
 
 from app.gateway import Gateway
 from app.models import Connector, Event, Message, MessageBody, ServerMessage, Submission
-from tests.callers import Callers
-from tests.stored_mail import connector, mail, store, with_attachment
+from tests.support.callers import Callers
+from tests.support.stored_mail import connector, mail, store, with_attachment
 
 JANA = Callers.user("jana", groups=["orders"])
 PETR = Callers.user("petr")

@@ -8,11 +8,11 @@ from sqlmodel import select
 
 from app.gateway import Gateway
 from app.models import Connector, Quarantined
-from app.services import quarantine
-from app.services.ledger import Place
-from app.services.quarantine import Known
-from tests.callers import Callers
-from tests.stored_mail import connector
+from app.services.fetching import quarantine
+from app.services.fetching.ledger import Place
+from app.services.fetching.quarantine import Known
+from tests.support.callers import Callers
+from tests.support.stored_mail import connector
 
 JANA = Callers.user("jana", groups=["orders"])
 PETR = Callers.user("petr")

@@ -16,11 +16,11 @@ from app import clock
 from app.adapters import compression
 from app.gateway import Gateway
 from app.models import Connector, Submission
-from app.services.sending import Sender
-from tests.callers import Callers
-from tests.sending_mailbox import sending_connector
+from app.services.sending.sender import Sender
 from tests.servers.smtp import SmtpServer
-from tests.stored_mail import connector, mail, store
+from tests.support.callers import Callers
+from tests.support.sending_mailbox import sending_connector
+from tests.support.stored_mail import connector, mail, store
 
 JANA = Callers.user("jana", groups=["orders"])
 PETR = Callers.user("petr")

@@ -8,12 +8,12 @@ import httpx
 import pytest
 
 from app.gateway import Gateway
-from tests import stored_mail
 from tests.browser.pages import Pages
-from tests.callers import Callers
-from tests.conftest import SettingsFactory
-from tests.live_gateway import live_gateway
 from tests.servers.browser import Browser, Tab
+from tests.support import stored_mail
+from tests.support.callers import Callers
+from tests.support.live_gateway import live_gateway
+from tests.support.settings import SettingsFactory
 
 READER = Callers.user("jana", groups=["orders"])
 SCRIPT = b"<script>alert(document.domain); top.ran()</script>"

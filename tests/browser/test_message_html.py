@@ -17,15 +17,15 @@ from fastapi.testclient import TestClient
 
 from app.gateway import Gateway
 from app.mime.parse import parse_mail
-from tests import stored_mail
 from tests.browser.hostile_html import HOST, HOSTILE_HTML
 from tests.browser.pages import Pages
-from tests.callers import Callers
-from tests.conftest import SettingsFactory
-from tests.corpus import mail_files
-from tests.live_gateway import live_gateway
 from tests.servers.browser import Browser, Tab
 from tests.servers.process import wait_until
+from tests.support import stored_mail
+from tests.support.callers import Callers
+from tests.support.corpus import mail_files
+from tests.support.live_gateway import live_gateway
+from tests.support.settings import SettingsFactory
 
 READER = Callers.user("jana", groups=["orders"])
 PNG = base64.b64decode(

@@ -4,7 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.conftest import ROOT
+from tests.support.settings import ROOT
 
 
 def test_no_import_points_the_wrong_way() -> None:

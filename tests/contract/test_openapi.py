@@ -7,9 +7,9 @@ import pytest
 
 from app import openapi_page
 from app.openapi_page import METHODS
-from app.services.access import SCOPES
+from app.services.access.rules import SCOPES
 from app.who_may import ROUTES, Special, route_name, who_may
-from tests.conftest import ROOT
+from tests.support.settings import ROOT
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from tests.conftest import ROOT
+from tests.support.settings import ROOT
 
 PYTHON_FILES = sorted(
     path for room in ("app", "tests", "bench", "tools") for path in (ROOT / room).rglob("*.py")

@@ -6,7 +6,7 @@ import sys
 from types import TracebackType
 from typing import Any, Self
 
-from tests.conftest import ROOT
+from tests.support.settings import ROOT
 
 
 class Killer:

@@ -12,14 +12,14 @@ from sqlalchemy.exc import OperationalError
 
 from app.errors import StoreUnavailable
 from app.gateway import Gateway
-from app.services import fetch_cycle
-from tests.conftest import SettingsFactory
+from app.services.fetching import fetch_cycle
 from tests.crash.killed import Killer
 from tests.crash.workloads import LIMIT_OCTETS, WORKLOADS, Workload
-from tests.fetched_mailbox import Mailbox, hashes
-from tests.figures import FIGURES
 from tests.servers.dovecot import Dovecot
 from tests.servers.imap_proxy import ImapProxy
+from tests.support.fetched_mailbox import Mailbox, hashes
+from tests.support.figures import FIGURES
+from tests.support.settings import SettingsFactory
 
 SEED = int(os.environ.get("CRASH_SEED", "1"))
 PAIRS = int(os.environ.get("CRASH_PAIRS", "200"))

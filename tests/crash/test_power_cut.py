@@ -8,16 +8,16 @@ import pytest
 from sqlalchemy import create_engine, make_url
 
 from app.gateway import Gateway
-from tests.commands import stored_source, uids_in
-from tests.conftest import SettingsFactory
 from tests.crash.power import Cut, cuts, traced
-from tests.fetched_mailbox import Mailbox, hashes, mailbox
-from tests.figures import FIGURES
-from tests.instance import Instance
 from tests.servers.dovecot import Dovecot
 from tests.servers.fixtures import started_or_skipped
 from tests.servers.imap_proxy import ImapProxy
-from tests.stored_mail import mail
+from tests.support.commands import stored_source, uids_in
+from tests.support.fetched_mailbox import Mailbox, hashes, mailbox
+from tests.support.figures import FIGURES
+from tests.support.instance import Instance
+from tests.support.settings import SettingsFactory
+from tests.support.stored_mail import mail
 
 # A PostgreSQL that is asked for synchronous commits syncs by itself.
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)

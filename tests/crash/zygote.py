@@ -19,7 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from app import logs
 from app.config import Settings
 from app.gateway import Gateway
-from app.services import fetch_cycle
+from app.services.fetching import fetch_cycle
 from tests.crash.effects import Effects
 
 

@@ -24,13 +24,13 @@ import httpx
 import pytest
 from sqlalchemy import MetaData, create_engine, select, text
 
-from tests.callers import JWT_SECRET, bearer, user_token
-from tests.conftest import ROOT
 from tests.servers.dovecot import Dovecot
 from tests.servers.http_receiver import HttpReceiver
 from tests.servers.process import end, free_port, wait_until
 from tests.servers.smtp import SmtpServer
-from tests.stored_mail import with_attachment
+from tests.support.callers import JWT_SECRET, bearer, user_token
+from tests.support.settings import ROOT
+from tests.support.stored_mail import with_attachment
 
 SECRET_KEY = "the-secret-key-of-the-canaries-is-long-enough"
 MAX_MESSAGE_OCTETS = 20_000

@@ -13,8 +13,8 @@ import pytest
 from app import cli
 from app.adapters.identity import Claims, verifier_from
 from app.config import Settings
-from tests.conftest import ROOT
 from tests.servers.process import free_port, wait_until
+from tests.support.settings import ROOT
 
 KEY = "a-secret-key-of-thirty-two-characters-or-more"
 JWT = "a-jwt-secret-of-thirty-two-bytes-or-more"

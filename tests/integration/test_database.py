@@ -15,7 +15,7 @@ from app.deps import WriteSession
 from app.gateway import Gateway
 from app.models import Connector, GroupBinding
 from app.problems import install
-from tests.stored_mail import connector
+from tests.support.stored_mail import connector
 
 DURABLE: dict[str, dict[str, object]] = {
     "sqlite": {

@@ -10,12 +10,12 @@ from collections.abc import Iterator
 import pytest
 
 from app.gateway import Gateway
-from tests.conftest import SettingsFactory
-from tests.fetched_mailbox import Mailbox, hashes, mailbox
-from tests.figures import FIGURES
 from tests.servers.dovecot import Dovecot
 from tests.servers.imap_proxy import Exchange, Fault, ImapProxy, answer, cut_after, cut_before
-from tests.stored_mail import mail
+from tests.support.fetched_mailbox import Mailbox, hashes, mailbox
+from tests.support.figures import FIGURES
+from tests.support.settings import SettingsFactory
+from tests.support.stored_mail import mail
 
 SEED = int(os.environ.get("CUT_SEED", "1"))
 CUTS = 8

@@ -15,10 +15,10 @@ import pytest
 
 from app.gateway import Gateway
 from app.middleware import MAX_BODY_OCTETS
-from tests import stored_mail
-from tests.callers import Callers
-from tests.conftest import SettingsFactory
-from tests.live_gateway import live_gateway
+from tests.support import stored_mail
+from tests.support.callers import Callers
+from tests.support.live_gateway import live_gateway
+from tests.support.settings import SettingsFactory
 
 # What is tested happens before any database is asked.
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)

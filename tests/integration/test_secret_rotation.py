@@ -18,7 +18,7 @@ from app.gateway import Gateway
 from app.models import Connector, Credential, Webhook
 from app.services import secret_rotation
 from app.services.secret_rotation import Progress
-from tests.conftest import ROOT, SettingsFactory
+from tests.support.settings import ROOT, SettingsFactory
 
 OLD = "the-old-key-of-thirty-two-characters-or-more"
 NEW = "the-new-key-of-thirty-two-characters-or-more"

@@ -7,7 +7,7 @@ from fastapi.testclient import TestClient
 
 from app.gateway import Gateway
 from app.routers.waiting import watch_of
-from tests.access_world import World
+from tests.support.access_world import World
 
 
 @pytest.fixture

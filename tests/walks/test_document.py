@@ -27,8 +27,8 @@ from schemathesis.specs.openapi.checks import (
 
 from app import openapi_page
 from app.who_may import route_name
-from tests.access_world import KINDS, World
-from tests.route_calls import CALLS, SERVER, filled
+from tests.support.access_world import KINDS, World
+from tests.support.route_calls import CALLS, SERVER, filled
 
 SCHEMA: Any = schemathesis.openapi.from_dict(openapi_page.openapi_document())
 OPERATIONS: dict[str, Any] = {

@@ -1,7 +1,7 @@
 """Every route, by every kind of caller, about own, foreign and absent objects, compared with docs/access.md.
 
 The routes come from the OpenAPI document, the rule behind each from `app/who_may.py`, what a rule means from the
-tables of the document, how a route is called from `tests/route_calls.py`.
+tables of the document, how a route is called from `tests/support/route_calls.py`.
 """
 
 from collections.abc import Mapping
@@ -15,11 +15,11 @@ from sqlmodel import col
 from app import openapi_page
 from app.gateway import Gateway
 from app.models import Message
-from app.services.access import Action
+from app.services.access.rules import Action
 from app.who_may import ROUTES, ForAdministrators, Open, Rule, Special, route_name
-from tests import access_table
-from tests.access_world import KINDS, World
-from tests.route_calls import CALLER_COLUMNS, CALLS, PASSWORD, SPECIAL, Call, filled
+from tests.support import access_table
+from tests.support.access_world import KINDS, World
+from tests.support.route_calls import CALLER_COLUMNS, CALLS, PASSWORD, SPECIAL, Call, filled
 
 TABLE = access_table.read()
 CALLERS = tuple(CALLER_COLUMNS)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from app.mime.minimal import parse_minimal
 from app.mime.model import DefectCode, ParsedMail
 from app.mime.parse import extract_attachment, parse_mail
-from tests.corpus import mail_files
+from tests.support.corpus import mail_files
 
 from .mails import NASTY, base64_part, cpu_seconds, mail, multipart, part
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from app.mime.charset_labels import CODECS
 from app.mime.frames import READY, REPLY, REQUEST, Op, Status
-from tests.corpus import mail_files
+from tests.support.corpus import mail_files
 
 from .mails import mail
 from .test_charset_labels import labelled, letters_of
@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[3]
 
 def heard_while_reading(mails: Iterable[bytes]) -> list[str]:
     """Let a watched parser process read the mails and their first attachments; what it tried besides."""
-    command = [sys.executable, "-P", "-s", "-m", "tests.watched_parser", "60", "1", str(2**30)]
+    command = [sys.executable, "-P", "-s", "-m", "tests.support.watched_parser", "60", "1", str(2**30)]
     with subprocess.Popen(
         command,
         cwd="/",
@@ -58,7 +58,7 @@ def test_nothing_is_imported_or_opened_for_the_collected_mails(corpus: Path) -> 
 
 def test_an_import_would_have_been_heard() -> None:
     code = (
-        "import tests.watched_parser as watched, app.mime.worker as worker\n"
+        "import tests.support.watched_parser as watched, app.mime.worker as worker\n"
         "read = worker.parse_mail\n"
         "def parse_mail(*a, **k):\n"
         "    import this\n"

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from app.mime.sanitise import is_html_bomb, sanitise_html
 from app.mime.text import clean_text
-from app.services.cid_links import link_images
+from app.services.messages.inline_images import link_images
 
 from .mails import cpu_seconds
 

@@ -1,0 +1,1 @@
+"""Access: who calls, what they may do, and the record of what they did."""

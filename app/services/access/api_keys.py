@@ -1,0 +1,246 @@
+"""API keys: made, recognised, revoked. A key is shown once; stored are its hash and the prefix it is found by.
+
+SHA-256 without a slow derivation is enough: the key is 256 random bits, not a word somebody chose.
+"""
+
+import hashlib
+import hmac
+import re
+import secrets
+import string
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import delete, select, update
+from sqlmodel import Session, col
+
+from app import clock
+from app.audit_actions import AuditAction
+from app.errors import FieldFault, Forbidden, InvalidInput, NotFound, Unauthenticated
+from app.ids import new_id
+from app.models import ApiKey, Connector, KeyGrant
+from app.services.access import audit, rules
+from app.services.access.audit import Actor
+from app.services.access.rules import Principal
+from app.services.pages import DEFAULT_LIMIT, Slice, cut, decode_cursor
+
+KEY_START = "gwk_"
+SCOPE = "admin"
+"""What a key needs to manage keys."""
+
+_KEY_FORM = re.compile(r"gwk_[a-z0-9]{8}_[A-Za-z0-9_-]{43}")
+_PREFIX_CHARS = len("gwk_") + 8
+_SECRET_OCTETS = 32
+_PREFIX_ALPHABET = string.ascii_lowercase + string.digits
+_USE_NOTED_EVERY = timedelta(minutes=1)
+
+
+@dataclass(frozen=True)
+class IssuedKey:
+    """A new key: its row, and the key itself, which nobody can read again."""
+
+    row: ApiKey
+    key: str
+
+
+def create(
+    session: Session,
+    principal: Principal,
+    *,
+    name: str,
+    scopes: Sequence[str],
+    connector_ids: Sequence[str],
+    expires_at: datetime | None,
+) -> IssuedKey:
+    """Make a key on a caller's behalf. A key makes none that may do more than itself.
+
+    Raises:
+        ScopeMissing, Forbidden: the caller may make none, or not this one.
+        InvalidInput: a connector does not exist, or the key would have expired already.
+    """
+    rules.require_administrator(principal, scope=SCOPE)
+    if principal.kind == "key":
+        _require_within(_own_row(session, principal), scopes, connector_ids, expires_at)
+    return issue(
+        session,
+        name=name,
+        scopes=scopes,
+        connector_ids=connector_ids,
+        expires_at=expires_at,
+        by=principal,
+    )
+
+
+def issue(
+    session: Session,
+    *,
+    name: str,
+    scopes: Sequence[str],
+    connector_ids: Sequence[str] = (),
+    expires_at: datetime | None = None,
+    by: Actor,
+) -> IssuedKey:
+    """Make a key, without asking whether anybody may: for the operator's command line.
+
+    Raises:
+        InvalidInput: a connector does not exist, or the key would have expired already.
+    """
+    if expires_at is not None and expires_at <= clock.utc_now():
+        raise InvalidInput(FieldFault("/expires_at", "must lie in the future"))
+    known = set(session.scalars(select(col(Connector.id)).where(col(Connector.id).in_(connector_ids))))
+    faults = [
+        FieldFault(f"/connector_ids/{index}", "there is no such connector")
+        for index, connector_id in enumerate(connector_ids)
+        if connector_id not in known
+    ]
+    if faults:
+        raise InvalidInput(*faults)
+    prefix = KEY_START + "".join(secrets.choice(_PREFIX_ALPHABET) for _ in range(8))
+    key = f"{prefix}_{secrets.token_urlsafe(_SECRET_OCTETS)}"
+    row = ApiKey(
+        id=new_id(),
+        name=name,
+        prefix=prefix,
+        sha256=_digest(key),
+        scopes=list(dict.fromkeys(scopes)),
+        connector_ids=list(dict.fromkeys(connector_ids)),
+        created_by=by.name,
+        created_at=clock.utc_now(),
+        expires_at=expires_at,
+    )
+    session.add(row)
+    audit.note(
+        session,
+        by,
+        AuditAction.API_KEY_CREATED,
+        f"api-keys/{row.id}",
+        changes={
+            "name": [None, name],
+            "prefix": [None, prefix],
+            "scopes": [None, row.scopes],
+            "connector_ids": [None, row.connector_ids],
+            "expires_at": [None, expires_at.isoformat() if expires_at is not None else None],
+        },
+    )
+    session.flush()
+    return IssuedKey(row, key)
+
+
+def list_keys(
+    session: Session, principal: Principal, *, limit: int = DEFAULT_LIMIT, after: str | None = None
+) -> Slice[ApiKey]:
+    """The keys a caller manages, oldest first, revoked ones too.
+
+    Raises:
+        ScopeMissing, Forbidden
+        InvalidInput: not a cursor of this list.
+    """
+    rules.require_administrator(principal, scope=SCOPE)
+    start = decode_cursor(after) if after is not None else ""
+    found: list[ApiKey] = []
+    for row in _managed(session, principal, after_id=start):
+        found.append(row)
+        if len(found) > limit:
+            break
+    return cut(found, limit, lambda row: row.id)
+
+
+def revoke(session: Session, principal: Principal, key_id: str) -> None:
+    """End a key for good; ending it twice is no error.
+
+    Raises:
+        ScopeMissing, Forbidden
+        NotFound: there is none, or the caller's key is limited to other connectors.
+    """
+    rules.require_administrator(principal, scope=SCOPE)
+    row = session.get(ApiKey, key_id)
+    if row is None or (principal.kind == "key" and not _is_within_limit(row, principal)):
+        raise NotFound
+    end(session, row, by=principal)
+
+
+def end(session: Session, row: ApiKey, *, by: Actor) -> None:
+    """Revoke a key, without asking whether anybody may; what owners granted it ends too."""
+    if row.revoked_at is None:
+        row.revoked_at = clock.utc_now()
+        session.add(row)
+        audit.note(session, by, AuditAction.API_KEY_REVOKED, f"api-keys/{row.id}")
+    session.execute(delete(KeyGrant).where(col(KeyGrant.api_key_id) == row.id))
+    session.flush()
+
+
+def find_by_id_or_prefix(session: Session, name: str) -> ApiKey | None:
+    """The key with this id or prefix, for the command line."""
+    statement = select(ApiKey).where((col(ApiKey.id) == name) | (col(ApiKey.prefix) == name))
+    return session.scalars(statement).one_or_none()
+
+
+def all_keys(session: Session) -> Iterator[ApiKey]:
+    """Every key, oldest first, without asking whether anybody may: for the command line."""
+    return iter(session.scalars(select(ApiKey).order_by(col(ApiKey.id))))
+
+
+def recognise(session: Session, key: str) -> ApiKey:
+    """The row of a key that is presented.
+
+    Raises:
+        Unauthenticated: unknown, expired or revoked: no telling which.
+    """
+    if _KEY_FORM.fullmatch(key) is None:
+        raise Unauthenticated
+    row = session.scalars(select(ApiKey).where(col(ApiKey.prefix) == key[:_PREFIX_CHARS])).one_or_none()
+    # Compared also where no such prefix exists, so that time does not tell which prefixes do.
+    is_same = hmac.compare_digest(_digest(key), row.sha256 if row is not None else _digest(""))
+    if row is None or not is_same or row.revoked_at is not None:
+        raise Unauthenticated
+    if row.expires_at is not None and row.expires_at <= clock.utc_now():
+        raise Unauthenticated
+    return row
+
+
+def is_use_to_be_noted(row: ApiKey) -> bool:
+    """Whether `last_used_at` is old enough to be worth a write."""
+    return row.last_used_at is None or clock.utc_now() - row.last_used_at >= _USE_NOTED_EVERY
+
+
+def note_use(session: Session, key_id: str) -> None:
+    """Set `last_used_at` to now."""
+    session.execute(update(ApiKey).where(col(ApiKey.id) == key_id).values(last_used_at=clock.utc_now()))
+
+
+def _managed(session: Session, principal: Principal, *, after_id: str) -> Iterator[ApiKey]:
+    statement = select(ApiKey).where(col(ApiKey.id) > after_id).order_by(col(ApiKey.id))
+    return (
+        row
+        for row in session.scalars(statement)
+        if principal.kind == "user" or _is_within_limit(row, principal)
+    )
+
+
+def _is_within_limit(row: ApiKey, principal: Principal) -> bool:
+    """Whether a key may touch nothing that the calling key may not."""
+    limit = principal.connector_limit
+    return limit is None or (bool(row.connector_ids) and limit.issuperset(row.connector_ids))
+
+
+def _own_row(session: Session, principal: Principal) -> ApiKey:
+    row = session.get(ApiKey, principal.id)
+    if row is None:
+        raise Unauthenticated
+    return row
+
+
+def _require_within(
+    own: ApiKey, scopes: Sequence[str], connector_ids: Sequence[str], expires_at: datetime | None
+) -> None:
+    if not set(scopes) <= set(own.scopes):
+        raise Forbidden("An API key makes no key with scopes that it lacks itself.")
+    if own.connector_ids and not (connector_ids and set(connector_ids) <= set(own.connector_ids)):
+        raise Forbidden("An API key makes no key for connectors that it is not for itself.")
+    if own.expires_at is not None and (expires_at is None or expires_at > own.expires_at):
+        raise Forbidden("An API key makes no key that outlives it.")
+
+
+def _digest(key: str) -> str:
+    return hashlib.sha256(key.encode()).hexdigest()

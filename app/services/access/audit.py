@@ -1,0 +1,155 @@
+"""The audit trail: who did what, to what, and from where. For administrators, who see by it what other administrators
+did to people's mailboxes.
+
+A record is written in the transaction of what it tells: neither is there without the other. It holds no secret and
+nothing of a mail; of settings it holds the values before and after, so that a mailbox that was pointed elsewhere can
+be told from one that was renamed.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Protocol
+
+from sqlalchemy import delete, select
+from sqlmodel import Session, col
+
+from app import clock
+from app.audit_actions import AuditAction
+from app.gateway import Gateway
+from app.ids import new_id
+from app.models import AuditRecord
+from app.services import pages
+from app.services.access import rules
+from app.services.access.rules import Principal
+from app.services.pages import Slice
+
+SCOPE = "admin"
+"""What a key needs to read the trail."""
+DELETE_BATCH = 1000
+
+
+class Actor(Protocol):
+    """Who does something: a principal, or one of those below."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def origin(self) -> str | None: ...
+
+
+@dataclass(frozen=True)
+class NamedActor:
+    """Somebody who is no caller of the HTTP interface with a token."""
+
+    name: str
+    origin: str | None = None
+
+
+OPERATOR = NamedActor("cli")
+"""Whoever runs the commands on the machine."""
+RETENTION = NamedActor("retention")
+"""The job that deletes what a connector's retention says."""
+
+
+def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, list[Any]]:
+    """What was noted before and is noted now, of the settings that are not the same."""
+    names = dict.fromkeys([*before, *after])
+    return {
+        name: [before.get(name), after.get(name)] for name in names if before.get(name) != after.get(name)
+    }
+
+
+def note(
+    session: Session,
+    by: Actor,
+    action: AuditAction,
+    subject: str,
+    *,
+    connector_id: str | None = None,
+    changes: Mapping[str, Any] | None = None,
+) -> None:
+    """Write a record in the caller's transaction. `changes`: by setting, the value before and the one after."""
+    note_all(session, by, action, [(subject, connector_id)], changes=changes)
+
+
+def note_all(
+    session: Session,
+    by: Actor,
+    action: AuditAction,
+    subjects: Iterable[tuple[str, str | None]],
+    *,
+    changes: Mapping[str, Any] | None = None,
+) -> None:
+    """Write a record for each subject and its connector."""
+    now = clock.utc_now()
+    session.add_all(
+        AuditRecord(
+            id=new_id(),
+            at=now,
+            actor=by.name,
+            origin=by.origin,
+            action=action.value,
+            subject=subject,
+            connector_id=connector_id,
+            changes=dict(changes or {}),
+        )
+        for subject, connector_id in subjects
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """Which records; what is None does not matter."""
+
+    connector_id: str | None = None
+    actor: str | None = None
+    action: str | None = None
+    subject: str | None = None
+    since: datetime | None = None
+
+
+def list_records(
+    session: Session, principal: Principal, wanted: Wanted, *, after: str | None, limit: int
+) -> Slice[AuditRecord]:
+    """The trail, the latest first; a key that is limited to certain connectors sees what was done to these.
+
+    Raises:
+        ScopeMissing, Forbidden, InvalidInput
+    """
+    rules.require_administrator(principal, scope=SCOPE)
+    statement = select(AuditRecord)
+    if principal.connector_limit is not None:
+        statement = statement.where(col(AuditRecord.connector_id).in_(principal.connector_limit))
+    for column, value in (
+        (col(AuditRecord.connector_id), wanted.connector_id),
+        (col(AuditRecord.actor), wanted.actor),
+        (col(AuditRecord.action), wanted.action),
+        (col(AuditRecord.subject), wanted.subject),
+    ):
+        if value is not None:
+            statement = statement.where(column == value)
+    if wanted.since is not None:
+        statement = statement.where(col(AuditRecord.at) >= wanted.since)
+    if after is not None:
+        statement = statement.where(col(AuditRecord.id) < pages.decode_cursor(after))
+    found = list(session.execute(statement.order_by(col(AuditRecord.id).desc()).limit(limit + 1)).scalars())
+    return pages.cut(found, limit, lambda row: row.id)
+
+
+def delete_old(gateway: Gateway) -> int:
+    """Delete records older than `AUDIT_RETENTION_DAYS`, in batches, each a unit of work of its own."""
+    limit = clock.utc_now() - timedelta(days=gateway.settings.audit_retention_days)
+    old = select(col(AuditRecord.id)).where(col(AuditRecord.at) < limit).order_by(col(AuditRecord.id))
+    deleted = 0
+    while True:
+        with gateway.db.unit_of_work() as session:
+            ids = list(session.execute(old.limit(DELETE_BATCH)).scalars())
+            session.execute(
+                delete(AuditRecord).where(col(AuditRecord.id).in_(ids)),
+                execution_options={"synchronize_session": False},
+            )
+        deleted += len(ids)
+        if len(ids) < DELETE_BATCH:
+            return deleted

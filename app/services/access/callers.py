@@ -1,0 +1,40 @@
+"""Who is calling: a bearer token becomes a principal. Whatever is wrong with it, the answer is the same 401."""
+
+from app.gateway import Gateway
+from app.services.access import api_keys
+from app.services.access.rules import Principal
+
+ADMINISTRATOR_ROLE = "admin"
+
+
+def identify(gateway: Gateway, token: str, *, origin: str | None) -> Principal:
+    """The caller of a request that came from this network address.
+
+    Raises:
+        Unauthenticated: neither a good JWT nor a good API key.
+    """
+    if token.startswith(api_keys.KEY_START):
+        return _by_key(gateway, token, origin)
+    claims = gateway.identity.verify(token)
+    return Principal(
+        kind="user",
+        id=claims.subject,
+        groups=claims.groups,
+        is_admin=ADMINISTRATOR_ROLE in claims.roles,
+        origin=origin,
+    )
+
+
+def _by_key(gateway: Gateway, key: str, origin: str | None) -> Principal:
+    with gateway.db.reading() as session:
+        row = api_keys.recognise(session, key)
+    if api_keys.is_use_to_be_noted(row):
+        with gateway.db.unit_of_work() as session:
+            api_keys.note_use(session, row.id)
+    return Principal(
+        kind="key",
+        id=row.id,
+        scopes=frozenset(row.scopes),
+        connector_limit=frozenset(row.connector_ids) or None,
+        origin=origin,
+    )

@@ -1,0 +1,113 @@
+"""Which groups handle the mail of a shared connector. Groups are known to the caller; here they are names."""
+
+from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
+from sqlmodel import Session, col
+
+from app import clock
+from app.audit_actions import AuditAction
+from app.errors import AlreadyExists, NotFound, WrongState
+from app.ids import new_id
+from app.models import Connector, GroupBinding
+from app.services import pages
+from app.services.access import audit, rules
+from app.services.access.rules import Action, Principal
+from app.services.pages import Slice
+
+
+def create(session: Session, principal: Principal, *, connector_id: str, group: str) -> GroupBinding:
+    """Let a group handle the mail of a shared connector, what is stored of it already included.
+
+    Raises:
+        ScopeMissing, NotFound, Forbidden
+        WrongState: the connector is personal.
+        AlreadyExists
+    """
+    connector = rules.require(session, principal, Action.BIND_GROUPS, session.get(Connector, connector_id))
+    if connector.kind == "personal":
+        raise WrongState("A personal mailbox is its owner's alone; it takes no group bindings.")
+    binding = GroupBinding(id=new_id(), connector_id=connector.id, group=group, created_at=clock.utc_now())
+    session.add(binding)
+    _flush(session)
+    _note(session, principal, AuditAction.GROUP_BINDING_CREATED, binding, before=None)
+    return binding
+
+
+def get(session: Session, principal: Principal, binding_id: str) -> GroupBinding:
+    """One binding.
+
+    Raises:
+        ScopeMissing, NotFound, Forbidden
+    """
+    binding = session.get(GroupBinding, binding_id)
+    connector = session.get(Connector, binding.connector_id) if binding is not None else None
+    rules.require(session, principal, Action.BIND_GROUPS, connector)
+    if binding is None:
+        raise NotFound
+    return binding
+
+
+def list_bindings(
+    session: Session, principal: Principal, *, connector_id: str | None, after: str | None, limit: int
+) -> Slice[GroupBinding]:
+    """The bindings that the caller may change, oldest first.
+
+    Raises:
+        ScopeMissing, NotFound, Forbidden, InvalidInput
+    """
+    visible = rules.visible_connector_ids(principal, Action.BIND_GROUPS)
+    statement = select(GroupBinding).where(col(GroupBinding.connector_id).in_(visible))
+    if connector_id is not None:
+        rules.require(session, principal, Action.BIND_GROUPS, session.get(Connector, connector_id))
+        statement = statement.where(col(GroupBinding.connector_id) == connector_id)
+    if after is not None:
+        statement = statement.where(col(GroupBinding.id) > pages.decode_cursor(after))
+    found = list(session.execute(statement.order_by(col(GroupBinding.id)).limit(limit + 1)).scalars())
+    return pages.cut(found, limit, lambda row: row.id)
+
+
+def change(session: Session, principal: Principal, binding_id: str, *, group: str | None) -> GroupBinding:
+    """Bind another group instead; None changes nothing.
+
+    Raises:
+        ScopeMissing, NotFound, Forbidden, AlreadyExists
+    """
+    binding = get(session, principal, binding_id)
+    if group is not None and group != binding.group:
+        before, binding.group = binding.group, group
+        _flush(session)
+        _note(session, principal, AuditAction.GROUP_BINDING_CHANGED, binding, before=before)
+    return binding
+
+
+def delete(session: Session, principal: Principal, binding_id: str) -> None:
+    """Take the connector's mail from the group.
+
+    Raises:
+        ScopeMissing, NotFound, Forbidden
+    """
+    binding = get(session, principal, binding_id)
+    session.delete(binding)
+    _note(session, principal, AuditAction.GROUP_BINDING_DELETED, binding, before=binding.group)
+    session.flush()
+
+
+def _note(
+    session: Session, principal: Principal, action: AuditAction, binding: GroupBinding, *, before: str | None
+) -> None:
+    after = binding.group if action is not AuditAction.GROUP_BINDING_DELETED else None
+    audit.note(
+        session,
+        principal,
+        action,
+        f"group-bindings/{binding.id}",
+        connector_id=binding.connector_id,
+        changes={"group": [before, after]},
+    )
+
+
+def _flush(session: Session) -> None:
+    try:
+        session.flush()
+    except IntegrityError as exc:
+        raise AlreadyExists("This group is bound to this connector already.") from exc

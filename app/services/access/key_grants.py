@@ -1,0 +1,95 @@
+"""Which API keys the owner of a personal mailbox lets read it. Without a grant no key reads a personal mailbox,
+whatever its scopes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import select
+from sqlmodel import Session, col
+
+from app import clock
+from app.audit_actions import AuditAction
+from app.errors import NotFound, WrongState
+from app.models import ApiKey, Connector, KeyGrant
+from app.services.access import audit, rules
+from app.services.access.rules import Action, Principal
+
+
+@dataclass(frozen=True)
+class Granted:
+    """A grant and the key it is for."""
+
+    key: ApiKey
+    granted_at: datetime
+
+
+def list_grants(session: Session, principal: Principal, connector_id: str) -> Sequence[Granted]:
+    """The keys that may read a connector's mail by its owner's leave, oldest grant first.
+
+    Raises:
+        ScopeMissing, NotFound, Forbidden
+    """
+    rules.require(session, principal, Action.SEE_SETTINGS, session.get(Connector, connector_id))
+    statement = (
+        select(ApiKey, col(KeyGrant.granted_at))
+        .join(KeyGrant, col(KeyGrant.api_key_id) == col(ApiKey.id))
+        .where(col(KeyGrant.connector_id) == connector_id)
+        .order_by(col(KeyGrant.granted_at), col(ApiKey.id))
+    )
+    return [Granted(key, granted_at) for key, granted_at in session.execute(statement)]
+
+
+def grant(session: Session, principal: Principal, connector_id: str, key_id: str) -> Granted:
+    """Let a key read the owner's mail and act on it, as far as its scopes go; granting it twice is no error.
+
+    Raises:
+        ScopeMissing, Forbidden
+        NotFound: no such connector, or no key that is still good.
+        WrongState: the connector is shared, or the key is limited to others.
+    """
+    row = session.get(Connector, connector_id, with_for_update=True)
+    connector = rules.require(session, principal, Action.GRANT_KEYS, row)
+    key = session.get(ApiKey, key_id)
+    now = clock.utc_now()
+    if key is None or key.revoked_at is not None or (key.expires_at is not None and key.expires_at <= now):
+        raise NotFound("There is no such API key, or it is not valid any more.")
+    if key.connector_ids and connector.id not in key.connector_ids:
+        raise WrongState("This API key is limited to other connectors.")
+    found = session.get(KeyGrant, (key_id, connector_id))
+    if found is None:
+        found = KeyGrant(api_key_id=key_id, connector_id=connector_id, granted_at=now)
+        session.add(found)
+        _note(session, principal, AuditAction.KEY_GRANTED, connector_id, key, before=None)
+        session.flush()
+    return Granted(key, found.granted_at)
+
+
+def withdraw(session: Session, principal: Principal, connector_id: str, key_id: str) -> None:
+    """Take a grant back: the key reads nothing more from its next request on.
+
+    Raises:
+        ScopeMissing, NotFound, Forbidden
+    """
+    rules.require(session, principal, Action.GRANT_KEYS, session.get(Connector, connector_id))
+    found = session.get(KeyGrant, (key_id, connector_id))
+    if found is None:
+        raise NotFound
+    session.delete(found)
+    key = session.get_one(ApiKey, key_id)
+    _note(session, principal, AuditAction.KEY_GRANT_WITHDRAWN, connector_id, key, before=key.name)
+    session.flush()
+
+
+def _note(
+    session: Session,
+    principal: Principal,
+    action: AuditAction,
+    connector_id: str,
+    key: ApiKey,
+    *,
+    before: str | None,
+) -> None:
+    after = key.name if before is None else None
+    changes = {"key": [before, after]}
+    audit.note(session, principal, action, f"api-keys/{key.id}", connector_id=connector_id, changes=changes)

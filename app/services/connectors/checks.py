@@ -1,0 +1,209 @@
+"""Trying a connector out: whether the servers take the login, whether the folders are there, how much mail waits.
+
+Nothing is changed anywhere: no folder is made or selected. The report tells nothing that a server said, so that the
+gateway is of no use as a port scanner; and a caller tries only so often.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from app.adapters import imap, smtp
+from app.adapters.imap import Folder, ImapSession, ServerAddress
+from app.errors import (
+    FolderMissing,
+    GatewayError,
+    MailServerError,
+    ProcessedFolderMissing,
+    SameFolder,
+    WrongState,
+)
+from app.gateway import Gateway
+from app.models import Connector, Credential
+from app.schemas.connectors import ConnectorTest, ImapServer, SmtpServer
+from app.services.access import rules
+from app.services.access.rules import Action, Principal
+from app.services.connectors import addresses
+from app.services.connectors.settings import settings_of
+from app.services.mailboxes import credentials, folders, sessions
+
+
+@dataclass(frozen=True)
+class Check:
+    """One step: well, or a stable code and a sentence."""
+
+    ok: bool
+    code: str | None = None
+    detail: str | None = None
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was found. A step that could not be tried is None."""
+
+    imap: Check
+    smtp: Check | None = None
+    source_folder: Check | None = None
+    processed_folder: Check | None = None
+    resolved_processed_folder: str | None = None
+    """The folder's name on the server."""
+    waiting_messages: int | None = None
+    """Mails in the source folder."""
+
+    @property
+    def ok(self) -> bool:
+        steps = (self.imap, self.smtp, self.source_folder, self.processed_folder)
+        return all(step.ok for step in steps if step is not None)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Report":
+        """From what `dataclasses.asdict` makes of one."""
+        steps = {name: Check(**value) for name, value in values.items() if isinstance(value, dict)}
+        return cls(**{**values, **steps})
+
+
+WELL = Check(ok=True)
+TO_BE_MADE = Check(ok=True, detail="There is no such folder yet; it is made when it is needed.")
+
+
+def check_new(gateway: Gateway, principal: Principal, wanted: ConnectorTest) -> Report:
+    """Try out what is not stored.
+
+    Raises:
+        ScopeMissing, TooManyRequests, InvalidInput
+    """
+    rules.require_scope(principal, "connectors:write")
+    gateway.checks.count(principal.name)
+    addresses.require_allowed(gateway, imap=wanted.imap, smtp=wanted.smtp)
+    return _check(
+        gateway,
+        wanted.imap,
+        wanted.smtp,
+        source_folder=wanted.source_folder,
+        processed_folder=wanted.processed_folder,
+        password=wanted.credentials.password.get_secret_value(),
+    )
+
+
+def check_stored(gateway: Gateway, principal: Principal, connector_id: str) -> Report:
+    """Try out a connector with its stored credentials.
+
+    Raises:
+        ScopeMissing, NotFound, Forbidden, TooManyRequests
+        WrongState: there are no credentials.
+        SecretUnreadable
+    """
+    connector, password = _with_password(gateway, principal, Action.OPERATE, connector_id)
+    gateway.checks.count(principal.name)
+    return check_with(gateway, connector, password)
+
+
+def check_with(gateway: Gateway, connector: Connector, password: str) -> Report:
+    """Try out a stored connector with a password, without asking whether anybody may."""
+    settings = settings_of(connector)
+    return _check(
+        gateway,
+        settings.imap,
+        settings.smtp,
+        source_folder=connector.source_folder,
+        processed_folder=connector.processed_folder,
+        password=password,
+    )
+
+
+def list_folders(gateway: Gateway, principal: Principal, connector_id: str) -> list[Folder]:
+    """The folders that the server has now.
+
+    Raises:
+        ScopeMissing, NotFound, Forbidden, TooManyRequests
+        WrongState: there are no credentials.
+        SecretUnreadable, MailServerError
+    """
+    connector, password = _with_password(gateway, principal, Action.LIST_FOLDERS, connector_id)
+    gateway.checks.count(principal.name)
+    server = _address(settings_of(connector).imap)
+    with imap.connect(server, password, sessions.access_of(gateway)) as mailbox:
+        return mailbox.list_folders()
+
+
+def _with_password(
+    gateway: Gateway, principal: Principal, action: Action, connector_id: str
+) -> tuple[Connector, str]:
+    with gateway.db.reading() as session:
+        connector = rules.require(session, principal, action, session.get(Connector, connector_id))
+        credential = session.get(Credential, connector_id)
+    if credential is None:
+        raise WrongState("This connector has no credentials yet.")
+    return connector, credentials.opened(gateway, connector_id, credential.ciphertext)
+
+
+def _check(
+    gateway: Gateway,
+    imap_server: ImapServer,
+    smtp_server: SmtpServer | None,
+    *,
+    source_folder: str,
+    processed_folder: str,
+    password: str,
+) -> Report:
+    try:
+        with imap.connect(_address(imap_server), password, sessions.access_of(gateway)) as mailbox:
+            report = _check_folders(mailbox, source_folder, processed_folder)
+    except MailServerError as exc:
+        report = Report(imap=_failed(exc))
+    # A password that is not known to be good is not tried again elsewhere: refused logins get addresses banned.
+    if smtp_server is not None and report.imap.ok:
+        report = replace(report, smtp=_check_smtp(gateway, smtp_server, password))
+    return report
+
+
+def _check_smtp(gateway: Gateway, server: SmtpServer, password: str) -> Check:
+    try:
+        smtp.check(
+            smtp.Server(server.host, server.port, server.security, server.username, password),
+            network=gateway.mail_network,
+            tls=gateway.tls,
+            limits=smtp.Limits(
+                connect_s=gateway.settings.connect_timeout_s,
+                command_s=gateway.settings.command_timeout_s,
+                attempt_s=gateway.settings.command_timeout_s,
+            ),
+        )
+    except MailServerError as exc:
+        return _failed(exc)
+    return WELL
+
+
+def _check_folders(mailbox: ImapSession, source_folder: str, processed_folder: str) -> Report:
+    listed = mailbox.list_folders()
+    prefix = mailbox.personal_prefix()
+    source = folders.find_named(listed, source_folder, prefix)
+    processed, resolved = _check_processed(listed, source, processed_folder, prefix)
+    return Report(
+        imap=WELL,
+        source_folder=WELL if source is not None else _failed(FolderMissing()),
+        processed_folder=processed,
+        resolved_processed_folder=resolved,
+        waiting_messages=mailbox.status(source.name).messages if source is not None else None,
+    )
+
+
+def _check_processed(
+    listed: Sequence[Folder], source: Folder | None, wanted: str, prefix: str
+) -> tuple[Check, str | None]:
+    found = folders.find_processed(listed, wanted, prefix)
+    if found is None and wanted == folders.TRASH:
+        return TO_BE_MADE, prefix + folders.DEFAULT_NAMES[folders.TRASH]
+    if found is None:
+        return _failed(ProcessedFolderMissing()), None
+    if source is not None and folders.is_same(source.name, found.name):
+        return _failed(SameFolder()), found.name
+    return WELL, found.name
+
+
+def _address(server: ImapServer) -> ServerAddress:
+    return ServerAddress(server.host, server.port, server.security, server.username)
+
+
+def _failed(error: GatewayError) -> Check:
+    return Check(ok=False, code=error.code, detail=error.detail)

@@ -1,0 +1,416 @@
+"""Connectors: what is set, and what follows from a change of it.
+
+Host, port, security and user name say whom the password is shown to. Whoever changes them discards it, unless they
+send one: nobody can point a mailbox at a server of theirs and collect what its owner has entered.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import SecretStr
+from sqlalchemy import delete, select
+from sqlalchemy.exc import IntegrityError
+from sqlmodel import Session, col
+
+from app import clock
+from app.audit_actions import AuditAction
+from app.errors import AlreadyExists, Forbidden, MessagesStored, WrongState
+from app.gateway import Gateway
+from app.ids import new_id
+from app.models import Connector, Credential
+from app.schemas.connectors import (
+    ConnectorCreate,
+    ConnectorPatch,
+    ConnectorPut,
+    ConnectorSettings,
+)
+from app.services import pages
+from app.services.access import audit, rules
+from app.services.access.audit import differences
+from app.services.access.rules import RULES, Action, Principal
+from app.services.connectors import addresses
+from app.services.connectors.settings import has_same_servers, merged_with, noted, write
+from app.services.connectors.status import settle
+from app.services.fetching import ledger
+from app.services.mailboxes import credentials
+from app.services.messages import deletion, selection
+from app.services.pages import Slice
+
+DELETE_ROUNDS = 10
+
+
+@dataclass(frozen=True)
+class Detailed:
+    """A connector as a caller sees it."""
+
+    connector: Connector
+    has_credentials: bool
+    in_full: bool
+    """False: the caller sees it in short."""
+
+
+def get(session: Session, principal: Principal, connector_id: str) -> Detailed:
+    """One connector.
+
+    Raises:
+        ScopeMissing, NotFound
+    """
+    connector = rules.require(session, principal, Action.SEE_SHORT, session.get(Connector, connector_id))
+    return _detailed(session, principal, connector)
+
+
+def list_connectors(
+    session: Session, principal: Principal, *, after: str | None, limit: int
+) -> Slice[Detailed]:
+    """The connectors that the caller sees, oldest first.
+
+    Raises:
+        ScopeMissing, InvalidInput
+    """
+    statement = (
+        select(Connector, col(Credential.connector_id))
+        .outerjoin(Credential, col(Credential.connector_id) == col(Connector.id))
+        .where(rules.visible_connectors(principal, Action.SEE_SHORT))
+    )
+    if after is not None:
+        statement = statement.where(col(Connector.id) > pages.decode_cursor(after))
+    found = session.execute(statement.order_by(col(Connector.id)).limit(limit + 1)).all()
+    page = found[:limit]
+    in_full = rules.visible_connector_ids(principal, Action.SEE_SETTINGS)
+    ids = [connector.id for connector, _ in page]
+    full_ids = set(session.execute(in_full.where(col(Connector.id).in_(ids))).scalars())
+    has_more = len(found) > limit
+    return Slice(
+        data=[
+            Detailed(connector, has_credentials=credential is not None, in_full=connector.id in full_ids)
+            for connector, credential in page
+        ],
+        next_cursor=pages.encode_cursor(ids[-1]) if has_more else None,
+        has_more=has_more,
+    )
+
+
+def create(gateway: Gateway, principal: Principal, body: ConnectorCreate) -> Detailed:
+    """Store a new connector; with credentials it is fetched from at once.
+
+    Raises:
+        ScopeMissing, Forbidden
+        InvalidInput: a server that this installation never connects to.
+        AlreadyExists: the mailbox's folder, or the external id, has a connector.
+    """
+    rules.require_may_create(principal, kind=body.kind, owner=body.owner)
+    addresses.require_allowed(gateway, imap=body.imap, smtp=body.smtp)
+    with gateway.db.unit_of_work() as session:
+        return _create(session, gateway, principal, body, body.external_id)
+
+
+def put(
+    gateway: Gateway, principal: Principal, external_id: str, body: ConnectorPut
+) -> tuple[Detailed, bool]:
+    """Store a connector under its external id, or replace all settings of the one that is there; and whether it
+    is new. Credentials stay, unless new ones are sent or the server changes.
+
+    Raises:
+        ScopeMissing, NotFound, Forbidden, InvalidInput, AlreadyExists
+        WrongState: kind or owner are others than the stored ones.
+    """
+    rules.require_scope(principal, "connectors:write")
+    addresses.require_allowed(gateway, imap=body.imap, smtp=body.smtp)
+    by_external_id = select(Connector).where(col(Connector.external_id) == external_id)
+    try:
+        with gateway.db.unit_of_work() as session:
+            found = session.execute(by_external_id.with_for_update()).scalar_one_or_none()
+            if found is None:
+                rules.require_may_create(principal, kind=body.kind, owner=body.owner)
+                return _create(session, gateway, principal, body, external_id), True
+            return _replace(session, gateway, principal, found, body), False
+    except AlreadyExists:
+        # Somebody may have created it a moment ago: then this is a replacement.
+        with gateway.db.unit_of_work() as session:
+            found = session.execute(by_external_id.with_for_update()).scalar_one_or_none()
+            if found is None:
+                raise
+            return _replace(session, gateway, principal, found, body), False
+
+
+def patch(gateway: Gateway, principal: Principal, connector_id: str, body: ConnectorPatch) -> Detailed:
+    """Change some settings (RFC 7396).
+
+    Raises:
+        ScopeMissing, NotFound, Forbidden, InvalidInput, AlreadyExists
+    """
+    changes = body.model_dump(exclude_unset=True)
+    with gateway.db.reading() as session:
+        as_read = rules.require(
+            session, principal, Action.CHANGE_SETTINGS, session.get(Connector, connector_id)
+        )
+    wanted = merged_with(as_read, changes)
+    if not has_same_servers(as_read, wanted):
+        addresses.require_allowed(gateway, imap=wanted.imap, smtp=wanted.smtp)
+    with gateway.db.unit_of_work() as session:
+        row = session.get(Connector, connector_id, with_for_update=True, populate_existing=True)
+        connector = rules.require(session, principal, Action.CHANGE_SETTINGS, row)
+        checked, wanted = wanted, merged_with(connector, changes)
+        if not has_same_servers(connector, wanted) and (wanted.imap, wanted.smtp) != (
+            checked.imap,
+            checked.smtp,
+        ):
+            raise WrongState("The connector is being changed by somebody else; try again.")
+        before = noted(connector)
+        if "external_id" in changes:
+            connector.external_id = body.external_id
+        if "credentials" in changes and body.credentials is None:
+            _discard_credentials(session, principal, connector)
+        password = body.credentials.password if body.credentials is not None else None
+        _apply(session, gateway, principal, connector, wanted=wanted, password=password)
+        _note_changes(session, principal, connector, before)
+        return _detailed(session, principal, connector)
+
+
+def delete_connector(
+    gateway: Gateway, principal: Principal, connector_id: str, *, with_messages: bool
+) -> None:
+    """Delete a connector with all that belongs to it. Mail on the server is not touched.
+
+    Raises:
+        ScopeMissing, NotFound, Forbidden
+        MessagesStored: there are messages, and they are not to be deleted too.
+    """
+    for _ in range(DELETE_ROUNDS):
+        with gateway.db.unit_of_work() as session:
+            row = session.get(Connector, connector_id, with_for_update=True)
+            connector = rules.require(session, principal, Action.DELETE_CONNECTOR, row)
+            if not selection.count_of(session, connector_id):
+                _note(
+                    session,
+                    principal,
+                    AuditAction.CONNECTOR_DELETED,
+                    connector,
+                    changes=differences(noted(connector), {}),
+                )
+                session.execute(delete(Connector).where(col(Connector.id) == connector.id))
+                return
+            if not with_messages:
+                raise MessagesStored
+            # No cycle begins any more, and the one that runs ends before its next commit.
+            connector.paused = True
+            settle(session, connector)
+        deletion.delete_of_connector(gateway, principal, connector_id)
+    raise WrongState("Messages of this connector keep arriving; try again.")
+
+
+def enter_credentials(
+    gateway: Gateway, principal: Principal, connector_id: str, password: SecretStr
+) -> Detailed:
+    """Store the password; the mailbox is fetched from at once.
+
+    Raises:
+        ScopeMissing, NotFound, Forbidden
+    """
+    with gateway.db.unit_of_work() as session:
+        row = session.get(Connector, connector_id, with_for_update=True)
+        connector = rules.require(session, principal, Action.ENTER_CREDENTIALS, row)
+        _enter(session, gateway, principal, connector, password)
+        settle(session, connector, anew=True)
+        return _detailed(session, principal, connector)
+
+
+def discard_credentials(gateway: Gateway, principal: Principal, connector_id: str) -> None:
+    """Forget the password; nothing is fetched or sent until there is one again.
+
+    Raises:
+        ScopeMissing, NotFound, Forbidden
+    """
+    with gateway.db.unit_of_work() as session:
+        row = session.get(Connector, connector_id, with_for_update=True)
+        connector = rules.require(session, principal, Action.ENTER_CREDENTIALS, row)
+        _discard_credentials(session, principal, connector)
+
+
+def pause(gateway: Gateway, principal: Principal, connector_id: str) -> Detailed:
+    """Fetch no more until `resume`; a cycle that runs ends before its next commit.
+
+    Raises:
+        ScopeMissing, NotFound, Forbidden
+    """
+    with gateway.db.unit_of_work() as session:
+        row = session.get(Connector, connector_id, with_for_update=True)
+        connector = rules.require(session, principal, Action.OPERATE, row)
+        connector.paused = True
+        settle(session, connector)
+        _note(session, principal, AuditAction.CONNECTOR_PAUSED, connector)
+        return _detailed(session, principal, connector)
+
+
+def resume(gateway: Gateway, principal: Principal, connector_id: str) -> Detailed:
+    """Fetch again, at once, whatever failed before.
+
+    Raises:
+        ScopeMissing, NotFound, Forbidden
+    """
+    with gateway.db.unit_of_work() as session:
+        row = session.get(Connector, connector_id, with_for_update=True)
+        connector = rules.require(session, principal, Action.OPERATE, row)
+        connector.paused = False
+        settle(session, connector, anew=True)
+        _note(session, principal, AuditAction.CONNECTOR_RESUMED, connector)
+        return _detailed(session, principal, connector)
+
+
+def _detailed(session: Session, principal: Principal, connector: Connector) -> Detailed:
+    roles = rules.roles_towards(session, principal, connector, Action.SEE_SETTINGS)
+    return Detailed(
+        connector,
+        has_credentials=credentials.exist(session, connector.id),
+        in_full=bool(roles & RULES[Action.SEE_SETTINGS]),
+    )
+
+
+def _create(
+    session: Session,
+    gateway: Gateway,
+    principal: Principal,
+    body: ConnectorCreate | ConnectorPut,
+    external_id: str | None,
+) -> Detailed:
+    now = clock.utc_now()
+    connector = Connector(
+        id=new_id(),
+        external_id=external_id,
+        name=body.name,
+        kind=body.kind,
+        owner=body.owner,
+        email_address=body.email_address,
+        imap_host=body.imap.host,
+        imap_port=body.imap.port,
+        imap_security=body.imap.security,
+        imap_username=body.imap.username,
+        source_folder=body.source_folder,
+        processed_folder=body.processed_folder,
+        poll_interval_s=gateway.settings.poll_interval_s,
+        status="new",
+        created_at=now,
+        updated_at=now,
+    )
+    write(connector, body, gateway.settings.poll_interval_s)
+    session.add(connector)
+    _flush(session)
+    _note(
+        session,
+        principal,
+        AuditAction.CONNECTOR_CREATED,
+        connector,
+        changes=differences({}, noted(connector)),
+    )
+    if body.credentials is not None:
+        _enter(session, gateway, principal, connector, body.credentials.password)
+    settle(session, connector, anew=True)
+    return _detailed(session, principal, connector)
+
+
+def _replace(
+    session: Session, gateway: Gateway, principal: Principal, connector: Connector, body: ConnectorPut
+) -> Detailed:
+    rules.require(session, principal, Action.CHANGE_SETTINGS, connector)
+    if (body.kind, body.owner) != (connector.kind, connector.owner):
+        raise WrongState("Kind and owner of a connector never change.")
+    before = noted(connector)
+    password = body.credentials.password if body.credentials is not None else None
+    _apply(session, gateway, principal, connector, wanted=body, password=password)
+    _note_changes(session, principal, connector, before)
+    return _detailed(session, principal, connector)
+
+
+def _apply(
+    session: Session,
+    gateway: Gateway,
+    principal: Principal,
+    connector: Connector,
+    *,
+    wanted: ConnectorSettings,
+    password: SecretStr | None,
+) -> None:
+    """Write the settings, and do what follows from what has changed."""
+    new_servers = not has_same_servers(connector, wanted)
+    new_mailbox = (connector.imap_host, connector.imap_port, connector.imap_username) != (
+        wanted.imap.host,
+        wanted.imap.port,
+        wanted.imap.username,
+    )
+    new_source = connector.source_folder != wanted.source_folder
+    if not rules.is_owner(principal, connector) and rules.is_sealed(connector):
+        _require_same_privacy(connector, wanted)
+    answers_question = connector.status == "awaiting_confirmation" and wanted.first_fetch is not None
+    write(connector, wanted, gateway.settings.poll_interval_s)
+    _flush(session)
+    if new_mailbox:
+        ledger.leave_places(session, connector.id)
+    if new_mailbox or new_source:
+        connector.baseline_uidvalidity = connector.baseline_uidnext = connector.baseline_at = None
+    if new_servers:
+        credentials.discard(session, connector.id, by=principal)
+    if password is not None:
+        rules.require(session, principal, Action.ENTER_CREDENTIALS, connector)
+        _enter(session, gateway, principal, connector, password)
+    anew = new_servers or new_source or answers_question or password is not None
+    settle(session, connector, anew=anew)
+
+
+def _require_same_privacy(connector: Connector, wanted: ConnectorSettings) -> None:
+    """What of a sealed mailbox is not for others: what is read of it, where that goes, and in whose name is sent."""
+    if (connector.source_folder, connector.processed_folder) != (
+        wanted.source_folder,
+        wanted.processed_folder,
+    ):
+        raise Forbidden("The owner has entered the credentials; only the owner changes the folders.")
+    if connector.email_address != wanted.email_address:
+        raise Forbidden("The owner has entered the credentials; only the owner changes the address.")
+
+
+def _enter(
+    session: Session, gateway: Gateway, principal: Principal, connector: Connector, password: SecretStr
+) -> None:
+    credentials.enter(
+        session,
+        gateway,
+        connector,
+        password.get_secret_value(),
+        by=principal,
+        by_owner=rules.is_owner(principal, connector),
+    )
+
+
+def _discard_credentials(session: Session, principal: Principal, connector: Connector) -> None:
+    rules.require(session, principal, Action.ENTER_CREDENTIALS, connector)
+    credentials.discard(session, connector.id, by=principal)
+    settle(session, connector)
+
+
+def _note(
+    session: Session,
+    principal: Principal,
+    action: AuditAction,
+    connector: Connector,
+    *,
+    changes: Mapping[str, Any] | None = None,
+) -> None:
+    subject = f"connectors/{connector.id}"
+    audit.note(session, principal, action, subject, connector_id=connector.id, changes=changes)
+
+
+def _note_changes(
+    session: Session, principal: Principal, connector: Connector, before: Mapping[str, Any]
+) -> None:
+    changes = differences(before, noted(connector))
+    if changes:
+        _note(session, principal, AuditAction.CONNECTOR_CHANGED, connector, changes=changes)
+
+
+def _flush(session: Session) -> None:
+    try:
+        session.flush()
+    except IntegrityError as exc:
+        raise AlreadyExists(
+            "There is a connector with this external id, or for this folder of this mailbox, already."
+        ) from exc

@@ -1,0 +1,311 @@
+"""Links by which the owner of a mailbox enters its password: without an account here, and without an administrator
+who learns it.
+
+A link is for one connector, for a day, for one password that its mail server accepts. It ends early when a newer one
+is made, when the password is entered otherwise, when the connector's servers change (its user was told of others),
+and after five refused passwords. The password goes to the servers that the page names and to nobody else.
+
+    view ── check: log in, look how much waits, change nothing ── connect: store the password, the link is used
+
+Between `check` and `connect` the password is kept by the browser that sent it, encrypted for this link, so that what
+somebody did not confirm is not stored anywhere. What is shown is confirmed: settings that were changed in between are
+shown again first. A used link is kept until its day is over, to say that all is well to who comes again.
+"""
+
+import hashlib
+import ipaddress
+import json
+import secrets
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from urllib.parse import urlsplit
+
+from sqlalchemy import delete, select
+from sqlmodel import Session, col
+
+from app import clock
+from app.adapters.secretbox import credential_link_place
+from app.audit_actions import AuditAction
+from app.errors import LoginRefused, NotFound, SettingsChanged, WrongState
+from app.events import Recipients
+from app.gateway import Gateway
+from app.ids import new_id
+from app.models import Connector, CredentialLink
+from app.schemas.connectors import FirstFetch
+from app.services.access import audit, rules
+from app.services.access.audit import Actor, NamedActor, differences
+from app.services.access.rules import Action, Principal
+from app.services.connectors import checks
+from app.services.connectors.checks import Report
+from app.services.connectors.settings import noted, set_first_fetch
+from app.services.connectors.status import settle
+from app.services.events.recipients import recipients_of
+from app.services.fetching.fetch_cycle import CONFIRM_ABOVE
+from app.services.mailboxes import credentials, sessions
+
+PATH = "/credential-links"
+VALID_FOR = timedelta(hours=24)
+MAX_REFUSED_LOGINS = 5
+_TOKEN_OCTETS = 32
+
+
+@dataclass(frozen=True)
+class CreatedLink:
+    """A new link. Its address is not stored."""
+
+    url: str
+    expires_at: datetime
+
+
+@dataclass(frozen=True)
+class Viewed:
+    """What a link is for. `recipients`: who will read the mail."""
+
+    connector: Connector
+    recipients: Recipients
+    is_used: bool
+
+    @property
+    def seen(self) -> str:
+        """A text that is another one as soon as the settings are."""
+        return self.connector.updated_at.isoformat()
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What the mail server said to a password. `sealed`: password and report, encrypted for this link; None where the
+    server did not take the password."""
+
+    viewed: Viewed
+    report: Report
+    sealed: str | None
+    tries_left: int
+
+    @property
+    def must_choose(self) -> bool:
+        """Whether so much waits that somebody has to say what of it is to be taken."""
+        return (
+            self.viewed.connector.first_fetch is None and (self.report.waiting_messages or 0) > CONFIRM_ABOVE
+        )
+
+
+def create(gateway: Gateway, principal: Principal, connector_id: str, *, base_url: str) -> CreatedLink:
+    """Make a link for a connector; an earlier one is void. `base_url`: how the gateway is reached, where
+    `PUBLIC_URL` does not say.
+
+    Raises:
+        ScopeMissing, NotFound, Forbidden, TooManyRequests
+        WrongState: nobody has said how the gateway is reached from outside.
+    """
+    token = secrets.token_urlsafe(_TOKEN_OCTETS)
+    now = clock.utc_now()
+    with gateway.db.unit_of_work() as session:
+        row = session.get(Connector, connector_id, with_for_update=True)
+        rules.require(session, principal, Action.MAKE_CREDENTIAL_LINK, row)
+        gateway.links.count(principal.name)
+        start = gateway.settings.public_url or _loopback(base_url)
+        _delete_unused(session, connector_id)
+        link = CredentialLink(
+            id=new_id(),
+            connector_id=connector_id,
+            sha256=_digest(token),
+            created_by=principal.name,
+            created_at=now,
+            expires_at=now + VALID_FOR,
+        )
+        session.add(link)
+        _note(session, principal, AuditAction.CREDENTIAL_LINK_CREATED, link)
+    return CreatedLink(f"{start}{PATH}/{token}", link.expires_at)
+
+
+def withdraw(session: Session, principal: Principal, connector_id: str) -> None:
+    """Make the connector's link void; where there is none nothing happens.
+
+    Raises:
+        ScopeMissing, NotFound, Forbidden
+    """
+    row = session.get(Connector, connector_id, with_for_update=True)
+    rules.require(session, principal, Action.MAKE_CREDENTIAL_LINK, row)
+    for link in _delete_unused(session, connector_id):
+        _note(session, principal, AuditAction.CREDENTIAL_LINK_WITHDRAWN, link)
+
+
+def view(gateway: Gateway, token: str) -> Viewed:
+    """What a link is for.
+
+    Raises:
+        NotFound: unknown, void, spent or expired: no telling which.
+    """
+    with gateway.db.reading() as session:
+        link, connector = _found(session, token)
+        return _viewed(session, link, connector)
+
+
+def check(gateway: Gateway, token: str, password: str, *, seen: str, origin: str | None) -> Checked:
+    """Ask the connector's mail server whether it takes the password, and how much waits. Nothing is changed there.
+
+    Raises:
+        NotFound: as `view`, and where the link is used.
+        SettingsChanged: the settings are not those that were shown.
+        TooManyRequests
+    """
+    with gateway.db.unit_of_work() as session:
+        link, connector = _unused(session, token, seen)
+        # Whichever link it is: somebody who makes links for one mailbox gets no more tries.
+        gateway.checks.count(sessions.mailbox_name(connector))
+        # Counted before it is tried: neither many at once nor a crash give more tries.
+        link.refused_logins += 1
+    report = checks.check_with(gateway, connector, password)
+    with gateway.db.unit_of_work() as session:
+        again = session.get(CredentialLink, link.id, with_for_update=True)
+        if again is None:
+            raise NotFound
+        if report.imap.code == LoginRefused.code:
+            _note(session, _visitor(link, origin), AuditAction.CREDENTIAL_LINK_REFUSED, link)
+        else:
+            again.refused_logins -= 1
+        viewed = _viewed(session, again, connector)
+    sealed = None
+    if report.imap.ok:
+        findings = json.dumps({"password": password, "report": asdict(report)})
+        sealed = gateway.secrets.seal(findings, place=credential_link_place(link.id))
+    return Checked(viewed, report, sealed, MAX_REFUSED_LOGINS - again.refused_logins)
+
+
+def reopened(gateway: Gateway, token: str, sealed: str) -> Checked:
+    """What was found when the password was checked.
+
+    Raises:
+        NotFound
+        SecretUnreadable: sealed for another link, or by nobody.
+    """
+    with gateway.db.reading() as session:
+        link, connector = _found(session, token)
+        viewed = _viewed(session, link, connector)
+    report = Report.from_dict(_opened(gateway, link, sealed)["report"])
+    return Checked(viewed, report, sealed, MAX_REFUSED_LOGINS - link.refused_logins)
+
+
+def connect(
+    gateway: Gateway,
+    token: str,
+    sealed: str,
+    *,
+    seen: str,
+    first_fetch: FirstFetch | None,
+    origin: str | None,
+) -> Viewed:
+    """Store the password that `check` found good; the mailbox is fetched from at once, and the link is used up.
+
+    Raises:
+        NotFound, SecretUnreadable: as `reopened`.
+        SettingsChanged: the settings are not those that were shown.
+    """
+    with gateway.db.unit_of_work() as session:
+        link, connector = _unused(session, token, seen)
+        password = str(_opened(gateway, link, sealed)["password"])
+        by, before = _visitor(link, origin), noted(connector)
+        if connector.first_fetch is None and first_fetch is not None:
+            set_first_fetch(connector, first_fetch)
+            _note(
+                session,
+                by,
+                AuditAction.CONNECTOR_CHANGED,
+                link,
+                changes=differences(before, noted(connector)),
+            )
+        link.used_at = clock.utc_now()
+        session.flush()
+        # The link was made for the owner: what came by it is the owner's.
+        by_owner = connector.owner is not None
+        credentials.enter(session, gateway, connector, password, by=_visitor(link, origin), by_owner=by_owner)
+        settle(session, connector, anew=True)
+        return _viewed(session, link, connector)
+
+
+def delete_expired(gateway: Gateway) -> None:
+    """Delete the links whose day is over."""
+    with gateway.db.unit_of_work() as session:
+        session.execute(delete(CredentialLink).where(col(CredentialLink.expires_at) <= clock.utc_now()))
+
+
+def _found(session: Session, token: str, *, for_update: bool = False) -> tuple[CredentialLink, Connector]:
+    """A link that is good, or used, and its connector, which is locked first: as by whoever changes it."""
+    by_token = select(CredentialLink).where(col(CredentialLink.sha256) == _digest(token))
+    link = session.execute(by_token).scalar_one_or_none()
+    if link is None:
+        raise NotFound
+    connector = session.get(Connector, link.connector_id, with_for_update=for_update or None)
+    if for_update:
+        fresh = by_token.with_for_update()
+        link = session.execute(fresh, execution_options={"populate_existing": True}).scalar_one_or_none()
+    if link is None or connector is None or link.expires_at <= clock.utc_now():
+        raise NotFound
+    if link.refused_logins >= MAX_REFUSED_LOGINS and link.used_at is None:
+        raise NotFound
+    return link, connector
+
+
+def _unused(session: Session, token: str, seen: str) -> tuple[CredentialLink, Connector]:
+    """A link that is good, locked with its connector, of which those settings were shown."""
+    link, connector = _found(session, token, for_update=True)
+    if link.used_at is not None:
+        raise NotFound
+    if seen != _viewed(session, link, connector).seen:
+        raise SettingsChanged
+    return link, connector
+
+
+def _viewed(session: Session, link: CredentialLink, connector: Connector) -> Viewed:
+    return Viewed(connector, recipients_of(session, connector), link.used_at is not None)
+
+
+def _opened(gateway: Gateway, link: CredentialLink, sealed: str) -> dict[str, Any]:
+    findings: dict[str, Any] = json.loads(gateway.secrets.open(sealed, place=credential_link_place(link.id)))
+    return findings
+
+
+def _delete_unused(session: Session, connector_id: str) -> list[CredentialLink]:
+    unused = select(CredentialLink).where(
+        col(CredentialLink.connector_id) == connector_id, col(CredentialLink.used_at).is_(None)
+    )
+    links = list(session.execute(unused).scalars())
+    for link in links:
+        session.delete(link)
+    session.flush()
+    return links
+
+
+def _loopback(base_url: str) -> str:
+    """The address of a gateway that is tried out on the machine itself. Any other was said by who calls, or by a proxy
+    in between: a password must not be typed there on their word."""
+    host = urlsplit(base_url).hostname or ""
+    try:
+        is_here = host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        is_here = False
+    if not is_here:
+        raise WrongState("Links need to know how people reach the gateway: set GATEWAY_PUBLIC_URL.")
+    return base_url.rstrip("/")
+
+
+def _visitor(link: CredentialLink, origin: str | None) -> NamedActor:
+    return NamedActor(f"link:{link.id}", origin)
+
+
+def _note(
+    session: Session,
+    by: Actor,
+    action: AuditAction,
+    link: CredentialLink,
+    *,
+    changes: Mapping[str, Any] | None = None,
+) -> None:
+    subject = f"credential-links/{link.id}"
+    audit.note(session, by, action, subject, connector_id=link.connector_id, changes=changes)
+
+
+def _digest(token: str) -> str:
+    return hashlib.sha256(token.encode(errors="replace")).hexdigest()

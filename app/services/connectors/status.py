@@ -1,0 +1,48 @@
+"""A connector's status, as it follows from what is set.
+
+    awaiting_credentials    no password is stored
+    awaiting_confirmation   found by a cycle: many mails wait, and `first_fetch` does not say what to do with them
+    active, failing         fetched from; `failing` since a cycle failed, until one succeeds
+    stopped                 three refused logins: until new credentials, another server, or `resume`
+    paused                  by command, until `resume`
+
+What a cycle finds out about it is in `fetching.outcomes`.
+"""
+
+from datetime import timedelta
+
+from sqlmodel import Session
+
+from app import clock
+from app.events import EventType, connector_event
+from app.models import Connector
+from app.services.events import outbox
+from app.services.events.recipients import recipients_of
+from app.services.mailboxes import credentials
+
+
+def settle(session: Session, connector: Connector, *, anew: bool = False) -> None:
+    """Bring the status in line with what is set. `anew`: what was found out about the mailbox before is void."""
+    before = connector.status
+    has_credentials = credentials.exist(session, connector.id)
+    if anew:
+        connector.refused_logins = connector.failed_attempts = 0
+        connector.last_error_code = connector.last_error_detail = connector.last_error_at = None
+        connector.alert_text = connector.alert_at = None
+    if connector.paused:
+        connector.status = "paused"
+    elif not has_credentials:
+        connector.status = "awaiting_credentials"
+    elif anew or connector.status in {"paused", "awaiting_credentials"}:
+        connector.status = "active"
+    now = clock.utc_now()
+    connector.next_fetch_at = now if connector.status in {"active", "failing"} else None
+    # A running cycle recognises by this that it goes by old settings: no two changes have the same time.
+    connector.updated_at = max(now, connector.updated_at + timedelta(microseconds=1))
+    session.flush()
+    if connector.status == "awaiting_credentials" and before != "awaiting_credentials":
+        recipients = recipients_of(session, connector)
+        event = connector_event(
+            EventType.CONNECTOR_CREDENTIALS_REQUIRED, connector_id=connector.id, recipients=recipients
+        )
+        outbox.append(session, [event])

@@ -1,0 +1,1 @@
+"""Events: what other systems learn, by the feed and by webhooks."""

@@ -1,0 +1,274 @@
+"""Events on their way to webhooks: at least once, oldest first, each webhook by itself.
+
+Every event that a webhook is to get has a delivery row, made in commit order behind `fanned_out_position`: none is
+left out, none is there twice. One instance at a time delivers to a webhook (`busy_until`), one event after another.
+An event that is refused is put aside and tried again, ever more rarely, for about two and a half days; the others go
+on, and after a failure the webhook rests for a while. A crash between the receiver's answer and our note of it
+delivers the event once more, with the same id.
+"""
+
+import random
+import threading
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import orjson
+import structlog
+from sqlalchemy import ColumnElement, and_, exists, or_, select
+from sqlmodel import col
+
+from app import clock
+from app.adapters import webhooks as courier
+from app.adapters.secretbox import webhook_place
+from app.adapters.webhooks import Courier, Outcome, Target
+from app.errors import SecretUnreadable
+from app.events import SOURCE, cloud_event
+from app.gateway import Gateway
+from app.ids import new_id
+from app.models import Event, Webhook, WebhookDelivery
+from app.services.access.rules import Principal
+from app.services.events import feed, outbox, webhooks
+from app.services.events.webhooks import PENDING
+
+log = structlog.get_logger(__name__)
+
+THREADS = 8
+FAN_OUT_BATCH = 500
+TURN_S = 30.0
+"""After this long another webhook gets the thread."""
+CLAIM_S = 120.0
+"""Longer than a turn and the attempt it may end with; after a crash others wait this long."""
+RETRY_DELAYS_S = (5, 30, 120, 600, 1800, 3600, 7200, 14400, 28800, 43200, 43200, 43200, 43200)
+MAX_REST_S = 300.0
+TEST_TYPE = "com.aymine.imap.webhook.test.v1"
+
+
+@dataclass(frozen=True)
+class _Next:
+    """A delivery to be attempted."""
+
+    delivery_id: str
+    event_id: str
+    body: bytes
+
+
+class Deliverer:
+    """`deliver_due` is the job: it notes what is to be delivered, starts what is due, and never waits."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+        self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="webhook")
+        self._lock = threading.Lock()
+        self._running: set[str] = set()
+        self._stopping = threading.Event()
+
+    def deliver_due(self) -> None:
+        """Give new events their delivery rows, and start the webhooks that have something due."""
+        fan_out(self._gateway)
+        now = clock.utc_now()
+        due = (
+            exists()
+            .where(
+                col(WebhookDelivery.webhook_id) == col(Webhook.id),
+                col(WebhookDelivery.status) == PENDING,
+                col(WebhookDelivery.next_attempt_at) <= now,
+            )
+            .correlate(Webhook)
+        )
+        statement = select(col(Webhook.id)).where(_is_free(now), due).order_by(col(Webhook.id))
+        with self._gateway.db.reading() as session:
+            webhook_ids = list(session.execute(statement).scalars())
+        for webhook_id in webhook_ids:
+            self._start(webhook_id)
+
+    def stop(self) -> None:
+        """Start nothing more; wait for the attempts under way."""
+        self._stopping.set()
+        self._pool.shutdown(wait=True)
+
+    def _start(self, webhook_id: str) -> None:
+        with self._lock:
+            if self._stopping.is_set() or webhook_id in self._running or len(self._running) >= THREADS:
+                return
+            self._running.add(webhook_id)
+            future = self._pool.submit(self._serve, webhook_id)
+        future.add_done_callback(lambda done: self._ended(webhook_id, done))
+
+    def _ended(self, webhook_id: str, done: Future[None]) -> None:
+        with self._lock:
+            self._running.discard(webhook_id)
+        error = done.exception()
+        if error is not None:
+            log.error("delivering_failed", webhook_id=webhook_id, error=type(error).__name__)
+
+    def _serve(self, webhook_id: str) -> None:
+        serve(self._gateway, webhook_id, self._stopping)
+
+
+def fan_out(gateway: Gateway) -> None:
+    """Give the events that are new to a webhook their delivery rows."""
+    with gateway.db.reading() as session:
+        end = outbox.last_position(session)
+        statement = select(col(Webhook.id)).where(col(Webhook.active), col(Webhook.fanned_out_position) < end)
+        behind = list(session.execute(statement).scalars())
+    for webhook_id in behind:
+        while _fan_out_batch(gateway, webhook_id):
+            pass
+
+
+def serve(gateway: Gateway, webhook_id: str, stopping: threading.Event) -> None:
+    """Deliver to one webhook what is due, for a turn; nothing where another instance is at it."""
+    target = _claim(gateway, webhook_id)
+    if target is None:
+        return
+    rest: timedelta | None = None
+    try:
+        end = time.monotonic() + TURN_S
+        with Courier(target, network=gateway.webhook_network, tls=gateway.tls) as sender:
+            while rest is None and not stopping.is_set() and time.monotonic() < end:
+                delivery = _next(gateway, webhook_id)
+                if delivery is None:
+                    break
+                outcome = sender.deliver(event_id=delivery.event_id, body=delivery.body, at=clock.utc_now())
+                rest = _note(gateway, webhook_id, delivery, outcome)
+    finally:
+        with gateway.db.unit_of_work() as session:
+            webhook = session.get(Webhook, webhook_id, with_for_update=True)
+            if webhook is not None:
+                webhook.busy_until = clock.utc_now() + rest if rest is not None else None
+
+
+def send_test(gateway: Gateway, principal: Principal, webhook_id: str) -> Outcome:
+    """Send an event of the type `…webhook.test.v1`, signed as all are, whether the webhook is active or not.
+
+    Raises:
+        ScopeMissing, Forbidden, NotFound, TooManyRequests, SecretUnreadable
+    """
+    with gateway.db.reading() as session:
+        webhook = webhooks.get(session, principal, webhook_id)
+    gateway.checks.count(principal.name)
+    event_id = new_id()
+    body = cloud_event(
+        event_id=event_id,
+        full_type=TEST_TYPE,
+        subject=f"webhooks/{webhook_id}",
+        time=clock.utc_now(),
+        data={"webhook_id": webhook_id},
+        source=gateway.settings.public_url or SOURCE,
+    )
+    with Courier(_target(gateway, webhook), network=gateway.webhook_network, tls=gateway.tls) as sender:
+        return sender.deliver(event_id=event_id, body=orjson.dumps(body), at=clock.utc_now())
+
+
+def _fan_out_batch(gateway: Gateway, webhook_id: str) -> bool:
+    """One batch; whether there is more."""
+    with gateway.db.unit_of_work() as session:
+        webhook = session.get(Webhook, webhook_id, with_for_update=True)
+        if webhook is None or not webhook.active:
+            return False
+        # Asked first: whatever is committed after this lies behind it.
+        end = outbox.last_position(session)
+        statement = (
+            select(col(Event.position))
+            .where(
+                *webhooks.wanted_events(session, webhook),
+                col(Event.position) > webhook.fanned_out_position,
+                col(Event.position) <= end,
+            )
+            .order_by(col(Event.position))
+            .limit(FAN_OUT_BATCH)
+        )
+        positions = list(session.execute(statement).scalars())
+        webhooks.queue(session, webhook_id, positions)
+        has_more = len(positions) == FAN_OUT_BATCH
+        webhook.fanned_out_position = positions[-1] if has_more else end
+    return has_more
+
+
+def _claim(gateway: Gateway, webhook_id: str) -> Target | None:
+    now = clock.utc_now()
+    with gateway.db.unit_of_work() as session:
+        statement = select(Webhook).where(col(Webhook.id) == webhook_id, _is_free(now)).with_for_update()
+        webhook = session.execute(statement).scalar_one_or_none()
+        if webhook is None:
+            return None
+        webhook.busy_until = now + timedelta(seconds=CLAIM_S)
+        try:
+            return _target(gateway, webhook)
+        except SecretUnreadable:
+            log.error("webhook_secret_unreadable", webhook_id=webhook_id)
+            return None
+
+
+def _next(gateway: Gateway, webhook_id: str) -> _Next | None:
+    statement = (
+        select(col(WebhookDelivery.id), Event)
+        .join(Event, col(Event.position) == col(WebhookDelivery.event_position))
+        .where(
+            col(WebhookDelivery.webhook_id) == webhook_id,
+            col(WebhookDelivery.status) == PENDING,
+            col(WebhookDelivery.next_attempt_at) <= clock.utc_now(),
+        )
+        .order_by(col(WebhookDelivery.event_position))
+        .limit(1)
+    )
+    with gateway.db.reading() as session:
+        found = session.execute(statement).first()
+    if found is None:
+        return None
+    delivery_id, event = found
+    return _Next(delivery_id, event.id, orjson.dumps(feed.as_cloud_event(gateway, event)))
+
+
+def _note(gateway: Gateway, webhook_id: str, delivery: _Next, outcome: Outcome) -> timedelta | None:
+    """Note an attempt; how long the webhook is to rest, None: it goes on."""
+    now = clock.utc_now()
+    with gateway.db.unit_of_work() as session:
+        webhook = session.get(Webhook, webhook_id, with_for_update=True)
+        row = session.get(WebhookDelivery, delivery.delivery_id, with_for_update=True)
+        if webhook is None or row is None:
+            return None
+        row.attempts += 1
+        row.last_attempt_at = now
+        row.response_status = outcome.status
+        row.error_code = outcome.error_code
+        if outcome.is_delivered:
+            row.status = "delivered"
+            row.next_attempt_at = None
+            webhook.failures = 0
+            return None
+        log.info(
+            "webhook_delivery_failed",
+            webhook_id=webhook_id,
+            error=outcome.error_code,
+            status=outcome.status,
+            attempts=row.attempts,
+        )
+        webhook.failures += 1
+        if outcome.error_code == courier.GONE:
+            webhook.active = False
+        if row.attempts > len(RETRY_DELAYS_S):
+            row.status = "failed"
+            row.next_attempt_at = None
+        else:
+            row.next_attempt_at = now + _jittered(RETRY_DELAYS_S[row.attempts - 1])
+        rest_s = min(MAX_REST_S, 2.0 ** min(webhook.failures, 10))
+        if outcome.retry_after_s is not None:
+            rest_s = max(rest_s, min(outcome.retry_after_s, 3600.0))
+        return _jittered(rest_s)
+
+
+def _jittered(seconds: float) -> timedelta:
+    return timedelta(seconds=seconds * random.uniform(0.8, 1.2))  # noqa: S311 - not a secret
+
+
+def _is_free(now: datetime) -> ColumnElement[bool]:
+    return and_(col(Webhook.active), or_(col(Webhook.busy_until).is_(None), col(Webhook.busy_until) <= now))
+
+
+def _target(gateway: Gateway, webhook: Webhook) -> Target:
+    return Target(
+        webhook.url, gateway.secrets.open(webhook.secret_ciphertext, place=webhook_place(webhook.id))
+    )

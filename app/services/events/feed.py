@@ -1,0 +1,93 @@
+"""The feed of events: what happened, in commit order, for callers who poll or listen.
+
+Who waits for events holds no session: these functions open their own and close it before they return.
+"""
+
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import ColumnElement, delete, select
+from sqlmodel import col
+
+from app import clock
+from app.events import SOURCE, cloud_event
+from app.gateway import Gateway
+from app.models import Event
+from app.services import pages
+from app.services.access import rules
+from app.services.access.rules import SCOPES, Action, Principal
+from app.services.events import outbox
+from app.services.pages import Slice
+
+DELETE_BATCH = 500
+
+
+def list_events(gateway: Gateway, principal: Principal, *, after: str | None, limit: int) -> Slice[Event]:
+    """A page of the feed, as far as the caller may see it; without `after` from the oldest that is retained.
+
+    A page that is not full gives the feed's end as its cursor, so that a caller who sees little of a busy feed
+    does not search the same stretch again. Nothing can be committed before that end later.
+
+    Raises:
+        ScopeMissing, InvalidInput
+    """
+    position = pages.decode_position(after) if after is not None else 0
+    visible = visible_events(principal)
+    with gateway.db.reading() as session:
+        # Asked first: what is committed between the two statements lies behind it.
+        end = outbox.last_position(session)
+        found = outbox.events_after(session, position, *visible, limit=limit + 1)
+    page = found[:limit]
+    has_more = len(found) > limit
+    last = page[-1].position if page else position
+    return Slice(
+        data=page,
+        next_cursor=pages.encode_cursor(last if has_more else max(last, end)),
+        has_more=has_more,
+    )
+
+
+def last_position(gateway: Gateway) -> int:
+    """The feed's end."""
+    with gateway.db.reading() as session:
+        return outbox.last_position(session)
+
+
+def visible_events(principal: Principal) -> list[ColumnElement[bool]]:
+    """Conditions on `Event`: those that the caller may see. Administrators also see what is left of connectors
+    that are gone.
+
+    Raises:
+        ScopeMissing
+    """
+    rules.require_scope(principal, SCOPES[Action.SEE_EVENTS])
+    if principal.kind == "user" and principal.is_admin:
+        return []
+    return [col(Event.connector_id).in_(rules.visible_connector_ids(principal, Action.SEE_EVENTS))]
+
+
+def as_cloud_event(gateway: Gateway, event: Event) -> dict[str, Any]:
+    """The event as it goes out."""
+    return cloud_event(
+        event_id=event.id,
+        full_type=event.type,
+        subject=event.subject,
+        time=event.time,
+        data=event.data,
+        source=gateway.settings.public_url or SOURCE,
+    )
+
+
+def delete_old(gateway: Gateway) -> int:
+    """Delete events older than the retention, with their deliveries; in batches, each a unit of work of its own."""
+    limit = clock.utc_now() - timedelta(days=gateway.settings.events_retention_days)
+    old = select(col(Event.position)).where(col(Event.time) < limit)
+    deleted = 0
+    while True:
+        with gateway.db.unit_of_work() as session:
+            batch = old.order_by(col(Event.position)).limit(DELETE_BATCH)
+            positions = list(session.execute(batch).scalars())
+            session.execute(delete(Event).where(col(Event.position).in_(positions)))
+        deleted += len(positions)
+        if len(positions) < DELETE_BATCH:
+            return deleted

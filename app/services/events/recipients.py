@@ -1,0 +1,19 @@
+"""Who is told of a connector's mail."""
+
+from sqlalchemy import select
+from sqlmodel import Session, col
+
+from app.events import Recipients
+from app.models import Connector, GroupBinding
+
+
+def recipients_of(session: Session, connector: Connector) -> Recipients:
+    """Who handles a connector's mail: its owner, or the groups bound to it."""
+    if connector.kind == "personal":
+        return Recipients(users=(connector.owner,) if connector.owner else ())
+    statement = (
+        select(col(GroupBinding.group))
+        .where(col(GroupBinding.connector_id) == connector.id)
+        .order_by(col(GroupBinding.group))
+    )
+    return Recipients(groups=tuple(session.execute(statement).scalars()))

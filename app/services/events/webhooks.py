@@ -1,0 +1,328 @@
+"""Webhooks: where events are delivered over HTTP, and which. How they get there is in `deliveries`.
+
+A webhook gets what whoever last changed it may see: an administrator's all events, a key's those of the connectors
+it may see the events of. An inactive one misses nothing: it gets what happened meanwhile once it is active again,
+as far as the events are still retained.
+"""
+
+import ipaddress
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, false, select, true, update
+from sqlmodel import Session, col
+
+from app import clock
+from app.adapters import webhooks as courier
+from app.adapters.network import NetworkPolicy
+from app.adapters.secretbox import webhook_place
+from app.audit_actions import AuditAction
+from app.errors import FieldFault, HostUnreachable, InvalidInput, NotFound
+from app.events import full_type_of
+from app.gateway import Gateway
+from app.ids import new_id
+from app.models import ApiKey, Connector, Event, Webhook, WebhookDelivery
+from app.schemas.events import WebhookCreate, WebhookUpdate
+from app.services import pages
+from app.services.access import audit, rules
+from app.services.access.audit import differences
+from app.services.access.rules import SCOPES, Action, Principal
+from app.services.events import outbox
+from app.services.pages import Slice
+
+SCOPE = "webhooks:write"
+PENDING = "pending"
+REPLAY_BATCH = 500
+
+
+@dataclass(frozen=True)
+class Created:
+    """A new webhook, and the secret that its receiver verifies with: shown this once."""
+
+    row: Webhook
+    secret: str
+
+
+def create(gateway: Gateway, principal: Principal, body: WebhookCreate) -> Created:
+    """Deliver the events that happen from now on.
+
+    Raises:
+        ScopeMissing, Forbidden, InvalidInput
+    """
+    rules.require_administrator(principal, scope=SCOPE)
+    _require_allowed(gateway.webhook_network, body.url)
+    types = _full_types(body.types)
+    secret = courier.new_secret()
+    now = clock.utc_now()
+    with gateway.db.unit_of_work() as session:
+        _require_visible(session, principal, body.connector_ids)
+        webhook_id = new_id()
+        row = Webhook(
+            id=webhook_id,
+            url=body.url,
+            types=types,
+            connector_ids=list(dict.fromkeys(body.connector_ids)),
+            active=body.active,
+            secret_ciphertext=gateway.secrets.seal(secret, place=webhook_place(webhook_id)),
+            acts_for=principal.name,
+            fanned_out_position=outbox.last_position(session),
+            created_at=now,
+            updated_at=now,
+        )
+        session.add(row)
+        _note(session, principal, AuditAction.WEBHOOK_CREATED, row, before={})
+    return Created(row, secret)
+
+
+def get(session: Session, principal: Principal, webhook_id: str, *, for_update: bool = False) -> Webhook:
+    """One webhook.
+
+    Raises:
+        ScopeMissing, Forbidden, NotFound
+    """
+    rules.require_administrator(principal, scope=SCOPE)
+    row = session.get(Webhook, webhook_id, with_for_update=for_update or None)
+    if row is None or not (principal.connector_limit is None or row.acts_for == principal.name):
+        raise NotFound
+    return row
+
+
+def list_webhooks(session: Session, principal: Principal, *, after: str | None, limit: int) -> Slice[Webhook]:
+    """Webhooks, oldest first. A key that is limited to certain connectors sees its own.
+
+    Raises:
+        ScopeMissing, Forbidden, InvalidInput
+    """
+    rules.require_administrator(principal, scope=SCOPE)
+    statement = select(Webhook)
+    if principal.connector_limit is not None:
+        statement = statement.where(col(Webhook.acts_for) == principal.name)
+    if after is not None:
+        statement = statement.where(col(Webhook.id) > pages.decode_cursor(after))
+    found = list(session.execute(statement.order_by(col(Webhook.id)).limit(limit + 1)).scalars())
+    return pages.cut(found, limit, lambda row: row.id)
+
+
+def change(gateway: Gateway, principal: Principal, webhook_id: str, body: WebhookUpdate) -> Webhook:
+    """Change what is given. From now on the webhook gets what this caller may see.
+
+    Raises:
+        ScopeMissing, Forbidden, NotFound, InvalidInput
+    """
+    rules.require_administrator(principal, scope=SCOPE)
+    if body.url is not None:
+        _require_allowed(gateway.webhook_network, body.url)
+    types = _full_types(body.types) if body.types is not None else None
+    with gateway.db.unit_of_work() as session:
+        row = get(session, principal, webhook_id, for_update=True)
+        before = _noted(row)
+        if body.connector_ids is not None:
+            _require_visible(session, principal, body.connector_ids)
+            row.connector_ids = list(dict.fromkeys(body.connector_ids))
+        if types is not None:
+            row.types = types
+        if body.url is not None:
+            row.url = body.url
+        if body.active is not None:
+            row.active = body.active
+        if body.url is not None or body.active:
+            row.failures = 0
+        row.acts_for = principal.name
+        row.updated_at = clock.utc_now()
+        _note(session, principal, AuditAction.WEBHOOK_CHANGED, row, before=before)
+    return row
+
+
+def delete(session: Session, principal: Principal, webhook_id: str) -> None:
+    """Deliver nothing more; what is on its way may still arrive.
+
+    Raises:
+        ScopeMissing, Forbidden, NotFound
+    """
+    row = get(session, principal, webhook_id)
+    session.delete(row)
+    _note(session, principal, AuditAction.WEBHOOK_DELETED, row, before=_noted(row))
+    session.flush()
+
+
+def list_deliveries(
+    session: Session, principal: Principal, webhook_id: str, *, after: str | None, limit: int
+) -> Slice[tuple[WebhookDelivery, Event]]:
+    """The deliveries of a webhook with their events, the latest event first.
+
+    Raises:
+        ScopeMissing, Forbidden, NotFound, InvalidInput
+    """
+    get(session, principal, webhook_id)
+    statement = (
+        select(WebhookDelivery, Event)
+        .join(Event, col(Event.position) == col(WebhookDelivery.event_position))
+        .where(col(WebhookDelivery.webhook_id) == webhook_id)
+    )
+    if after is not None:
+        statement = statement.where(col(WebhookDelivery.event_position) < pages.decode_position(after))
+    ordered = statement.order_by(col(WebhookDelivery.event_position).desc()).limit(limit + 1)
+    found = [(delivery, event) for delivery, event in session.execute(ordered)]
+    return pages.cut(found, limit, lambda row: row[1].position)
+
+
+def replay(gateway: Gateway, principal: Principal, webhook_id: str, since: datetime) -> int:
+    """Deliver the events from that time on again, those too that were delivered; how many they are.
+
+    Raises:
+        ScopeMissing, Forbidden, NotFound
+    """
+    rules.require_administrator(principal, scope=SCOPE)
+    position, queued = 0, 0
+    while True:
+        with gateway.db.unit_of_work() as session:
+            row = get(session, principal, webhook_id, for_update=True)
+            statement = (
+                select(col(Event.position))
+                .where(
+                    *wanted_events(session, row),
+                    col(Event.time) >= since,
+                    col(Event.position) > position,
+                    col(Event.position) <= row.fanned_out_position,
+                )
+                .order_by(col(Event.position))
+                .limit(REPLAY_BATCH)
+            )
+            positions = list(session.execute(statement).scalars())
+            queue(session, row.id, positions)
+        queued += len(positions)
+        if len(positions) < REPLAY_BATCH:
+            return queued
+        position = positions[-1]
+
+
+def queue(session: Session, webhook_id: str, positions: Sequence[int]) -> None:
+    """Have these events delivered, again where they were before."""
+    now = clock.utc_now()
+    of_these = (
+        col(WebhookDelivery.webhook_id) == webhook_id,
+        col(WebhookDelivery.event_position).in_(positions),
+    )
+    known = set(session.execute(select(col(WebhookDelivery.event_position)).where(*of_these)).scalars())
+    session.execute(
+        update(WebhookDelivery)
+        .where(*of_these)
+        .values(status=PENDING, attempts=0, next_attempt_at=now, error_code=None, response_status=None),
+        execution_options={"synchronize_session": False},
+    )
+    session.add_all(
+        WebhookDelivery(
+            id=new_id(),
+            webhook_id=webhook_id,
+            event_position=position,
+            status=PENDING,
+            next_attempt_at=now,
+        )
+        for position in positions
+        if position not in known
+    )
+    session.flush()
+
+
+def wanted_events(session: Session, webhook: Webhook) -> list[ColumnElement[bool]]:
+    """Conditions on `Event`: those that the webhook is to get."""
+    conditions: list[ColumnElement[bool]] = [_visible_to(session, webhook.acts_for)]
+    if webhook.types:
+        conditions.append(col(Event.type).in_(webhook.types))
+    if webhook.connector_ids:
+        conditions.append(col(Event.connector_id).in_(webhook.connector_ids))
+    return conditions
+
+
+def _visible_to(session: Session, name: str) -> ColumnElement[bool]:
+    kind, _, principal_id = name.partition(":")
+    if kind == "user":  # only administrators make webhooks
+        return true()
+    key = session.get(ApiKey, principal_id)
+    now = clock.utc_now()
+    if key is None or key.revoked_at is not None or (key.expires_at is not None and key.expires_at <= now):
+        return false()
+    limit = frozenset(key.connector_ids) or None
+    return col(Event.connector_id).in_(_visible_ids(Principal("key", key.id, connector_limit=limit)))
+
+
+def _visible_ids(principal: Principal) -> Any:
+    """Connectors whose events the webhooks of the principal may tell of; `webhooks:write` is scope enough."""
+    seeing = Principal(
+        principal.kind,
+        principal.id,
+        is_admin=principal.is_admin,
+        scopes=frozenset({SCOPES[Action.SEE_EVENTS]}),
+        connector_limit=principal.connector_limit,
+    )
+    return rules.visible_connector_ids(seeing, Action.SEE_EVENTS)
+
+
+def _noted(row: Webhook) -> dict[str, Any]:
+    # Without path and query, where receivers keep their secrets.
+    address = courier.address_of(row.url)
+    return {
+        "host": f"{address.host}:{address.port}" if address is not None else None,
+        "types": row.types,
+        "connector_ids": row.connector_ids,
+        "active": row.active,
+    }
+
+
+def _note(
+    session: Session, principal: Principal, action: AuditAction, row: Webhook, *, before: dict[str, Any]
+) -> None:
+    after = _noted(row) if action is not AuditAction.WEBHOOK_DELETED else {}
+    audit.note(session, principal, action, f"webhooks/{row.id}", changes=differences(before, after))
+
+
+def _require_visible(session: Session, principal: Principal, connector_ids: Sequence[str]) -> None:
+    statement = _visible_ids(principal).where(col(Connector.id).in_(connector_ids))
+    visible = set(session.execute(statement).scalars())
+    faults = [
+        FieldFault(f"/connector_ids/{index}", "there is no such connector")
+        for index, connector_id in enumerate(connector_ids)
+        if connector_id not in visible
+    ]
+    if faults:
+        raise InvalidInput(*faults)
+
+
+def _full_types(names: Sequence[str]) -> list[str]:
+    full = [full_type_of(name) for name in names]
+    faults = [
+        FieldFault(f"/types/{index}", "there is no such type of event")
+        for index, name in enumerate(full)
+        if name is None
+    ]
+    if faults:
+        raise InvalidInput(*faults)
+    return list(dict.fromkeys(name for name in full if name is not None))
+
+
+def _require_allowed(network: NetworkPolicy, url: str) -> None:
+    """Refuse what can never be delivered to. Whatever the name answers later is checked at each connection."""
+    fault = _url_fault(network, url)
+    if fault is not None:
+        raise InvalidInput(FieldFault("/url", fault))
+
+
+def _url_fault(network: NetworkPolicy, url: str) -> str | None:
+    address = courier.address_of(url)
+    if address is None:
+        return "is not a web address"
+    if not address.is_bare:
+        return "must not hold a user name, a password or a fragment"
+    if address.is_plain:
+        try:
+            is_private = network.is_private(address.host, address.port)
+        except HostUnreachable:
+            is_private = False
+        return None if is_private else "http:// is allowed only to the allowed private networks"
+    try:
+        ip = ipaddress.ip_address(address.host)
+    except ValueError:
+        return None
+    return None if network.permits(ip, address.port) else "is not an address that this gateway connects to"

@@ -1,0 +1,343 @@
+"""One run for one connector: mail is fetched from the source folder, stored, and moved to the processed folder.
+
+The states of a mail, and what tells them apart:
+
+    waiting     in the source folder, its place not in the ledger
+    stored      message, event and ledger row (`pending`, with the intent to move) are committed, all or none
+    settled     the ledger row says `moved`, or `gone` where somebody else took the mail away
+    quarantined a row says why it could not be taken in; the mail stays where it is
+
+    lease ── connect, log in ── resolve both folders ── SELECT ── settle moves left over ── list
+          ┌─► fetch a batch ── [parse ── commit] ── lease still ours? ── MOVE ── proof ── note it ─┐
+          └──────────────────────────────────────────────────────────────────────────────────────┘
+
+Invariants:
+
+ 1. No MOVE or COPY is sent for a mail whose bytes are not committed.
+ 2. A place (connector, folder, UIDVALIDITY, UID) is in the ledger once; it stays there while its move is pending,
+    even where the message is deleted meanwhile.
+ 3. Commits and moves are made under the lease of the mailbox's folder: by one instance at a time.
+ 4. Mail that another client flagged `\\Deleted` is not touched, and EXPUNGE without UIDs is never sent.
+
+What an interruption leaves behind, and who deals with it:
+
+    before the commit           nothing; the mail is waiting as before
+    between commit and MOVE     `pending`, mail in the source: the next cycle moves it
+    after MOVE, not noted       `pending`, mail not in the source: the next cycle finds it gone, looks for the copy
+    after COPY, not deleted     `pending`, mail in both: the next cycle finds the copy and only deletes
+    lease lost                  no further command; the other instance goes on from the ledger
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+import structlog
+from sqlalchemy.exc import SQLAlchemyError
+
+from app import clock
+from app.adapters.imap import Folder, ImapSession, Selected
+from app.adapters.parser import ParserUnavailable
+from app.errors import (
+    CommandRefused,
+    FolderMissing,
+    GatewayError,
+    MailServerError,
+    ParserBusy,
+    ProcessedFolderMissing,
+    SameFolder,
+    SettingsChanged,
+    StoreUnavailable,
+)
+from app.gateway import Gateway
+from app.models import Connector, Cycle, ServerMessage
+from app.schemas.fields import normalised_folder
+from app.services.fetching import leases, ledger, move_loops, outcomes, quarantine
+from app.services.fetching.intake import Intake
+from app.services.fetching.leases import HeldLease
+from app.services.fetching.ledger import Place
+from app.services.fetching.moving import Mover
+from app.services.fetching.storing import Store
+from app.services.fetching.tally import Tally
+from app.services.mailboxes import folders, sessions
+
+log = structlog.get_logger(__name__)
+
+RUNNABLE = frozenset({"active", "failing"})
+CONFIRM_ABOVE = 100
+"""More mails than these are not moved before somebody has said which of them to take (`first_fetch`)."""
+TURN_MAILS = 5000
+"""Then other mailboxes get the thread."""
+
+
+def run(gateway: Gateway, connector_id: str, *, stopping: Callable[[], bool] = lambda: False) -> Cycle | None:
+    """Run a cycle; its row in the history, or None where it did not run: the mailbox is being fetched from
+    already, or the connector is not to be.
+
+    Moves mail on the server. Errors end up in the cycle and the connector, not with the caller.
+    """
+    before = _runnable(gateway, connector_id)
+    if before is None:
+        return None
+    with leases.held(gateway, before) as lease:
+        if lease is None:
+            return None
+        # What it was before the lease was ours may be old.
+        connector = _runnable(gateway, connector_id)
+        if connector is None or leases.mailbox_key(connector) != lease.mailbox_key:
+            return None
+        started_at = clock.utc_now()
+        tally = Tally()
+        error = _error_of(gateway, connector, lease, tally, stopping)
+        log.info(
+            "fetch_cycle",
+            connector_id=connector_id,
+            error=error.code if error is not None else None,
+            command=getattr(error, "command", None),
+            response_code=getattr(error, "response_code", None),
+            found=tally.found,
+            stored=tally.stored,
+            moved=tally.moved,
+        )
+        return outcomes.record(gateway, connector, tally, error, started_at=started_at)
+
+
+def _runnable(gateway: Gateway, connector_id: str) -> Connector | None:
+    with gateway.db.reading() as session:
+        connector = session.get(Connector, connector_id)
+    return connector if connector is not None and connector.status in RUNNABLE else None
+
+
+def _error_of(
+    gateway: Gateway,
+    connector: Connector,
+    lease: HeldLease,
+    tally: Tally,
+    stopping: Callable[[], bool],
+) -> GatewayError | None:
+    try:
+        with sessions.opened(gateway, connector) as mailbox:
+            try:
+                _Cycle(gateway, connector, lease, mailbox, tally, stopping).run()
+            finally:
+                tally.alert = mailbox.alert
+    except MailServerError as exc:
+        tally.alert = tally.alert or exc.alert
+        return exc
+    except GatewayError as exc:
+        return exc
+    except ParserUnavailable:
+        return ParserBusy()
+    except SQLAlchemyError as exc:
+        log.error("store_unavailable", connector_id=connector.id, error=type(exc).__name__)
+        return StoreUnavailable()
+    except Exception as exc:
+        # A fault of ours at one mailbox must not end the job that serves all: it is logged, and shown there.
+        frame = exc.__traceback__
+        while frame is not None and frame.tb_next is not None:
+            frame = frame.tb_next
+        where = f"{frame.tb_frame.f_globals.get('__name__')}:{frame.tb_lineno}" if frame else None
+        log.error("cycle_broke", connector_id=connector.id, error=type(exc).__name__, where=where)
+        return GatewayError()
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class _Cycle:
+    """The part of a run that speaks with the server."""
+
+    gateway: Gateway
+    connector: Connector
+    lease: HeldLease
+    imap: ImapSession
+    tally: Tally
+    stopping: Callable[[], bool]
+
+    def run(self) -> None:
+        source, target_folder = self._resolve()
+        selected = self._select(source)
+        is_unstable = selected.uidvalidity is None or selected.uid_not_sticky
+        place = Place(self.connector.id, source, selected.uidvalidity or 0)
+        has_displaced, left_over = self._left_over(place, is_unstable=is_unstable)
+        mover = Mover(
+            self.gateway,
+            self.imap,
+            self.lease,
+            place=place,
+            target_folder=target_folder,
+            uidnext=selected.uidnext or 1,
+            tally=self.tally,
+        )
+        self._note_deaths(place)
+        mover.recover(left_over)
+        present = self.imap.search_undeleted()
+        self.tally.found = len(present)
+        candidates, suspects, deadly = self._candidates(place, present, mover)
+        if self._needs_confirmation(len(candidates) + len(suspects)):
+            self.tally.awaits_confirmation = True
+            return
+        self._note_baseline(place, selected, present)
+        candidates = self._wanted(place, candidates)
+        self.tally.has_more = len(candidates) > TURN_MAILS
+        store = Store(
+            self.gateway,
+            self.connector,
+            self.lease,
+            place=place,
+            has_displaced=has_displaced,
+            unparsed=deadly,
+        )
+        intake = Intake(
+            self.imap,
+            store,
+            mover,
+            self.gateway.parsers,
+            max_message_octets=self.gateway.settings.max_message_octets,
+            tally=self.tally,
+            stopping=self.stopping,
+        )
+        intake.take_in(candidates[:TURN_MAILS], suspects)
+        if has_displaced and not self.tally.has_more:
+            # All mails of the folder have been compared by their bytes: what was not found is not there.
+            with self.gateway.db.reading() as session:
+                absent = ledger.displaced_rows(session, place.connector_id, place.folder)
+            mover.settle_absent(absent)
+
+    # Folders
+
+    def _resolve(self) -> tuple[str, str]:
+        """The names of the source and the processed folder on the server; the trash is made where there is none."""
+        listed = self.imap.list_folders()
+        prefix = self.imap.personal_prefix()
+        source = folders.find_named(listed, self.connector.source_folder, prefix)
+        if source is None:
+            raise FolderMissing
+        target = self._target_folder(listed, prefix)
+        if folders.is_same(source.name, target):
+            raise SameFolder
+        with self.gateway.db.reading() as session:
+            if move_loops.is_closed_by(session, self.connector, listed, target, prefix):
+                raise SameFolder(
+                    "Another connector moves mail back from the processed folder to the source folder."
+                )
+        return normalised_folder(source.name), target
+
+    def _target_folder(self, listed: Sequence[Folder], prefix: str) -> str:
+        wanted = self.connector.processed_folder
+        found = folders.find_processed(listed, wanted, prefix)
+        if found is not None:
+            return found.name
+        if wanted != folders.TRASH:
+            raise ProcessedFolderMissing
+        name = prefix + folders.DEFAULT_NAMES[folders.TRASH]
+        try:
+            self.imap.create_folder(name)
+        except CommandRefused as exc:
+            raise ProcessedFolderMissing(server_line=exc.server_line, command=exc.command) from exc
+        return name
+
+    def _select(self, source: str) -> Selected:
+        try:
+            return self.imap.select(source)
+        except CommandRefused as exc:
+            raise FolderMissing(server_line=exc.server_line, command=exc.command) from exc
+
+    # What is known from before
+
+    def _left_over(self, place: Place, *, is_unstable: bool) -> tuple[bool, list[ServerMessage]]:
+        """Whether mails are to be recognised by their bytes, and the moves that are not settled."""
+        with self.gateway.db.reading() as session:
+            outdated = ledger.has_outdated(session, place, is_unstable=is_unstable)
+        if outdated:
+            with self.gateway.db.unit_of_work() as session:
+                self.lease.confirm(session)
+                ledger.displace(
+                    session,
+                    place.connector_id,
+                    folder=place.folder,
+                    except_uidvalidity=None if is_unstable else place.uidvalidity,
+                )
+            log.warning("uidvalidity_changed", connector_id=place.connector_id)
+        with self.gateway.db.reading() as session:
+            return (
+                bool(ledger.displaced(session, place.connector_id, place.folder)),
+                ledger.pending_at(session, place),
+            )
+
+    def _note_deaths(self, place: Place) -> None:
+        """Note which mails the process was taking in that held the lease before and died."""
+        in_hand = self.lease.left_in_hand
+        if in_hand is None or in_hand.uidvalidity != place.uidvalidity:
+            return
+        with self.gateway.db.unit_of_work() as session:
+            self.lease.confirm(session)
+            stored = ledger.known_uids(session, place, in_hand.uids)
+            quarantine.note_deaths(session, place, [uid for uid in in_hand.uids if uid not in stored])
+
+    def _candidates(
+        self, place: Place, present: Sequence[int], mover: Mover
+    ) -> tuple[list[int], list[int], frozenset[int]]:
+        """The mails that have not been taken in yet; those of them that failed before; and those of these that are
+        not to be parsed any more."""
+        with self.gateway.db.reading() as session:
+            known = ledger.known_uids(session, place, present)
+            settled = ledger.settled_at(session, place, sorted(known))
+            in_quarantine = quarantine.noted(session, place)
+        if in_quarantine.has_absent(present):
+            with self.gateway.db.unit_of_work() as session:
+                quarantine.forget_absent(session, place, set(present))
+        self.tally.known = len(known)
+        # Somebody has taken a `\\Deleted` flag back, or a move that looked done was not.
+        mover.recover(settled)
+        left_alone = in_quarantine.left_alone.intersection(present)
+        self.tally.quarantined = len(left_alone)
+        rest = [uid for uid in present if uid not in known and uid not in left_alone]
+        return (
+            [uid for uid in rest if uid not in in_quarantine.suspects],
+            [uid for uid in rest if uid in in_quarantine.suspects],
+            in_quarantine.deadly,
+        )
+
+    # Which of the mails that were there before the connector
+
+    def _needs_confirmation(self, waiting: int) -> bool:
+        is_first = self.connector.first_fetch is None and self.connector.baseline_at is None
+        return is_first and waiting > CONFIRM_ABOVE
+
+    def _note_baseline(self, place: Place, selected: Selected, present: Sequence[int]) -> None:
+        """Note, at the first fetch, below which UID mail was there before the connector."""
+        if self.connector.baseline_at is not None:
+            return
+        with self.gateway.db.unit_of_work() as session:
+            self.lease.confirm(session)
+            connector = session.get(Connector, self.connector.id, with_for_update=True)
+            if connector is None or connector.updated_at != self.connector.updated_at:
+                raise SettingsChanged
+            connector.baseline_uidvalidity = place.uidvalidity
+            connector.baseline_uidnext = selected.uidnext or max(present, default=0) + 1
+            connector.baseline_at = clock.utc_now()
+        self.connector.baseline_uidvalidity = connector.baseline_uidvalidity
+        self.connector.baseline_uidnext = connector.baseline_uidnext
+        self.connector.baseline_at = connector.baseline_at
+
+    def _wanted(self, place: Place, uids: list[int]) -> list[int]:
+        """Those that `first_fetch` lets in: mail from before the connector is taken all, none, or since a day."""
+        rule = self.connector.first_fetch or "all"
+        if rule == "all" or not uids:
+            return uids
+        baseline_at = self.connector.baseline_at
+        assert baseline_at is not None  # noted at the first fetch
+        if self.connector.baseline_uidvalidity == place.uidvalidity:
+            first_new = self.connector.baseline_uidnext or 0
+            day = self.connector.first_fetch_since if rule == "since" else None
+            since = set(self.imap.search_undeleted_since(day)) if day is not None else set()
+            return [uid for uid in uids if uid >= first_new or uid in since]
+        # The folder was numbered anew: only its date tells when a mail came.
+        if rule == "since" and self.connector.first_fetch_since is not None:
+            day = min(self.connector.first_fetch_since, baseline_at.date())
+            since = set(self.imap.search_undeleted_since(day))
+            return [uid for uid in uids if uid in since]
+        # A day more, for the server's time zone; then by the second.
+        since = set(self.imap.search_undeleted_since((baseline_at - timedelta(days=1)).date()))
+        infos = self.imap.fetch_infos([uid for uid in uids if uid in since])
+        return [info.uid for info in infos if info.internal_date is None or info.internal_date >= baseline_at]

@@ -1,0 +1,101 @@
+"""The history of fetch cycles, and the command that runs one now."""
+
+import contextlib
+import time
+
+from sqlalchemy import select
+from sqlmodel import Session, col
+
+from app.errors import CycleRunning, TooManyRequests, WrongState
+from app.gateway import Gateway
+from app.models import Connector, Cycle
+from app.services import pages
+from app.services.access import rules
+from app.services.access.rules import Action, Principal
+from app.services.fetching import fetch_cycle
+from app.services.mailboxes import sessions
+from app.services.pages import Slice
+
+NOT_FETCHING = {
+    "awaiting_credentials": "The connector has no credentials yet, so it does not fetch: enter them.",
+    "awaiting_confirmation": (
+        "More than 100 mails wait in the source folder, so the connector does not fetch until somebody has said which"
+        " of them to take: set first_fetch to all, none or a date since when."
+    ),
+    "paused": "The connector is paused, so it does not fetch until it is resumed.",
+    "stopped": "The mail server refused the login three times, so the connector does not fetch: enter the credentials"
+    " anew, or resume.",
+}
+"""By status: why there is no cycle, and what to do."""
+WAIT_S = 60.0
+LOOK_EVERY_S = 0.1
+
+
+def list_cycles(
+    session: Session, principal: Principal, connector_id: str, *, after: str | None, limit: int
+) -> Slice[Cycle]:
+    """The cycles of a connector, the latest first.
+
+    Raises:
+        ScopeMissing, NotFound, Forbidden, InvalidInput
+    """
+    rules.require(session, principal, Action.SEE_SETTINGS, session.get(Connector, connector_id))
+    statement = select(Cycle).where(col(Cycle.connector_id) == connector_id)
+    if after is not None:
+        statement = statement.where(col(Cycle.id) < pages.decode_cursor(after))
+    found = list(session.execute(statement.order_by(col(Cycle.id).desc()).limit(limit + 1)).scalars())
+    return pages.cut(found, limit, lambda row: row.id)
+
+
+def fetch_now(gateway: Gateway, principal: Principal, connector_id: str) -> Cycle:
+    """Run a cycle now, whatever the back-off says, and give it when it is done and its messages are readable.
+
+    Waits for a cycle that is running already, and then runs another: mail that has come meanwhile is in it.
+
+    Raises:
+        ScopeMissing, NotFound, Forbidden
+        WrongState: paused, stopped or awaiting something.
+        TooManyRequests: too many failed just now, of this mailbox or by this caller.
+        CycleRunning: another cycle of this mailbox was still running after 60 s.
+    """
+    deadline = time.monotonic() + WAIT_S
+    while True:
+        with gateway.db.reading() as session:
+            connector = rules.require(
+                session, principal, Action.OPERATE, session.get(Connector, connector_id)
+            )
+        if connector.status not in fetch_cycle.RUNNABLE:
+            raise WrongState(NOT_FETCHING[connector.status])
+        is_trial = not _has_worked(connector)
+        if is_trial:
+            _require_tries(gateway, principal, connector)
+        cycle = fetch_cycle.run(gateway, connector_id)
+        if cycle is not None:
+            if is_trial and cycle.outcome == "failed":
+                _count_try(gateway, principal, connector)
+            return cycle
+        if time.monotonic() >= deadline:
+            raise CycleRunning
+        time.sleep(LOOK_EVERY_S)
+
+
+# A fetch that fails with settings that never worked tells as much as a test: no port is scanned and no password guessed
+# by fetching. What succeeds is not counted: a script may set up a company's mailboxes and fetch from each.
+
+
+def _require_tries(gateway: Gateway, principal: Principal, connector: Connector) -> None:
+    gateway.failed_fetches.require_room(principal.name)
+    gateway.checks.require_room(sessions.mailbox_name(connector))
+
+
+def _count_try(gateway: Gateway, principal: Principal, connector: Connector) -> None:
+    with contextlib.suppress(TooManyRequests):  # of several at once all have been made
+        gateway.failed_fetches.count(principal.name)
+    with contextlib.suppress(TooManyRequests):
+        gateway.checks.count(sessions.mailbox_name(connector))
+
+
+def _has_worked(connector: Connector) -> bool:
+    """Whether the mailbox was fetched from well with the settings that it has, and since."""
+    last = connector.last_success_at
+    return connector.status == "active" and last is not None and last >= connector.updated_at

@@ -1,0 +1,42 @@
+"""Connectors of one mailbox that feed each other: from INBOX to Done, and from Done to INBOX. Mail would go round
+for ever, so the connector that would close the ring does not fetch."""
+
+from collections.abc import Sequence
+
+from sqlalchemy import select
+from sqlmodel import Session, col
+
+from app.adapters.imap import Folder
+from app.models import Connector
+from app.services.mailboxes import folders
+
+
+def is_closed_by(
+    session: Session, connector: Connector, server_folders: Sequence[Folder], target: str, prefix: str
+) -> bool:
+    """Whether mail that is moved to the target folder is brought back to the connector's source by others."""
+    statement = select(Connector).where(
+        col(Connector.imap_host) == connector.imap_host,
+        col(Connector.imap_port) == connector.imap_port,
+        col(Connector.imap_username) == connector.imap_username,
+        col(Connector.id) != connector.id,
+    )
+    by_source: dict[str, Connector] = {}
+    for other in session.execute(statement).scalars():
+        found = folders.find_named(server_folders, other.source_folder, prefix)
+        if found is not None:
+            by_source[folders.comparable(found.name)] = other
+    source = folders.find_named(server_folders, connector.source_folder, prefix)
+    if source is None:
+        return False
+    at = folders.comparable(target)
+    for _ in range(len(by_source)):
+        if at not in by_source:
+            return False
+        onwards = folders.find_processed(server_folders, by_source[at].processed_folder, prefix)
+        if onwards is None:
+            return False
+        at = folders.comparable(onwards.name)
+        if at == folders.comparable(source.name):
+            return True
+    return False

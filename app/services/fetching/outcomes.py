@@ -1,0 +1,151 @@
+"""What became of a fetch cycle: its row in the history, and the connector's health.
+
+A first failure makes an active connector `failing`, a success makes it `active` again. Three refused logins make it
+`stopped`: trying the same password again is pointless (RFC 5530) and gets addresses banned. Everything else is tried
+again, ever more rarely, for ever: a server that is away for a weekend must not need an administrator on Monday.
+"""
+
+import random
+from datetime import datetime, timedelta
+
+import structlog
+from sqlalchemy import delete, select
+from sqlmodel import Session, col
+
+from app import clock
+from app.errors import (
+    GatewayError,
+    LeaseLost,
+    LoginRefused,
+    SettingsChanged,
+    TooManyConnections,
+)
+from app.events import EventType, connector_event
+from app.gateway import Gateway
+from app.ids import new_id
+from app.models import Connector, Cycle
+from app.services.events import outbox
+from app.services.events.recipients import recipients_of
+from app.services.fetching.tally import Tally
+
+log = structlog.get_logger(__name__)
+
+MAX_REFUSED_LOGINS = 3
+FIRST_DELAY_S = 30.0
+MAX_DELAY_S = 1800.0
+CROWDED_DELAY_S = 300.0
+"""A server that counts connections needs a while to forget those it thinks we have."""
+KEPT_CYCLES = 200
+
+PASSING = (LeaseLost, SettingsChanged)
+"""These say nothing about the mailbox's health."""
+
+
+def record(
+    gateway: Gateway, before: Connector, tally: Tally, error: GatewayError | None, *, started_at: datetime
+) -> Cycle:
+    """Write a cycle's row and what follows from it for the connector, as it was `before` the cycle."""
+    now = clock.utc_now()
+    cycle = Cycle(
+        id=new_id(),
+        connector_id=before.id,
+        started_at=started_at,
+        finished_at=now,
+        outcome="ok" if error is None else "failed",
+        error_code=error.code if error is not None else None,
+        error_detail=error.detail if error is not None else None,
+        found=tally.found,
+        stored=tally.stored,
+        known=tally.known,
+        returned=tally.returned,
+        moved=tally.moved,
+        quarantined=tally.quarantined,
+        left=tally.left,
+    )
+    with gateway.db.unit_of_work() as session:
+        connector = session.get(Connector, before.id, with_for_update=True)
+        if connector is None:
+            return cycle  # deleted meanwhile, and its history with it
+        session.add(cycle)
+        if tally.alert is not None:
+            connector.alert_text, connector.alert_at = tally.alert, now
+        _forget_old(session, connector.id)
+        # What a cycle found out with settings that are no more says nothing about the new ones.
+        if connector.updated_at == before.updated_at and not isinstance(error, PASSING):
+            event = _apply(connector, tally, error, now)
+            if event is not None:
+                recipients = recipients_of(session, connector)
+                code = error.code if error is not None else None
+                outbox.append(
+                    session,
+                    [connector_event(event, connector_id=connector.id, recipients=recipients, code=code)],
+                )
+        elif connector.next_fetch_at is not None:
+            connector.next_fetch_at = now + timedelta(seconds=1)
+    return cycle
+
+
+def _apply(connector: Connector, tally: Tally, error: GatewayError | None, now: datetime) -> EventType | None:
+    """Bring the connector up to date; the event that tells of it, where its state changed."""
+    if error is None:
+        return _succeeded(connector, tally, now)
+    connector.failed_attempts += 1
+    connector.last_error_code = error.code
+    connector.last_error_detail = error.detail
+    connector.last_error_at = now
+    if isinstance(error, LoginRefused):
+        connector.refused_logins += 1
+        if connector.refused_logins >= MAX_REFUSED_LOGINS:
+            connector.status = "stopped"
+            connector.next_fetch_at = None
+            return EventType.CONNECTOR_STOPPED
+    was_active = connector.status == "active"
+    connector.status = "failing"
+    connector.next_fetch_at = now + timedelta(seconds=_delay_s(connector, error))
+    return EventType.CONNECTOR_FAILING if was_active else None
+
+
+def _succeeded(connector: Connector, tally: Tally, now: datetime) -> EventType | None:
+    was_failing = connector.status == "failing"
+    connector.refused_logins = 0
+    connector.failed_attempts = 0
+    connector.last_error_code = None
+    connector.last_error_detail = None
+    connector.last_error_at = None
+    connector.last_success_at = now
+    if tally.awaits_confirmation:
+        connector.status = "awaiting_confirmation"
+        connector.next_fetch_at = None
+    else:
+        connector.status = "active"
+        delay_s = 0 if tally.has_more else connector.poll_interval_s
+        connector.next_fetch_at = now + timedelta(seconds=delay_s)
+    return EventType.CONNECTOR_RECOVERED if was_failing else None
+
+
+def _delay_s(connector: Connector, error: GatewayError) -> float:
+    """Doubling from the first retry, which comes no later than an ordinary poll would, to half an hour; with
+    jitter, so that the mailboxes of a server that was away do not all come back at once."""
+    asked_for: float | None = getattr(error, "retry_after_s", None)
+    if asked_for is not None:
+        return asked_for
+    first = min(FIRST_DELAY_S, float(connector.poll_interval_s))
+    delay = min(MAX_DELAY_S, first * 2.0 ** min(connector.failed_attempts - 1, 16))
+    if isinstance(error, TooManyConnections):
+        delay = max(delay, CROWDED_DELAY_S)
+    return delay * random.uniform(0.5, 1.0)  # noqa: S311 - not a secret
+
+
+def _forget_old(session: Session, connector_id: str) -> None:
+    oldest_kept = (
+        select(col(Cycle.id))
+        .where(col(Cycle.connector_id) == connector_id)
+        .order_by(col(Cycle.id).desc())
+        .offset(KEPT_CYCLES)
+        .limit(1)
+        .scalar_subquery()
+    )
+    session.execute(
+        delete(Cycle).where(col(Cycle.connector_id) == connector_id, col(Cycle.id) <= oldest_kept),
+        execution_options={"synchronize_session": False},
+    )

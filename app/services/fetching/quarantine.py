@@ -1,0 +1,244 @@
+"""Mails that could not be taken in. The mail itself stays on the server; here is what is known of it and why.
+
+A mail is `suspect` while each cycle tries it again, and `quarantined` after `MAX_ATTEMPTS` failures, or at
+once where another try would end the same. A quarantined one is left alone until somebody asks for a retry.
+"""
+
+from collections.abc import Iterable, Sequence, Set
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import ColumnElement, delete, select, update
+from sqlmodel import Session, col
+
+from app import clock
+from app.errors import NotFound
+from app.events import NewEvent, quarantined_event
+from app.ids import new_id
+from app.mime.text import clean_line
+from app.models import Connector, Quarantined
+from app.services import pages
+from app.services.access import rules
+from app.services.access.rules import Action, Principal
+from app.services.fetching.ledger import Place
+from app.services.pages import Slice
+
+SUSPECT = "suspect"
+QUARANTINED = "quarantined"
+MAX_ATTEMPTS = 3
+PROCESS_DIED = "process_died"
+HEADER_MAX_CHARS = 500
+
+DETAILS = {
+    "too_large": "The mail is larger than this gateway takes.",
+    "unreadable": "The mail server gave the mail in a form that could not be read.",
+    "vanished": "The mail server lists the mail but does not give its content.",
+    "size_mismatch": "The mail server gave another number of octets than it announced.",
+    "connection_lost": "The connection to the mail server broke each time at this mail.",
+    "timeout": "The mail server did not give the mail in time.",
+    "command_refused": "The mail server refused to give the mail.",
+    "store_failed": "The mail could not be stored.",
+    PROCESS_DIED: "The gateway was ended while it was taking the mail in.",
+}
+"""What a reason means, in one sentence."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """What is known of a mail that was not taken in."""
+
+    size_octets: int | None = None
+    from_address: str | None = None
+    subject: str | None = None
+    internal_date: datetime | None = None
+
+
+def detail_of(reason: str) -> str:
+    """The sentence of a reason."""
+    return DETAILS.get(reason, "The mail could not be taken in.")
+
+
+@dataclass(frozen=True, slots=True)
+class Noted:
+    """The UIDs of a folder that failed before."""
+
+    left_alone: frozenset[int]
+    """Quarantined: not to be tried."""
+    suspects: frozenset[int]
+    """To be tried one by one, after all others."""
+    deadly: frozenset[int]
+    """Those of the suspects over which the process has died so often that they are not parsed any more."""
+    of_earlier_numbering: bool
+
+    def has_absent(self, present: Iterable[int]) -> bool:
+        """Whether some of these are no longer there."""
+        return self.of_earlier_numbering or not (self.left_alone | self.suspects).issubset(present)
+
+
+def noted(session: Session, place: Place) -> Noted:
+    """What is noted of a folder."""
+    statement = select(Quarantined).where(
+        col(Quarantined.connector_id) == place.connector_id, col(Quarantined.folder) == place.folder
+    )
+    rows = list(session.execute(statement).scalars())
+    current = [row for row in rows if row.uidvalidity == place.uidvalidity]
+    suspects = [row for row in current if row.state == SUSPECT]
+    return Noted(
+        left_alone=frozenset(row.uid for row in current if row.state == QUARANTINED),
+        suspects=frozenset(row.uid for row in suspects),
+        deadly=frozenset(
+            row.uid for row in suspects if row.reason == PROCESS_DIED and row.attempts >= MAX_ATTEMPTS
+        ),
+        of_earlier_numbering=len(current) < len(rows),
+    )
+
+
+def note_failure(
+    session: Session,
+    place: Place,
+    uid: int,
+    *,
+    reason: str,
+    at_once: bool = False,
+    known: Known | None = None,
+) -> NewEvent | None:
+    """Note that a mail was not taken in; the event to append, where this made it quarantined."""
+    known = known or Known()
+    now = clock.utc_now()
+    statement = select(Quarantined).where(*_at(place), col(Quarantined.uid) == uid)
+    row = session.execute(statement.with_for_update()).scalar_one_or_none()
+    if row is None:
+        row = _suspect(place, uid, reason, now)
+        session.add(row)
+    before = row.state
+    row.reason = reason
+    row.attempts += 1
+    row.updated_at = now
+    row.size_octets = known.size_octets if known.size_octets is not None else row.size_octets
+    row.from_address = _clean(known.from_address) or row.from_address
+    row.subject = _clean(known.subject) or row.subject
+    row.internal_date = known.internal_date or row.internal_date
+    if at_once or row.attempts >= MAX_ATTEMPTS:
+        row.state = QUARANTINED
+    session.flush()
+    if row.state == QUARANTINED and before != QUARANTINED:
+        return quarantined_event(connector_id=place.connector_id, quarantine_id=row.id, reason=reason)
+    return None
+
+
+def suspect(session: Session, place: Place, uids: Sequence[int], *, reason: str) -> None:
+    """One of these mails made its batch fail: try each alone. None of them has used up an attempt by that."""
+    known = select(col(Quarantined.uid)).where(*_at(place), col(Quarantined.uid).in_(uids))
+    noted = set(session.execute(known).scalars())
+    now = clock.utc_now()
+    session.add_all(_suspect(place, uid, reason, now) for uid in uids if uid not in noted)
+    session.flush()
+
+
+def note_deaths(session: Session, place: Place, uids: Sequence[int]) -> None:
+    """The process died while it was taking these mails in: they are tried one by one, and after `MAX_ATTEMPTS`
+    deaths stored without being parsed."""
+    suspect(session, place, uids, reason=PROCESS_DIED)
+    session.execute(
+        update(Quarantined)
+        .where(*_at(place), col(Quarantined.uid).in_(uids), col(Quarantined.state) == SUSPECT)
+        .values(reason=PROCESS_DIED, attempts=col(Quarantined.attempts) + 1),
+        execution_options={"synchronize_session": False},
+    )
+
+
+def forget_absent(session: Session, place: Place, present: Set[int]) -> None:
+    """Forget the mails of a folder that are no longer in it, and those of an earlier numbering."""
+    of_folder = [
+        col(Quarantined.connector_id) == place.connector_id,
+        col(Quarantined.folder) == place.folder,
+    ]
+    statement = select(col(Quarantined.id), col(Quarantined.uidvalidity), col(Quarantined.uid)).where(
+        *of_folder
+    )
+    absent = [
+        row_id
+        for row_id, numbering, uid in session.execute(statement)
+        if numbering != place.uidvalidity or uid not in present
+    ]
+    for start in range(0, len(absent), 500):
+        session.execute(delete(Quarantined).where(col(Quarantined.id).in_(absent[start : start + 500])))
+
+
+def forget(session: Session, place: Place, uids: Sequence[int]) -> None:
+    """These mails have been taken in, or are no longer on the server."""
+    if not uids:
+        return
+    session.execute(delete(Quarantined).where(*_at(place), col(Quarantined.uid).in_(uids)))
+
+
+def list_quarantined(
+    session: Session, principal: Principal, *, connector_id: str | None, after: str | None, limit: int
+) -> Slice[Quarantined]:
+    """The mails in quarantine that the caller may know of, oldest first.
+
+    Raises:
+        ScopeMissing, NotFound, InvalidInput
+    """
+    visible = rules.visible_connector_ids(principal, Action.READ_CONTENT)
+    statement = select(Quarantined).where(
+        col(Quarantined.state) == QUARANTINED, col(Quarantined.connector_id).in_(visible)
+    )
+    if connector_id is not None:
+        rules.require(session, principal, Action.READ_CONTENT, session.get(Connector, connector_id))
+        statement = statement.where(col(Quarantined.connector_id) == connector_id)
+    if after is not None:
+        statement = statement.where(col(Quarantined.id) > pages.decode_cursor(after))
+    statement = statement.order_by(col(Quarantined.id)).limit(limit + 1)
+    found = list(session.execute(statement).scalars())
+    return pages.cut(found, limit, lambda row: row.id)
+
+
+def retry(session: Session, principal: Principal, quarantine_id: str) -> Quarantined:
+    """Have the next cycle try the mail again, and have that cycle soon.
+
+    Raises:
+        ScopeMissing, NotFound
+    """
+    row = session.get(Quarantined, quarantine_id, with_for_update=True)
+    connector = session.get(Connector, row.connector_id) if row is not None else None
+    rules.require(session, principal, Action.WRITE_CONTENT, connector)
+    if row is None or connector is None:
+        raise NotFound
+    now = clock.utc_now()
+    row.state = SUSPECT
+    row.attempts = 0
+    row.updated_at = now
+    session.flush()
+    session.execute(
+        update(Connector)
+        .where(col(Connector.id) == connector.id, col(Connector.status) == "active")
+        .values(next_fetch_at=now)
+    )
+    return row
+
+
+def _at(place: Place) -> tuple[ColumnElement[bool], ...]:
+    return (
+        col(Quarantined.connector_id) == place.connector_id,
+        col(Quarantined.folder) == place.folder,
+        col(Quarantined.uidvalidity) == place.uidvalidity,
+    )
+
+
+def _suspect(place: Place, uid: int, reason: str, now: datetime) -> Quarantined:
+    return Quarantined(
+        id=new_id(),
+        connector_id=place.connector_id,
+        folder=place.folder,
+        uidvalidity=place.uidvalidity,
+        uid=uid,
+        state=SUSPECT,
+        reason=reason,
+        created_at=now,
+        updated_at=now,
+    )
+
+
+def _clean(value: str | None) -> str | None:
+    return clean_line(value, HEADER_MAX_CHARS) if value is not None else None

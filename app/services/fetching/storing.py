@@ -1,0 +1,275 @@
+"""Storing fetched mails: one commit that holds the bytes as received, the parsed form (or the defect that says why
+there is none), the event and the intent to move. Nothing is moved before it.
+
+In that commit it is also decided what a mail is: new; one that somebody has put back; or one that is known from
+before the folder's numbering changed. And that this instance still holds the lease, and the connector is still as
+it was when the cycle began.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import structlog
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, StatementError
+from sqlmodel import Session
+
+from app import clock
+from app.adapters import compression
+from app.adapters.imap import FetchedMail
+from app.errors import SettingsChanged
+from app.events import EventType, NewEvent, message_event
+from app.gateway import Gateway
+from app.ids import new_id
+from app.mime.minimal import parse_minimal
+from app.mime.model import DefectCode, ParsedMail
+from app.models import Connector, Message, ServerMessage
+from app.services.events import outbox
+from app.services.events.recipients import recipients_of
+from app.services.fetching import ledger, quarantine
+from app.services.fetching.leases import HeldLease
+from app.services.fetching.ledger import Place, Target
+from app.services.fetching.quarantine import Known
+from app.services.messages import arrivals, state
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Mail:
+    """A mail on its way into the database."""
+
+    uid: int
+    size_octets: int
+    sha256: str
+    fetched: FetchedMail
+    parsed: ParsedMail
+    source_zstd: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What a commit did. `rows` are to be moved now."""
+
+    rows: list[ServerMessage]
+    stored: int = 0
+    known: int = 0
+    returned: int = 0
+    quarantined: int = 0
+
+
+class Store:
+    """Stores mails of one folder, within one cycle."""
+
+    def __init__(
+        self,
+        gateway: Gateway,
+        connector: Connector,
+        lease: HeldLease,
+        *,
+        place: Place,
+        has_displaced: bool,
+        unparsed: frozenset[int],
+    ) -> None:
+        self._gateway = gateway
+        self._connector = connector
+        self._lease = lease
+        self._place = place
+        self._has_displaced = has_displaced
+        self._unparsed = unparsed
+
+    def take(self, fetched: Sequence[FetchedMail], target: Target, uidnext: int) -> Stored:
+        """Store mails that are to be moved to the target. `uidnext` is the source folder's.
+
+        Raises:
+            LeaseLost, SettingsChanged, ParserUnavailable, OperationalError: nothing was stored.
+        """
+        # Written before the attempt: should the process die over one of them, the next cycle knows.
+        self._lease.take_in_hand(self._place.uidvalidity, [mail.uid for mail in fetched])
+        mails = [self._read(mail) for mail in fetched]
+        try:
+            return self._commit(mails, target, uidnext)
+        except (OperationalError, InterfaceError):
+            raise
+        except (DBAPIError, StatementError, ValueError) as exc:
+            # The database is well, but does not take one of these mails.
+            log.warning("batch_not_stored", connector_id=self._connector.id, error=type(exc).__name__)
+            return _sum([self._take_alone(mail, target, uidnext) for mail in mails])
+
+    def note_failure(self, uid: int, reason: str, *, at_once: bool = False, known: Known) -> bool:
+        """Note that a mail could not be taken in; whether this made it quarantined."""
+        with self._gateway.db.unit_of_work() as session:
+            event = quarantine.note_failure(
+                session, self._place, uid, reason=reason, at_once=at_once, known=known
+            )
+            if event is not None:
+                outbox.append(session, [event])
+        if event is not None:
+            log.warning("mail_quarantined", connector_id=self._connector.id, uid=uid, reason=reason)
+        return event is not None
+
+    def suspect(self, uids: Sequence[int], reason: str) -> None:
+        """One of these mails may be at fault: they are to be tried one by one."""
+        with self._gateway.db.unit_of_work() as session:
+            quarantine.suspect(session, self._place, uids, reason=reason)
+
+    def _read(self, mail: FetchedMail) -> _Mail:
+        assert mail.raw is not None
+        if mail.uid in self._unparsed:
+            parsed = parse_minimal(b"", DefectCode.PARSER_DIED, "the gateway itself was ended over this mail")
+        else:
+            parsed = self._gateway.parsers.parse(mail.raw)
+        return _Mail(
+            uid=mail.uid,
+            size_octets=len(mail.raw),
+            sha256=hashlib.sha256(mail.raw).hexdigest(),
+            fetched=mail,
+            parsed=parsed,
+            source_zstd=compression.compress(mail.raw),
+        )
+
+    def _take_alone(self, mail: _Mail, target: Target, uidnext: int) -> Stored:
+        try:
+            return self._commit([mail], target, uidnext)
+        except (OperationalError, InterfaceError):
+            raise
+        except (DBAPIError, StatementError, ValueError):
+            known = Known(size_octets=mail.size_octets, internal_date=mail.fetched.internal_date)
+            is_quarantined = self.note_failure(mail.uid, "store_failed", known=known)
+            return Stored([], quarantined=int(is_quarantined))
+
+    def _commit(self, mails: Sequence[_Mail], target: Target, uidnext: int) -> Stored:
+        if not mails:
+            return Stored(rows=[])
+        with self._gateway.db.unit_of_work() as session:
+            # Locks in this order: lease, connector, messages, ledger, feed.
+            self._lease.confirm(session)
+            self._require_same_settings(session)
+            known_ids = self._found_again(session, mails)
+            rest = [mail for mail in mails if mail.uid not in known_ids]
+            returned = self._come_back(session, rest)
+            known = {row.id: row for row in ledger.rows_of(session, list(known_ids.values()))}
+            new = [mail for mail in rest if mail.uid not in returned]
+            rows = self._add(session, new, returned, target, uidnext)
+            for uid, row_id in known_ids.items():
+                row = known[row_id]
+                ledger.replace_at(row, self._place, uid)
+                ledger.note_intent(row, uidnext=uidnext, target=target)
+                rows.append(row)
+            quarantine.forget(session, self._place, [mail.uid for mail in mails])
+            session.flush()
+        return Stored(rows, stored=len(new), known=len(known_ids), returned=len(returned))
+
+    def _require_same_settings(self, session: Session) -> None:
+        connector = session.get(
+            Connector, self._connector.id, with_for_update={"read": True}, populate_existing=True
+        )
+        if connector is None or connector.updated_at != self._connector.updated_at:
+            raise SettingsChanged
+
+    def _found_again(self, session: Session, mails: Sequence[_Mail]) -> dict[int, str]:
+        """Mails that were taken in before the folder's numbering changed, by their bytes: UID to the ledger's row,
+        one row for one mail."""
+        if not self._has_displaced:
+            return {}
+        by_bytes = ledger.displaced(session, self._connector.id, self._place.folder)
+        return {mail.uid: by_bytes[mail.sha256].pop(0) for mail in mails if by_bytes.get(mail.sha256)}
+
+    def _come_back(
+        self, session: Session, mails: Sequence[_Mail]
+    ) -> dict[int, tuple[ServerMessage, Message]]:
+        """Mails that had been moved away and that somebody has put back, with their messages."""
+        row_ids = ledger.returned(session, self._place, [(mail.uid, mail.sha256) for mail in mails])
+        if not row_ids:
+            return {}
+        rows = {row.id: row for row in ledger.peek(session, list(row_ids.values()))}
+        message_ids = [row.message_id for row in rows.values() if row.message_id is not None]
+        locked = {message.id: message for message in state.lock(session, message_ids)}
+        rows = {row.id: row for row in ledger.rows_of(session, list(rows))}
+        return {
+            uid: (rows[row_id], locked[message_id])
+            for uid, row_id in row_ids.items()
+            if row_id in rows and (message_id := rows[row_id].message_id) is not None and message_id in locked
+        }
+
+    def _add(
+        self,
+        session: Session,
+        new: Sequence[_Mail],
+        returned: dict[int, tuple[ServerMessage, Message]],
+        target: Target,
+        uidnext: int,
+    ) -> list[ServerMessage]:
+        ids = {mail.uid: new_id() for mail in new}
+        subjects = [(EventType.MESSAGE_STORED, ids[mail.uid]) for mail in new]
+        subjects += [(EventType.MESSAGE_RETURNED, message.id) for _row, message in returned.values()]
+        positions = outbox.append(session, self._events(session, subjects))
+        now = clock.utc_now()
+        arrivals.add_all(
+            session,
+            connector=self._connector,
+            incoming=[
+                arrivals.Incoming(
+                    id=ids[mail.uid],
+                    parsed=mail.parsed,
+                    source_zstd=mail.source_zstd,
+                    sha256=mail.sha256,
+                    size_octets=mail.size_octets,
+                    folder=self._place.folder,
+                    uid=mail.uid,
+                    uidvalidity=self._place.uidvalidity,
+                    internal_date=mail.fetched.internal_date,
+                    position=position,
+                    stored_at=now,
+                )
+                for mail, position in zip(new, positions[: len(new)], strict=True)
+            ],
+        )
+        rows = [
+            ledger.add(
+                session,
+                self._place,
+                uid=mail.uid,
+                message_id=ids[mail.uid],
+                sha256=mail.sha256,
+                uidnext=uidnext,
+                target=target,
+            )
+            for mail in new
+        ]
+        for (uid, (row, message)), position in zip(returned.items(), positions[len(new) :], strict=True):
+            ledger.replace_at(row, self._place, uid)
+            ledger.note_intent(row, uidnext=uidnext, target=target)
+            state.mark_returned(
+                session,
+                message,
+                folder=self._place.folder,
+                uid=uid,
+                uidvalidity=self._place.uidvalidity,
+                position=position,
+            )
+            rows.append(row)
+        return rows
+
+    def _events(self, session: Session, subjects: Sequence[tuple[EventType, str]]) -> list[NewEvent]:
+        recipients = recipients_of(session, self._connector)
+        return [
+            message_event(
+                event_type,
+                connector_id=self._connector.id,
+                message_id=message_id,
+                notify=self._connector.source_folder == "INBOX",
+                recipients=recipients,
+            )
+            for event_type, message_id in subjects
+        ]
+
+
+def _sum(each: Sequence[Stored]) -> Stored:
+    return Stored(
+        rows=[row for one in each for row in one.rows],
+        stored=sum(one.stored for one in each),
+        known=sum(one.known for one in each),
+        returned=sum(one.returned for one in each),
+        quarantined=sum(one.quarantined for one in each),
+    )

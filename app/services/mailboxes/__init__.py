@@ -1,0 +1,1 @@
+"""Mailboxes: credentials, sessions and folders behind a connector."""

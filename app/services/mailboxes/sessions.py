@@ -1,0 +1,59 @@
+"""Logging in to the mailbox of a connector."""
+
+import contextlib
+from collections.abc import Iterator
+
+from app.adapters import imap
+from app.adapters.imap import ImapSession
+from app.errors import LoginRefused, MailServerError, SettingsChanged
+from app.gateway import Gateway
+from app.models import Connector, Credential
+from app.server_rest import server_name
+from app.services.mailboxes import credentials
+
+
+def mailbox_name(connector: Connector) -> str:
+    """What tries of a mailbox's password are counted by, whichever connector or link they come by."""
+    return f"mailbox:{connector.imap_host}/{connector.imap_username}"
+
+
+def access_of(gateway: Gateway) -> imap.Access:
+    """How this installation reaches mail servers, by its settings."""
+    return imap.Access(
+        network=gateway.mail_network,
+        tls=gateway.tls,
+        connect_timeout_s=gateway.settings.connect_timeout_s,
+        command_timeout_s=gateway.settings.command_timeout_s,
+        max_literal_octets=gateway.settings.max_message_octets,
+    )
+
+
+@contextlib.contextmanager
+def opened(gateway: Gateway, connector: Connector) -> Iterator[ImapSession]:
+    """A session logged in with the stored credentials, ended with the block.
+
+    Raises:
+        SecretUnreadable
+        SettingsChanged: the credentials are gone.
+        MailServerError
+    """
+    with gateway.db.reading() as session:
+        credential = session.get(Credential, connector.id)
+    if credential is None:
+        raise SettingsChanged
+    password = credentials.opened(gateway, connector.id, credential.ciphertext)
+    server = imap.ServerAddress(
+        connector.imap_host, connector.imap_port, connector.imap_security, connector.imap_username
+    )
+    name = server_name(connector.imap_host, connector.imap_port, connector.imap_security)
+    try:
+        with imap.connect(server, password, access_of(gateway)) as mailbox:
+            gateway.server_rest.note_let_in(name)
+            yield mailbox
+    except LoginRefused:
+        gateway.server_rest.note_let_in(name)  # as far as the password
+        raise
+    except MailServerError as exc:
+        if exc.turned_away:
+            gateway.server_rest.note_turned_away(name, connector.imap_username)
+        raise

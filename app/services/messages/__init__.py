@@ -1,0 +1,1 @@
+"""Messages: mail that is stored."""

@@ -1,0 +1,141 @@
+"""The end of stored messages.
+
+What is deleted is gone from every table but one: while the move of its mail on the server is not settled, the
+ledger (`ServerMessage`) keeps the row that says "this mail has been taken in", without the message. Otherwise
+the next cycle would download the mail that is still lying there. The fetch cycle drops such a row once settled.
+
+Locks are taken in the order that `state` tells.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from sqlalchemy import ColumnElement, delete, func, select, update
+from sqlmodel import Session, col
+
+from app.audit_actions import AuditAction
+from app.errors import NotFound
+from app.events import EventType, message_event
+from app.gateway import Gateway
+from app.models import Connector, Message, MessageBody, ServerMessage, Submission
+from app.services.access import audit
+from app.services.access.audit import Actor
+from app.services.access.rules import Action, Principal
+from app.services.events import outbox
+from app.services.events.recipients import recipients_of
+from app.services.messages.selection import Wanted, conditions, require
+
+DELETE_BATCH = 200
+
+
+def delete_one(session: Session, principal: Principal, message_id: str) -> None:
+    """Delete a message.
+
+    Raises:
+        ScopeMissing, NotFound
+    """
+    require(session, principal, Action.WRITE_CONTENT, message_id)
+    if not _delete(session, principal, [message_id], []):
+        raise NotFound
+
+
+def delete_wanted(gateway: Gateway, principal: Principal, wanted: Wanted) -> int:
+    """Delete the messages wanted, as far as the caller may; how many they were.
+
+    In batches, each a unit of work of its own. Messages stored meanwhile are not touched.
+
+    Raises:
+        ScopeMissing, NotFound, InvalidInput
+    """
+    with gateway.db.reading() as session:
+        wanted_conditions = conditions(session, principal, Action.WRITE_CONTENT, wanted)
+    return sum(delete_in_batches(gateway, principal, wanted_conditions))
+
+
+def delete_of_connector(gateway: Gateway, by: Actor, connector_id: str) -> int:
+    """Delete all messages of a connector that are stored by now; how many they were.
+
+    Takes units of work of its own: not to be called inside one.
+    """
+    return sum(delete_in_batches(gateway, by, [col(Message.connector_id) == connector_id]))
+
+
+def delete_in_batches(gateway: Gateway, by: Actor, wanted: Sequence[ColumnElement[bool]]) -> Iterator[int]:
+    """Delete what meets the conditions, a batch at each step, so that other writers get their turn between
+    them; gives how many went in each."""
+    with gateway.db.reading() as session:
+        last = session.execute(select(func.max(col(Message.position))).where(*wanted)).scalar_one() or 0
+    done = 0
+    while done < last:
+        # Looked for before the write lock is taken: a search through all texts may take a while.
+        with gateway.db.reading() as session:
+            statement = (
+                select(col(Message.position), col(Message.id))
+                .where(*wanted, col(Message.position) > done, col(Message.position) <= last)
+                .order_by(col(Message.position))
+                .limit(DELETE_BATCH)
+            )
+            found = session.execute(statement).all()
+        if not found:
+            return
+        with gateway.db.unit_of_work() as session:
+            deleted = _delete(session, by, [message_id for _position, message_id in found], wanted)
+        yield deleted
+        done = found[-1][0]
+
+
+def _delete(
+    session: Session, by: Actor, message_ids: Sequence[str], still: Sequence[ColumnElement[bool]]
+) -> int:
+    """Delete those messages that still meet the conditions, with all that hangs on them."""
+    locking = (
+        select(col(Message.id), col(Message.connector_id))
+        .where(col(Message.id).in_(message_ids), *still)
+        .order_by(col(Message.id))
+        .with_for_update()
+    )
+    gone = session.execute(locking).all()
+    if not gone:
+        return 0
+    ids = [message_id for message_id, _connector_id in gone]
+    connector_ids = {connector_id for _message_id, connector_id in gone}
+    settled = col(ServerMessage.move_state) != "pending"
+    unsynchronised: dict[str, Any] = {"synchronize_session": False}
+    for statement in (
+        delete(ServerMessage).where(col(ServerMessage.message_id).in_(ids), settled),
+        update(ServerMessage).where(col(ServerMessage.message_id).in_(ids)).values(message_id=None),
+        # A move that was settled while this waited for its row.
+        delete(ServerMessage).where(
+            col(ServerMessage.connector_id).in_(connector_ids),
+            col(ServerMessage.message_id).is_(None),
+            settled,
+        ),
+        update(Submission)
+        .where(col(Submission.in_reply_to_message_id).in_(ids))
+        .values(in_reply_to_message_id=None),
+        delete(MessageBody).where(col(MessageBody.message_id).in_(ids)),
+        delete(Message).where(col(Message.id).in_(ids)),
+    ):
+        session.execute(statement, execution_options=unsynchronised)
+    audit.note_all(
+        session,
+        by,
+        AuditAction.MESSAGE_DELETED,
+        [(f"messages/{message_id}", connector_id) for message_id, connector_id in gone],
+    )
+    connectors = session.execute(select(Connector).where(col(Connector.id).in_(connector_ids))).scalars()
+    recipients = {connector.id: recipients_of(session, connector) for connector in connectors}
+    outbox.append(
+        session,
+        [
+            message_event(
+                EventType.MESSAGE_DELETED,
+                connector_id=connector_id,
+                message_id=message_id,
+                notify=False,
+                recipients=recipients[connector_id],
+            )
+            for message_id, connector_id in gone
+        ],
+    )
+    return len(gone)

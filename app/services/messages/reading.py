@@ -1,0 +1,175 @@
+"""What callers read of messages: the list, a message, its bytes as received, an attachment.
+
+Who waits for the parser or for a slow client holds no session: these functions open their own and close it
+before anything slow begins.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import select
+from sqlmodel import Session, col
+
+from app.adapters import compression, parser
+from app.audit_actions import AuditAction
+from app.errors import AttachmentUnreadable, NotFound, ParserBusy
+from app.gateway import Gateway
+from app.mime.attachments import clean_name
+from app.models import Message, MessageBody
+from app.services import pages
+from app.services.access import audit
+from app.services.access.rules import Action, Principal
+from app.services.messages import arrivals, selection
+from app.services.messages.inline_images import link_images
+from app.services.messages.selection import Wanted
+from app.services.pages import Slice
+
+# What no browser runs, even where it ignores `nosniff`; the sender's word counts for nothing else.
+IMAGE_TYPES = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp"})
+SAFE_TYPES = IMAGE_TYPES | {"application/pdf"}
+UNKNOWN_TYPE = "application/octet-stream"
+
+
+@dataclass(frozen=True, slots=True)
+class Detail:
+    """A message with its content, but for the bytes."""
+
+    message: Message
+    text: str | None
+    html: str | None
+    attachments: Sequence[dict[str, Any]]
+    defects: Sequence[dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Download:
+    """Bytes for a file of that name."""
+
+    content: bytes
+    content_type: str
+    name: str
+    inline: bool
+    sha256: str | None = None
+
+
+def list_messages(
+    gateway: Gateway, principal: Principal, wanted: Wanted, *, after: str | None, limit: int
+) -> Slice[Message]:
+    """A page of the feed of messages, in the order in which they became visible.
+
+    The cursor is the position of the last message given, or the one that came: never beyond what was given,
+    so nothing that is committed later can lie before it.
+
+    Raises:
+        ScopeMissing, NotFound, InvalidInput
+    """
+    position = pages.decode_position(after) if after is not None else 0
+    with gateway.db.reading() as session:
+        statement = (
+            select(Message)
+            .where(*selection.conditions(session, principal, Action.READ_CONTENT, wanted))
+            .where(col(Message.position) > position)
+            .order_by(col(Message.position))
+            .limit(limit + 1)
+        )
+        found = list(session.execute(statement).scalars())
+    page = found[:limit]
+    return Slice(
+        data=page,
+        next_cursor=pages.encode_cursor(page[-1].position if page else position),
+        has_more=len(found) > limit,
+    )
+
+
+def get_message(session: Session, principal: Principal, message_id: str) -> Detail:
+    """A message with its content; images in its HTML lead to its attachments.
+
+    Raises:
+        ScopeMissing, NotFound
+    """
+    selection.require(session, principal, Action.READ_CONTENT, message_id)
+    statement = (
+        select(
+            Message,
+            col(MessageBody.text),
+            col(MessageBody.html),
+            col(MessageBody.attachments),
+            col(MessageBody.defects),
+        )
+        .join(MessageBody, col(MessageBody.message_id) == col(Message.id))
+        .where(col(Message.id) == message_id)
+    )
+    row = session.execute(statement).one_or_none()
+    if row is None:
+        raise NotFound
+    message, text, html, attachments, defects = row
+    if html is not None:
+        addresses = {
+            each["content_id"]: f"/messages/{message_id}/attachments/{each['n']}"
+            for each in reversed(attachments)  # of two that share an id the first counts
+            if each["content_id"]
+        }
+        html = link_images(html, addresses)
+    return Detail(message=message, text=text, html=html, attachments=attachments, defects=defects)
+
+
+def get_source(gateway: Gateway, principal: Principal, message_id: str) -> Download:
+    """The bytes of a mail as received. The audit trail tells who took them.
+
+    Raises:
+        ScopeMissing, NotFound
+    """
+    with gateway.db.reading() as session:
+        connector = selection.require(session, principal, Action.READ_CONTENT, message_id)
+        statement = (
+            select(col(MessageBody.source_zstd), col(Message.sha256))
+            .join(Message, col(MessageBody.message_id) == col(Message.id))
+            .where(col(Message.id) == message_id)
+        )
+        row = session.execute(statement).one_or_none()
+    if row is None:
+        raise NotFound
+    # What cannot be noted is not given out; a large mail is not read under the write lock.
+    with gateway.db.unit_of_work() as session:
+        subject = f"messages/{message_id}"
+        audit.note(session, principal, AuditAction.MESSAGE_SOURCE_READ, subject, connector_id=connector.id)
+    return Download(
+        content=compression.decompress(row[0]),
+        content_type="message/rfc822",
+        name=f"message-{message_id}.eml",
+        inline=False,
+        sha256=row[1],
+    )
+
+
+def get_attachment(gateway: Gateway, principal: Principal, message_id: str, n: int) -> Download:
+    """The content of the n-th attachment, taken out of the mail by the parser.
+
+    Raises:
+        ScopeMissing, NotFound, AttachmentUnreadable, ParserBusy
+    """
+    with gateway.db.reading() as session:
+        selection.require(session, principal, Action.READ_CONTENT, message_id)
+        statement = select(col(MessageBody.source_zstd), col(MessageBody.attachments)).where(
+            col(MessageBody.message_id) == message_id
+        )
+        row = session.execute(statement).one_or_none()
+    listed = next((each for each in row[1] if each["n"] == n), None) if row is not None else None
+    if row is None or listed is None:
+        raise NotFound
+    try:
+        found = gateway.parsers.attachment(compression.decompress(row[0]), n, arrivals.as_listed(row[1]))
+    except parser.AttachmentUnreadable as exc:
+        raise AttachmentUnreadable from exc
+    except parser.ParserUnavailable as exc:
+        raise ParserBusy from exc
+    if found is None:
+        raise NotFound
+    content_type = listed["content_type"] if listed["content_type"] in SAFE_TYPES else UNKNOWN_TYPE
+    return Download(
+        content=found.content,
+        content_type=content_type,
+        name=clean_name(listed["name"]) or f"attachment-{n}",
+        inline=bool(listed["inline"]) and content_type in IMAGE_TYPES,
+    )

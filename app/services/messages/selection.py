@@ -1,0 +1,76 @@
+"""Which messages: those that a caller may have, and the filters of a list."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import ColumnElement, exists, func, select
+from sqlmodel import Session, col
+
+from app.models import Connector, Message, MessageBody
+from app.services.access import rules
+from app.services.access.rules import Action, Principal
+from app.services.messages import search_text
+
+
+def count_of(session: Session, connector_id: str) -> int:
+    """How many messages of the connector are stored."""
+    statement = select(func.count()).select_from(Message).where(col(Message.connector_id) == connector_id)
+    count: int = session.execute(statement).scalar_one()
+    return count
+
+
+def require(session: Session, principal: Principal, action: Action, message_id: str) -> Connector:
+    """The connector of a message, if the caller may do the action with what belongs to it.
+
+    Raises:
+        ScopeMissing, NotFound
+    """
+    statement = (
+        select(Connector)
+        .join(Message, col(Message.connector_id) == col(Connector.id))
+        .where(col(Message.id) == message_id)
+    )
+    return rules.require(session, principal, action, session.execute(statement).scalar_one_or_none())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """Which messages; what is None does not matter."""
+
+    connector_id: str | None = None
+    state: str | None = None
+    q: str | None = None
+    ids: Sequence[str] | None = None
+    stored_before: datetime | None = None
+
+
+def conditions(
+    session: Session, principal: Principal, action: Action, wanted: Wanted
+) -> list[ColumnElement[bool]]:
+    """On `Message`: those wanted, as far as the caller may do the action with them.
+
+    Raises:
+        ScopeMissing
+        NotFound: a connector that the caller may not see is named.
+        InvalidInput: nothing to search for in `q`.
+    """
+    found: list[ColumnElement[bool]] = [
+        col(Message.connector_id).in_(rules.visible_connector_ids(principal, action))
+    ]
+    if wanted.connector_id is not None:
+        rules.require(session, principal, action, session.get(Connector, wanted.connector_id))
+        found.append(col(Message.connector_id) == wanted.connector_id)
+    if wanted.state is not None:
+        found.append(col(Message.state) == wanted.state)
+    if wanted.ids is not None:
+        found.append(col(Message.id).in_(wanted.ids))
+    if wanted.stored_before is not None:
+        found.append(col(Message.stored_at) < wanted.stored_before)
+    if wanted.q is not None:
+        body_has = [
+            col(MessageBody.search_text).contains(word, autoescape=True)
+            for word in search_text.words_of(wanted.q)
+        ]
+        found.append(exists().where(col(MessageBody.message_id) == col(Message.id), *body_has))
+    return found

@@ -1,0 +1,86 @@
+"""What happens to a stored message: locked, read by its people, moved on the server, returned.
+
+Locks are taken in one order, so that no two transactions wait for each other on PostgreSQL: messages (by id),
+then the ledger, then the feed. Only new messages are inserted after the feed's positions are known.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlalchemy import select, update
+from sqlmodel import Session, col
+
+from app import clock
+from app.errors import NotFound
+from app.events import EventType, NewEvent, message_event
+from app.models import Connector, Message
+from app.services.access.rules import Action, Principal
+from app.services.events import outbox
+from app.services.events.recipients import recipients_of
+from app.services.messages import selection
+
+
+def lock(session: Session, message_ids: Sequence[str]) -> list[Message]:
+    """The messages that are still there, locked until the commit, by id.
+
+    To be taken before the feed: whoever changes a stored message and appends an event calls this first.
+    """
+    statement = (
+        select(Message).where(col(Message.id).in_(message_ids)).order_by(col(Message.id)).with_for_update()
+    )
+    return list(session.execute(statement, execution_options={"populate_existing": True}).scalars())
+
+
+def mark_returned(
+    session: Session, message: Message, *, folder: str, uid: int, uidvalidity: int, position: int
+) -> None:
+    """Somebody moved the mail back into the source folder: new again, and shown again in the feed."""
+    message.state = "new"
+    message.processed_at = None
+    message.moved_at = None
+    message.folder = folder
+    message.uid = uid
+    message.uidvalidity = uidvalidity
+    message.position = position
+    session.flush()
+
+
+def mark_moved(session: Session, message_ids: Sequence[str], at: datetime) -> None:
+    """The mails of these messages lie in the processed folder."""
+    if not message_ids:
+        return
+    ids = select(col(Message.id)).where(col(Message.id).in_(message_ids)).order_by(col(Message.id))
+    session.execute(ids.with_for_update())
+    session.execute(update(Message).where(col(Message.id).in_(message_ids)).values(moved_at=at))
+
+
+def set_state(session: Session, principal: Principal, message_id: str, state: str) -> Message:
+    """Mark a message `new` or `processed`. The event is for the change to `processed` alone.
+
+    Raises:
+        ScopeMissing, NotFound
+    """
+    connector = selection.require(session, principal, Action.WRITE_CONTENT, message_id)
+    locked = lock(session, [message_id])
+    if not locked:
+        raise NotFound
+    message = locked[0]
+    if message.state == state:
+        return message
+    message.state = state
+    message.processed_at = clock.utc_now() if state == "processed" else None
+    session.flush()
+    if state == "processed":
+        outbox.append(session, [_event(session, EventType.MESSAGE_PROCESSED, connector, message.id)])
+    return message
+
+
+def _event(session: Session, event_type: EventType, connector: Connector, message_id: str) -> NewEvent:
+    # Users are told of mail that came, not of what was done with it.
+    return message_event(
+        event_type,
+        connector_id=connector.id,
+        message_id=message_id,
+        notify=False,
+        recipients=recipients_of(session, connector),
+    )

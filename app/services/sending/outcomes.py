@@ -1,0 +1,183 @@
+"""What becomes of a submission after an attempt: its recipients' states, the next attempt, its end.
+
+A recipient is `pending` until it is first tried; `deferred` while it will be tried again; `sent`, `refused` and
+`uncertain` are final. A submission ends when no recipient is left to try.
+"""
+
+import random
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+import structlog
+from sqlalchemy import Select, select
+from sqlalchemy.orm import defer
+from sqlmodel import Session, col
+
+from app import clock
+from app.adapters.smtp import Outcome, RecipientResult
+from app.errors import CertificateRefused, GatewayError, LoginRefused, SecretUnreadable
+from app.events import EventType, submission_event
+from app.models import Connector, Submission, SubmissionRecipient
+from app.services.events import outbox
+
+log = structlog.get_logger(__name__)
+
+QUEUED, SENDING, CANCELLED = "queued", "sending", "cancelled"
+SENT, PARTLY_SENT, FAILED, UNCERTAIN = "sent", "partly_sent", "failed", "uncertain"
+
+FIRST_DELAY = timedelta(minutes=1)
+LONGEST_DELAY = timedelta(hours=4)
+GIVE_UP_AFTER = timedelta(days=2)
+MAX_REFUSED_LOGINS = 3
+UNSETTLED = ("pending", "deferred")
+# Each is about the connector's settings: a person may be mending them, and a wrong password locks accounts.
+TRIED_A_FEW_TIMES = (LoginRefused, CertificateRefused, SecretUnreadable)
+
+# These file what they send by themselves, within seconds: a copy of ours that comes first would be a double.
+SELF_FILING_HOSTS = frozenset({"smtp.gmail.com", "smtp.office365.com", "smtp-mail.outlook.com"})
+SELF_FILING_DELAY = timedelta(seconds=60)
+
+_random = random.SystemRandom()
+
+
+def without_source() -> Select[Any]:
+    """Selects submissions without loading the mail itself."""
+    return select(Submission).options(defer(col(Submission.source_zstd)))  # type: ignore[arg-type]
+
+
+def conclude(session: Session, submission: Submission, recipients: Sequence[SubmissionRecipient]) -> None:
+    """End a submission whose recipients are all settled, and tell of it. Appends to the outbox: call it last."""
+    now = clock.utc_now()
+    statuses = {recipient.status for recipient in recipients}
+    if "uncertain" in statuses:
+        submission.status = UNCERTAIN
+    elif "sent" not in statuses:
+        submission.status = FAILED
+    else:
+        submission.status = SENT if statuses == {"sent"} else PARTLY_SENT
+    submission.updated_at = now
+    submission.attempt_started_at = None
+    is_sent = submission.status in {SENT, PARTLY_SENT}
+    if is_sent:
+        connector = session.get(Connector, submission.connector_id)
+        files_itself = connector is not None and connector.smtp_host in SELF_FILING_HOSTS
+        submission.next_attempt_at = now + (SELF_FILING_DELAY if files_itself else timedelta())
+    else:
+        submission.next_attempt_at = None
+        submission.sent_copy = "none"
+        submission.source_zstd = None
+    session.flush()
+    event = submission_event(
+        EventType.SUBMISSION_SENT if is_sent else EventType.SUBMISSION_FAILED,
+        connector_id=submission.connector_id,
+        submission_id=submission.id,
+        status=submission.status,
+    )
+    outbox.append(session, [event])
+
+
+def recipients_of(session: Session, submission_id: str) -> list[SubmissionRecipient]:
+    """The envelope recipients, in the order in which they were given."""
+    statement = select(SubmissionRecipient).where(col(SubmissionRecipient.submission_id) == submission_id)
+    return list(session.execute(statement.order_by(col(SubmissionRecipient.id))).scalars())
+
+
+def record(
+    session: Session,
+    submission_id: str,
+    attempt: int,
+    results: Sequence[RecipientResult],
+    error: GatewayError | None,
+) -> None:
+    """Note what an attempt came to: each recipient's result, or the error where nothing was sent."""
+    statement = without_source().where(
+        col(Submission.id) == submission_id,
+        col(Submission.status) == SENDING,
+        col(Submission.attempts) == attempt,
+    )
+    submission: Submission | None = session.execute(statement.with_for_update()).scalar_one_or_none()
+    if submission is None:  # the connector was deleted, or this process slept until its time was up
+        log.warning("submission_result_too_late", submission_id=submission_id)
+        return
+    recipients = {each.address: each for each in recipients_of(session, submission.id)}
+    for result in results:
+        recipient = recipients[result.address]
+        recipient.status, recipient.detail = _STATUSES[result.outcome], _sentence(result)
+    if error is None:
+        postpone(session, submission, retry_delay(submission.attempts), None)
+    elif _is_worth_another_try(error, submission.attempts):
+        postpone(session, submission, retry_delay(submission.attempts), error.detail)
+    else:
+        refuse_rest(session, submission, error.detail)
+
+
+def retry_delay(attempt: int) -> timedelta:
+    """How long to wait after this attempt: twice as long each time, spread so that mails do not come in step."""
+    delay: timedelta = min(FIRST_DELAY * 2 ** min(attempt - 1, 16), LONGEST_DELAY)
+    return delay * _random.uniform(0.8, 1.2)
+
+
+def postpone(session: Session, submission: Submission, delay: timedelta, detail: str | None) -> None:
+    """Queue what is not settled again, or give it up where it has been tried for too long, or end."""
+    recipients = recipients_of(session, submission.id)
+    unsettled = [recipient for recipient in recipients if recipient.status in UNSETTLED]
+    now = clock.utc_now()
+    first_due = max(submission.send_at or submission.created_at, submission.created_at)
+    is_over = now + delay > first_due + GIVE_UP_AFTER
+    for recipient in unsettled:
+        recipient.detail = detail or recipient.detail
+        recipient.status = "refused" if is_over else "deferred"
+    if is_over or not unsettled:
+        conclude(session, submission, recipients)
+        return
+    submission.status = QUEUED
+    submission.next_attempt_at = now + delay
+    submission.attempt_started_at = None
+    submission.updated_at = now
+    session.flush()
+
+
+def refuse_rest(session: Session, submission: Submission, detail: str) -> None:
+    """End the submission; who has not got it, will not."""
+    _settle_rest(session, submission, "refused", detail)
+
+
+def give_up_unended(session: Session, submission: Submission) -> None:
+    """End a submission whose attempt nobody has heard the end of."""
+    _settle_rest(session, submission, "uncertain", "The attempt never ended; it may have been sent.")
+
+
+def _settle_rest(session: Session, submission: Submission, status: str, detail: str) -> None:
+    recipients = recipients_of(session, submission.id)
+    for recipient in recipients:
+        if recipient.status in UNSETTLED:
+            recipient.status, recipient.detail = status, detail
+    conclude(session, submission, recipients)
+
+
+def _is_worth_another_try(error: GatewayError, attempts: int) -> bool:
+    if isinstance(error, TRIED_A_FEW_TIMES):
+        return attempts < MAX_REFUSED_LOGINS
+    return error.retryable
+
+
+_STATUSES = {
+    Outcome.ACCEPTED: "sent",
+    Outcome.DEFERRED: "deferred",
+    Outcome.REFUSED: "refused",
+    Outcome.UNCERTAIN: "uncertain",
+}
+_SENTENCES = {
+    Outcome.DEFERRED: "The mail server refused for now",
+    Outcome.REFUSED: "The mail server refused",
+    Outcome.UNCERTAIN: "The connection was lost before the mail server's answer; it may have been sent",
+}
+
+
+def _sentence(result: RecipientResult) -> str | None:
+    """In words and codes; the server's own text may be anything, and is not passed on."""
+    if result.outcome is Outcome.ACCEPTED:
+        return None
+    codes = " ".join(str(each) for each in (result.code, result.enhanced_code) if each is not None)
+    return f"{_SENTENCES[result.outcome]}{f' ({codes})' if codes else ''}."

@@ -1,0 +1,313 @@
+"""Sending what is queued. See `submissions` for the states.
+
+The invariants:
+1. The attempt is committed before the network is touched: number, start, and when its time is up. A `sending`
+   row found after that time belongs to a process that died; whether the mail went out nobody knows, so it
+   becomes `uncertain` and is never sent again by itself.
+2. A row is claimed by an update that names the status it expects: of two instances one gets it.
+3. No transaction is open while a server is spoken to.
+4. One attempt at a time for each connector, which keeps its mails in order, and at most half of the threads for
+   one host, so that a server that hangs does not hold up the others. A host in trouble rests a while.
+"""
+
+import threading
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import structlog
+from sqlalchemy import ColumnElement, and_, case, func, or_, select, update
+from sqlmodel import Session, col
+
+from app import clock
+from app.adapters import compression, smtp
+from app.adapters.smtp import Envelope, Limits, RecipientResult
+from app.errors import (
+    GatewayError,
+    MailServerError,
+    MailServerTimeout,
+    MailServerUnavailable,
+    SecretUnreadable,
+)
+from app.gateway import Gateway
+from app.models import Connector, Credential, Submission
+from app.services.mailboxes import credentials
+from app.services.sending import outcomes, sent_copies
+from app.services.sending.outcomes import PARTLY_SENT, QUEUED, SENDING, SENT
+
+log = structlog.get_logger(__name__)
+
+THREADS = 16
+THREADS_PER_HOST = THREADS // 2
+TURN = 20
+"""Rows of one connector before the others have their turn."""
+HOST_REST = timedelta(seconds=30)
+
+POSTPONED = timedelta(minutes=5)
+MARGIN_S = 120
+"""For what no deadline covers: the resolver, and a machine that is busy."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """A claimed attempt; all that is needed to carry it out without the database."""
+
+    submission_id: str
+    number: int
+    connector_id: str
+    host: str
+    port: int
+    security: smtp.Security
+    username: str | None
+    ciphertext: str
+    sender: str
+    recipients: Sequence[str]
+    source_zstd: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class _Settled:
+    """The row needed nothing but the database."""
+
+
+class Sender:
+    """The threads that send. `send_due` is the job; it only starts what is due and never waits."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+        self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="sender")
+        self._lock = threading.Lock()
+        self._busy: dict[str, str] = {}  # connector id → host
+        self._resting: dict[str, datetime] = {}  # host → until when
+        self._running: set[Future[None]] = set()
+        self._stopping = threading.Event()
+
+    def send_due(self) -> None:
+        """Start the connectors that have something due and are not busy."""
+        now = clock.utc_now()
+        with self._lock:
+            self._resting = {host: until for host, until in self._resting.items() if until > now}
+            busy, resting = list(self._busy), list(self._resting)
+        with self._gateway.db.reading() as session:
+            due = _due_connectors(session, now, busy=busy, resting=resting)
+        for connector_id, host in due:
+            self._start(connector_id, host or "")
+
+    def wait(self, timeout_s: float) -> bool:
+        """Wait until all that was started has ended; False when it has not in time."""
+        with self._lock:
+            running = set(self._running)
+        return not wait(running, timeout_s).not_done
+
+    def stop(self) -> None:
+        """Start nothing more; give up what has not reached its final dot, and wait for the rest."""
+        with self._lock:
+            self._stopping.set()
+        self._pool.shutdown(wait=True)
+
+    def _start(self, connector_id: str, host: str) -> None:
+        with self._lock:
+            of_host = sum(1 for each in self._busy.values() if each == host)
+            if (
+                self._stopping.is_set()
+                or connector_id in self._busy
+                or of_host >= THREADS_PER_HOST
+                or len(self._busy) >= THREADS
+            ):
+                return
+            self._busy[connector_id] = host
+            future = self._pool.submit(self._serve, connector_id, host)
+            self._running.add(future)
+        future.add_done_callback(self._ended)
+
+    def _ended(self, future: Future[None]) -> None:
+        with self._lock:
+            self._running.discard(future)
+
+    def _serve(self, connector_id: str, host: str) -> None:
+        try:
+            for _ in range(TURN):
+                if self._stopping.is_set() or not self._step(connector_id, host):
+                    return
+        except Exception as exc:
+            # Where an attempt was under way it becomes `uncertain` in time; the log says what happened.
+            log.error("sending_failed", connector_id=connector_id, error=type(exc).__name__)
+        finally:
+            with self._lock:
+                del self._busy[connector_id]
+
+    def _step(self, connector_id: str, host: str) -> bool:
+        """Do the next thing that is due for a connector; False where there is none, or none should follow."""
+        limits = limits_of(self._gateway)
+        with self._gateway.db.unit_of_work() as session:
+            claimed = claim_next(session, connector_id, limits)
+        if claimed is None:
+            return False
+        if isinstance(claimed, sent_copies.Copy):
+            sent_copies.file(self._gateway, claimed)
+        elif isinstance(claimed, Attempt):
+            error = carry_out(self._gateway, claimed, limits, self._stopping)
+            if isinstance(error, MailServerUnavailable | MailServerTimeout):
+                with self._lock:
+                    self._resting[host] = clock.utc_now() + HOST_REST
+                return False
+        return True
+
+
+def limits_of(gateway: Gateway) -> Limits:
+    """How long an attempt may take, by the settings."""
+    command_s = gateway.settings.command_timeout_s
+    return Limits(
+        connect_s=gateway.settings.connect_timeout_s,
+        command_s=command_s,
+        attempt_s=15 * command_s,
+        answer_s=10 * command_s,
+    )
+
+
+def claim_next(
+    session: Session, connector_id: str, limits: Limits
+) -> Attempt | sent_copies.Copy | _Settled | None:
+    """Claim what is due next for a connector, mails before copies; None where there is nothing."""
+    now = clock.utc_now()
+    statement = (
+        select(col(Submission.id), col(Submission.status))
+        .where(col(Submission.connector_id) == connector_id, _is_due(now))
+        .order_by(
+            case((col(Submission.status).in_((QUEUED, SENDING)), 0), else_=1),
+            col(Submission.next_attempt_at),
+            col(Submission.id),
+        )
+        .limit(1)
+    )
+    found = session.execute(statement).first()
+    if found is None:
+        return None
+    submission_id, status = found
+    # Taken by the update, not by the look before it: another instance may have been faster.
+    time_is_up = now + timedelta(seconds=limits.attempt_s + limits.answer_s + MARGIN_S)
+    claimed = session.execute(
+        update(Submission)
+        .where(col(Submission.id) == submission_id, col(Submission.status) == status, _is_due(now))
+        .values(next_attempt_at=time_is_up)
+        .returning(col(Submission.id)),
+        execution_options={"synchronize_session": False},
+    )
+    if claimed.first() is None:
+        return None
+    if status in {SENT, PARTLY_SENT}:
+        return sent_copies.claim(session, submission_id) or _Settled()
+    statement = outcomes.without_source().where(col(Submission.id) == submission_id)
+    submission: Submission = session.execute(statement).scalar_one()
+    if status == SENDING:
+        outcomes.give_up_unended(session, submission)
+        return _Settled()
+    return _begin(session, submission, now) or _Settled()
+
+
+def _begin(session: Session, submission: Submission, now: datetime) -> Attempt | None:
+    """Note the attempt, or why there can be none at present."""
+    connector = session.get(Connector, submission.connector_id)
+    assert connector is not None  # its submissions go with it
+    credential = session.get(Credential, connector.id)
+    # `stopped`: the mailbox's password was refused three times; trying it here as well locks accounts.
+    if credential is None or connector.status == "stopped":
+        outcomes.postpone(session, submission, POSTPONED, "The connector has no credentials that work.")
+        return None
+    if connector.smtp_host is None or connector.smtp_port is None:
+        outcomes.refuse_rest(session, submission, "The connector has no smtp settings any more.")
+        return None
+    recipients = [
+        each for each in outcomes.recipients_of(session, submission.id) if each.status in outcomes.UNSETTLED
+    ]
+    source = submission.source_zstd
+    assert source is not None  # kept until the submission has ended
+    submission.status = SENDING
+    submission.attempts += 1
+    submission.attempt_started_at = now
+    submission.updated_at = now
+    session.flush()
+    return Attempt(
+        submission_id=submission.id,
+        number=submission.attempts,
+        connector_id=connector.id,
+        host=connector.smtp_host,
+        port=connector.smtp_port,
+        security=_security(connector.smtp_security),
+        username=connector.smtp_username,
+        ciphertext=credential.ciphertext,
+        sender=submission.envelope_from,
+        recipients=[recipient.address for recipient in recipients],
+        source_zstd=source,
+    )
+
+
+def carry_out(
+    gateway: Gateway, attempt: Attempt, limits: Limits, stopping: threading.Event
+) -> GatewayError | None:
+    """Send a claimed attempt and record what became of it; the error, where nothing was sent."""
+    results: Sequence[RecipientResult] = ()
+    error: GatewayError | None = None
+    try:
+        password = credentials.opened(gateway, attempt.connector_id, attempt.ciphertext)
+        results = smtp.submit(
+            smtp.Server(attempt.host, attempt.port, attempt.security, attempt.username, password),
+            Envelope(attempt.sender, attempt.recipients),
+            compression.decompress(attempt.source_zstd),
+            network=gateway.mail_network,
+            tls=gateway.tls,
+            limits=limits,
+            stopping=stopping.is_set,
+        )
+    except (MailServerError, SecretUnreadable) as exc:
+        error = exc
+    log.info(
+        "submission_attempt",
+        submission_id=attempt.submission_id,
+        connector_id=attempt.connector_id,
+        attempt=attempt.number,
+        error=error.code if error is not None else None,
+        command=getattr(error, "command", None),
+        response_code=getattr(error, "response_code", None),
+        outcomes=sorted(str(result.outcome) for result in results),
+    )
+    with gateway.db.unit_of_work() as session:
+        outcomes.record(session, attempt.submission_id, attempt.number, results, error)
+    return error
+
+
+def _due_connectors(
+    session: Session, now: datetime, *, busy: Sequence[str], resting: Sequence[str]
+) -> Sequence[tuple[str, str | None]]:
+    """Connectors with something due, the longest waiting first."""
+    statement = (
+        select(col(Submission.connector_id), col(Connector.smtp_host))
+        .join(Connector, col(Connector.id) == col(Submission.connector_id))
+        .where(
+            _is_due(now),
+            col(Submission.connector_id).not_in(busy),
+            or_(col(Connector.smtp_host).is_(None), col(Connector.smtp_host).not_in(resting)),
+        )
+        .group_by(col(Submission.connector_id), col(Connector.smtp_host))
+        .order_by(func.min(col(Submission.next_attempt_at)))
+        .limit(10 * THREADS)
+    )
+    return [(row[0], row[1]) for row in session.execute(statement)]
+
+
+def _is_due(now: datetime) -> ColumnElement[bool]:
+    return and_(
+        col(Submission.status).in_((QUEUED, SENDING, SENT, PARTLY_SENT)),
+        col(Submission.next_attempt_at) <= now,
+    )
+
+
+def _security(value: str | None) -> smtp.Security:
+    match value:
+        case "starttls":
+            return "starttls"
+        case "none":
+            return "none"
+        case _:
+            return "tls"

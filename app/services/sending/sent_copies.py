@@ -1,0 +1,112 @@
+"""The copy of a sent mail in the mailbox's Sent folder.
+
+Some servers file what they send by themselves, and a crash may come between filing and noting it: the folder is
+searched for our Message-ID first. What becomes of the copy never changes what became of the mail.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import structlog
+from sqlmodel import Session
+
+from app import clock
+from app.adapters import compression, imap
+from app.adapters.imap import ImapSession
+from app.errors import GatewayError, MailServerError, SecretUnreadable
+from app.gateway import Gateway
+from app.models import Connector, Credential, Submission
+from app.services.mailboxes import credentials, folders, sessions
+
+log = structlog.get_logger(__name__)
+
+MAX_ATTEMPTS = 5
+FIRST_DELAY = timedelta(minutes=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """A claimed copy; all that is needed to file it without the database."""
+
+    submission_id: str
+    connector_id: str
+    server: imap.ServerAddress
+    ciphertext: str
+    message_id_header: str
+    sent_at: datetime
+    source_zstd: bytes
+
+
+def claim(session: Session, submission_id: str) -> Copy | None:
+    """What is to be filed; None, and an end to it, where nothing can be."""
+    submission = session.get(Submission, submission_id)
+    if submission is None:
+        return None
+    connector = session.get(Connector, submission.connector_id)
+    credential = session.get(Credential, submission.connector_id)
+    is_over = submission.sent_copy_attempts >= MAX_ATTEMPTS  # the last one never ended
+    if is_over or connector is None or credential is None or submission.source_zstd is None:
+        _end(submission, "failed")
+        return None
+    submission.sent_copy_attempts += 1
+    return Copy(
+        submission_id=submission_id,
+        connector_id=connector.id,
+        server=imap.ServerAddress(
+            connector.imap_host, connector.imap_port, connector.imap_security, connector.imap_username
+        ),
+        ciphertext=credential.ciphertext,
+        message_id_header=submission.message_id_header,
+        sent_at=submission.updated_at,
+        source_zstd=submission.source_zstd,
+    )
+
+
+def file(gateway: Gateway, copy: Copy) -> None:
+    """File a claimed copy, and note how it went."""
+    error: GatewayError | None = None
+    try:
+        password = credentials.opened(gateway, copy.connector_id, copy.ciphertext)
+        with imap.connect(copy.server, password, sessions.access_of(gateway)) as server:
+            _file_once(server, copy)
+    except (MailServerError, SecretUnreadable) as exc:
+        error = exc
+        log.info(
+            "sent_copy_failed",
+            submission_id=copy.submission_id,
+            connector_id=copy.connector_id,
+            error=exc.code,
+            command=getattr(exc, "command", None),
+        )
+    with gateway.db.unit_of_work() as session:
+        submission = session.get(Submission, copy.submission_id, with_for_update=True)
+        if submission is None:
+            return
+        if error is None:
+            _end(submission, "filed")
+        elif error.retryable and submission.sent_copy_attempts < MAX_ATTEMPTS:
+            submission.next_attempt_at = clock.utc_now() + FIRST_DELAY * 4 ** (
+                submission.sent_copy_attempts - 1
+            )
+        else:
+            _end(submission, "failed")
+
+
+def _file_once(server: ImapSession, copy: Copy) -> None:
+    found = folders.find_special(server.list_folders(), folders.SENT)
+    if found is None:
+        folder = server.personal_prefix() + folders.DEFAULT_NAMES[folders.SENT]
+        server.create_folder(folder)
+    else:
+        folder = found.name
+    server.select(folder)
+    if server.search_header("Message-ID", copy.message_id_header):
+        return
+    raw = compression.decompress(copy.source_zstd)
+    server.append(folder, raw, flags=["\\Seen"], internal_date=copy.sent_at)
+
+
+def _end(submission: Submission, state: str) -> None:
+    submission.sent_copy = state
+    submission.next_attempt_at = None
+    submission.source_zstd = None

@@ -1,0 +1,378 @@
+"""Submissions: requests to send a mail, as callers make, list and cancel them. `sender` does the rest.
+
+    queued ──claim──▶ sending ──▶ sent | partly_sent | failed      (each recipient settled)
+       ▲  └─▶ cancelled  │  └───▶ uncertain                       (nobody knows; never sent again)
+       └──── deferred ───┘
+
+The mail is built once, when it is asked for: every attempt sends the same bytes under the same Message-ID.
+"""
+
+import base64
+import binascii
+import hashlib
+import json
+import secrets
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import select, update
+from sqlalchemy.exc import IntegrityError
+from sqlmodel import Session, col
+
+from app import clock
+from app.adapters import compression
+from app.errors import FieldFault, IdempotencyMismatch, InvalidInput, NotFound, TooLarge, WrongState
+from app.gateway import Gateway
+from app.ids import new_id
+from app.mime.compose import (
+    Draft,
+    Mailbox,
+    OutgoingAttachment,
+    compose,
+    has_controls,
+    parse_mailbox,
+    rebuilt_address,
+    usable_msg_id,
+)
+from app.mime.text import clean_line
+from app.models import Connector, Credential, Message, Submission, SubmissionRecipient
+from app.services import pages
+from app.services.access import rules
+from app.services.access.rules import Action, Principal
+from app.services.pages import Slice
+from app.services.sending.outcomes import CANCELLED, QUEUED, conclude, recipients_of, without_source
+
+SEND_AT_MAX = timedelta(days=366)
+SUBJECT_MAX_CHARS = 900
+NAME_MAX_CHARS = 200
+REPLY_PREFIXES = ("re:", "re[", "aw:", "sv:", "odp:", "odp.:", "antw:")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewAttachment:
+    name: str
+    content_type: str
+    content_base64: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewSubmission:
+    """What a caller asks for. Recipients are `addr` or `Name <addr>`."""
+
+    connector_id: str
+    to: Sequence[str] = ()
+    cc: Sequence[str] = ()
+    bcc: Sequence[str] = ()
+    subject: str = ""
+    text: str | None = None
+    html: str | None = None
+    attachments: Sequence[NewAttachment] = ()
+    in_reply_to: str | None = None
+    send_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Detailed:
+    """A submission with its recipients in the order in which they were given."""
+
+    submission: Submission
+    recipients: Sequence[SubmissionRecipient]
+
+
+@dataclass(frozen=True, slots=True)
+class _Answered:
+    """What the headers of an answer take from the message it answers."""
+
+    subject: str = ""
+    in_reply_to: str | None = None
+    references: Sequence[str] = ()
+
+
+def create(
+    gateway: Gateway, principal: Principal, wanted: NewSubmission, *, idempotency_key: str | None = None
+) -> Detailed:
+    """Queue a mail. The same key and request by the same caller give the submission made the first time.
+
+    Raises:
+        ScopeMissing, NotFound, InvalidInput, TooLarge
+        WrongState: the connector has no credentials.
+        IdempotencyMismatch: the key was used with another request.
+    """
+    fingerprint = _fingerprint(wanted)
+    with gateway.db.reading() as session:
+        connector = _connector(session, principal, wanted.connector_id)
+        earlier = _find_earlier(session, principal, idempotency_key, fingerprint)
+        if earlier is not None:
+            return earlier
+        _require_sendable(session, connector)
+        answered = _answered(session, principal, connector, wanted)
+    # A mail of 30 MB takes a second to build: not inside the transaction, which on SQLite is the only writer.
+    now = clock.utc_now()
+    send_at = _checked_send_at(wanted.send_at, now)
+    addressees = _addressees(wanted)
+    sender = rebuilt_address(connector.email_address, "/connector_id")
+    draft = _draft(wanted, answered, _sender(connector, sender), addressees, now)
+    raw = compose(draft)
+    if len(raw) > gateway.settings.max_message_octets:
+        raise TooLarge("The mail would be larger than this gateway takes.")
+    submission = Submission(
+        id=new_id(),
+        connector_id=connector.id,
+        created_by=principal.name,
+        idempotency_key=idempotency_key,
+        request_sha256=fingerprint,
+        status=QUEUED,
+        message_id_header=draft.message_id_header,
+        envelope_from=sender,
+        subject=draft.subject,
+        in_reply_to_message_id=wanted.in_reply_to,
+        source_zstd=compression.compress(raw),
+        send_at=send_at,
+        next_attempt_at=max(send_at or now, now),
+        created_at=now,
+        updated_at=now,
+    )
+    recipients = _envelope_recipients(submission.id, addressees)
+    try:
+        with gateway.db.unit_of_work() as session:
+            _connector(session, principal, wanted.connector_id)  # it may have gone meanwhile
+            session.add(submission)
+            session.flush()
+            session.add_all(recipients)
+            session.flush()
+    except IntegrityError:
+        with gateway.db.reading() as session:  # the same key at the same time: the other one was first
+            earlier = _find_earlier(session, principal, idempotency_key, fingerprint)
+        if earlier is None:
+            raise
+        return earlier
+    return Detailed(submission, recipients)
+
+
+def list_submissions(
+    session: Session,
+    principal: Principal,
+    *,
+    connector_id: str | None,
+    status: str | None,
+    after: str | None,
+    limit: int,
+) -> Slice[Detailed]:
+    """The submissions of the connectors from which the caller may send, oldest first.
+
+    Raises:
+        ScopeMissing, NotFound, InvalidInput
+    """
+    visible = rules.visible_connector_ids(principal, Action.SEND)
+    statement = without_source().where(col(Submission.connector_id).in_(visible))
+    if connector_id is not None:
+        _connector(session, principal, connector_id)
+        statement = statement.where(col(Submission.connector_id) == connector_id)
+    if status is not None:
+        statement = statement.where(col(Submission.status) == status)
+    if after is not None:
+        statement = statement.where(col(Submission.id) > pages.decode_cursor(after))
+    found = list(session.execute(statement.order_by(col(Submission.id)).limit(limit + 1)).scalars())
+    has_more = len(found) > limit
+    page = found[:limit]
+    cursor = pages.encode_cursor(page[-1].id) if has_more else None
+    return Slice(_detailed(session, page), cursor, has_more)
+
+
+def get_submission(session: Session, principal: Principal, submission_id: str) -> Detailed:
+    """One submission.
+
+    Raises:
+        ScopeMissing, NotFound
+    """
+    return _detailed(session, [_get(session, principal, submission_id)])[0]
+
+
+def cancel(session: Session, principal: Principal, submission_id: str) -> None:
+    """Take a queued submission back. Where some recipients have it already, only the others are given up.
+
+    Raises:
+        ScopeMissing, NotFound
+        WrongState: it is being sent, or has ended.
+    """
+    submission = _get(session, principal, submission_id)
+    now = clock.utc_now()
+    # The condition decides against an instance that is about to send it.
+    claimed = session.execute(
+        update(Submission)
+        .where(col(Submission.id) == submission_id, col(Submission.status) == QUEUED)
+        .values(status=CANCELLED, updated_at=now)
+        .returning(col(Submission.id)),
+        execution_options={"synchronize_session": False},
+    )
+    if claimed.first() is None:
+        raise WrongState("Only a queued submission can be cancelled.")
+    session.refresh(submission)
+    recipients = recipients_of(session, submission_id)
+    if any(recipient.status in {"sent", "uncertain"} for recipient in recipients):
+        for recipient in recipients:
+            if recipient.status in {"pending", "deferred"}:
+                recipient.status, recipient.detail = "refused", "Cancelled before it was sent."
+        conclude(session, submission, recipients)
+        return
+    submission.source_zstd = None
+    submission.next_attempt_at = None
+    submission.sent_copy = "none"
+    session.flush()
+
+
+def _connector(session: Session, principal: Principal, connector_id: str) -> Connector:
+    return rules.require(session, principal, Action.SEND, session.get(Connector, connector_id))
+
+
+def _get(session: Session, principal: Principal, submission_id: str) -> Submission:
+    statement = without_source().where(col(Submission.id) == submission_id)
+    submission: Submission | None = session.execute(statement).scalar_one_or_none()
+    connector = session.get(Connector, submission.connector_id) if submission is not None else None
+    rules.require(session, principal, Action.SEND, connector)
+    if submission is None:
+        raise NotFound
+    return submission
+
+
+def _detailed(session: Session, submissions: Sequence[Submission]) -> list[Detailed]:
+    by_submission: dict[str, list[SubmissionRecipient]] = {submission.id: [] for submission in submissions}
+    statement = select(SubmissionRecipient).where(col(SubmissionRecipient.submission_id).in_(by_submission))
+    for recipient in session.execute(statement.order_by(col(SubmissionRecipient.id))).scalars():
+        by_submission[recipient.submission_id].append(recipient)
+    return [Detailed(submission, by_submission[submission.id]) for submission in submissions]
+
+
+def _fingerprint(wanted: NewSubmission) -> str:
+    """Of the request. ASCII-only JSON: it may hold text that UTF-8 cannot."""
+    values = json.dumps(asdict(wanted), sort_keys=True, default=str)
+    return hashlib.sha256(values.encode("ascii")).hexdigest()
+
+
+def _find_earlier(
+    session: Session, principal: Principal, idempotency_key: str | None, fingerprint: str
+) -> Detailed | None:
+    if idempotency_key is None:
+        return None
+    statement = without_source().where(
+        col(Submission.created_by) == principal.name, col(Submission.idempotency_key) == idempotency_key
+    )
+    submission = session.execute(statement).scalar_one_or_none()
+    if submission is None:
+        return None
+    if submission.request_sha256 != fingerprint:
+        raise IdempotencyMismatch
+    return _detailed(session, [submission])[0]
+
+
+def _require_sendable(session: Session, connector: Connector) -> None:
+    if connector.smtp_host is None:
+        fault = "has no smtp settings, so nothing can be sent from it"
+        raise InvalidInput(FieldFault("/connector_id", fault))
+    credential = select(col(Credential.connector_id)).where(col(Credential.connector_id) == connector.id)
+    if session.execute(credential).first() is None:
+        raise WrongState("This connector has no credentials yet.")
+
+
+def _answered(
+    session: Session, principal: Principal, connector: Connector, wanted: NewSubmission
+) -> _Answered:
+    if wanted.in_reply_to is None:
+        return _Answered()
+    rules.require(session, principal, Action.READ_CONTENT, connector)
+    message = session.get(Message, wanted.in_reply_to)
+    if message is None or message.connector_id != connector.id:
+        raise InvalidInput(FieldFault("/in_reply_to", "is not a message of this connector"))
+    # What the message says of itself came from outside: only what may stand in a header is taken over.
+    known = [usable_msg_id(each) for each in (*message.references, message.message_id_header)]
+    return _Answered(
+        subject=_reply_subject(message.subject or ""),
+        in_reply_to=usable_msg_id(message.message_id_header),
+        references=[each for each in dict.fromkeys(known) if each is not None],
+    )
+
+
+def _reply_subject(subject: str) -> str:
+    subject = clean_line(subject, SUBJECT_MAX_CHARS)
+    if has_controls(subject):  # hidden in encoded words that the sender encoded twice
+        subject = subject.replace("=?", "= ?").replace("\u2028", " ").replace("\u2029", " ")
+    return subject if subject.lower().startswith(REPLY_PREFIXES) else f"Re: {subject}".rstrip()
+
+
+def _checked_send_at(send_at: datetime | None, now: datetime) -> datetime | None:
+    if send_at is not None and not now - SEND_AT_MAX < send_at < now + SEND_AT_MAX:
+        raise InvalidInput(FieldFault("/send_at", "must be within a year from now"))
+    return send_at
+
+
+def _addressees(wanted: NewSubmission) -> dict[str, list[Mailbox]]:
+    """The parsed recipients by field; all faults at once."""
+    faults: list[FieldFault] = []
+    parsed: dict[str, list[Mailbox]] = {}
+    for field, texts in (("to", wanted.to), ("cc", wanted.cc), ("bcc", wanted.bcc)):
+        parsed[field] = []
+        for position, text in enumerate(texts):
+            try:
+                parsed[field].append(parse_mailbox(text, f"/{field}/{position}"))
+            except InvalidInput as exc:
+                faults += exc.faults
+    if faults:
+        raise InvalidInput(*faults)
+    if not any(parsed.values()):
+        raise InvalidInput(FieldFault("/to", "at least one recipient is needed in to, cc or bcc"))
+    return parsed
+
+
+def _envelope_recipients(
+    submission_id: str, addressees: dict[str, list[Mailbox]]
+) -> list[SubmissionRecipient]:
+    """Each address once, whatever its case: local parts that differ by case alone are one mailbox everywhere."""
+    seen: dict[str, SubmissionRecipient] = {}
+    for field, mailboxes in addressees.items():
+        for mailbox in mailboxes:
+            row = SubmissionRecipient(
+                submission_id=submission_id, address=mailbox.address, field=field, status="pending"
+            )
+            seen.setdefault(mailbox.address.lower(), row)
+    return list(seen.values())
+
+
+def _sender(connector: Connector, address: str) -> Mailbox:
+    """A shared mailbox shows its name; whose a personal one is, the gateway does not know."""
+    name = clean_line(connector.name, NAME_MAX_CHARS) if connector.kind == "shared" else ""
+    return Mailbox(address, name if name and not has_controls(name) else None)
+
+
+def _draft(
+    wanted: NewSubmission,
+    answered: _Answered,
+    sender: Mailbox,
+    addressees: dict[str, list[Mailbox]],
+    now: datetime,
+) -> Draft:
+    return Draft(
+        sender=sender,
+        message_id_header=f"<{secrets.token_hex(16)}@{sender.address.rpartition('@')[2]}>",
+        date=now,
+        to=addressees["to"],
+        cc=addressees["cc"],
+        subject=wanted.subject.strip(" ") or answered.subject,
+        text=wanted.text,
+        html=wanted.html,
+        attachments=_attachments(wanted.attachments),
+        in_reply_to=answered.in_reply_to,
+        references=answered.references,
+    )
+
+
+def _attachments(wanted: Sequence[NewAttachment]) -> list[OutgoingAttachment]:
+    attachments = []
+    for position, attachment in enumerate(wanted):
+        try:
+            content = base64.b64decode(attachment.content_base64, validate=True)
+        except (binascii.Error, ValueError) as exc:
+            fault = FieldFault(f"/attachments/{position}/content_base64", "must be base64 (RFC 4648 §4)")
+            raise InvalidInput(fault) from exc
+        attachments.append(OutgoingAttachment(attachment.name, attachment.content_type, content))
+    return attachments

@@ -1,0 +1,644 @@
+"""Sending against real SMTP servers: what becomes of a mail, and that none is sent twice."""
+
+import dataclasses
+import ipaddress
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager, suppress
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import time_machine
+from sqlmodel import Session, col, select
+
+from app import clock
+from app.adapters import smtp
+from app.adapters.network import NetworkPolicy
+from app.adapters.smtp import Envelope, Limits, Outcome, Server
+from app.errors import (
+    CertificateRefused,
+    CommandRefused,
+    ConnectionLost,
+    HostUnreachable,
+    IdempotencyMismatch,
+    LoginRefused,
+    MailServerError,
+    MailServerTimeout,
+    MailServerUnavailable,
+    TooManyConnections,
+)
+from app.gateway import Gateway
+from app.models import Connector, Event, Submission, SubmissionRecipient
+from app.services.sending import outcomes, submissions
+from app.services.sending.sender import THREADS, Attempt, Sender, carry_out, claim_next, limits_of
+from tests.servers.certificates import Certificates
+from tests.servers.dovecot import Dovecot
+from tests.servers.smtp import SmtpServer
+from tests.support.sending_mailbox import OWNER, PASSWORD, sending_connector, submit
+
+CONTENT = b"Subject: x\r\n\r\nHello\r\n"
+A, B, C = "a@example.com", "b@example.com", "c@example.com"
+
+
+@pytest.fixture
+def sender(gateway: Gateway) -> Iterator[Sender]:
+    made = Sender(gateway)
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def mailbox(gateway: Gateway, smtp_server: SmtpServer) -> Connector:
+    return sending_connector(gateway, smtp_server)
+
+
+def run(sender: Sender) -> None:
+    sender.send_due()
+    assert sender.wait(30)
+
+
+def run_later(sender: Sender, after: timedelta) -> None:
+    """One run of the job, as if that much time had passed."""
+    with time_machine.travel(clock.utc_now() + after, tick=True):
+        run(sender)
+
+
+def state(gateway: Gateway, submission_id: str) -> Submission:
+    with gateway.db.reading() as session:
+        return session.exec(select(Submission).where(col(Submission.id) == submission_id)).one()
+
+
+def recipients(gateway: Gateway, submission_id: str) -> dict[str, str]:
+    with gateway.db.reading() as session:
+        return {each.address: each.status for each in _recipients(session, submission_id)}
+
+
+def _recipients(session: Session, submission_id: str) -> Sequence[SubmissionRecipient]:
+    return outcomes.recipients_of(session, submission_id)
+
+
+def events(gateway: Gateway) -> list[tuple[str, str]]:
+    with gateway.db.reading() as session:
+        rows = session.exec(select(Event).order_by(col(Event.position))).all()
+    return [(row.type.removeprefix("com.aymine.imap."), row.data["status"]) for row in rows]
+
+
+class TestOutcomes:
+    def test_what_the_server_takes_is_sent(
+        self, gateway: Gateway, sender: Sender, mailbox: Connector, smtp_server: SmtpServer
+    ) -> None:
+        made = submit(gateway, mailbox, "Karel <karel@example.com>", bcc=["tajny@example.com"])
+        run(sender)
+        row = state(gateway, made.submission.id)
+        assert (row.status, row.attempts) == ("sent", 1)
+        assert recipients(gateway, row.id) == {"karel@example.com": "sent", "tajny@example.com": "sent"}
+        assert events(gateway) == [("submission.sent.v1", "sent")]
+        [mail] = smtp_server.mails
+        assert mail.envelope_from == "info@firma.cz"
+        assert set(mail.envelope_recipients) == {"karel@example.com", "tajny@example.com"}
+        assert b"tajny" not in mail.raw
+        assert row.message_id_header.encode() in mail.raw
+
+    def test_a_sent_mail_is_not_sent_again(
+        self, gateway: Gateway, sender: Sender, mailbox: Connector, smtp_server: SmtpServer
+    ) -> None:
+        submit(gateway, mailbox)
+        for days in range(4):
+            run_later(sender, timedelta(days=days))
+        assert len(smtp_server.mails) == 1
+
+    def test_recipients_are_told_apart(
+        self, gateway: Gateway, sender: Sender, mailbox: Connector, smtp_server: SmtpServer
+    ) -> None:
+        smtp_server.behaviour.recipient_replies = {
+            B: "550 5.1.1 No such user: secret text",
+            C: "451 4.7.1 Greylisted",
+        }
+        made = submit(gateway, mailbox, A, B, C)
+        run(sender)
+        row = state(gateway, made.submission.id)
+        assert row.status == "queued"
+        assert recipients(gateway, row.id) == {A: "sent", B: "refused", C: "deferred"}
+        assert events(gateway) == []
+        smtp_server.behaviour.recipient_replies = {}
+        run_later(sender, timedelta(minutes=2))
+        assert [mail.envelope_recipients for mail in smtp_server.mails] == [(A,), (C,)]
+        assert recipients(gateway, row.id) == {A: "sent", B: "refused", C: "sent"}
+        assert events(gateway) == [("submission.sent.v1", "partly_sent")]
+        with gateway.db.reading() as session:
+            details = {each.address: each.detail for each in _recipients(session, row.id)}
+        assert details[B] == "The mail server refused (550 5.1.1)."
+
+    @pytest.mark.parametrize(
+        "behaviour",
+        [
+            {"sender_reply": "550 5.7.1 Not from here"},
+            {"data_reply": "554 5.7.1 Spam"},
+            {"recipient_replies": {A: "550 5.1.1 No"}},
+        ],
+    )
+    def test_a_5xx_is_final(
+        self,
+        gateway: Gateway,
+        sender: Sender,
+        mailbox: Connector,
+        smtp_server: SmtpServer,
+        behaviour: dict[str, Any],
+    ) -> None:
+        _behave(smtp_server, behaviour)
+        made = submit(gateway, mailbox, A)
+        run(sender)
+        assert state(gateway, made.submission.id).status == "failed"
+        assert recipients(gateway, made.submission.id) == {A: "refused"}
+        assert events(gateway) == [("submission.failed.v1", "failed")]
+
+    @pytest.mark.parametrize(
+        "behaviour",
+        [
+            {"sender_reply": "451 4.3.0 Later"},
+            {"sender_reply": "421 4.3.2 Closing"},
+            {"data_reply": "452 4.3.1 Full"},
+            {"recipient_replies": {A: "450 4.2.0 Later"}},
+            {"recipient_replies": {A: "421 4.3.2 Closing"}},
+        ],
+    )
+    def test_a_4xx_is_tried_again(
+        self,
+        gateway: Gateway,
+        sender: Sender,
+        mailbox: Connector,
+        smtp_server: SmtpServer,
+        behaviour: dict[str, Any],
+    ) -> None:
+        _behave(smtp_server, behaviour)
+        made = submit(gateway, mailbox, A)
+        run(sender)
+        row = state(gateway, made.submission.id)
+        assert (row.status, row.attempts) == ("queued", 1)
+        assert row.next_attempt_at is not None
+        assert 40 < (row.next_attempt_at - clock.utc_now()).total_seconds() < 75
+        smtp_server.reset()
+        run_later(sender, timedelta(minutes=2))
+        assert state(gateway, row.id).status == "sent"
+
+    def test_after_two_days_it_is_given_up(
+        self, gateway: Gateway, sender: Sender, mailbox: Connector, smtp_server: SmtpServer
+    ) -> None:
+        smtp_server.behaviour.data_reply = "451 4.3.0 Later"
+        made = submit(gateway, mailbox, A)
+        run_later(sender, timedelta(hours=47, minutes=59, seconds=30))
+        assert state(gateway, made.submission.id).status == "failed"
+        assert recipients(gateway, made.submission.id) == {A: "refused"}
+        assert events(gateway) == [("submission.failed.v1", "failed")]
+
+    def test_an_answer_lost_after_the_final_dot_is_uncertain_and_never_sent_again(
+        self, gateway: Gateway, sender: Sender, mailbox: Connector, smtp_server: SmtpServer
+    ) -> None:
+        smtp_server.behaviour.drop_after_dot = True
+        made = submit(gateway, mailbox, A)
+        run(sender)
+        assert state(gateway, made.submission.id).status == "uncertain"
+        assert recipients(gateway, made.submission.id) == {A: "uncertain"}
+        assert events(gateway) == [("submission.failed.v1", "uncertain")]
+        smtp_server.behaviour.drop_after_dot = False
+        run_later(sender, timedelta(days=1))
+        assert len(smtp_server.mails) == 1
+
+    def test_a_refused_login_is_tried_three_times(self, gateway: Gateway, sender: Sender) -> None:
+        with SmtpServer(user="info", password="another", auth_required=True) as server:
+            made = submit(gateway, sending_connector(gateway, server), A)
+            for attempt in (1, 2, 3):
+                run_later(sender, timedelta(minutes=10 * attempt))
+                assert state(gateway, made.submission.id).attempts == attempt
+            assert state(gateway, made.submission.id).status == "failed"
+
+    def test_nothing_is_tried_while_the_connector_is_stopped(
+        self, gateway: Gateway, sender: Sender, smtp_server: SmtpServer
+    ) -> None:
+        mailbox = sending_connector(gateway, smtp_server, status="active")
+        made = submit(gateway, mailbox, A)
+        with gateway.db.unit_of_work() as session:
+            stopped = session.get(Connector, mailbox.id)
+            assert stopped is not None
+            stopped.status = "stopped"
+        run(sender)
+        assert (state(gateway, made.submission.id).status, smtp_server.mails) == ("queued", [])
+        with gateway.db.unit_of_work() as session:
+            stopped = session.get(Connector, mailbox.id)
+            assert stopped is not None
+            stopped.status = "active"
+        run_later(sender, timedelta(minutes=6))
+        assert state(gateway, made.submission.id).status == "sent"
+
+    def test_an_unreachable_server_is_tried_again(self, gateway: Gateway, sender: Sender) -> None:
+        with SmtpServer() as server:
+            mailbox = sending_connector(gateway, server)
+        made = submit(gateway, mailbox, A)
+        run(sender)
+        row = state(gateway, made.submission.id)
+        assert (row.status, row.attempts) == ("queued", 1)
+
+    def test_a_mail_is_not_sent_before_its_time(
+        self, gateway: Gateway, sender: Sender, mailbox: Connector, smtp_server: SmtpServer
+    ) -> None:
+        made = submit(gateway, mailbox, A, send_at=clock.utc_now() + timedelta(hours=1))
+        run(sender)
+        run_later(sender, timedelta(minutes=59))
+        assert (state(gateway, made.submission.id).status, smtp_server.mails) == ("queued", [])
+        run_later(sender, timedelta(minutes=61))
+        assert state(gateway, made.submission.id).status == "sent"
+
+
+class TestCrashes:
+    def test_an_attempt_that_never_ended_becomes_uncertain_when_its_time_is_up(
+        self, gateway: Gateway, sender: Sender, mailbox: Connector, smtp_server: SmtpServer
+    ) -> None:
+        made = submit(gateway, mailbox, A)
+        with gateway.db.unit_of_work() as session:  # and here the process died
+            claimed = claim_next(session, mailbox.id, limits_of(gateway))
+        assert isinstance(claimed, Attempt)
+        row = state(gateway, made.submission.id)
+        assert (row.status, row.attempts) == ("sending", 1)
+        assert row.attempt_started_at is not None
+        run(sender)
+        assert state(gateway, made.submission.id).status == "sending"
+        run_later(sender, timedelta(hours=1))
+        assert state(gateway, made.submission.id).status == "uncertain"
+        assert recipients(gateway, made.submission.id) == {A: "uncertain"}
+        assert events(gateway) == [("submission.failed.v1", "uncertain")]
+        assert smtp_server.mails == []
+
+    def test_the_attempt_is_committed_before_the_network_is_touched(
+        self, gateway: Gateway, sender: Sender, mailbox: Connector, smtp_server: SmtpServer
+    ) -> None:
+        smtp_server.behaviour.data_delay_s = 1
+        made = submit(gateway, mailbox, A)
+        sender.send_due()
+        smtp_server.wait_for(1)
+        row = state(gateway, made.submission.id)
+        assert (row.status, row.attempts) == ("sending", 1)
+        assert sender.wait(30)
+        assert state(gateway, row.id).status == "sent"
+
+    def test_a_result_that_comes_too_late_changes_nothing(
+        self, gateway: Gateway, sender: Sender, mailbox: Connector, smtp_server: SmtpServer
+    ) -> None:
+        made = submit(gateway, mailbox, A)
+        limits = limits_of(gateway)
+        with gateway.db.unit_of_work() as session:
+            claimed = claim_next(session, mailbox.id, limits)
+        assert isinstance(claimed, Attempt)
+        run_later(sender, timedelta(hours=1))
+        carry_out(gateway, claimed, limits, threading.Event())
+        assert state(gateway, made.submission.id).status == "uncertain"
+        assert len(events(gateway)) == 1
+
+    def test_four_instances_send_each_mail_once(
+        self, gateway: Gateway, mailbox: Connector, smtp_server: SmtpServer
+    ) -> None:
+        made = [submit(gateway, mailbox, f"r{number}@example.com") for number in range(12)]
+        others = [sending_connector(gateway, smtp_server) for _ in range(3)]
+        made += [submit(gateway, other, f"o{number}@example.com") for number, other in enumerate(others)]
+        senders = [Sender(gateway) for _ in range(4)]
+        try:
+            with ThreadPoolExecutor(4) as pool:
+                for _ in range(4):
+                    list(pool.map(run, senders))
+        finally:
+            for each in senders:
+                each.stop()
+        assert {state(gateway, each.submission.id).status for each in made} == {"sent"}
+        got = [address for mail in smtp_server.mails for address in mail.envelope_recipients]
+        assert sorted(got) == sorted(set(got))
+        assert len(got) == 15
+        assert len(events(gateway)) == 15
+
+
+class TestFairness:
+    def test_a_server_that_hangs_does_not_hold_up_the_others(
+        self, gateway: Gateway, sender: Sender, smtp_server: SmtpServer
+    ) -> None:
+        with silent_server() as port, SmtpServer() as placeholder:
+            hanging = [
+                sending_connector(gateway, placeholder, smtp_host="localhost", smtp_port=port)
+                for _ in range(THREADS + 4)
+            ]
+            for each in hanging:
+                submit(gateway, each)
+            sender.send_due()
+            healthy = submit(gateway, sending_connector(gateway, smtp_server), A)
+            deadline = time.monotonic() + 4  # the command timeout of the tests is 5 s
+            while state(gateway, healthy.submission.id).status != "sent" and time.monotonic() < deadline:
+                sender.send_due()
+                threading.Event().wait(0.05)
+            assert state(gateway, healthy.submission.id).status == "sent"
+            sender.stop()
+
+    def test_stopping_gives_up_what_hangs_and_queues_it_again(self, gateway: Gateway, sender: Sender) -> None:
+        with silent_server() as port, SmtpServer() as placeholder:
+            hanging = sending_connector(gateway, placeholder, smtp_port=port)
+            made = submit(gateway, hanging)
+            sender.send_due()
+            _until(lambda: state(gateway, made.submission.id).status == "sending")
+            started = time.monotonic()
+            sender.stop()
+            assert time.monotonic() - started < 3
+        assert state(gateway, made.submission.id).status == "queued"
+
+
+class TestIdempotency:
+    def test_the_same_request_gives_the_same_submission(self, gateway: Gateway, mailbox: Connector) -> None:
+        first = submit(gateway, mailbox, key="k1")
+        again = submit(gateway, mailbox, key="k1")
+        assert again.submission.id == first.submission.id
+        assert [each.address for each in again.recipients] == ["karel@example.com"]
+        assert submit(gateway, mailbox, key="k2").submission.id != first.submission.id
+        assert submit(gateway, mailbox).submission.id != submit(gateway, mailbox).submission.id
+
+    def test_another_request_with_the_key_is_refused(self, gateway: Gateway, mailbox: Connector) -> None:
+        submit(gateway, mailbox, key="k1")
+        with pytest.raises(IdempotencyMismatch):
+            submit(gateway, mailbox, key="k1", subject="Another")
+
+    def test_of_many_at_once_one_is_made(
+        self, gateway: Gateway, mailbox: Connector, sender: Sender, smtp_server: SmtpServer
+    ) -> None:
+        barrier = threading.Barrier(8)
+
+        def one(_: int) -> str:
+            barrier.wait(10)
+            return submit(gateway, mailbox, key="k1").submission.id
+
+        with ThreadPoolExecutor(8) as pool:
+            ids = set(pool.map(one, range(8)))
+        assert len(ids) == 1
+        run(sender)
+        assert len(smtp_server.mails) == 1
+
+
+class TestCancelling:
+    def test_a_cancelled_one_is_never_sent(
+        self, gateway: Gateway, sender: Sender, mailbox: Connector, smtp_server: SmtpServer
+    ) -> None:
+        made = submit(gateway, mailbox, A)
+        with gateway.db.unit_of_work() as session:
+            submissions.cancel(session, OWNER, made.submission.id)
+        run(sender)
+        row = state(gateway, made.submission.id)
+        assert (row.status, row.source_zstd, smtp_server.mails) == ("cancelled", None, [])
+
+    def test_what_some_have_got_is_partly_sent(
+        self, gateway: Gateway, sender: Sender, mailbox: Connector, smtp_server: SmtpServer
+    ) -> None:
+        smtp_server.behaviour.recipient_replies = {B: "451 4.7.1 Greylisted"}
+        made = submit(gateway, mailbox, A, B)
+        run(sender)
+        with gateway.db.unit_of_work() as session:
+            submissions.cancel(session, OWNER, made.submission.id)
+        assert state(gateway, made.submission.id).status == "partly_sent"
+        assert recipients(gateway, made.submission.id) == {A: "sent", B: "refused"}
+        assert events(gateway) == [("submission.sent.v1", "partly_sent")]
+
+
+class TestSentCopy:
+    @pytest.fixture
+    def at_dovecot(
+        self, gateway: Gateway, smtp_server: SmtpServer, dovecot: Dovecot, imap_user: str
+    ) -> Connector:
+        return sending_connector(
+            gateway, smtp_server, imap_port=dovecot.port, imap_username=imap_user, password=dovecot.password
+        )
+
+    def test_lies_in_the_folder_for_sent_mail_marked_as_read(
+        self,
+        gateway: Gateway,
+        sender: Sender,
+        at_dovecot: Connector,
+        dovecot: Dovecot,
+        smtp_server: SmtpServer,
+    ) -> None:
+        made = submit(gateway, at_dovecot, A)
+        run(sender)
+        row = state(gateway, made.submission.id)
+        assert (row.status, row.sent_copy, row.source_zstd) == ("sent", "filed", None)
+        [copy] = dovecot.messages(at_dovecot.imap_username, "Sent")
+        assert copy.flags == {"\\Seen"}
+        assert copy.raw == smtp_server.mails[0].raw
+
+    def test_is_not_doubled_after_a_crash_before_it_was_noted(
+        self, gateway: Gateway, sender: Sender, at_dovecot: Connector, dovecot: Dovecot
+    ) -> None:
+        made = submit(gateway, at_dovecot, A)
+        source = state(gateway, made.submission.id).source_zstd
+        run(sender)
+        with gateway.db.unit_of_work() as session:
+            row = session.get(Submission, made.submission.id)
+            assert row is not None
+            row.sent_copy, row.next_attempt_at, row.source_zstd = "pending", clock.utc_now(), source
+        run(sender)
+        assert state(gateway, made.submission.id).sent_copy == "filed"
+        assert len(dovecot.messages(at_dovecot.imap_username, "Sent")) == 1
+
+    def test_its_failure_leaves_the_submission_sent(
+        self, gateway: Gateway, sender: Sender, mailbox: Connector
+    ) -> None:
+        made = submit(gateway, mailbox, A)
+        for hours in range(6):
+            run_later(sender, timedelta(hours=10 * hours))
+        row = state(gateway, made.submission.id)
+        assert (row.status, row.sent_copy, row.sent_copy_attempts, row.source_zstd) == (
+            "sent",
+            "failed",
+            5,
+            None,
+        )
+
+
+class TestAdapter:
+    """The SMTP conversation itself."""
+
+    def deliver(self, server: Server, *to: str, **options: Any) -> list[Outcome]:
+        values: dict[str, Any] = {
+            "network": NetworkPolicy(_networks("127.0.0.0/8", "::1/128")),
+            "tls": ssl.create_default_context(),
+            "limits": Limits(connect_s=2, command_s=3, attempt_s=6, answer_s=3),
+            **options,
+        }
+        content = values.pop("content", CONTENT)
+        results = smtp.submit(server, Envelope("info@firma.cz", to or (A,)), content, **values)
+        return [result.outcome for result in results]
+
+    @pytest.mark.parametrize("security", ["tls", "starttls", "none"])
+    def test_logs_in_over_every_kind_of_connection(
+        self, security: smtp.Security, certificates: Certificates
+    ) -> None:
+        with SmtpServer(
+            security=security, certificates=certificates, user="info", password=PASSWORD, auth_required=True
+        ) as server:
+            target = Server("127.0.0.1", server.port, security, "info", PASSWORD)
+            assert self.deliver(target, tls=certificates.client_context()) == [Outcome.ACCEPTED]
+            [mail] = server.mails
+            assert (mail.over_tls, mail.authenticated_as) == (security != "none", "info")
+            wrong = dataclasses.replace(target, password="wrong")
+            with pytest.raises(LoginRefused):
+                self.deliver(wrong, tls=certificates.client_context())
+
+    @pytest.mark.parametrize("security", ["tls", "starttls"])
+    def test_a_certificate_nobody_vouches_for_is_refused(
+        self, security: smtp.Security, certificates: Certificates
+    ) -> None:
+        with SmtpServer(security=security, certificates=certificates) as server:
+            with pytest.raises(CertificateRefused):
+                self.deliver(Server("127.0.0.1", server.port, security))
+            assert server.mails == []
+
+    def test_a_server_without_starttls_gets_no_password(self) -> None:
+        with SmtpServer(user="info", password=PASSWORD) as server, pytest.raises(MailServerUnavailable):
+            self.deliver(Server("127.0.0.1", server.port, "starttls", "info", PASSWORD))
+
+    def test_plain_text_is_not_spoken_outside_the_allowed_private_networks(
+        self, smtp_server: SmtpServer
+    ) -> None:
+        with pytest.raises(HostUnreachable):
+            self.deliver(Server("127.0.0.1", smtp_server.port, "none"), network=NetworkPolicy())
+
+    @pytest.mark.parametrize("address", ["a@b.cz\r\nRCPT TO:<x@y.cz>", "a b@c.cz", "a@b.cz>", "é@b.cz", ""])
+    def test_an_address_that_is_a_command_is_not_sent(self, smtp_server: SmtpServer, address: str) -> None:
+        with pytest.raises(CommandRefused):
+            self.deliver(Server("127.0.0.1", smtp_server.port, "none"), address)
+
+    def test_bare_line_ends_cannot_smuggle_a_second_mail(self, smtp_server: SmtpServer) -> None:
+        content = b"Subject: x\n\nHello\n.\nMAIL FROM:<x@y.cz>\r.\r\n..\r\n.\r\nend"
+        assert self.deliver(Server("127.0.0.1", smtp_server.port, "none"), content=content) == [
+            Outcome.ACCEPTED
+        ]
+        [mail] = smtp_server.mails
+        assert mail.raw == b"Subject: x\r\n\r\nHello\r\n.\r\nMAIL FROM:<x@y.cz>\r\n.\r\n..\r\n.\r\nend\r\n"
+
+    @pytest.mark.parametrize(
+        ("replies", "error"),
+        [
+            ([], ConnectionLost),
+            ([b"554 no\r\n"], CommandRefused),
+            ([b"421 busy\r\n"], TooManyConnections),
+            ([b"450 later\r\n"], MailServerUnavailable),
+            ([b"HTTP/1.1 400 Bad Request\r\n"], ConnectionLost),
+            ([b"220 " + b"x" * 10_000 + b"\r\n"], ConnectionLost),
+            ([b"220-x\r\n" * 1000], ConnectionLost),
+            ([b"220 hi\r\n", b"502 no\r\n", b"502 no\r\n"], CommandRefused),
+            ([b"220 hi\r\n", b"250 ok\r\n", b"250 ok\r\n", b"250 ok\r\n", b"250 what\r\n"], CommandRefused),
+        ],
+    )
+    def test_a_server_gone_wrong_is_an_error_of_the_tree(
+        self, replies: list[bytes], error: type[MailServerError]
+    ) -> None:
+        with scripted_server(replies) as port, pytest.raises(error) as caught:
+            self.deliver(Server("127.0.0.1", port, "none"))
+        assert type(caught.value) is error
+
+    def test_a_lost_connection_before_the_dot_is_an_error_and_after_it_uncertain(self) -> None:
+        # Banner, EHLO, MAIL, RCPT, and DATA, whose answer is followed by one read of the content.
+        before = [b"220 hi\r\n", *[b"250 ok\r\n"] * 3]
+        with scripted_server(before) as port, pytest.raises(ConnectionLost):
+            self.deliver(Server("127.0.0.1", port, "none"))
+        with scripted_server([*before, b"354 go\r\n"]) as port:
+            assert self.deliver(Server("127.0.0.1", port, "none")) == [Outcome.UNCERTAIN]
+
+    def test_no_answer_to_the_dot_is_uncertain(self, smtp_server: SmtpServer) -> None:
+        smtp_server.behaviour.data_delay_s = 3
+        limits = Limits(connect_s=2, command_s=1, attempt_s=5, answer_s=0.3)
+        target = Server("127.0.0.1", smtp_server.port, "none")
+        assert self.deliver(target, limits=limits) == [Outcome.UNCERTAIN]
+
+    def test_a_server_that_gives_one_octet_at_a_time_meets_the_deadline(self) -> None:
+        with dripping_server() as port:
+            started = time.monotonic()
+            limits = Limits(connect_s=2, command_s=2, attempt_s=1, answer_s=1)
+            with pytest.raises(MailServerTimeout):
+                self.deliver(Server("127.0.0.1", port, "none"), limits=limits)
+            assert time.monotonic() - started < 3
+
+
+def _behave(server: SmtpServer, behaviour: dict[str, Any]) -> None:
+    for name, value in behaviour.items():
+        setattr(server.behaviour, name, value)
+
+
+def _networks(*texts: str) -> list[Any]:
+    return [ipaddress.ip_network(text) for text in texts]
+
+
+def _until(condition: Callable[[], bool], timeout_s: float = 10) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, "not in time"
+        threading.Event().wait(0.02)
+
+
+@contextmanager
+def _accepting(serve: Callable[[socket.socket], None]) -> Iterator[int]:
+    """A server on a free port; each connection is served in a thread of its own."""
+    with closing(socket.create_server(("127.0.0.1", 0))) as listening:
+        opened: list[socket.socket] = []
+
+        def accept() -> None:
+            while True:
+                try:
+                    connection, _ = listening.accept()
+                except OSError:
+                    return
+                opened.append(connection)
+                threading.Thread(target=_quietly, args=(serve, connection), daemon=True).start()
+
+        thread = threading.Thread(target=accept, daemon=True)
+        thread.start()
+        yield listening.getsockname()[1]
+        listening.shutdown(socket.SHUT_RDWR)
+        for connection in opened:
+            connection.close()
+        thread.join(5)
+
+
+def _quietly(serve: Callable[[socket.socket], None], connection: socket.socket) -> None:
+    with suppress(OSError):
+        serve(connection)
+
+
+@contextmanager
+def silent_server() -> Iterator[int]:
+    """Takes connections and says nothing."""
+    with _accepting(lambda connection: None) as port:
+        yield port
+
+
+@contextmanager
+def scripted_server(replies: list[bytes]) -> Iterator[int]:
+    """Gives the replies, one before each thing it reads, then closes."""
+
+    def serve(connection: socket.socket) -> None:
+        for reply in replies:
+            connection.sendall(reply)
+            if not connection.recv(65536):
+                break
+        connection.close()
+
+    with _accepting(serve) as port:
+        yield port
+
+
+@contextmanager
+def dripping_server() -> Iterator[int]:
+    """A greeting without end, one octet at a time."""
+
+    def serve(connection: socket.socket) -> None:
+        while True:
+            connection.sendall(b"2")
+            threading.Event().wait(0.1)
+
+    with _accepting(serve) as port:
+        yield port

@@ -1,0 +1,181 @@
+"""Every kind of caller towards every kind of connector, in a database: for the test of the rules, and for the
+table in docs/access.md, which is what the rules answer (`python -m tests.support.access_cases > docs/access.md`)."""
+
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from sqlmodel import Session
+
+from app import clock
+from app.db import Database
+from app.errors import GatewayError
+from app.models import ApiKey, Connector, Credential, GroupBinding, KeyGrant
+from app.problems import status_of
+from app.services.access import rules
+from app.services.access.rules import SCOPES, Action, Principal
+from tests.support.schema import migrate
+
+SCOPES_OF_A_KEY = frozenset(SCOPES.values())
+
+ADMINISTRATOR = Principal("user", "administrator", is_admin=True)
+OWNER = Principal("user", "jana", groups=frozenset({"other"}))
+MEMBER = Principal("user", "petr", groups=frozenset({"sales", "other"}))
+OTHER = Principal("user", "eva", groups=frozenset({"other"}))
+KEY = Principal("key", "key", scopes=SCOPES_OF_A_KEY)
+GRANTED_KEY = Principal("key", "granted", scopes=SCOPES_OF_A_KEY)
+LIMITED_KEY = Principal("key", "limited", scopes=SCOPES_OF_A_KEY, connector_limit=frozenset({"elsewhere"}))
+BARE_KEY = Principal("key", "bare")
+
+SHARED = {
+    "administrator": ADMINISTRATOR,
+    "member of a bound group": MEMBER,
+    "others": OTHER,
+    "API key": KEY,
+    "API key for others": LIMITED_KEY,
+}
+PERSONAL = {
+    "administrator": ADMINISTRATOR,
+    "owner": OWNER,
+    "others": OTHER,
+    "API key": KEY,
+    "API key the owner granted": GRANTED_KEY,
+    "API key for others": LIMITED_KEY,
+}
+
+HEAD = """\
+# Who may do what
+
+Written from what `app/services/access/rules.py` answers (`python -m tests.support.access_cases > docs/access.md`); a test keeps
+it fresh. `yes`; `404`: for this caller it does not exist; `403`: they see it and may not. A key without the scope
+gets 403. "API key for others" is limited to other connectors.
+
+Beyond this table:
+- Everybody creates a personal connector of their own; other ones are created by administrators and keys with
+  `connectors:write` that are not limited to certain connectors.
+- Kind and owner of a connector never change. Personal connectors take no group bindings: who may
+  bind groups is answered 409 there.
+- Once the owner of a personal mailbox has entered the password, there or by a link, it is *sealed* for good: others
+  change neither its folders nor its address and enter no password, and whoever changes host, port, security or user
+  name discards the stored one, so that nothing is fetched or sent until the owner has entered it again.
+- Webhooks are for administrators and keys with `webhooks:write`, API keys and the audit trail for administrators and
+  keys with `admin`; a key makes no key with more scopes, connectors or time than its own, and sees of the audit trail
+  what concerns its connectors.
+- Whoever deletes a connector with `?messages=delete` deletes what is stored of its mail, also who may not read it: the
+  gateway's operator must be able to let go of a mailbox. The audit trail tells of each message.
+- Whoever holds a link for entering a password may do that, once, and see the settings that the page shows.
+- Groups come from the token of each request: who leaves a group loses its mail with the next token.
+"""
+
+
+@contextmanager
+def case_database(url: str) -> Iterator[Session]:
+    """A session on a migrated database with the connectors `shared`, `personal` and `sealed`."""
+    database = Database(url)
+    try:
+        with database.unit_of_work() as session:
+            _fill(session)
+        with database.reading() as session:
+            yield session
+    finally:
+        database.close()
+
+
+def outcome(session: Session, principal: Principal, action: Action, connector_id: str) -> str:
+    """`yes`, or the status of the refusal."""
+    try:
+        rules.require(session, principal, action, session.get(Connector, connector_id))
+    except GatewayError as refusal:
+        return str(status_of(type(refusal)))
+    return "yes"
+
+
+def page(session: Session) -> str:
+    """docs/access.md."""
+    parts = [HEAD]
+    for title, connector_id, callers in (
+        ("A shared connector", "shared", SHARED),
+        ("A personal connector", "personal", PERSONAL),
+        ("A personal connector, sealed", "sealed", PERSONAL),
+    ):
+        parts.append(f"## {title}\n\n{_table(session, connector_id, callers)}")
+    return "\n".join(parts)
+
+
+def _table(session: Session, connector_id: str, callers: Mapping[str, Principal]) -> str:
+    head = ["", *callers, "scope of a key"]
+    rows = [head, ["---"] * len(head)]
+    for action in Action:
+        cells = [outcome(session, caller, action, connector_id) for caller in callers.values()]
+        rows.append([action.value, *cells, f"`{SCOPES[action]}`"])
+    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
+
+
+def _fill(session: Session) -> None:
+    now = clock.utc_now()
+    for connector_id, kind, owner in (
+        ("shared", "shared", None),
+        ("elsewhere", "shared", None),
+        ("personal", "personal", "jana"),
+        ("sealed", "personal", "jana"),
+    ):
+        session.add(
+            Connector(
+                id=connector_id,
+                name=connector_id,
+                kind=kind,
+                owner=owner,
+                email_address="info@firma.cz",
+                imap_host="imap.firma.cz",
+                imap_port=993,
+                imap_security="tls",
+                imap_username=connector_id,
+                source_folder="INBOX",
+                processed_folder="\\Trash",
+                poll_interval_s=60,
+                sealed_at=now if connector_id == "sealed" else None,
+                status="active",
+                created_at=now,
+                updated_at=now,
+            )
+        )
+    for key in (KEY, GRANTED_KEY, LIMITED_KEY, BARE_KEY):
+        session.add(
+            ApiKey(
+                id=key.id,
+                name=key.id,
+                prefix=key.id,
+                sha256="",
+                scopes=sorted(key.scopes),
+                created_by="user:administrator",
+                created_at=now,
+            )
+        )
+    session.flush()
+    session.add(GroupBinding(id="binding", connector_id="shared", group="sales", created_at=now))
+    for connector_id, entered_by in (("personal", "user:administrator"), ("sealed", "user:jana")):
+        session.add(
+            Credential(
+                connector_id=connector_id,
+                type="password",
+                ciphertext="",
+                entered_by=entered_by,
+                updated_at=now,
+            )
+        )
+        session.add(KeyGrant(api_key_id="granted", connector_id=connector_id, granted_at=now))
+
+
+def main() -> None:
+    """Print the page."""
+    with tempfile.TemporaryDirectory() as folder:
+        url = f"sqlite:///{Path(folder) / 'access.db'}"
+        migrate(url)
+        with case_database(url) as session:
+            sys.stdout.write(page(session))
+
+
+if __name__ == "__main__":
+    main()

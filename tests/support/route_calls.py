@@ -1,0 +1,158 @@
+"""How each route is called by the test that walks them all. A new route needs a row here and one in
+`app/who_may.py`; one whose rule is in words (`Special`) also needs what these words mean in `SPECIAL`."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from app.services.access.rules import Action
+
+PASSWORD = {"type": "password", "password": "not what the server takes"}
+NOBODY_LISTENS = 9
+"""A port where no server is: what reaches one is seen to have been allowed by how it fails."""
+SERVER = {"host": "127.0.0.1", "port": NOBODY_LISTENS, "security": "none"}
+
+
+@dataclass(frozen=True)
+class Call:
+    """One request. `{connector}` and the like stand for the ids of the objects it is about."""
+
+    path: str
+    body: Mapping[str, Any] | None = None
+    done: tuple[int, ...] = (200, 201, 204)
+    """The statuses of a call that was allowed."""
+    uses_up: bool = False
+    """Whether the next call needs new objects."""
+    limited_key: str = "yes"
+    """What a key gets that is limited to other connectors, where the rule is `ForAdministrators`."""
+
+
+CALLS: dict[str, Call] = {
+    "POST /connectors": Call(
+        "/connectors",
+        {
+            "name": "New",
+            "kind": "{kind}",
+            "owner": "{owner}",
+            "email_address": "new@firma.cz",
+            "imap": {**SERVER, "username": "{new}"},
+        },
+    ),
+    "GET /connectors": Call("/connectors"),
+    "GET /connectors/{}": Call("/connectors/{connector}"),
+    "PATCH /connectors/{}": Call("/connectors/{connector}", {"name": "Renamed"}),
+    "DELETE /connectors/{}": Call("/connectors/{connector}?messages=delete", uses_up=True),
+    "PUT /connectors/by-external-id/{}": Call(
+        "/connectors/by-external-id/{external_id}",
+        {
+            "name": "Put",
+            "kind": "{kind}",
+            "owner": "{owner}",
+            "email_address": "info@firma.cz",  # as it is: of a sealed connector it is the owner's to change
+            "imap": {**SERVER, "username": "{username}"},
+        },
+    ),
+    "POST /connectors/test": Call(
+        "/connectors/test", {"imap": {**SERVER, "username": "info"}, "credentials": PASSWORD}
+    ),
+    "POST /connectors/{}/test": Call("/connectors/{connector}/test"),
+    "GET /connectors/{}/folders": Call("/connectors/{connector}/folders", done=(503,)),
+    # By this the owner seals the connector.
+    "PUT /connectors/{}/credentials": Call("/connectors/{connector}/credentials", PASSWORD, uses_up=True),
+    "DELETE /connectors/{}/credentials": Call("/connectors/{connector}/credentials", uses_up=True),
+    "POST /connectors/{}/credential-links": Call("/connectors/{connector}/credential-links"),
+    "DELETE /connectors/{}/credential-links": Call("/connectors/{connector}/credential-links"),
+    "GET /connectors/{}/key-grants": Call("/connectors/{connector}/key-grants"),
+    "PUT /connectors/{}/key-grants/{}": Call("/connectors/{connector}/key-grants/{api_key}"),
+    "DELETE /connectors/{}/key-grants/{}": Call(
+        "/connectors/{connector}/key-grants/{granted_key}", uses_up=True
+    ),
+    "POST /connectors/{}/pause": Call("/connectors/{connector}/pause"),
+    "POST /connectors/{}/resume": Call("/connectors/{connector}/resume"),
+    "POST /connectors/{}/fetch": Call("/connectors/{connector}/fetch"),
+    "GET /connectors/{}/cycles": Call("/connectors/{connector}/cycles"),
+    # 409: who may bind groups is told that a personal connector takes none.
+    "POST /group-bindings": Call(
+        "/group-bindings", {"connector_id": "{connector}", "group": "{new}"}, done=(201, 409)
+    ),
+    "GET /group-bindings": Call("/group-bindings?connector_id={connector}"),
+    "GET /group-bindings/{}": Call("/group-bindings/{binding}"),
+    "PATCH /group-bindings/{}": Call("/group-bindings/{binding}", {"group": "nobodies"}, uses_up=True),
+    "DELETE /group-bindings/{}": Call("/group-bindings/{binding}", uses_up=True),
+    "GET /messages": Call("/messages?connector_id={connector}"),
+    "GET /messages/{}": Call("/messages/{message}"),
+    "GET /messages/{}/source": Call("/messages/{message}/source"),
+    "GET /messages/{}/attachments/{}": Call("/messages/{message}/attachments/1"),
+    "PATCH /messages/{}": Call("/messages/{message}", {"state": "processed"}),
+    "DELETE /messages/{}": Call("/messages/{message}", uses_up=True),
+    "POST /messages/delete": Call("/messages/delete", {"connector_id": "{connector}"}, uses_up=True),
+    "GET /quarantine": Call("/quarantine?connector_id={connector}"),
+    "POST /quarantine/{}/retry": Call("/quarantine/{quarantined}/retry"),
+    "POST /submissions": Call(
+        "/submissions", {"connector_id": "{connector}", "to": ["eva@firma.cz"], "text": "Hello"}
+    ),
+    "GET /submissions": Call("/submissions?connector_id={connector}"),
+    "GET /submissions/{}": Call("/submissions/{submission}"),
+    "DELETE /submissions/{}": Call("/submissions/{submission}", uses_up=True),
+    "GET /events": Call("/events"),
+    "GET /events/stream": Call("/events/stream"),
+    "POST /webhooks": Call("/webhooks", {"url": "https://crm.firma.invalid/hook"}),
+    "GET /webhooks": Call("/webhooks"),
+    "GET /webhooks/{}": Call("/webhooks/{webhook}", limited_key="404"),
+    "PATCH /webhooks/{}": Call("/webhooks/{webhook}", {"active": False}, limited_key="404"),
+    "DELETE /webhooks/{}": Call("/webhooks/{webhook}", uses_up=True, limited_key="404"),
+    "GET /webhooks/{}/deliveries": Call("/webhooks/{webhook}/deliveries", limited_key="404"),
+    "POST /webhooks/{}/test": Call("/webhooks/{webhook}/test", limited_key="404"),
+    "POST /webhooks/{}/replay": Call(
+        "/webhooks/{webhook}/replay", {"since": "2026-01-01T00:00:00Z"}, limited_key="404"
+    ),
+    # A key makes no key for connectors that it is not for itself.
+    "POST /api-keys": Call("/api-keys", {"name": "New", "scopes": ["events:read"]}, limited_key="403"),
+    "GET /api-keys": Call("/api-keys"),
+    "DELETE /api-keys/{}": Call("/api-keys/{api_key}", uses_up=True, limited_key="404"),
+    "GET /audit": Call("/audit"),
+    "GET /health/live": Call("/health/live"),
+    "GET /health/ready": Call("/health/ready"),
+    "GET /metrics": Call("/metrics"),
+}
+
+CALLER_COLUMNS: dict[str, tuple[str, ...]] = {
+    "administrator": ("administrator",),
+    "administrator who is a member": ("administrator", "member of a bound group"),
+    "owner": ("owner",),
+    "member": ("member of a bound group",),
+    "others": ("others",),
+    "API key": ("API key",),
+    "granted API key": ("API key the owner granted", "API key"),
+    "API key for others": ("API key for others",),
+}
+"""Who calls, and which columns of docs/access.md are about them."""
+
+SPECIAL: dict[str, dict[str, str | Action]] = {
+    # For the callers above, in their order.
+    "POST /connectors": {
+        "shared": "yes yes 403 403 403 yes yes 403",
+        "personal": "yes yes yes 403 403 yes yes 403",
+    },
+    "PUT /connectors/by-external-id/{}": {
+        "shared": Action.CHANGE_SETTINGS,
+        "personal": Action.CHANGE_SETTINGS,
+        "sealed": Action.CHANGE_SETTINGS,
+        "absent": "yes yes yes 403 403 yes yes 403",
+    },
+    "POST /connectors/test": {"shared": "yes yes yes yes yes yes yes yes"},
+}
+"""What the rules in words mean, for each kind of object."""
+
+
+def filled(body: Mapping[str, Any], objects: Mapping[str, Any]) -> dict[str, Any]:
+    """A body with the ids of these objects."""
+    found: dict[str, Any] = {}
+    for name, value in body.items():
+        if isinstance(value, Mapping):
+            found[name] = filled(value, objects)
+        elif isinstance(value, str) and value.startswith("{"):
+            found[name] = objects[value.strip("{}")]
+        else:
+            found[name] = value
+    return found

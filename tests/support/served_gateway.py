@@ -1,0 +1,55 @@
+"""The gateway as an operator runs it: `imap-gateway serve`, a process of its own, with its jobs and its parsers."""
+
+import contextlib
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+
+from tests.servers.process import end, free_port, wait_until
+from tests.support.callers import JWT_SECRET
+
+ROOT = Path(__file__).resolve().parents[2]
+START_TIMEOUT_S = 60.0
+
+
+@contextlib.contextmanager
+def served_gateway(database_url: str, folder: Path, **settings: str) -> Iterator[httpx.Client]:
+    """A client of the served gateway, without a token; its log is `gateway.log` in the folder.
+
+    `settings` are further ones, by their names without the prefix: `MAX_MESSAGE_OCTETS="1000"`.
+    """
+    port = free_port()
+    values = {
+        "DATABASE_URL": database_url,
+        "SECRET_KEYS": "first-secret-key-of-the-tests-and-long-enough",
+        "JWT_SECRET": JWT_SECRET,
+        "ALLOWED_PRIVATE_NETWORKS": "127.0.0.0/8",
+        **settings,
+    }
+    log = folder / "gateway.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [Path(sys.executable).with_name("imap-gateway"), "serve", "--port", str(port)],
+            cwd=ROOT,
+            env={**os.environ, **{f"GATEWAY_{name}": value for name, value in values.items()}},
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60, trust_env=False) as client:
+            wait_until(lambda: _is_live(client) or process.poll() is not None, START_TIMEOUT_S, "the gateway")
+            assert process.poll() is None, log.read_text(errors="replace")
+            yield client
+    finally:
+        end(process, grace_s=10)
+
+
+def _is_live(client: httpx.Client) -> bool:
+    with contextlib.suppress(httpx.TransportError):
+        return client.get("/health/live").status_code == 200
+    return False
