@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
-from app.adapters.imap_wire import WiredIMAP4
+from app.adapters.imap.connection import WiredIMAP4
 
 
 class Effects:

@@ -163,7 +163,7 @@ class Mover:
         uids = [row.uid for row in rows]
         before = self._imap.status(self._target_folder).messages
         proved = self._imap.copy(uids, self._target_folder)
-        if not proved and self._imap.status(self._target_folder).messages - before >= len(rows):
+        if not proved and self._has_grown(before, by=len(rows)):
             copied = list(rows)
         elif proved:
             copied = [row for row in rows if row.uid in proved]
@@ -188,6 +188,11 @@ class Mover:
             return [row for row in rows if row.uid not in still]
         still = self._imap.search_present(uids) - self._imap.search_flagged_deleted(uids)
         return [row for row in rows if row.uid not in still]
+
+    def _has_grown(self, before: int | None, *, by: int) -> bool:
+        """Whether the processed folder is known to hold so many mails more."""
+        after = self._imap.status(self._target_folder).messages
+        return before is not None and after is not None and after - before >= by
 
     def _one_by_one(self, rows: Sequence[ServerMessage]) -> list[_Left]:
         """After a refusal: a part may have been moved, or all of it (Exchange), or another client has taken some

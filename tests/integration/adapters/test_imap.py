@@ -12,8 +12,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import trustme
 
-from app.adapters import imap, uid_sets
-from app.adapters.imap import Access, ServerAddress
+from app.adapters import imap
+from app.adapters.imap import Access, ServerAddress, uid_sets
 from app.adapters.network import NetworkPolicy
 from app.config import Settings
 from app.errors import (
@@ -227,7 +227,7 @@ class TestAServerThat:
             assert time.monotonic() - started < 5
 
     def test_announces_a_literal_of_4_gb_costs_no_memory(self, access: Access) -> None:
-        with scripted(b"* OK hello\r\n", b"* OK {4294967295}\r\n") as port:
+        with scripted(b"* OK hello\r\n", b"* FLAGS {4294967295}\r\n") as port:
             server = ServerAddress("127.0.0.1", port, "none", "u")
             with pytest.raises(ConnectionLost), imap.connect(server, "x", access):
                 pytest.fail("connected")

@@ -6,7 +6,6 @@ import re
 import ssl
 from collections.abc import Iterator
 
-from app.adapters import imap_wire
 from app.errors import (
     CertificateRefused,
     CommandRefused,
@@ -32,7 +31,8 @@ def translating(command: str) -> Iterator[None]:
         yield
     except CommandRefused as exc:
         raise _known_refusal(exc) from exc
-    except MailServerError:
+    except MailServerError as exc:
+        exc.command = exc.command or command
         raise
     except TimeoutError as exc:
         raise MailServerTimeout(command=command) from exc
@@ -45,9 +45,7 @@ def translating(command: str) -> Iterator[None]:
     except imaplib.IMAP4.error as exc:
         if command == "CONNECT":  # greeted with BYE: too busy, or it does not want this address now
             raise MailServerUnavailable(command=command) from exc
-        text = str(exc).partition(": ")[2] or str(exc)
-        line = text.removeprefix("b'").encode("utf-8", "replace")
-        raise _known_refusal(imap_wire.refused(command, "NO", line)) from exc
+        raise ConnectionLost(command=command, server_line=type(exc).__name__) from exc
     except (ValueError, AssertionError, TypeError, KeyError, IndexError, RecursionError) as exc:
         # The library could not make sense of the answer: the connection is out of step.
         raise ConnectionLost(command=command, server_line=type(exc).__name__) from exc

@@ -1,0 +1,162 @@
+"""FETCH.
+
+    message-data = nz-number SP ("EXPUNGE" / ("FETCH" SP msg-att))                               RFC 9051 §9
+    msg-att      = "(" (msg-att-dynamic / msg-att-static) *(SP …) ")"
+    msg-att-static = "INTERNALDATE" SP date-time / "RFC822.SIZE" SP number64
+                   / "BODY" section ["<" number ">"] SP nstring / "UID" SP uniqueid / …
+
+Tolerated: items in any order, one mail's items in several responses, items and mails that nobody asked for, two
+responses on one line, values of another type, sizes and dates that cannot be.
+
+Not tolerated, because bytes would be taken for another mail's:
+- A response that names no UID, or two, or one that was not asked for, is nobody's: it is dropped and counted. (The
+  sequence number in front says nothing: it shifts with each EXPUNGE.)
+- A body after which the response does not go on as it must was announced with another length than it has (Domino):
+  the connection is out of step, and nothing of the answer is to be believed.
+"""
+
+import re
+from collections.abc import Iterable, Set
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from app.adapters.imap.answers import numbers
+from app.adapters.imap.answers.dates import read_internal_date
+from app.adapters.imap.answers.response import Response
+from app.adapters.imap.answers.tokens import Cursor, Kind, Token
+
+MAX_ITEMS = 100
+"""In one response; nobody asks for so many."""
+
+_NEXT = re.compile(rb"[ \t]*+\*[ \t]++\d{1,20}[ \t]++FETCH[ \t]++\Z", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """What was said of one mail; None where nothing was, or nothing that can be."""
+
+    uid: int
+    size_octets: int | None = None
+    internal_date: datetime | None = None
+    body: bytes | None = None
+    header: bytes | None = None
+    flags: frozenset[str] | None = None
+    has_date_defect: bool = False
+    """There was an INTERNALDATE, and it is no date."""
+
+
+@dataclass(frozen=True, slots=True)
+class FetchAnswer:
+    """The mails by UID, none that was not asked for."""
+
+    mails: dict[int, Fetched]
+    dropped: int
+    """Responses that are nobody's, or could not be read."""
+    is_out_of_step: bool
+    """A literal was longer or shorter than announced."""
+
+
+class _Broken(Exception):
+    """The response does not go on as it must."""
+
+
+def read_fetch(responses: Iterable[Response], wanted: Set[int] | None) -> FetchAnswer:
+    """The answers to a UID FETCH of these mails; None: of any."""
+    mails: dict[int, Fetched] = {}
+    dropped = 0
+    is_out_of_step = False
+    for response in responses:
+        if response.kind != "FETCH":
+            continue
+        found, is_whole = _read(response)
+        is_out_of_step |= not is_whole and bool(response.literals)
+        for mail in found:
+            if mail is None or not mail.uid or (wanted is not None and mail.uid not in wanted):
+                dropped += 1
+            else:
+                mails[mail.uid] = _merged(mails.get(mail.uid), mail)
+        dropped += not is_whole
+    return FetchAnswer(mails, dropped, is_out_of_step)
+
+
+def _read(response: Response) -> tuple[list[Fetched | None], bool]:
+    """The mails on one line (None: nobody's), and whether it could be read to its end."""
+    cursor = Cursor(response)
+    found: list[Fetched | None] = []
+    try:
+        while True:
+            found.append(_mail(cursor))
+            if not cursor.peek():
+                return found, not cursor.is_at_literal
+            # `…)* 2 FETCH (…`: the end of the line is missing in between.
+            if not _passes_next(cursor):
+                return found, False
+    except _Broken:
+        return found, False
+
+
+def _passes_next(cursor: Cursor) -> bool:
+    words = [cursor.value().octets for _ in range(3)]
+    return _NEXT.match(b" ".join(words) + b" ") is not None
+
+
+def _mail(cursor: Cursor) -> Fetched | None:
+    """The items between two brackets; None where they name not exactly one UID."""
+    if not cursor.accept(b"("):
+        raise _Broken
+    items: dict[str, Any] = {}
+    uids: set[int] = set()
+    for _ in range(MAX_ITEMS):
+        if cursor.accept(b")"):
+            return Fetched(uids.pop(), **items) if len(uids) == 1 else None
+        name = cursor.name()
+        if not name:
+            raise _Broken
+        value = cursor.value()
+        if value.kind is Kind.END and not _is_without_value(cursor):
+            raise _Broken
+        if name == b"UID":
+            uids.add(numbers.uid(value.octets) or 0)
+        else:
+            items |= _item(name, value)
+    raise _Broken
+
+
+def _is_without_value(cursor: Cursor) -> bool:
+    """`INTERNALDATE)`: the value is missing, the bracket is not."""
+    return cursor.peek() == b")"
+
+
+def _item(name: bytes, value: Token) -> dict[str, Any]:
+    """What an item says, as fields of `Fetched`."""
+    octets = value.octets if value.kind in {Kind.STRING, Kind.ATOM} else None
+    if name == b"RFC822.SIZE":
+        return {"size_octets": numbers.number(octets or b"", most=numbers.MAX_SIZE_OCTETS)}
+    if name == b"INTERNALDATE":
+        moment = read_internal_date(octets or b"")
+        return {"internal_date": moment, "has_date_defect": moment is None}
+    if name == b"FLAGS" and value.kind is Kind.LIST:
+        words = value.octets[: 64 * 1024].decode("latin-1").split()
+        return {"flags": frozenset(word.lower() for word in words)}
+    # NIL, or another type, is no body: see `FetchedMail.raw`.
+    if value.kind is not Kind.STRING:
+        return {}
+    if name.startswith((b"BODY[HEADER]", b"RFC822.HEADER")):
+        return {"header": octets}
+    return {"body": octets} if name in {b"BODY[]", b"RFC822"} else {}
+
+
+def _merged(one: Fetched | None, other: Fetched) -> Fetched:
+    """What two responses say of one mail; what is said later counts only where the earlier is silent."""
+    if one is None:
+        return other
+    return Fetched(
+        uid=one.uid,
+        size_octets=other.size_octets if one.size_octets is None else one.size_octets,
+        internal_date=one.internal_date or other.internal_date,
+        body=other.body if one.body is None else one.body,
+        header=other.header if one.header is None else one.header,
+        flags=other.flags if one.flags is None else one.flags,
+        has_date_defect=one.has_date_defect or other.has_date_defect,
+    )

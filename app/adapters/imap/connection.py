@@ -1,0 +1,252 @@
+"""`imaplib` underneath IMAPClient, with our own reader: the library makes tags, sends commands and literals, and keeps
+its state; what the server says is read here, a line at a time, by `answers`.
+
+`imaplib` itself waits for ever, allocates whatever literal length a server announces, refuses servers of IMAP4rev2, and
+takes the first line that it does not know for the end.
+"""
+
+import imaplib
+import re
+import ssl
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from random import SystemRandom
+from typing import Any
+
+from app.adapters.imap.answers import status
+from app.adapters.imap.answers.response import (
+    STATUSES,
+    Continuation,
+    Line,
+    Response,
+    Tagged,
+    literal_size,
+    read_line,
+    without_literal,
+)
+from app.adapters.imap.wire import Wire
+from app.errors import CommandRefused, ConnectionLost
+from app.mime.text import clean_line
+
+MAX_UNTAGGED_RESPONSES = 200_000
+MAX_STATUS_RESPONSES = 1000
+"""Kept of one answer, whatever it is about."""
+MAX_STATUS_OCTETS = 256 * 1024
+MAX_LITERALS = 1000
+"""In one response."""
+ALERT_MAX_CHARS = 500
+
+_ALERT = re.compile(rb"\[ALERT\] *(.+)", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """All that came between a command and its end."""
+
+    status: str
+    """`OK`, `NO` or `BAD`."""
+    text: bytes
+    responses: Sequence[Response]
+    """Those of the kinds asked for, and untagged statuses."""
+    expunged: int = 0
+    """Mails that the server said are gone from the selected folder (EXPUNGE; RFC 6851 §3.3: sent for each move)."""
+    dropped: int = 0
+    """Lines that are no IMAP."""
+
+
+class WiredIMAP4(imaplib.IMAP4):
+    """`imaplib.IMAP4` over a `Wire`. The constructor reads the greeting."""
+
+    def __init__(self, open_wire: Callable[[], Wire], timeout_s: float) -> None:
+        self._open_wire = open_wire
+        self.timeout_s = timeout_s
+        self.alert: str | None = None
+        self.greeting: Response | None = None
+        self._bye = b""
+        self._start(())
+        super().__init__()
+
+    def open(self, host: str = "", port: int = 143, timeout: float | None = None) -> None:
+        self.wire = self._open_wire()
+        self.wire.start_command(self.timeout_s)
+        self.sock = self.wire.sock
+
+    def shutdown(self) -> None:
+        self.wire.close()
+
+    def _connect(self) -> None:
+        """Read the greeting. What the server can do is asked for later, and is no reason to turn back: `imaplib`
+        knows no server of IMAP4rev2 alone."""
+        library: Any = self
+        library.tagpre = imaplib.Int2AP(SystemRandom().randint(4096, 65535))
+        self._our_tag = re.compile(re.escape(library.tagpre) + rb"\d++\Z")
+        line = read_line(self.wire.read_line())
+        self.greeting = line if isinstance(line, Response) else None
+        kind = self.greeting.kind if self.greeting is not None else ""
+        self._note_alert(self.greeting.texts[0] if self.greeting is not None else b"")
+        if kind not in {"OK", "PREAUTH"}:
+            raise self.error(kind)
+        self.state = "AUTH" if kind == "PREAUTH" else "NONAUTH"
+
+    def run(self, name: str, *args: str | bytes, keep: Sequence[str] = ()) -> Answer:
+        """One command, with its deadline. Untagged responses of the kinds to keep are in its answer.
+
+        Raises:
+            CommandRefused: answered NO or BAD; `response_code` and `server_line` are filled.
+            MailServerError, imaplib.IMAP4.abort, OSError: the connection is gone or out of step.
+        """
+        answer = self.ask(name, *args, keep=keep)
+        if answer.status != "OK":
+            raise refused(name, answer)
+        return answer
+
+    def ask(self, name: str, *args: str | bytes, keep: Sequence[str] = ()) -> Answer:
+        """As `run`, whatever the answer."""
+        self.begin(keep)
+        typ, data = self._command_complete(name, self._command(name, *args))
+        return self.answer(typ, data[-1])
+
+    def begin(self, keep: Sequence[str] = ()) -> None:
+        """What follows is another command: its deadline begins, and nothing of the answers before it counts."""
+        self.wire.start_command(self.timeout_s)
+        self._start(keep)
+
+    def answer(self, typ: str, text: bytes) -> Answer:
+        """The answer to the command that has just been completed."""
+        return Answer(typ, text, tuple(self._responses), self._expunged, self._dropped)
+
+    def _start(self, keep: Sequence[str]) -> None:
+        self._keep = frozenset(keep)
+        self._responses: list[Response] = []
+        self._statuses = 0
+        self._count = 0
+        self._expunged = 0
+        self._dropped = 0
+
+    # What imaplib calls
+
+    def _log(self, line: str) -> None:
+        """Commands hold passwords: none is kept."""
+
+    def _command_complete(self, name: str, tag: bytes) -> tuple[str, list[bytes]]:
+        is_logout = name == "LOGOUT"
+        if not is_logout:
+            self._check_bye()
+        typ, data = self._get_tagged_response(tag, expect_bye=is_logout)
+        if not is_logout:
+            self._check_bye()
+        return typ, data
+
+    def _check_bye(self) -> None:
+        if "BYE" in self.untagged_responses:
+            line = "BYE " + self._bye.decode("utf-8", "replace")
+            raise ConnectionLost(server_line=line, response_code=status.code_of(self._bye))
+
+    def _get_response(self, start_timeout: object = False) -> Line | None:
+        """Read a response and file it; None where it asks for more."""
+        library: Any = self
+        line = read_line(text := self.wire.read_line())
+        if isinstance(line, Continuation):
+            library.continuation_response = line.text
+            return None
+        if isinstance(line, Tagged):
+            self._end(line)
+        elif isinstance(line, Response):
+            self._file(line, text)
+        else:
+            self._dropped += 1
+            self._count_one()
+        return line
+
+    def _end(self, line: Tagged) -> None:
+        self._note_alert(line.text)
+        pending: dict[bytes, Any] = self.tagged_commands
+        if line.tag in pending:
+            pending[line.tag] = (line.status, [line.text])
+        elif self._our_tag.match(line.tag):
+            self._dropped += 1  # the end of an earlier command, twice
+            self._count_one()
+        else:
+            raise ConnectionLost(server_line="an answer to another's question")
+
+    def _file(self, response: Response, line: bytes) -> None:
+        self._count_one()
+        if response.kind in STATUSES:
+            self._file_status(response)
+            return
+        is_kept = response.kind in self._keep
+        size = literal_size(line)
+        if size is not None:
+            response = self._with_literals(response, size, is_kept=is_kept)
+        self._expunged += response.kind == "EXPUNGE"
+        if is_kept:
+            self._responses.append(response)
+
+    def _file_status(self, response: Response) -> None:
+        self._note_alert(response.texts[0])
+        if response.kind == "BYE":
+            self._bye = response.texts[0]
+            self.untagged_responses["BYE"] = [self._bye]
+        self._statuses += 1
+        if self._statuses <= MAX_STATUS_RESPONSES and len(response.texts[0]) <= MAX_STATUS_OCTETS:
+            self._responses.append(response)
+
+    def _with_literals(self, response: Response, size: int | None, *, is_kept: bool) -> Response:
+        texts = [without_literal(response.texts[0])]
+        literals: list[bytes] = []
+        while size is not None:
+            if len(literals) == MAX_LITERALS:
+                raise ConnectionLost(server_line="too many literals")
+            octets = self.wire.read(size)
+            literals.append(octets if is_kept else b"")
+            line = self.wire.read_line()
+            size = literal_size(line)
+            texts.append(line if size is None else without_literal(line))
+        return Response(response.kind, response.number, tuple(texts), tuple(literals))
+
+    def _count_one(self) -> None:
+        self._count += 1
+        if self._count > MAX_UNTAGGED_RESPONSES:
+            raise ConnectionLost(server_line="too many untagged responses")
+
+    def _note_alert(self, line: bytes) -> None:
+        """Keep what the server wants its user to see (RFC 9051 §7.1: clients MUST show it)."""
+        found = _ALERT.search(line[:MAX_STATUS_OCTETS])
+        if found:
+            self.alert = clean_line(found[1].decode("utf-8", "replace"), ALERT_MAX_CHARS)
+
+    # Before and at the login
+
+    def authenticate_plain(self, octets: bytes) -> Answer:
+        """AUTHENTICATE PLAIN without an initial response; the state stays as it is."""
+        self.begin()
+        # imaplib sends what this gives, base64-encoded, at the continuation request.
+        self.literal = imaplib._Authenticator(lambda _: octets).process  # type: ignore[assignment]
+        typ, data = self._simple_command("AUTHENTICATE", "PLAIN")
+        return self.answer(typ, data[-1])
+
+    def start_tls(self, context: ssl.SSLContext, server_name: str) -> None:
+        """STARTTLS (RFC 9051 §6.2.1); the capabilities told in plain text are forgotten.
+
+        Raises:
+            CommandRefused: not offered or refused. There is no falling back to plain text.
+            ConnectionLost: the server sent more than its answer before TLS began: injected, perhaps.
+        """
+        self.run("STARTTLS")
+        if self.wire.has_unread():
+            raise ConnectionLost(command="STARTTLS")
+        self.wire.sock = context.wrap_socket(self.wire.sock, server_hostname=server_name)
+        self.sock = self.wire.sock
+        self.untagged_responses.clear()
+        self.greeting = None
+
+
+def refused(command: str, answer: Answer) -> CommandRefused:
+    """The error of a NO or BAD. Where its text is empty, or has no code, an untagged NO or BAD may have one."""
+    line = answer.text
+    code = status.code_of(line)
+    if code is None:
+        told = [each.texts[0] for each in answer.responses if each.kind in {"NO", "BAD"}]
+        code = next((found for each in told if (found := status.code_of(each)) is not None), None)
+    text = f"{answer.status} {line.decode('utf-8', 'replace')}"
+    return CommandRefused(command=command, server_line=text, response_code=code)

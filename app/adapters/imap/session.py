@@ -1,0 +1,427 @@
+"""A logged-in IMAP session as the gateway uses it: commands out, what `answers` makes of their answers in.
+
+What the library does not guard is guarded here: folder names are checked before they reach the wire, answers are
+matched to the UIDs asked for, a `NIL` body is told from an empty one (a server sends it for a mail that another client
+has removed: Dovecot 2.3, RFC 2180 §4.1.3), and COPYUID is kept, the proof of a move.
+
+A session is for one thread. After an error that is not a refusal it is unusable: end it.
+"""
+
+import contextlib
+import imaplib
+from collections.abc import Iterable, Sequence
+from datetime import date, datetime
+from typing import Any
+
+import imapclient
+import structlog
+
+from app.adapters.imap import wire
+from app.adapters.imap.answers import (
+    capability,
+    copyuid,
+    fetch,
+    folder_status,
+    listing,
+    names,
+    namespace,
+    search,
+    status,
+)
+from app.adapters.imap.answers.dates import MONTHS
+from app.adapters.imap.answers.fetch import Fetched
+from app.adapters.imap.answers.folder_status import FolderStatus
+from app.adapters.imap.answers.listing import SPECIAL_USES, Row
+from app.adapters.imap.answers.status import Selected
+from app.adapters.imap.connection import Answer, WiredIMAP4, refused
+from app.adapters.imap.errors import translating
+from app.adapters.imap.uid_sets import uid_sets
+from app.adapters.imap.values import FetchedMail, Folder, MailInfo
+from app.errors import CommandRefused, ConnectionLost, FolderReadOnly, MailServerError
+
+log = structlog.get_logger(__name__)
+
+_NOT_SELECTABLE = frozenset({"\\Noselect", "\\Nonexistent"})
+
+
+class _Client(imapclient.IMAPClient):  # type: ignore[misc]
+    """IMAPClient over our own connection; its debug level of 5, which formats every literal, is turned off."""
+
+    def __init__(self, imap: WiredIMAP4) -> None:
+        self._given = imap
+        super().__init__(host="", ssl=False)
+        self._imap.debug = 0
+        self._imap._mesg = lambda *_: None
+
+    def _create_IMAP4(self) -> WiredIMAP4:  # noqa: N802
+        return self._given
+
+    def _set_read_timeout(self) -> None:
+        """The wire sets timeouts, command by command."""
+
+    def _normalise_folder(self, folder_name: bytes) -> bytes:
+        """Names come as the octets that go on the wire."""
+        return quoted(folder_name)
+
+
+class ImapSession:
+    """One logged-in connection."""
+
+    def __init__(self, imap: WiredIMAP4, max_literal_octets: int) -> None:
+        self._imap = imap
+        self._client = _Client(imap)
+        imap.wire.max_literal_octets = max_literal_octets
+        imap.wire.max_response_octets = max_literal_octets + wire.MAX_LINE_OCTETS
+        self.capabilities: frozenset[str] = frozenset()
+        self._octets_of: dict[str, bytes] = {}
+        """The names that the server has listed, by what is shown of them."""
+        self._exists = 0
+
+    @property
+    def can_move(self) -> bool:
+        # Gmail's folders are labels: what COPY and EXPUNGE do there depends on the user's settings. It has MOVE.
+        return "MOVE" in self.capabilities or "X-GM-EXT-1" in self.capabilities
+
+    @property
+    def alert(self) -> str | None:
+        """What the server last asked to show to its user, as plain text."""
+        return self._imap.alert
+
+    @property
+    def can_expunge_uids(self) -> bool:
+        return "UIDPLUS" in self.capabilities
+
+    @property
+    def _is_utf8(self) -> bool:
+        """Whether folder names are UTF-8: a server of IMAP4rev2 alone (RFC 9051 §5.1)."""
+        return capability.REV2 in self.capabilities and "IMAP4REV1" not in self.capabilities
+
+    def refresh_capabilities(self) -> None:
+        """Ask again: they differ before and after STARTTLS and login. Where the server does not say, it can do what it
+        said before, or what every server can."""
+        with translating("CAPABILITY"):
+            answer = self._imap.ask("CAPABILITY", keep=["CAPABILITY"])
+        told = capability.read_capabilities(answer.responses, answer.text)
+        if told is not None:
+            self.capabilities = told
+
+    # Folders
+
+    def list_folders(self) -> list[Folder]:
+        """All folders, with their special uses where the server knows them; INBOX is always one of them."""
+        with translating("LIST"):
+            answer = self._imap.run("LIST", '""', '"*"', keep=["LIST"])
+        rows = listing.read_list(answer.responses)
+        uses = {row.octets: row.attributes for row in self._special_rows()}
+        folders = self._shown(
+            [Row(r.octets, r.delimiter, r.attributes | uses.get(r.octets, frozenset())) for r in rows.rows]
+        )
+        left_out = rows.left_out + len(rows.rows) - len(folders)
+        if left_out or answer.dropped:
+            log.info("folders_left_out", count=left_out, lines=answer.dropped)
+        if not any(folder.name.upper() == "INBOX" for folder in folders):
+            folders.insert(
+                0, Folder("INBOX", None, frozenset(), selectable=True)
+            )  # RFC 9051 §5.1: always there
+        return folders
+
+    def _special_rows(self) -> list[Row]:
+        """The rows with special uses, from servers that tell them only when asked (RFC 6154 §5.1); none where that is
+        refused: SPECIAL-USE without LIST-EXTENDED."""
+        if "SPECIAL-USE" not in self.capabilities:
+            return []
+        try:
+            with translating("LIST"):
+                answer = self._imap.run("LIST", "(SPECIAL-USE)", '""', '"*"', keep=["LIST"])
+        except CommandRefused:
+            return []
+        return listing.read_list(answer.responses).rows
+
+    def _shown(self, rows: Sequence[Row]) -> list[Folder]:
+        """The folders by names that a person can read. Where two have one name, the one that is spelled as the standard
+        spells it has it, and the other is left out."""
+        by_name: dict[str, Row] = {}
+        for row in rows:
+            name = names.shown(row.octets, is_utf8=self._is_utf8)
+            if name is None or (name in by_name and row.octets != self._spelled(name)):
+                continue
+            by_name[name] = row
+        self._octets_of = {name: row.octets for name, row in by_name.items()}
+        return [
+            Folder(
+                name=name,
+                delimiter=row.delimiter,
+                special_use=row.attributes & SPECIAL_USES,
+                selectable=not row.attributes & _NOT_SELECTABLE,
+            )
+            for name, row in by_name.items()
+        ]
+
+    def _spelled(self, name: str) -> bytes:
+        return names.on_the_wire(name, is_utf8=self._is_utf8)
+
+    def _octets(self, folder: str) -> bytes:
+        """The name as it goes on the wire: as the server has listed it, else by the standard.
+
+        Raises:
+            CommandRefused: it must not go there; imaplib sends CR and LF through as they are.
+        """
+        listed = self._octets_of.get(folder)
+        if listed is not None:
+            return listed
+        if any(ord(character) < 0x20 or ord(character) == 0x7F for character in folder):
+            raise CommandRefused("A folder's name must not contain control characters.")
+        return self._spelled(folder)
+
+    def personal_prefix(self) -> str:
+        """The prefix of the personal namespace (RFC 2342), as `INBOX.`; empty where there is none, or the server does
+        not say."""
+        if "NAMESPACE" not in self.capabilities:
+            return ""
+        try:
+            with translating("NAMESPACE"):
+                answer = self._imap.run("NAMESPACE", keep=["NAMESPACE"])
+        except CommandRefused:
+            return ""
+        octets = namespace.read_personal_prefix(answer.responses)
+        return names.shown(octets, is_utf8=self._is_utf8) or ""
+
+    def select(self, folder: str) -> Selected:
+        """Select a folder for reading and moving; sets no flag.
+
+        Raises:
+            CommandRefused: there is no such folder, or it cannot be selected.
+            FolderReadOnly: mail cannot be moved out of it.
+        """
+        selected = self._select("SELECT", folder)
+        if selected.is_read_only:
+            raise FolderReadOnly(command="SELECT")
+        return selected
+
+    def examine(self, folder: str) -> Selected:
+        """Select a folder for looking only.
+
+        Raises:
+            CommandRefused
+        """
+        return self._select("EXAMINE", folder)
+
+    def _select(self, command: str, folder: str) -> Selected:
+        with translating(command):
+            answer = self._imap.run(command, quoted(self._octets(folder)), keep=["EXISTS"])
+        self._imap.state = "SELECTED"
+        selected = status.read_select(answer.responses, answer.text)
+        self._exists = selected.exists
+        return selected
+
+    def status(self, folder: str) -> FolderStatus:
+        """The counters of a folder, without selecting it.
+
+        Raises:
+            CommandRefused: there is no such folder.
+        """
+        with translating("STATUS"):
+            items = "(UIDVALIDITY UIDNEXT MESSAGES)"
+            answer = self._imap.run("STATUS", quoted(self._octets(folder)), items, keep=["STATUS"])
+        return folder_status.read_status(answer.responses)
+
+    def create_folder(self, folder: str) -> None:
+        """Create and subscribe a folder; a server without subscriptions has it all the same.
+
+        Raises:
+            CommandRefused
+        """
+        octets = self._octets(folder)
+        with translating("CREATE"):
+            self._imap.run("CREATE", quoted(octets))
+        with contextlib.suppress(CommandRefused), translating("SUBSCRIBE"):
+            self._imap.run("SUBSCRIBE", quoted(octets))
+
+    # Searching
+
+    def search_undeleted(self) -> list[int]:
+        """The UIDs in the selected folder that nobody has flagged `\\Deleted`, ascending."""
+        with translating("SEARCH"):
+            self._imap.run("NOOP")
+        found = self._search("UNDELETED")
+        if not found.is_answered and self._exists:
+            return [mail.uid for mail in self._flags("1:*") if "\\deleted" not in (mail.flags or ())]
+        return found.uids
+
+    def search_undeleted_since(self, day: date) -> list[int]:
+        """As `search_undeleted`, those whose INTERNALDATE is on that day or later, by the server's time zone."""
+        return self._search(f"UNDELETED SINCE {day.day}-{MONTHS[day.month - 1]}-{day.year}").uids
+
+    def next_uid(self, at_least: int) -> int:
+        """One above the highest UID there is in the selected folder now, or `at_least` where that is lower: mail
+        that comes from now on has this UID or a higher one."""
+        with translating("SEARCH"):
+            self._imap.run("NOOP")
+        return max([at_least - 1, *self.search_from(at_least)]) + 1
+
+    def search_present(self, uids: Iterable[int]) -> set[int]:
+        """Those of the UIDs that are in the selected folder, flagged `\\Deleted` or not."""
+        return self._search_sets(uids, "")
+
+    def search_flagged_deleted(self, uids: Iterable[int]) -> set[int]:
+        """Those of the UIDs that are in the selected folder and flagged `\\Deleted`."""
+        return self._search_sets(uids, " DELETED")
+
+    def search_from(self, first_uid: int) -> list[int]:
+        """The UIDs of the selected folder from this one up, ascending."""
+        # `n:*` always includes the last mail, even below n (RFC 9051 §6.4.8).
+        return [uid for uid in self._search(f"UID {first_uid}:*").uids if uid >= first_uid]
+
+    def search_header(self, name: str, value: str) -> list[int]:
+        """The UIDs in the selected folder whose header field holds the value."""
+        return self._search(f"HEADER {name} {quoted(value.encode('ascii')).decode()}").uids
+
+    def _search_sets(self, uids: Iterable[int], criteria: str) -> set[int]:
+        wanted = sorted(set(uids))
+        present: set[int] = set()
+        for uid_set in uid_sets(wanted):
+            found = self._search(f"UID {uid_set}{criteria}", wanted)
+            present.update(found.uids)
+            if not found.is_answered:
+                mails = self._flags(uid_set, wanted)
+                present.update(m.uid for m in mails if not criteria or "\\deleted" in (m.flags or ()))
+        return present
+
+    def _search(self, criteria: str, wanted: Sequence[int] | None = None) -> search.Found:
+        with translating("SEARCH"):
+            answer = self._imap.run("UID", "SEARCH", criteria, keep=["SEARCH", "ESEARCH"])
+        return search.read_search(answer.responses, wanted)
+
+    def _flags(self, uid_set: str, wanted: Sequence[int] | None = None) -> list[Fetched]:
+        """The flags of mails, for servers that answer OK to a search and do not say what they have found."""
+        with translating("FETCH"):
+            answer = self._imap.run("UID", "FETCH", uid_set, "(UID FLAGS)", keep=["FETCH"])
+        asked = set(wanted) if wanted is not None else None
+        mails = fetch.read_fetch(answer.responses, asked).mails
+        return [mails[uid] for uid in sorted(mails)]
+
+    # Fetching
+
+    def fetch_infos(self, uids: Sequence[int]) -> list[MailInfo]:
+        """Size and INTERNALDATE of mails, in the order of their UIDs; those that are gone are not there.
+
+        Raises:
+            CommandRefused
+        """
+        found = self._fetch(uids, "(UID RFC822.SIZE INTERNALDATE)")
+        return [MailInfo(uid, found[uid].size_octets or 0, found[uid].internal_date) for uid in sorted(found)]
+
+    def fetch_mails(self, uids: Sequence[int]) -> list[FetchedMail]:
+        """The mails as received, in the order asked for. Sets no `\\Seen` (BODY.PEEK).
+
+        Raises:
+            CommandRefused
+        """
+        found = self._fetch(uids, "(UID INTERNALDATE BODY.PEEK[])")
+        nothing = Fetched(0)
+        return [
+            FetchedMail(uid, mail.body, mail.internal_date, mail.has_date_defect)
+            for uid in uids
+            for mail in [found.pop(uid, nothing)]
+        ]
+
+    def fetch_header(self, uid: int, max_octets: int) -> bytes:
+        """The beginning of a mail's header; empty where the server gives none."""
+        found = self._fetch([uid], f"(UID BODY.PEEK[HEADER]<0.{max_octets}>)")
+        header = found[uid].header if uid in found else None
+        return header[:max_octets] if header is not None else b""
+
+    def _fetch(self, uids: Sequence[int], items: str) -> dict[int, Fetched]:
+        found: dict[int, Fetched] = {}
+        wanted = frozenset(uids)
+        for uid_set in uid_sets(uids):
+            with translating("FETCH"):
+                answer = self._imap.run("UID", "FETCH", uid_set, items, keep=["FETCH"])
+            read = fetch.read_fetch(answer.responses, wanted)
+            # A line that is no IMAP is the rest of a literal that was announced too short.
+            if read.is_out_of_step or answer.dropped:
+                raise ConnectionLost(command="FETCH", server_line="literals of another length than announced")
+            if read.dropped:
+                log.info("fetch_answers_dropped", count=read.dropped)
+            found.update(read.mails)
+        return found
+
+    # Moving
+
+    def move(self, uids: Sequence[int], folder: str) -> dict[int, int]:
+        """UID MOVE (RFC 6851). Gives what COPYUID proves: UID here to UID there; an `OK` proves nothing.
+
+        Raises:
+            CommandRefused: also where a part has been moved, or, on Exchange, all of it: look.
+        """
+        return self._copy_or_move("MOVE", uids, folder)
+
+    def copy(self, uids: Sequence[int], folder: str) -> dict[int, int]:
+        """UID COPY; gives what COPYUID proves.
+
+        Raises:
+            CommandRefused
+        """
+        return self._copy_or_move("COPY", uids, folder)
+
+    def _copy_or_move(self, command: str, uids: Sequence[int], folder: str) -> dict[int, int]:
+        proved: dict[int, int] = {}
+        target = quoted(self._octets(folder))
+        wanted = frozenset(uids)
+        for uid_set in uid_sets(uids):
+            with translating(command):
+                answer = self._imap.run("UID", command, uid_set, target)
+            proved.update(copyuid.read_copyuid(answer.responses, answer.text, wanted))
+        return proved
+
+    def flag_deleted(self, uids: Sequence[int]) -> None:
+        """Flag mails `\\Deleted`."""
+        for uid_set in uid_sets(uids):
+            with translating("STORE"):
+                self._imap.run("UID", "STORE", uid_set, "+FLAGS.SILENT", "(\\Deleted)")
+
+    def expunge_uids(self, uids: Sequence[int]) -> None:
+        """UID EXPUNGE (RFC 4315): exactly these, never what others have flagged. Needs UIDPLUS."""
+        for uid_set in uid_sets(uids):
+            with translating("EXPUNGE"):
+                self._imap.run("UID", "EXPUNGE", uid_set)
+
+    def append(self, folder: str, raw: bytes, *, flags: Sequence[str], internal_date: datetime) -> None:
+        """File a mail in a folder.
+
+        Raises:
+            CommandRefused
+        """
+        octets: Any = self._octets(folder)
+        with translating("APPEND"):
+            self._imap.begin()
+            try:
+                self._client.append(octets, raw, flags=flags, msg_time=internal_date)
+            except imaplib.IMAP4.abort:
+                raise
+            except imaplib.IMAP4.error as exc:
+                raise refused("APPEND", self._last_refusal(exc)) from exc
+
+    def _last_refusal(self, exc: Exception) -> Answer:
+        """What IMAPClient's error holds of the server's words."""
+        text = str(exc).partition(": ")[2].removeprefix("b'")
+        return self._imap.answer("NO", text.encode("utf-8", "replace"))
+
+    def unselect(self) -> None:
+        """Leave the selected folder without expunging (CLOSE would expunge what others have flagged)."""
+        if "UNSELECT" in self.capabilities:
+            with contextlib.suppress(CommandRefused), translating("UNSELECT"):
+                self._imap.run("UNSELECT")
+
+    def end(self) -> None:
+        """Log out as far as the connection still allows, and close it."""
+        with contextlib.suppress(OSError, imaplib.IMAP4.error, MailServerError):
+            self._imap.run("LOGOUT")
+        self._imap.shutdown()
+
+
+def quoted(octets: bytes) -> bytes:
+    """A quoted string (RFC 9051 §4.3)."""
+    if any(octet in b"\r\n\0" for octet in octets):
+        raise CommandRefused("A value for the mail server must not contain line ends.")
+    return b'"' + octets.replace(b"\\", b"\\\\").replace(b'"', b'\\"') + b'"'

@@ -1,0 +1,61 @@
+"""What goes into an IMAP session and comes out of it: frozen values, none of a library's types."""
+
+import ssl
+from dataclasses import dataclass
+from datetime import datetime
+
+from app.adapters.network import NetworkPolicy
+
+
+@dataclass(frozen=True, slots=True)
+class ServerAddress:
+    """Where a mail server is, and as whom to log in."""
+
+    host: str
+    port: int
+    security: str
+    """`tls`, `starttls` or `none`."""
+    username: str
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """How this installation reaches mail servers."""
+
+    network: NetworkPolicy
+    tls: ssl.SSLContext
+    connect_timeout_s: float
+    command_timeout_s: float
+    max_literal_octets: int
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """One folder of a mailbox, by its decoded name."""
+
+    name: str
+    delimiter: str | None
+    special_use: frozenset[str]
+    """RFC 6154 attributes, as `\\Trash`."""
+    selectable: bool
+
+
+@dataclass(frozen=True, slots=True)
+class MailInfo:
+    """What is known of a mail before it is fetched. `size_octets` is the server's word, not proof; 0 where it says
+    nothing that can be."""
+
+    uid: int
+    size_octets: int
+    internal_date: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class FetchedMail:
+    """A mail as received. `raw` is None where the server had none to give."""
+
+    uid: int
+    raw: bytes | None
+    internal_date: datetime | None
+    has_date_defect: bool = False
+    """The server gave an INTERNALDATE that is no date."""

@@ -1,0 +1,126 @@
+"""The bytes between us and an IMAP server: a socket read in lines and literals, with a deadline and caps.
+
+Reads of a socket with a timeout wait anew with each byte: a server that sends one now and then would hold a thread for
+ever. A literal is taken straight out of what was received, copied once; a large one is put together of what comes, and
+memory grows with what came, not with what was announced.
+"""
+
+import socket
+import ssl
+import time
+from collections.abc import Callable
+
+from app.errors import ConnectionLost, MailServerTimeout
+
+MAX_LINE_OCTETS = 16 * 1024 * 1024
+CHUNK_OCTETS = 256 * 1024
+OCTETS_PER_S = 100_000
+"""A command's deadline is extended by a second for each of these received: large mails take their time."""
+
+
+class Wire:
+    """A connection, each read bounded by the deadline of the command under way."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.sock = sock
+        self.max_literal_octets = MAX_LINE_OCTETS
+        self.max_response_octets = 4 * MAX_LINE_OCTETS
+        self._buffer = bytearray()
+        self._position = 0
+        self._deadline = time.monotonic() + 60.0
+        self._received = 0
+
+    def start_command(self, timeout_s: float) -> None:
+        """Give what follows this many seconds, and one more for each 100 kB received."""
+        self._deadline = time.monotonic() + timeout_s
+        self._received = 0
+        self.sock.settimeout(timeout_s)
+
+    def read_line(self) -> bytes:
+        """A line without its end, which is CRLF, or LF alone.
+
+        Raises:
+            ConnectionLost: the stream has ended, or the line does not.
+            TimeoutError, OSError
+        """
+        searched = self._position
+        while (end := self._buffer.find(b"\n", searched)) < 0:
+            pending = len(self._buffer) - self._position
+            if pending > MAX_LINE_OCTETS:
+                raise ConnectionLost(server_line="line too long")
+            self._make_room()
+            self._buffer += self._receive()
+            searched = self._position + pending
+        line = bytes(memoryview(self._buffer)[self._position : end])
+        self._position = end + 1
+        return line.removesuffix(b"\r")
+
+    def read(self, size: int) -> bytes:
+        """Exactly this many octets.
+
+        Raises:
+            ConnectionLost: the stream has ended, or these are more than are taken.
+            TimeoutError, OSError
+        """
+        if size > self.max_literal_octets:
+            raise ConnectionLost(server_line="literal too long")
+        end = self._position + size
+        if end <= len(self._buffer):
+            octets = bytes(memoryview(self._buffer)[self._position : end])
+            self._position = end
+            return octets
+        chunks = [bytes(memoryview(self._buffer)[self._position :])]
+        missing = size - len(chunks[0])
+        self._buffer.clear()
+        self._position = 0
+        while missing > 0:
+            chunk = self._receive()
+            if len(chunk) > missing:
+                self._buffer += memoryview(chunk)[missing:]
+                chunk = chunk[:missing]
+            chunks.append(chunk)
+            missing -= len(chunk)
+        return b"".join(chunks)
+
+    def has_unread(self) -> bool:
+        """Whether something was received that nobody has read."""
+        return self._position < len(self._buffer)
+
+    def _make_room(self) -> None:
+        del self._buffer[: self._position]
+        self._position = 0
+
+    def _receive(self) -> bytes:
+        remaining = self._deadline + self._received / OCTETS_PER_S - time.monotonic()
+        if remaining <= 0:
+            raise TimeoutError("deadline of the command is over")
+        self.sock.settimeout(remaining)
+        received = self.sock.recv(CHUNK_OCTETS)
+        if not received:
+            raise ConnectionLost(server_line="end of stream")
+        self._received += len(received)
+        if self._received > self.max_response_octets:
+            raise ConnectionLost(server_line="answer too long")
+        return received
+
+    def close(self) -> None:
+        self.sock.close()
+
+
+def open_wire(connect: Callable[[], socket.socket], tls: ssl.SSLContext | None, server_name: str) -> Wire:
+    """A wire over a connection of its own, in TLS from the first byte where a context is given.
+
+    Raises:
+        MailServerTimeout: the TLS handshake was not done in time.
+    """
+    sock = connect()
+    if tls is None:
+        return Wire(sock)
+    try:
+        return Wire(tls.wrap_socket(sock, server_hostname=server_name))
+    except TimeoutError as exc:
+        sock.close()
+        raise MailServerTimeout(command="TLS") from exc
+    except BaseException:
+        sock.close()
+        raise
