@@ -2,6 +2,8 @@
 
 import html as html_entities
 import re
+from collections.abc import Mapping
+from typing import NamedTuple
 
 from app.mime.attachments import decode_part
 from app.mime.charset import decode
@@ -9,8 +11,10 @@ from app.mime.enriched import enriched_text
 from app.mime.model import DefectCode, Defects
 from app.mime.plain import render_html, strip_tags, unflow
 from app.mime.references import shown_references
-from app.mime.sanitise import HTML_MAX_CHARS, is_html_bomb, sanitise_html
+from app.mime.sanitise import HTML_MAX_CHARS, is_html_bomb, read_html
 from app.mime.sections import ENRICHED_TYPES, Section
+from app.mime.shown_html import ShownHtml
+from app.mime.snippet import without_marks
 from app.mime.structure import Part
 from app.mime.text import clean_text
 
@@ -19,12 +23,22 @@ TEXT_MAX_CHARS = 1024 * 1024
 _META_CHARSET = re.compile(rb"<meta[^>]{0,200}?charset\s*=\s*[\"']?([A-Za-z0-9_.:-]{1,40})", re.I)
 
 
+class Texts(NamedTuple):
+    """What a mail says; None where there is none of it."""
+
+    text: str | None
+    html: str | None
+    marked: str
+    """The text with marks for `make_snippet`."""
+
+
 class BodyReader:
     """Decodes the parts of the message, each once."""
 
     def __init__(self, defects: Defects) -> None:
         self._defects = defects
         self._decoded: dict[int, str] = {}
+        self.images: Mapping[str, str] = {}
 
     def source(self, part: Part) -> str:
         """The text of a part as it was written: decoded, line ends LF, nothing sanitised."""
@@ -72,45 +86,48 @@ class BodyReader:
                     shown |= shown_references(self.source(part))
         return frozenset(shown)
 
-    def texts(self, sections: list[Section], *, with_html: bool) -> tuple[str | None, str | None]:
-        """The message as text and as safe HTML, None where there is none of it."""
+    def texts(self, sections: list[Section], *, with_html: bool) -> Texts:
+        """The message as text and as safe HTML."""
         if not sections:
-            return None, None
+            return Texts(None, None, "")
         texts: list[str] = []
         pieces: list[str] = []
         has_html = False
         budget = HTML_MAX_CHARS
         for section in sections:
             plain = "\n".join(self.plain(part) for part in section.plain)
-            rich = ""
+            rich = ShownHtml("", "")
             if section.rich and with_html:
                 rich = self._rich(section.rich, budget)
-                budget -= len(rich)
-                has_html = has_html or bool(rich)
+                budget -= len(rich.html)
+                has_html = has_html or bool(rich.html)
             if not plain.strip() and section.rich:
                 plain = self._rendered(section.rich, rich)
             texts.append(plain)
-            pieces.append(rich or _escaped(plain))
-        text = clean_text("\n".join(texts), TEXT_MAX_CHARS)
+            pieces.append(rich.html or _escaped(plain))
+        marked = "\n".join(texts)
+        text = clean_text(without_marks(marked), TEXT_MAX_CHARS)
         html = "\n".join(pieces).strip() if has_html else None
-        return text.rstrip("\n") if len(texts) > 1 else text, html or None
+        return Texts(text.rstrip("\n") if len(texts) > 1 else text, html or None, marked)
 
-    def _rich(self, parts: list[Part], budget: int) -> str:
+    def _rich(self, parts: list[Part], budget: int) -> ShownHtml:
         pieces = []
         for part in parts:
             source = self.source(part)
             if part.media_type != "text/html":
-                pieces.append(_escaped(self.plain(part)))
+                escaped = _escaped(self.plain(part))
+                pieces.append(ShownHtml(escaped, escaped))
             elif len(source) > max(budget, 0) or is_html_bomb(source):
                 self._defects.note(DefectCode.HTML_WITHHELD, "too deep or too much")
             else:
                 budget -= len(source)
-                pieces.append(sanitise_html(source))
-        return "\n".join(pieces)
+                pieces.append(read_html(source, self.images))
+        return ShownHtml("\n".join(each.html for each in pieces), "\n".join(each.marked for each in pieces))
 
-    def _rendered(self, parts: list[Part], safe_html: str) -> str:
-        if safe_html:
-            return render_html(safe_html)
+    def _rendered(self, parts: list[Part], rich: ShownHtml) -> str:
+        """Text made from HTML, with its marks."""
+        if rich.html:
+            return render_html(rich.marked)
         return "\n".join(strip_tags(self.source(part)) for part in parts)
 
 

@@ -10,9 +10,10 @@ with limits on time and memory.
 
 from collections.abc import Sequence
 from dataclasses import replace
+from urllib.parse import quote
 
 from app.mime import reader_1
-from app.mime.attachments import decode_part, describe
+from app.mime.attachments import CONTENT_ID_MAX_CHARS, decode_part, describe
 from app.mime.bodies import BodyReader
 from app.mime.headers import read_envelope
 from app.mime.minimal import parse_minimal
@@ -37,6 +38,19 @@ class _Mail:
         self.bodies = BodyReader(self.defects)
         can_be_shown = any(part_keys(each.part) for each in self.attachments)
         self.shown = self.bodies.shown_references(self.sections) if can_be_shown else frozenset()
+        if self.shown:
+            self.bodies.images = self._images()
+
+    def _images(self) -> dict[str, str]:
+        """What an image's `src` becomes, by `reference_key`: the Content-ID, or the number where there is none."""
+        images: dict[str, str] = {}
+        for each in self.attachments:
+            content_id = each.part.content_id or ""
+            is_usable = 0 < len(content_id) <= CONTENT_ID_MAX_CHARS and content_id.isprintable()
+            source = "cid:" + (quote(content_id, safe="@$+!*&=~,/:") if is_usable else f"attachment-{each.n}")
+            for key in part_keys(each.part):
+                images.setdefault(key, source)
+        return images
 
     def attachment(self, numbered: Numbered) -> AttachmentContent:
         part, n = numbered.part, numbered.n
@@ -69,7 +83,7 @@ def _parse(raw: bytes, *, with_html: bool, listed: Sequence[Listed]) -> ParsedMa
     mail = _Mail(raw, listed)
     charset = mail.root.parameters.get("charset", "")
     envelope = read_envelope(mail.root.fields, charset, mail.defects)
-    text, html = mail.bodies.texts(mail.sections, with_html=with_html)
+    texts = mail.bodies.texts(mail.sections, with_html=with_html)
     if not with_html:
         mail.defects.note(DefectCode.HTML_WITHHELD, "read without its HTML")
     attachments = tuple(mail.attachment(each).info for each in mail.attachments)
@@ -77,9 +91,9 @@ def _parse(raw: bytes, *, with_html: bool, listed: Sequence[Listed]) -> ParsedMa
     envelope["is_auto_reply"] = envelope["is_auto_reply"] or mail.root.media_type == "multipart/report"
     return ParsedMail(
         **envelope,
-        snippet=make_snippet(text or ""),
-        text=text,
-        html=html,
+        snippet=make_snippet(texts.marked),
+        text=texts.text,
+        html=texts.html,
         attachments=attachments,
         has_attachments=any(not each.inline for each in attachments),
         defects=mail.defects.listed(),

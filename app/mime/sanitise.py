@@ -6,14 +6,16 @@ Remote images are dropped, not kept aside: they are how a sender learns that and
 """
 
 import re
+from collections.abc import Mapping
 
 import nh3
 
+from app.mime.shown_html import ShownHtml, show_html
+from app.mime.style_sheets import read_document
 from app.mime.text import clean_text
 
 HTML_MAX_CHARS = 2 * 1024 * 1024
 SAFE_HTML_MAX_CHARS = 8 * 1024 * 1024
-DATA_IMAGE_MAX_CHARS = 200_000
 # html5ever's work grows with the square of the depth (100,000 <div>: 12 s; 5,000: 30 ms) and, for unclosed
 # formatting elements with different attributes, with formats times blocks, as the standard demands.
 SIMPLE_MAX_TAGS = 1500
@@ -31,12 +33,27 @@ _DROPPED_NAMES = """
     audio video svg math xml frameset
 """
 _ATTRIBUTES = {
-    "*": {"align", "bgcolor", "color", "dir", "height", "lang", "style", "title", "valign", "width"},
+    "*": {
+        "align",
+        "background",
+        "bgcolor",
+        "class",
+        "color",
+        "dir",
+        "height",
+        "hidden",
+        "id",
+        "lang",
+        "style",
+        "title",
+        "valign",
+        "width",
+    },
     "a": {"href"},
     "col": {"span"},
     "colgroup": {"span"},
     "font": {"face", "size"},
-    "img": {"alt", "border", "hspace", "vspace"},
+    "img": {"alt", "border", "hspace", "src", "vspace"},
     "li": {"value"},
     "ol": {"reversed", "start", "type"},
     "table": {"border", "cellpadding", "cellspacing"},
@@ -44,51 +61,46 @@ _ATTRIBUTES = {
     "th": {"colspan", "nowrap", "rowspan", "scope"},
     "ul": {"type"},
 }
-# No property here takes an image, a position or a counter; so even url() in a value loads nothing.
+# But for backgrounds, of which `show_html` leaves the colour, no property here takes an image, a position or a
+# counter; so even url() in a value loads nothing.
 _PROPERTY_NAMES = """
-    background-color border border-bottom border-bottom-color border-bottom-style border-bottom-width
+    background background-color background-image border border-bottom border-bottom-color border-bottom-style border-bottom-width
     border-collapse border-color border-left border-left-color border-left-style border-left-width
     border-radius border-right border-right-color border-right-style border-right-width border-spacing
     border-style border-top border-top-color border-top-style border-top-width border-width color direction
-    font-family font-size font-style font-variant font-weight height letter-spacing line-height margin
-    margin-bottom margin-left margin-right margin-top max-width min-width padding padding-bottom padding-left
+    display font font-family font-size font-style font-variant font-weight height letter-spacing line-height margin
+    margin-bottom margin-left margin-right margin-top max-height max-width min-width opacity overflow padding padding-bottom padding-left
     padding-right padding-top table-layout text-align text-decoration text-indent text-transform
-    vertical-align white-space width word-break word-spacing word-wrap
+    vertical-align visibility white-space width word-break word-spacing word-wrap
 """
-_CID = re.compile(r"cid:[^\s\"'<>]{1,998}", re.I)
-_DATA_IMAGE = re.compile(r"data:image/(?:png|jpe?g|gif|webp);base64,[A-Za-z0-9+/=\s]*", re.I)
-_LINK = re.compile(r"(?:https?://|mailto:|tel:)", re.I)
+_WWW = re.compile(r"www\.[^\s/]+\.[a-z]", re.I)
+_HOST = re.compile(r"(?:[a-z0-9][a-z0-9-]{0,62}\.){1,8}(?:com|cz|de|eu|info|net|org|pl|sk)(?:[/?#]|\Z)", re.I)
+_MAILBOX = re.compile(r"[\w.+-]{1,64}@(?:[a-z0-9][a-z0-9-]{0,62}\.){1,8}[a-z]{2,24}", re.I)
 
 
-def _keep_inner_images(_tag: str, attribute: str, value: str) -> str | None:
-    """Schemes are allowed for links and images alike: here they are told apart."""
-    if attribute == "href":
-        return value if _LINK.match(value) else None
-    if attribute == "src":
-        inner = _CID.fullmatch(value) or (len(value) <= DATA_IMAGE_MAX_CHARS and _DATA_IMAGE.fullmatch(value))
-        return value if inner else None
-    return value
+def _absolute(address: str) -> str:
+    """An address without scheme, as people type it into a link; what is none may still name an image's part."""
+    address = address.strip()
+    if _WWW.match(address) or _HOST.match(address):
+        return "http://" + address
+    if _MAILBOX.fullmatch(address):
+        return "mailto:" + address
+    return f"https:{address}" if address.startswith("//") else f"cid:{address}"
 
 
-def _cleaner(*, images: bool) -> nh3.Cleaner:
-    return nh3.Cleaner(
-        tags=set(_TAG_NAMES.split()),
-        clean_content_tags=set(_DROPPED_NAMES.split()),
-        attributes={**_ATTRIBUTES, "img": {"src"} | _ATTRIBUTES["img"]} if images else _ATTRIBUTES,
-        attribute_filter=_keep_inner_images if images else None,
-        strip_comments=True,
-        link_rel="noopener noreferrer nofollow",
-        set_tag_attribute_values={"a": {"target": "_blank"}},
-        url_schemes=_LINK_SCHEMES | {"cid", "data"} if images else _LINK_SCHEMES,
-        url_relative="deny",
-        filter_style_properties=set(_PROPERTY_NAMES.split()),
-    )
-
-
-_LINK_SCHEMES = {"http", "https", "mailto", "tel"}
-# A call from Rust into Python for every attribute more than doubles the time: only where it can matter.
-_WITH_IMAGES = _cleaner(images=True)
-_WITHOUT_IMAGES = _cleaner(images=False)
+# Names are needed to tell what the mail's style sheets say; `show_html` takes them away, with all schemes
+# that are none of links, and every image that is not the mail's own.
+_CLEANER = nh3.Cleaner(
+    tags=set(_TAG_NAMES.split()),
+    clean_content_tags=set(_DROPPED_NAMES.split()),
+    attributes=_ATTRIBUTES,
+    strip_comments=True,
+    link_rel="noopener noreferrer nofollow",
+    set_tag_attribute_values={"a": {"target": "_blank"}},
+    url_schemes={"http", "https", "mailto", "tel", "cid", "data", "file", "thismessage"},
+    url_relative=_absolute,
+    filter_style_properties={*_PROPERTY_NAMES.split(), *_PROPERTY_NAMES.upper().split()},
+)
 
 _TAG = re.compile(r"<(/?)([a-zA-Z][a-zA-Z0-9]{0,20})")
 _FORMATS = frozenset(
@@ -122,11 +134,16 @@ def is_html_bomb(html: str) -> bool:
 
 
 def sanitise_html(html: str) -> str:
-    """Safe HTML, as a fragment of a page, of text that has passed the gate.
+    """Safe HTML, as a fragment of a page, of text that has passed the gate."""
+    return read_html(html, {}).html
 
+
+def read_html(html: str, images: Mapping[str, str]) -> ShownHtml:
+    """What is seen of the HTML, safe, as a fragment of a page and for `render_html`.
+
+    `images` are the `src` that lead to parts of the mail, by `reference_key` of what the HTML may say.
     The cost is linear only for what is no `is_html_bomb`.
     """
-    lower = html.lower()
-    cleaner = _WITH_IMAGES if "cid:" in lower or "data:" in lower else _WITHOUT_IMAGES
+    shown = show_html(_CLEANER.clean(html), read_document(html), images)
     # Entities may have become controls.
-    return clean_text(cleaner.clean(html), SAFE_HTML_MAX_CHARS).strip()
+    return ShownHtml(*(clean_text(each, SAFE_HTML_MAX_CHARS).strip() for each in (shown.html, shown.marked)))

@@ -105,10 +105,11 @@ def get_message(session: Session, principal: Principal, message_id: str) -> Deta
         raise NotFound
     message, text, html, attachments, defects = row
     if html is not None:
-        addresses = {
-            each["content_id"]: f"/messages/{message_id}/attachments/{each['n']}"
-            for each in reversed(attachments)  # of two that share an id the first counts
-            if each["content_id"]
+        addresses = {  # of two that share an id the first counts; without one the HTML names the number
+            name: f"/messages/{message_id}/attachments/{each['n']}"
+            for named in (False, True)
+            for each in reversed(attachments)
+            if (name := each["content_id"] if named else f"attachment-{each['n']}")
         }
         html = link_images(html, addresses)
     return Detail(message=message, text=text, html=html, attachments=attachments, defects=defects)

@@ -1,0 +1,366 @@
+"""What of a mail's HTML a person sees: the last step of sanitising, over HTML that is clean and well formed.
+
+Here names (`class`, `id`) go, after they have told what the mail's style sheets say: what is hidden is left out,
+backgrounds keep their colour and lose their images, text that would be left without its background stays
+readable, images lead to the mail's own parts. The cost is one pass over the tags.
+"""
+
+import html as html_entities
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from app.mime.colours import (
+    BLACK,
+    READABLE_CONTRAST,
+    WHITE,
+    Colour,
+    background_colour,
+    contrast,
+    read_colour,
+    safe_colour,
+)
+from app.mime.references import reference_key
+from app.mime.snippet import LINK_BEGIN, LINK_END, QUOTE_BEGIN, QUOTE_END
+from app.mime.style_sheets import Compound, Declarations, Document, merge, read_declarations, read_names
+
+LINK_SHOWN_MAX_CHARS = 2000
+
+# Of clean HTML alone: there every "<" of a text is escaped, and every value stands in double quotes.
+_TAG = re.compile(r'<(/?)([a-zA-Z][^\s/>]*+)((?:[^">]++|"[^"]*+")*+)>([^<]*+)')
+_ATTRIBUTE = re.compile(r'\s+([^\s="]+)="([^"]*)"')
+_VOID = frozenset({"br", "hr", "img", "wbr", "col"})
+_NAMES = frozenset({"class", "id", "hidden", "background"})
+_QUOTE_CLASSES = frozenset({"gmail_attr", "moz-cite-prefix"})
+_ZERO = re.compile(r"0*(?:\.0*)?(?:px|pt|em|rem|ex|%|in|cm|mm)?")
+_TINY = re.compile(r"(?:0*(?:\.\d{0,4})?|0*1(?:\.0*)?)(?:px|pt)?|0*(?:\.0*)?(?:r?em|ex|%)")
+_RELATIVE = re.compile(r"[\d.]*(?:em|ex|%)|inherit|smaller|larger")
+_FONT_SIZE = re.compile(r"(?:^|\s)([\d.]+(?:px|pt|em|rem|%)?)(?=\s|/|$)")
+_IMPORTANT = re.compile(r"\s*!\s*important")
+_ADDRESS_ENDS = re.compile(r"^(?:https?://|mailto:|tel:)?(?:www\.)?|[/\s]+$", re.I)
+_LINK = re.compile(r"(?:https?://|mailto:|tel:)", re.I)
+_CID = re.compile(r"cid:[^\s\"'<>]{1,998}", re.I)
+_DATA_IMAGE = re.compile(r"data:image/(?:png|jpe?g|gif|webp);base64,[A-Za-z0-9+/=\s]*", re.I)
+DATA_IMAGE_MAX_CHARS = 200_000
+
+
+@dataclass(frozen=True, slots=True)
+class ShownHtml:
+    html: str
+    marked: str
+    """The same for `render_html`: with marks around quotations, and where links lead."""
+
+
+@dataclass(slots=True)
+class _Frame:
+    """An open element."""
+
+    tag: str
+    names: Compound
+    text_colour: Colour = BLACK
+    background: Colour = WHITE
+    is_unsure: bool = False
+    """A background was lost, or a colour comes from a sheet of which not all is understood."""
+    is_unseen: bool = False
+    """Text here has no size, or no colour."""
+    is_quote: bool = False
+
+
+@dataclass(slots=True)
+class _Link:
+    target: str
+    label: list[str] = field(default_factory=list)
+
+
+def show_html(clean: str, document: Document, images: Mapping[str, str]) -> ShownHtml:
+    """What is seen of clean HTML; `images` are what their `src` become, by `reference_key`.
+
+    Where everything is hidden, nothing is: no mail comes out empty.
+    """
+    shown = _Pass(document, images, hides=True).run(clean)
+    if not _has_content(shown.html) and _has_content(clean):
+        shown = _Pass(document, images, hides=False).run(clean)
+    return shown
+
+
+def _has_content(html: str) -> bool:
+    return "<img" in html or any(not each.isspace() for each in re.sub(r"<[^>]*+>|&nbsp;", "", html))
+
+
+class _Pass:
+    def __init__(self, document: Document, images: Mapping[str, str], *, hides: bool) -> None:
+        self._sheet, self._images, self._hides = document.sheet, images, hides
+        self._html: list[str] = []
+        self._marked: list[str] = []
+        self._stack = [
+            _Frame("", read_names("body", document.body.get("id", ""), document.body.get("class", "")))
+        ]
+        self._names = [self._stack[0].names]
+        self._skipped = 0
+        self._link: _Link | None = None
+        self._link_colour = safe_colour(document.body.get("link", ""))
+        self._wrapper = self._body_style(document.body)
+
+    def _body_style(self, attributes: dict[str, str]) -> str:
+        root = self._stack[0]
+        stated: dict[str, str] = {}
+        if colour := attributes.get("bgcolor"):
+            stated["background-color"] = colour
+        if colour := attributes.get("text"):
+            stated["color"] = colour
+        merge(stated, self._sheet.declarations(root.names, ()))
+        merge(stated, read_declarations(html_entities.unescape(attributes.get("style", ""))))
+        if "background" in attributes and "background-color" not in stated:
+            root.is_unsure = True
+        return ";".join(f"{name}:{value}" for name, value in self._colours(root, stated).items())
+
+    def run(self, clean: str) -> ShownHtml:
+        first = clean.find("<")
+        self._text(clean if first < 0 else clean[:first])
+        for match in _TAG.finditer(clean, max(first, 0)):
+            closing, tag, attributes, text = match.groups()
+            if self._skipped:
+                self._skip(closing, tag)
+                if self._skipped:
+                    continue
+            elif closing:
+                self._end(tag)
+            else:
+                self._start(tag, attributes)
+            if text and not self._skipped:
+                self._text(text)
+        html, marked = "".join(self._html), "".join(self._marked)
+        if self._wrapper and html.strip():
+            wrapped = f'<div style="{html_entities.escape(self._wrapper)}">'
+            html, marked = f"{wrapped}{html}</div>", f"{wrapped}{marked}</div>"
+        return ShownHtml(html, marked)
+
+    def _skip(self, closing: str, tag: str) -> None:
+        if tag not in _VOID:
+            self._skipped += -1 if closing else 1
+
+    def _write(self, piece: str) -> None:
+        self._html.append(piece)
+        self._marked.append(piece)
+
+    def _text(self, text: str) -> None:
+        frame = self._stack[-1]
+        if frame.is_unseen and self._hides:
+            return
+        if self._link is not None:
+            self._link.label.append(text)
+        if (
+            frame.is_unsure
+            and contrast(frame.text_colour, frame.background) < READABLE_CONTRAST
+            and not text.isspace()
+        ):
+            against = (
+                "#000000"
+                if contrast(frame.background, BLACK) > contrast(frame.background, WHITE)
+                else "#ffffff"
+            )
+            text = f'<span style="color:{against}">{text}</span>'
+        self._write(text)
+
+    def _end(self, tag: str) -> None:
+        if len(self._stack) > 1:
+            frame = self._stack.pop()
+            self._names.pop()
+            if frame.is_quote:
+                self._marked.append(QUOTE_END)
+        self._write(f"</{tag}>")
+        if tag == "a" and self._link is not None:
+            self._marked.append(_shown_link(self._link))
+            self._link = None
+
+    def _start(self, tag: str, attributes: str) -> None:
+        stated = (
+            {name: html_entities.unescape(value) for name, value in _ATTRIBUTE.findall(attributes)}
+            if attributes
+            else {}
+        )
+        parent = self._stack[-1]
+        names = read_names(tag, stated.get("id", ""), stated.get("class", ""))
+        inline = read_declarations(stated["style"]) if "style" in stated else {}
+        sheet = self._sheet.declarations(names, self._names)
+        merged = {**sheet}
+        merge(merged, inline)
+        if is_hidden(merged) or ("hidden" in stated and "display" not in merged):
+            if self._hides:
+                self._skipped = int(tag not in _VOID)
+                return
+            inline.pop("display", None)
+        frame = _Frame(tag, names, parent.text_colour, parent.background, parent.is_unsure, parent.is_unseen)
+        if (
+            merged
+            or "color" in stated
+            or "bgcolor" in stated
+            or "background" in stated
+            or tag in ("a", "font")
+        ):
+            self._look(frame, stated, sheet, inline, merged)
+        self._write(self._written(tag, stated))
+        if tag == "a" and "href" in stated:
+            self._link = _Link(stated["href"])
+        elif tag == "img" and self._link is not None and not "".join(self._link.label).strip():
+            self._link.label.append("")
+        if tag not in _VOID:
+            frame.is_quote = tag == "blockquote" or not _QUOTE_CLASSES.isdisjoint(names.classes)
+            self._stack.append(frame)
+            self._names.append(names)
+            if frame.is_quote:
+                self._marked.append(QUOTE_BEGIN)
+
+    def _look(
+        self,
+        frame: _Frame,
+        stated: dict[str, str],
+        sheet: Declarations,
+        inline: Declarations,
+        merged: Declarations,
+    ) -> None:
+        """Note what the element looks like, and write it into its style."""
+        colours: Declarations = {}
+        if "bgcolor" in stated:
+            colours["background-color"] = stated["bgcolor"]
+        if "color" in stated:
+            colours["color"] = stated["color"]
+        merge(colours, merged)
+        if "background" in stated and "background-color" not in merged and "bgcolor" not in stated:
+            frame.is_unsure = True
+        from_style = {name for name in _COLOUR_NAMES if name in merged}
+        if frame.tag == "a" and "color" not in colours:
+            frame.text_colour = read_colour(self._link_colour or "#0000ee") or frame.text_colour
+        drawn = self._colours(frame, colours)
+        frame.is_unsure = frame.is_unsure or not _COLOUR_NAMES.isdisjoint(sheet)
+        frame.is_unseen = _is_unseen(frame, merged, stated)
+        kept = {name: value for name, value in inline.items() if name not in _RESOLVED}
+        if from_style:
+            kept |= {
+                name: value for name, value in drawn.items() if name in from_style or "background" in name
+            }
+        elif frame.tag == "a" and self._link_colour and "color" not in colours:
+            kept["color"] = self._link_colour
+        if kept:
+            stated["style"] = ";".join(f"{name}:{value}" for name, value in kept.items())
+        else:
+            stated.pop("style", None)
+
+    def _colours(self, frame: _Frame, stated: Declarations) -> Declarations:
+        """Give the element its colours; what of them can be written into a style."""
+        drawn: Declarations = {}
+        background = _background(stated)
+        if background:
+            drawn["background-color"] = background
+            frame.background = read_colour(background) or frame.background
+            frame.is_unsure = frame.is_unsure and read_colour(background) is None
+        elif "url(" in stated.get("background", "") + stated.get("background-image", ""):
+            frame.is_unsure = True
+        colour = safe_colour(_IMPORTANT.sub("", stated.get("color", "")))
+        if colour and colour != "inherit":
+            drawn["color"] = colour
+            frame.text_colour = read_colour(colour) or frame.text_colour
+        return drawn
+
+    def _written(self, tag: str, stated: dict[str, str]) -> str:
+        written = [f"<{tag}"]
+        for name, value in stated.items():
+            kept = _kept(name, value, self._images)
+            if kept is not None:
+                written.append(f' {name}="{_escaped(kept)}"')
+        return "".join(written) + ">"
+
+
+_COLOUR_NAMES = frozenset({"color", "background", "background-color", "background-image"})
+# Decided here, so nothing of them is left to the browser.
+_RESOLVED_NAMES = """
+    background background-color background-image color visibility opacity overflow max-height mso-hide
+"""
+_RESOLVED = frozenset(_RESOLVED_NAMES.split())
+
+
+def _background(stated: Declarations) -> str:
+    """The background's colour: later properties are more exact than the shorthand."""
+    plain = safe_colour(_IMPORTANT.sub("", stated.get("background-color", "")))
+    if plain:
+        return plain
+    return background_colour(stated.get("background", "")) or background_colour(
+        stated.get("background-image", "")
+    )
+
+
+def _kept(name: str, value: str, images: Mapping[str, str]) -> str | None:
+    """The value that an attribute keeps, None where it goes."""
+    if name in _NAMES:
+        return None
+    if name == "href":
+        return value if _LINK.match(value) else None
+    if name == "src":
+        return image_source(value, images)
+    return value
+
+
+def image_source(value: str, images: Mapping[str, str]) -> str | None:
+    """Where an image leads: to a part of the mail, or to what stands in the HTML itself; None for elsewhere."""
+    known = images.get(reference_key(value)) if images else None
+    if known is not None:
+        return known
+    inner = _CID.fullmatch(value) or (len(value) <= DATA_IMAGE_MAX_CHARS and _DATA_IMAGE.fullmatch(value))
+    return value if inner else None
+
+
+def _escaped(value: str) -> str:
+    return (
+        value.replace("&", "&amp;")
+        .replace('"', "&quot;")
+        .replace("<", "&lt;")
+        .replace(">", "&gt;")
+        .replace("\xa0", "&nbsp;")
+    )
+
+
+def is_hidden(declarations: Declarations) -> bool:
+    """Whether nobody sees an element of this style on a screen.
+
+    `mso-hide:all` alone hides from Outlook only: it stands on buttons that all others are to show.
+    """
+    stated = {name: _IMPORTANT.sub("", value).strip().lower() for name, value in declarations.items()}
+    if stated.get("display") == "none" or stated.get("visibility") in ("hidden", "collapse"):
+        return True
+    opacity = stated.get("opacity", "1")
+    if _ZERO.fullmatch(opacity) and opacity:
+        return True
+    clipped = stated.get("overflow", "").startswith(("hidden", "clip"))
+    sizes = [stated.get(name, "") for name in ("max-height", "height", "max-width", "width")]
+    return clipped and any(size and _ZERO.fullmatch(size) for size in sizes)
+
+
+def _is_unseen(frame: _Frame, declarations: Declarations, stated: dict[str, str]) -> bool:
+    size = _IMPORTANT.sub("", declarations.get("font-size", "")).strip().lower()
+    if not size and (match := _FONT_SIZE.search(declarations.get("font", "").lower())):
+        size = match[1]
+    if declarations.get("color", "").strip().lower().startswith("transparent"):
+        return True
+    if not size:
+        return frame.is_unseen and not ("size" in stated or "color" in declarations)
+    if _TINY.fullmatch(size):
+        return True
+    return frame.is_unseen and _RELATIVE.fullmatch(size) is not None
+
+
+def _shown_link(link: _Link) -> str:
+    """What a text says after a link's label: where it leads, unless the label says that."""
+    label = html_entities.unescape("".join(link.label)).strip()
+    target = link.target.strip()
+    if not _LINK.match(target) or len(target) > LINK_SHOWN_MAX_CHARS:
+        return ""
+    address = (
+        target[7:]
+        if target[:7].lower() == "mailto:"
+        else target[4:]
+        if target[:4].lower() == "tel:"
+        else target
+    )
+    if not label or _ADDRESS_ENDS.sub("", label).lower() == _ADDRESS_ENDS.sub("", address).lower():
+        return "" if label else f" {LINK_BEGIN}{_escaped(address)}{LINK_END} "
+    return f"{LINK_BEGIN} ({_escaped(address)}){LINK_END}"

@@ -1,0 +1,245 @@
+"""A mail's own style sheets, as far as they decide what is seen: what they hide, and colours.
+
+They are not shown (a sheet would reach the page around the mail), so what they say is written into the elements.
+Understood are selectors of names, classes and ids, also inside others; what asks for states, attributes or
+neighbours is passed over. A page of 1000 pixels in daylight is assumed: copies for phones stay hidden.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+SHEETS_MAX_CHARS = 200_000
+RULES_MAX = 2000
+CLASSES_MAX = 20
+# Selectors compared with elements, in one mail: after that, sheets are passed over.
+COMPARISONS_MAX = 200_000
+_WIDTH_PX = 1000
+
+# What is seen of a document begins outside of these.
+_RAW = re.compile(
+    r"<!--(?:.*?-->|.*)|<(script|title|textarea|xmp|noscript|template)\b(?:.*?</\1|.*)|"
+    r"<style\b([^>]*+)>(.*?)(?:</style|\Z)|<(body|html)\b((?:[^>\"']++|\"[^\"]*+\"|'[^']*+'|[\"'])*+)",
+    re.I | re.S,
+)
+_COMMENT = re.compile(r"/\*(?:.*?\*/|.*)|<!--|-->", re.S)
+_DECLARATION = re.compile(
+    r"([a-z-]{1,40})\s*+:((?:[^;\"'(]++|\"[^\"]*+(?:\"|\Z)|'[^']*+(?:'|\Z)|\([^)]*+(?:\)|\Z))*+)", re.I
+)
+_COMPOUND = re.compile(r"(?:[a-z][a-z0-9]{0,20}|\*)?(?:[.#][a-z_-][\w-]{0,100}){0,5}", re.I)
+_NAME = re.compile(r"([.#])([\w-]+)")
+_FEATURE = re.compile(
+    r"\(\s*((?:min|max)-)?((?:device-)?width|prefers-color-scheme|orientation)\s*:\s*([\w.]+)\s*\)"
+)
+_MEDIA_WORD = re.compile(r"[a-z]+")
+_ATTRIBUTE = re.compile(r"([a-z]{1,20})\s*+=\s*+(\"[^\"]*+\"|'[^']*+'|[^\s>\"']++)", re.I)
+_WANTED_NAMES = """
+    display visibility opacity overflow max-height height max-width width font-size font color background
+    background-color background-image
+"""
+_WANTED = frozenset(_WANTED_NAMES.split())
+
+Declarations = dict[str, str]
+"""Values by property, in lower case, `!important` included."""
+
+
+@dataclass(frozen=True, slots=True)
+class Compound:
+    """A selector of one element: all of it must be so."""
+
+    tag: str
+    id: str
+    classes: frozenset[str]
+
+    def fits(self, other: "Compound") -> bool:
+        """Whether an element with these names is meant."""
+        return self.tag in ("", other.tag) and self.id in ("", other.id) and self.classes <= other.classes
+
+
+@dataclass(frozen=True, slots=True)
+class _Rule:
+    weight: tuple[int, int, int, int]
+    compounds: tuple[Compound, ...]
+    declarations: Declarations
+
+
+@dataclass(slots=True)
+class StyleSheet:
+    """Rules by a name that the element must have."""
+
+    rules: dict[str, list[_Rule]] = field(default_factory=dict)
+    count: int = 0
+    comparisons: int = 0
+
+    def add(self, selector: str, declarations: Declarations) -> None:
+        """Take a selector that is understood; others are passed over."""
+        words = selector.split()
+        if not words or len(words) > 6 or not all(_COMPOUND.fullmatch(word) for word in words):
+            return
+        compounds = tuple(_compound(word) for word in words)
+        weight = (
+            sum(bool(each.id) for each in compounds),
+            sum(len(each.classes) for each in compounds),
+            sum(bool(each.tag) for each in compounds),
+            self.count,
+        )
+        self.count += 1
+        last = compounds[-1]
+        key = f"#{last.id}" if last.id else f".{min(last.classes)}" if last.classes else last.tag
+        self.rules.setdefault(key, []).append(_Rule(weight, compounds, declarations))
+
+    def declarations(self, element: Compound, ancestors: Sequence[Compound]) -> Declarations:
+        """What the rules say of an element; `ancestors` from the outermost."""
+        if not self.rules:
+            return {}
+        keys = ["", element.tag, f"#{element.id}", *(f".{name}" for name in element.classes)]
+        found = [
+            rule
+            for key in keys
+            for rule in self.rules.get(key, ())
+            if self._applies(rule, element, ancestors)
+        ]
+        merged: Declarations = {}
+        for rule in sorted(found, key=lambda each: each.weight):
+            merge(merged, rule.declarations)
+        return merged
+
+    def _applies(self, rule: _Rule, element: Compound, ancestors: Sequence[Compound]) -> bool:
+        self.comparisons += 1
+        if self.comparisons > COMPARISONS_MAX or not rule.compounds[-1].fits(element):
+            return False
+        at = len(ancestors)
+        for compound in reversed(rule.compounds[:-1]):
+            while True:
+                at -= 1
+                self.comparisons += 1
+                if at < 0 or self.comparisons > COMPARISONS_MAX:
+                    return False
+                if compound.fits(ancestors[at]):
+                    break
+        return True
+
+
+def merge(into: Declarations, later: Declarations) -> None:
+    """Let later declarations win, except over what is important."""
+    for name, value in later.items():
+        if "important" in value or "important" not in into.get(name, ""):
+            into[name] = value
+
+
+def read_declarations(style: str) -> Declarations:
+    """The declarations of a style attribute or a rule's block."""
+    found: Declarations = {}
+    for match in _DECLARATION.finditer(style):
+        merge(found, {match[1].lower(): match[2].strip()})
+    return found
+
+
+def read_names(tag: str, identity: str, classes: str) -> Compound:
+    """An element as selectors see it."""
+    return Compound(tag, identity.strip(), frozenset(classes.split(None, CLASSES_MAX)[:CLASSES_MAX]))
+
+
+def _compound(word: str) -> Compound:
+    names = _NAME.findall(word)
+    tag = re.split(r"[.#]", word, maxsplit=1)[0].lower().replace("*", "")
+    ids = [name for kind, name in names if kind == "#"]
+    return Compound(tag, ids[0] if ids else "", frozenset(name for kind, name in names if kind == "."))
+
+
+@dataclass(slots=True)
+class Document:
+    """What stands around the content of an HTML mail."""
+
+    sheet: StyleSheet = field(default_factory=StyleSheet)
+    body: dict[str, str] = field(default_factory=dict)
+    """Attributes of `<body>`; of `<html>`, `style` where the body has none."""
+
+
+def read_document(html: str) -> Document:
+    """The style sheets and the body's attributes."""
+    document = Document()
+    lower = html[:100_000].lower()
+    if "<style" not in lower and "<body" not in lower and "<html" not in lower:
+        return document
+    budget = SHEETS_MAX_CHARS
+    for match in _RAW.finditer(html):
+        if match[3] is not None and budget > 0 and _is_for_reading(match[2].lower()):
+            _read_sheet(match[3][:budget], document.sheet)
+            budget -= len(match[3])
+        elif match[4]:
+            for name, value in _ATTRIBUTE.findall(match[5][:5000]):
+                bare = value[1:-1] if value[0] in "\"'" else value
+                if match[4].lower() == "body":
+                    document.body[name.lower()] = bare
+                elif name.lower() == "style":
+                    document.body.setdefault("style", bare)
+    return document
+
+
+def _is_for_reading(attributes: str) -> bool:
+    media = re.search(r"media\s*=\s*[\"']?([^\"'>]{1,200})", attributes)
+    return media is None or _is_our_medium(media[1])
+
+
+def _is_our_medium(query: str) -> bool:
+    return any(_fits(each) for each in query.lower().split(","))
+
+
+def _fits(query: str) -> bool:
+    words = _MEDIA_WORD.findall(re.sub(r"\([^)]*\)?", " ", query))
+    if any(word not in ("all", "screen", "only", "and") for word in words):
+        return False
+    features = _FEATURE.findall(query)
+    return len(features) == query.count("(") and all(_has_feature(*each) for each in features)
+
+
+def _has_feature(limit: str, name: str, value: str) -> bool:
+    if not name.endswith("width"):
+        return value in ("light", "landscape")
+    number = re.match(r"[\d.]{1,8}", value)
+    if number is None or not limit or number[0].count(".") > 1:
+        return False
+    pixels = float(number[0].strip(".") or 0) * (16 if value.endswith("em") else 1)
+    return pixels >= _WIDTH_PX if limit == "max-" else pixels <= _WIDTH_PX
+
+
+def _read_sheet(css: str, sheet: StyleSheet) -> None:
+    """Take the rules of a sheet; at-rules that are not for us are passed over with what they hold."""
+    css = _COMMENT.sub(" ", css)
+    at, open_media = 0, 0
+    while sheet.count < RULES_MAX:
+        brace = css.find("{", at)
+        if brace < 0:
+            return
+        head = css[at:brace]
+        closed = head.count("}")
+        open_media = max(open_media - closed, 0)
+        head = head.rpartition("}")[2].rpartition(";")[2].strip()
+        at = brace + 1
+        if head.startswith("@"):
+            if head[:6].lower() == "@media" and _is_our_medium(head[6:]):
+                open_media += 1
+            else:
+                at = _block_end(css, at)
+            continue
+        end = css.find("}", at)
+        end = len(css) if end < 0 else end
+        declarations = read_declarations(css[at:end])
+        wanted = {name: value for name, value in declarations.items() if name in _WANTED}
+        if wanted:
+            for selector in head.split(",")[:50]:
+                sheet.add(selector, wanted)
+        at = end + 1
+
+
+_BRACE = re.compile(r"[{}]")
+
+
+def _block_end(css: str, at: int) -> int:
+    depth = 1
+    for brace in _BRACE.finditer(css, at):
+        depth += 1 if brace[0] == "{" else -1
+        if depth == 0:
+            return brace.end()
+    return len(css)
