@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, generate_latest
 from prometheus_client.process_collector import ProcessCollector
 
+from app.mime.model import DefectCode
+
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 KNOWN_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
@@ -41,6 +43,17 @@ class Metrics:
             ["method", "route", "status"],
             registry=self._registry,
         )
+        self._mails = Counter(
+            "gateway_mails_stored", "Mails stored by this process.", registry=self._registry
+        )
+        self._defects = Counter(
+            "gateway_mail_defects",
+            "Mails stored by this process that have a defect, by its code.",
+            ["code"],
+            registry=self._registry,
+        )
+        for code in DefectCode:  # a rate of what has never been counted is no rate
+            self._defects.labels(code.value)
         self._database_up = self._gauge("gateway_database_up", "1 where the database answered.")
         self._connectors = self._gauge("gateway_connectors", "Connectors by status.", "status")
         self._cycles = self._gauge(
@@ -56,6 +69,12 @@ class Metrics:
         """Count one answered request; `route` is the template, None where no route matched."""
         known = method if method in KNOWN_METHODS else "OTHER"
         self._requests.labels(known, route or "unmatched", str(status)).inc()
+
+    def count_mails(self, stored: int, defects: Mapping[str, int]) -> None:
+        """Count mails that were stored, and of them those with each defect."""
+        self._mails.inc(stored)
+        for code, mails in defects.items():
+            self._defects.labels(code).inc(mails)
 
     def page(self, figures: Figures | None) -> bytes:
         """The page for the scraper; without figures the database is shown as down."""

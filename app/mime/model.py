@@ -48,6 +48,12 @@ class DefectCode(StrEnum):
     UNKNOWN_CHARSET = "unknown_charset"
 
 
+PARSER_FAULTS = frozenset(
+    {DefectCode.PARSER_DIED, DefectCode.PARSER_ERROR, DefectCode.PARSER_MEMORY, DefectCode.PARSER_TIMEOUT}
+)
+"""With one of these a mail shows less than it holds, or nothing: the reader failed, not the sender."""
+
+
 @dataclass(frozen=True, slots=True)
 class Defect:
     code: DefectCode

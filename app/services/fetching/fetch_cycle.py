@@ -50,6 +50,7 @@ from app.errors import (
     StoreUnavailable,
 )
 from app.gateway import Gateway
+from app.mime.model import PARSER_FAULTS
 from app.models import Connector, Cycle, ServerMessage
 from app.schemas.fields import normalised_folder
 from app.services.fetching import leases, ledger, move_loops, outcomes, quarantine
@@ -98,8 +99,17 @@ def run(gateway: Gateway, connector_id: str, *, stopping: Callable[[], bool] = l
             found=tally.found,
             stored=tally.stored,
             moved=tally.moved,
+            defects=dict(tally.defects),
         )
+        _log_unread(connector_id, tally)
         return outcomes.record(gateway, connector, tally, error, started_at=started_at)
+
+
+def _log_unread(connector_id: str, tally: Tally) -> None:
+    """Say that the parser process failed over mails: they are stored, and show less than they hold."""
+    unread = {code: mails for code, mails in tally.defects.items() if code in PARSER_FAULTS}
+    if unread:
+        log.warning("mails_unread", connector_id=connector_id, stored=tally.stored, **unread)
 
 
 def _runnable(gateway: Gateway, connector_id: str) -> Connector | None:

@@ -85,6 +85,7 @@ class Intake:
         self._tally.known += stored.known
         self._tally.returned += stored.returned
         self._tally.quarantined += stored.quarantined
+        self._tally.defects.update(stored.defects)
 
     def _batches(self, uids: Sequence[int], suspects: Sequence[int]) -> Iterator[list[MailInfo]]:
         for start in range(0, len(uids), WINDOW_MAILS):

@@ -7,8 +7,9 @@ it was when the cycle began.
 """
 
 import hashlib
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import structlog
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, StatementError
@@ -56,6 +57,8 @@ class Stored:
     known: int = 0
     returned: int = 0
     quarantined: int = 0
+    defects: Counter[str] = field(default_factory=Counter)
+    """Of the mails that are new, how many have each defect, by its code."""
 
 
 class Store:
@@ -158,7 +161,9 @@ class Store:
                 rows.append(row)
             quarantine.forget(session, self._place, [mail.uid for mail in mails])
             session.flush()
-        return Stored(rows, stored=len(new), known=len(known_ids), returned=len(returned))
+        defects = Counter(str(defect.code) for mail in new for defect in mail.parsed.defects)
+        self._gateway.metrics.count_mails(len(new), defects)
+        return Stored(rows, stored=len(new), known=len(known_ids), returned=len(returned), defects=defects)
 
     def _require_same_settings(self, session: Session) -> None:
         connector = session.get(
@@ -272,4 +277,5 @@ def _sum(each: Sequence[Stored]) -> Stored:
         known=sum(one.known for one in each),
         returned=sum(one.returned for one in each),
         quarantined=sum(one.quarantined for one in each),
+        defects=sum((one.defects for one in each), Counter()),
     )

@@ -1,6 +1,7 @@
 """What a fetch cycle counts."""
 
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, field
 
 
 @dataclass(slots=True)
@@ -14,6 +15,8 @@ class Tally:
     """Taken in by an earlier cycle."""
     returned: int = 0
     """Put back by somebody after they had been moved away."""
+    defects: Counter[str] = field(default_factory=Counter)
+    """Of the mails that were stored, how many have each defect, by its code."""
     quarantined: int = 0
     """Not to be taken in: those of earlier cycles too."""
     moved: int = 0

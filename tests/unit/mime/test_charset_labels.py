@@ -90,8 +90,9 @@ def faults(process: ParserProcess, labels: dict[str, str]) -> list[object]:
         letters = letters_of(codec)
         assert letters
         parsed = process.parse(labelled(label, letters.encode(codec)))
-        read = (parsed.text, parsed.subject, parsed.attachments[0].name, codes(parsed))
-        if read != (letters, letters.strip(), clean_name(letters), set()):
+        names = [each.name for each in parsed.attachments]
+        read = (parsed.text, parsed.subject, names, codes(parsed))
+        if read != (letters, letters.strip(), [clean_name(letters)], set()):
             found.append((label, codec, *read))
     return found
 
