@@ -7,13 +7,18 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from app.mime.charset_labels import CODECS
-from app.mime.frames import READY, REPLY, REQUEST, Op, Status
+from app.mime.frames import READY, REPLY, REQUEST, Asked, Op, Status
 from tests.support.corpus import mail_files
 
 from .mails import mail
 from .test_charset_labels import labelled, letters_of
 
 ROOT = Path(__file__).resolve().parents[3]
+
+
+def request(op: Op, raw: bytes) -> bytes:
+    asked = Asked(n=1).to_json()
+    return REQUEST.pack(op, len(asked), len(raw)) + asked + raw
 
 
 def heard_while_reading(mails: Iterable[bytes]) -> list[str]:
@@ -33,7 +38,7 @@ def heard_while_reading(mails: Iterable[bytes]) -> list[str]:
         assert child.stdout.read(len(READY)) == READY
         for raw in mails:
             for op in (Op.PARSE, Op.PARSE_WITHOUT_HTML, Op.ATTACHMENT):
-                child.stdin.write(REQUEST.pack(op, 1, len(raw)) + raw)
+                child.stdin.write(request(op, raw))
                 child.stdin.flush()
                 status, _, json_octets, octets = REPLY.unpack(child.stdout.read(REPLY.size))
                 answer = child.stdout.read(json_octets)
@@ -66,8 +71,7 @@ def test_an_import_would_have_been_heard() -> None:
         "watched.main()"
     )
     raw = mail()
-    requests = REQUEST.pack(Op.PARSE, 0, len(raw)) + raw
     command = [sys.executable, "-c", code, "60", "1", str(2**30)]
-    done = subprocess.run(command, input=requests, cwd=ROOT, capture_output=True, check=True)
+    done = subprocess.run(command, input=request(Op.PARSE, raw), cwd=ROOT, capture_output=True, check=True)
     assert "import this" in json.loads(done.stderr)
     assert done.stdout[1] == Status.FAILED
