@@ -13,7 +13,7 @@ from app.adapters.secretbox import SecretBox
 from app.config import Settings
 from app.db import Database
 from app.rate_limit import RateLimit
-from app.server_rest import ServerRest
+from app.server_cooldown import ServerCooldown
 
 FIGURES_KEPT_S = 5.0
 CHECKS_A_MINUTE = 10
@@ -43,7 +43,7 @@ class Gateway:
     """Of the fetches by command with settings that never worked, by caller."""
     links: RateLimit
     """Of the links for entering a password that callers may make."""
-    server_rest: ServerRest
+    server_cooldown: ServerCooldown
     """Which mail servers are left alone by the sweep."""
     last_runs: dict[str, datetime] = field(default_factory=dict)
     """When each job of this process last ended well."""
@@ -65,7 +65,7 @@ class Gateway:
             checks=RateLimit(CHECKS_A_MINUTE, 60.0),
             failed_fetches=RateLimit(FAILED_FETCHES_A_MINUTE, 60.0),
             links=RateLimit(LINKS_A_MINUTE, 60.0),
-            server_rest=ServerRest(),
+            server_cooldown=ServerCooldown(),
         )
 
     def close(self) -> None:

@@ -24,7 +24,7 @@ MAILBOX = Mailbox(
     groups=(),
     seen="",
 )
-FOUND = Findings(sealed="", waiting=12, target="Koš")
+FOUND = Findings(encrypted="", waiting=12, target="Koš")
 
 
 def main() -> int:

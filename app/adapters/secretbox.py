@@ -30,16 +30,16 @@ class SecretBox:
         self._ciphers = {_key_id(key): AESGCM(key) for key in derived}
         self._first_key_id = _key_id(derived[0]) if derived else None
 
-    def seal(self, plaintext: str, *, place: str) -> str:
+    def encrypt(self, plaintext: str, *, place: str) -> str:
         """Encrypt a secret for one place (`table/row/column`)."""
         if self._first_key_id is None:
             raise SecretUnreadable("No secret key is configured.")
         nonce = secrets.token_bytes(NONCE_OCTETS)
         cipher = self._ciphers[self._first_key_id]
-        sealed = cipher.encrypt(nonce, plaintext.encode(), _associated_data(place))
-        return self.current_start + base64.urlsafe_b64encode(nonce + sealed).decode()
+        ciphertext = cipher.encrypt(nonce, plaintext.encode(), _associated_data(place))
+        return self.current_start + base64.urlsafe_b64encode(nonce + ciphertext).decode()
 
-    def open(self, ciphertext: str, *, place: str) -> str:
+    def decrypt(self, ciphertext: str, *, place: str) -> str:
         """Decrypt the secret of one place.
 
         Raises:

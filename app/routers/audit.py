@@ -9,7 +9,7 @@ from app.problems import problem_responses
 from app.schemas.audit import AuditQuery, AuditRecordRead
 from app.schemas.fields import Page
 from app.services.access import audit
-from app.services.access.audit import Wanted
+from app.services.access.audit import AuditFilter
 
 router = APIRouter(prefix="/audit", tags=["audit"], responses=problem_responses(403))
 
@@ -19,6 +19,6 @@ def list_audit_records(
     session: ReadSession, principal: PrincipalDep, query: Annotated[AuditQuery, Query()]
 ) -> Page[AuditRecordRead]:
     """Who did what, to what, and from where: the latest first. No secret and nothing of a mail is in it."""
-    wanted = Wanted(**query.model_dump(exclude={"after", "limit"}))
-    page = audit.list_records(session, principal, wanted, after=query.after, limit=query.limit)
+    filters = AuditFilter(**query.model_dump(exclude={"after", "limit"}))
+    page = audit.list_records(session, principal, filters, after=query.after, limit=query.limit)
     return Page[AuditRecordRead].model_validate(page, from_attributes=True)

@@ -136,7 +136,7 @@ def _checked(visit: _Visit, form: Mapping[str, str]) -> Response:
     checked = credential_links.check(
         visit.gateway, visit.token, password, seen=form.get("seen", ""), origin=visit.origin
     )
-    if checked.sealed is not None:
+    if checked.encrypted is not None:
         return _second_page(visit, checked, 200)
     if checked.tries_left <= 0:
         return _page(403, credential_page.gone(visit.language, is_spent=True))
@@ -149,15 +149,15 @@ def _checked(visit: _Visit, form: Mapping[str, str]) -> Response:
 
 
 def _connected(visit: _Visit, form: Mapping[str, str]) -> Response:
-    sealed = form.get("sealed", "")
+    encrypted = form.get("encrypted", "")
     first_fetch = _first_fetch(form)
     if first_fetch is None and "first_fetch" in form:
-        checked = credential_links.reopened(visit.gateway, visit.token, sealed)
+        checked = credential_links.reopened(visit.gateway, visit.token, encrypted)
         return _second_page(visit, checked, 422, problem="date_missing")
     viewed = credential_links.connect(
         visit.gateway,
         visit.token,
-        sealed,
+        encrypted,
         seen=form.get("seen", ""),
         first_fetch=first_fetch,
         origin=visit.origin,
@@ -184,7 +184,7 @@ def _first_fetch(form: Mapping[str, str]) -> FirstFetch | None:
 def _second_page(visit: _Visit, checked: Checked, status: int, problem: str | None = None) -> Response:
     report, first_fetch = checked.report, checked.viewed.connector.first_fetch
     found = Findings(
-        sealed=checked.sealed or "",
+        encrypted=checked.encrypted or "",
         waiting=report.waiting_messages,
         target=report.resolved_processed_folder,
         is_source_missing=_has(report.source_folder, FolderMissing),

@@ -20,7 +20,7 @@ from app.schemas.messages import (
     MessageUpdate,
 )
 from app.services.messages import deletion, reading, state
-from app.services.messages.selection import Wanted
+from app.services.messages.selection import MessageFilter
 
 router = APIRouter(prefix="/messages", tags=["messages"])
 
@@ -36,10 +36,10 @@ async def list_messages(
     Poll with `after` set to the last `next_cursor`, for ever: none is missed, none is given twice, except one
     that came back to the source folder. With `wait_s` an empty page is answered only after that time.
     """
-    wanted = Wanted(connector_id=query.connector_id, state=query.state, q=query.q)
+    filters = MessageFilter(connector_id=query.connector_id, state=query.state, q=query.q)
     page = await until_filled(
         request,
-        lambda: reading.list_messages(gateway, principal, wanted, after=query.after, limit=query.limit),
+        lambda: reading.list_messages(gateway, principal, filters, after=query.after, limit=query.limit),
         query.wait_s,
     )
     return Page(
@@ -52,8 +52,8 @@ async def list_messages(
 @router.post("/delete", responses=problem_responses(403, 404))
 def delete_messages(gateway: GatewayDep, principal: PrincipalDep, body: MessagesDelete) -> DeletedCount:
     """Delete the messages that meet all filters, of those the caller may delete."""
-    wanted = Wanted(**body.model_dump())
-    return DeletedCount(deleted=deletion.delete_wanted(gateway, principal, wanted))
+    filters = MessageFilter(**body.model_dump())
+    return DeletedCount(deleted=deletion.delete_matching(gateway, principal, filters))
 
 
 @router.get("/{message_id}", responses=problem_responses(403, 404))

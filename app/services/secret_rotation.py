@@ -78,14 +78,14 @@ def _rotate_batch(gateway: Gateway, column: _Column, after: str) -> tuple[str | 
             last = key
             place = column.place(key)
             try:
-                plaintext = gateway.secrets.open(ciphertext, place=place)
+                plaintext = gateway.secrets.decrypt(ciphertext, place=place)
             except SecretUnreadable:
                 unreadable += 1
                 continue
             written = session.connection().execute(
                 update(column.table)
                 .where(column.key == key, column.ciphertext == ciphertext)
-                .values({column.ciphertext.key: gateway.secrets.seal(plaintext, place=place)})
+                .values({column.ciphertext.key: gateway.secrets.encrypt(plaintext, place=place)})
             )
             rotated += written.rowcount
     return last, Progress(rotated, unreadable)

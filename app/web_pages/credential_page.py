@@ -37,8 +37,8 @@ class Mailbox:
 class Findings:
     """What was found with a password that the server has accepted. None: could not be looked for."""
 
-    sealed: str
-    """Comes back with the form."""
+    encrypted: str
+    """Password and report; comes back with the form."""
     waiting: int | None
     target: str | None
     """The processed folder's name on the server."""
@@ -69,7 +69,7 @@ def confirm(language: str, mailbox: Mailbox, found: Findings, *, problem: str | 
     body = Markup(
         '<p class="good">{accepted}</p>{facts}{findings}'
         '<form method="post"><input type="hidden" name="step" value="connect">'
-        '<input type="hidden" name="seen" value="{seen}"><input type="hidden" name="sealed" value="{sealed}">'
+        '<input type="hidden" name="seen" value="{seen}"><input type="hidden" name="encrypted" value="{encrypted}">'
         '{alert}{choice}<button type="submit">{button}</button></form>'
     ).format(
         alert=_alert(_problem(texts, problem, None)),
@@ -77,7 +77,7 @@ def confirm(language: str, mailbox: Mailbox, found: Findings, *, problem: str | 
         facts=_facts(texts, mailbox, found.target),
         findings=_findings(texts, mailbox, found),
         seen=mailbox.seen,
-        sealed=found.sealed,
+        encrypted=found.encrypted,
         choice=_choice(texts) if found.must_choose else "",
         button=texts.connect,
     )

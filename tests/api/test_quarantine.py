@@ -9,7 +9,7 @@ from sqlmodel import select
 from app.gateway import Gateway
 from app.models import Connector, Quarantined
 from app.services.fetching import quarantine
-from app.services.fetching.ledger import Place
+from app.services.fetching.ledger import NumberedFolder
 from app.services.fetching.quarantine import Known
 from tests.support.callers import Callers
 from tests.support.stored_mail import connector
@@ -28,7 +28,9 @@ def note(gateway: Gateway, at: Connector, uid: int, reason: str = "too_large", *
     """Note a failure; whether it gave an event."""
     values: dict[str, Any] = {"at_once": reason == "too_large", **arguments}
     with gateway.db.unit_of_work() as session:
-        event = quarantine.note_failure(session, Place(at.id, "INBOX", 1), uid, reason=reason, **values)
+        event = quarantine.note_failure(
+            session, NumberedFolder(at.id, "INBOX", 1), uid, reason=reason, **values
+        )
         return event is not None
 
 
@@ -43,9 +45,9 @@ class TestNoting:
     ) -> None:
         assert [note(gateway, orders, 1, "timeout") for _ in range(4)] == [False, False, True, False]
         with gateway.db.reading() as session:
-            noted = quarantine.noted(session, Place(orders.id, "INBOX", 1))
+            noted = quarantine.failed_uids(session, NumberedFolder(orders.id, "INBOX", 1))
             assert (noted.left_alone, noted.suspects) == (frozenset({1}), frozenset())
-            assert quarantine.noted(session, Place(orders.id, "INBOX", 2)).left_alone == set()
+            assert quarantine.failed_uids(session, NumberedFolder(orders.id, "INBOX", 2)).left_alone == set()
 
     def test_what_no_further_try_changes_is_quarantined_at_once(
         self, gateway: Gateway, orders: Connector
@@ -56,8 +58,8 @@ class TestNoting:
         note(gateway, orders, 1)
         note(gateway, orders, 2)
         with gateway.db.unit_of_work() as session:
-            quarantine.forget(session, Place(orders.id, "INBOX", 1), [1])
-            quarantine.forget(session, Place(orders.id, "INBOX", 1), [])
+            quarantine.forget(session, NumberedFolder(orders.id, "INBOX", 1), [1])
+            quarantine.forget(session, NumberedFolder(orders.id, "INBOX", 1), [])
         with gateway.db.reading() as session:
             assert [row.uid for row in session.exec(select(Quarantined))] == [2]
 
@@ -127,7 +129,7 @@ class TestRetry:
             stored = session.get(Connector, orders.id)
             assert stored is not None
             assert stored.next_fetch_at is not None
-            assert quarantine.noted(session, Place(orders.id, "INBOX", 1)).suspects == {1}
+            assert quarantine.failed_uids(session, NumberedFolder(orders.id, "INBOX", 1)).suspects == {1}
 
     def test_of_a_mailbox_that_is_not_fetched_starts_nothing(
         self, client: TestClient, gateway: Gateway

@@ -57,7 +57,7 @@ def fill(settings: Settings, *, credentials: int, webhooks: int) -> None:
                 Credential(
                     connector_id=connector_id,
                     type="password",
-                    ciphertext=gateway.secrets.seal(f"password {connector_id}", place=place),
+                    ciphertext=gateway.secrets.encrypt(f"password {connector_id}", place=place),
                     entered_by="user:administrator",
                     updated_at=now,
                 )
@@ -68,7 +68,7 @@ def fill(settings: Settings, *, credentials: int, webhooks: int) -> None:
                 Webhook(
                     id=webhook_id,
                     url="https://example.com",
-                    secret_ciphertext=gateway.secrets.seal(
+                    secret_ciphertext=gateway.secrets.encrypt(
                         f"secret {webhook_id}", place=webhook_place(webhook_id)
                     ),
                     acts_for="user:administrator",
@@ -83,11 +83,11 @@ def fill(settings: Settings, *, credentials: int, webhooks: int) -> None:
 def plaintexts(session: Session, box: SecretBox) -> dict[str, str]:
     """Every stored secret by its row."""
     opened = {
-        row.connector_id: box.open(row.ciphertext, place=credential_place(row.connector_id))
+        row.connector_id: box.decrypt(row.ciphertext, place=credential_place(row.connector_id))
         for row in session.exec(select(Credential))
     }
     for hook in session.exec(select(Webhook)):
-        opened[hook.id] = box.open(hook.secret_ciphertext, place=webhook_place(hook.id))
+        opened[hook.id] = box.decrypt(hook.secret_ciphertext, place=webhook_place(hook.id))
     return opened
 
 
@@ -158,7 +158,7 @@ def test_a_password_changed_meanwhile_is_not_overwritten(
     def change_all() -> None:
         start.wait()
         for connector_id in changed:
-            sealed = service.secrets.seal("a new password", place=credential_place(connector_id))
+            sealed = service.secrets.encrypt("a new password", place=credential_place(connector_id))
             with service.db.unit_of_work() as session:
                 session.exec(
                     update(Credential)

@@ -18,7 +18,7 @@ from app.services.access.audit import NamedActor
 from app.services.access.rules import Principal
 from app.services.events import webhooks
 from app.services.fetching import quarantine
-from app.services.fetching.ledger import Place
+from app.services.fetching.ledger import NumberedFolder
 from app.services.mailboxes import credentials
 from app.services.sending import submissions
 from app.services.sending.submissions import NewSubmission
@@ -164,7 +164,7 @@ class World:
         """A cycle; a quarantined mail and a binding, whose ids these are."""
         with self.gateway.db.unit_of_work() as session:
             session.add(Cycle(id=new_id(), connector_id=made.id, started_at=clock.utc_now(), outcome="ok"))
-            place = Place(made.id, made.source_folder, uidvalidity=1)
+            place = NumberedFolder(made.id, made.source_folder, uidvalidity=1)
             quarantine.note_failure(session, place, 999, reason="too_large", at_once=True)
             return {
                 name: session.scalars(select(col(table.id)).where(col(table.connector_id) == made.id)).one()

@@ -139,7 +139,7 @@ def mailbox(
             Credential(
                 connector_id=row.id,
                 type="password",
-                ciphertext=gateway.secrets.seal(secret, place=credential_place(row.id)),
+                ciphertext=gateway.secrets.encrypt(secret, place=credential_place(row.id)),
                 entered_by="user:administrator",
                 updated_at=clock.utc_now(),
             )

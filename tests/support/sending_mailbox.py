@@ -43,7 +43,7 @@ def sending_connector(
                 Credential(
                     connector_id=row.id,
                     type="password",
-                    ciphertext=gateway.secrets.seal(secret, place=credential_place(row.id)),
+                    ciphertext=gateway.secrets.encrypt(secret, place=credential_place(row.id)),
                     entered_by=OWNER.name,
                     updated_at=clock.utc_now(),
                 )

@@ -13,11 +13,11 @@ from app.adapters.imap.answers.listing import SPECIAL_USES
 from app.adapters.imap.answers.status import Selected
 from app.adapters.imap.login import connect
 from app.adapters.imap.session import ImapSession
-from app.adapters.imap.values import Access, FetchedMail, Folder, MailInfo, ServerAddress
+from app.adapters.imap.values import ConnectionPolicy, FetchedMail, Folder, MailInfo, ServerAddress
 
 __all__ = [
     "SPECIAL_USES",
-    "Access",
+    "ConnectionPolicy",
     "FetchedMail",
     "Folder",
     "FolderStatus",

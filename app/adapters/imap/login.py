@@ -7,7 +7,7 @@ from app.adapters.imap.answers import capability
 from app.adapters.imap.connection import WiredIMAP4, refused
 from app.adapters.imap.errors import translating
 from app.adapters.imap.session import ImapSession, quoted
-from app.adapters.imap.values import Access, ServerAddress
+from app.adapters.imap.values import ConnectionPolicy, ServerAddress
 from app.adapters.imap.wire import Wire, open_wire
 from app.errors import (
     CommandRefused,
@@ -21,7 +21,7 @@ from app.errors import (
 
 
 @contextlib.contextmanager
-def connect(server: ServerAddress, password: str, access: Access) -> Iterator[ImapSession]:
+def connect(server: ServerAddress, password: str, access: ConnectionPolicy) -> Iterator[ImapSession]:
     """A logged-in session, ended when the block ends.
 
     Raises:
@@ -45,7 +45,7 @@ def connect(server: ServerAddress, password: str, access: Access) -> Iterator[Im
         session.end()
 
 
-def _open(server: ServerAddress, access: Access) -> tuple[WiredIMAP4, ImapSession]:
+def _open(server: ServerAddress, access: ConnectionPolicy) -> tuple[WiredIMAP4, ImapSession]:
     # Plain text is spoken only in the allowed private networks, whatever the name answers by now.
     def opened() -> Wire:
         return open_wire(

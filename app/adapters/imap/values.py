@@ -19,7 +19,7 @@ class ServerAddress:
 
 
 @dataclass(frozen=True, slots=True)
-class Access:
+class ConnectionPolicy:
     """How this installation reaches mail servers."""
 
     network: NetworkPolicy

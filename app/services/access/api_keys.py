@@ -199,7 +199,7 @@ def recognise(session: Session, key: str) -> ApiKey:
     return row
 
 
-def is_use_to_be_noted(row: ApiKey) -> bool:
+def is_use_to_be_recorded(row: ApiKey) -> bool:
     """Whether `last_used_at` is old enough to be worth a write."""
     return row.last_used_at is None or clock.utc_now() - row.last_used_at >= _USE_NOTED_EVERY
 

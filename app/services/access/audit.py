@@ -54,7 +54,7 @@ RETENTION = NamedActor("retention")
 
 
 def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, list[Any]]:
-    """What was noted before and is noted now, of the settings that are not the same."""
+    """The settings that changed, each with its value before and after."""
     names = dict.fromkeys([*before, *after])
     return {
         name: [before.get(name), after.get(name)] for name in names if before.get(name) != after.get(name)
@@ -100,7 +100,7 @@ def note_all(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
+class AuditFilter:
     """Which records; what is None does not matter."""
 
     connector_id: str | None = None
@@ -111,7 +111,7 @@ class Wanted:
 
 
 def list_records(
-    session: Session, principal: Principal, wanted: Wanted, *, after: str | None, limit: int
+    session: Session, principal: Principal, filters: AuditFilter, *, after: str | None, limit: int
 ) -> Slice[AuditRecord]:
     """The trail, the latest first; a key that is limited to certain connectors sees what was done to these.
 
@@ -123,15 +123,15 @@ def list_records(
     if principal.connector_limit is not None:
         statement = statement.where(col(AuditRecord.connector_id).in_(principal.connector_limit))
     for column, value in (
-        (col(AuditRecord.connector_id), wanted.connector_id),
-        (col(AuditRecord.actor), wanted.actor),
-        (col(AuditRecord.action), wanted.action),
-        (col(AuditRecord.subject), wanted.subject),
+        (col(AuditRecord.connector_id), filters.connector_id),
+        (col(AuditRecord.actor), filters.actor),
+        (col(AuditRecord.action), filters.action),
+        (col(AuditRecord.subject), filters.subject),
     ):
         if value is not None:
             statement = statement.where(column == value)
-    if wanted.since is not None:
-        statement = statement.where(col(AuditRecord.at) >= wanted.since)
+    if filters.since is not None:
+        statement = statement.where(col(AuditRecord.at) >= filters.since)
     if after is not None:
         statement = statement.where(col(AuditRecord.id) < pages.decode_cursor(after))
     found = list(session.execute(statement.order_by(col(AuditRecord.id).desc()).limit(limit + 1)).scalars())

@@ -28,7 +28,7 @@ def identify(gateway: Gateway, token: str, *, origin: str | None) -> Principal:
 def _by_key(gateway: Gateway, key: str, origin: str | None) -> Principal:
     with gateway.db.reading() as session:
         row = api_keys.recognise(session, key)
-    if api_keys.is_use_to_be_noted(row):
+    if api_keys.is_use_to_be_recorded(row):
         with gateway.db.unit_of_work() as session:
             api_keys.note_use(session, row.id)
     return Principal(

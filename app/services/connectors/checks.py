@@ -62,7 +62,7 @@ class Report:
         return cls(**{**values, **steps})
 
 
-WELL = Check(ok=True)
+PASSED = Check(ok=True)
 TO_BE_MADE = Check(ok=True, detail="There is no such folder yet; it is made when it is needed.")
 
 
@@ -122,7 +122,7 @@ def list_folders(gateway: Gateway, principal: Principal, connector_id: str) -> l
     connector, password = _with_password(gateway, principal, Action.LIST_FOLDERS, connector_id)
     gateway.checks.count(principal.name)
     server = _address(settings_of(connector).imap)
-    with imap.connect(server, password, sessions.access_of(gateway)) as mailbox:
+    with imap.connect(server, password, sessions.connection_policy(gateway)) as mailbox:
         return mailbox.list_folders()
 
 
@@ -134,7 +134,7 @@ def _with_password(
         credential = session.get(Credential, connector_id)
     if credential is None:
         raise WrongState("This connector has no credentials yet.")
-    return connector, credentials.opened(gateway, connector_id, credential.ciphertext)
+    return connector, credentials.decrypted(gateway, connector_id, credential.ciphertext)
 
 
 def _check(
@@ -147,7 +147,7 @@ def _check(
     password: str,
 ) -> Report:
     try:
-        with imap.connect(_address(imap_server), password, sessions.access_of(gateway)) as mailbox:
+        with imap.connect(_address(imap_server), password, sessions.connection_policy(gateway)) as mailbox:
             report = _check_folders(mailbox, source_folder, processed_folder)
     except MailServerError as exc:
         report = Report(imap=_failed(exc))
@@ -171,7 +171,7 @@ def _check_smtp(gateway: Gateway, server: SmtpServer, password: str) -> Check:
         )
     except MailServerError as exc:
         return _failed(exc)
-    return WELL
+    return PASSED
 
 
 def _check_folders(mailbox: ImapSession, source_folder: str, processed_folder: str) -> Report:
@@ -180,8 +180,8 @@ def _check_folders(mailbox: ImapSession, source_folder: str, processed_folder: s
     source = folders.find_named(listed, source_folder, prefix)
     processed, resolved = _check_processed(listed, source, processed_folder, prefix)
     return Report(
-        imap=WELL,
-        source_folder=WELL if source is not None else _failed(FolderMissing()),
+        imap=PASSED,
+        source_folder=PASSED if source is not None else _failed(FolderMissing()),
         processed_folder=processed,
         resolved_processed_folder=resolved,
         waiting_messages=mailbox.status(source.name).messages if source is not None else None,
@@ -198,7 +198,7 @@ def _check_processed(
         return _failed(ProcessedFolderMissing()), None
     if source is not None and folders.is_same(source.name, found.name):
         return _failed(SameFolder()), found.name
-    return WELL, found.name
+    return PASSED, found.name
 
 
 def _address(server: ImapServer) -> ServerAddress:

@@ -30,7 +30,7 @@ from app.services.access import audit, rules
 from app.services.access.audit import differences
 from app.services.access.rules import RULES, Action, Principal
 from app.services.connectors import addresses
-from app.services.connectors.settings import has_same_servers, merged_with, noted, write
+from app.services.connectors.settings import audited_settings, has_same_servers, merged_with, write
 from app.services.connectors.status import settle
 from app.services.fetching import ledger
 from app.services.mailboxes import credentials
@@ -157,7 +157,7 @@ def patch(gateway: Gateway, principal: Principal, connector_id: str, body: Conne
             checked.smtp,
         ):
             raise WrongState("The connector is being changed by somebody else; try again.")
-        before = noted(connector)
+        before = audited_settings(connector)
         if "external_id" in changes:
             connector.external_id = body.external_id
         if "credentials" in changes and body.credentials is None:
@@ -187,7 +187,7 @@ def delete_connector(
                     principal,
                     AuditAction.CONNECTOR_DELETED,
                     connector,
-                    changes=differences(noted(connector), {}),
+                    changes=differences(audited_settings(connector), {}),
                 )
                 session.execute(delete(Connector).where(col(Connector.id) == connector.id))
                 return
@@ -301,7 +301,7 @@ def _create(
         principal,
         AuditAction.CONNECTOR_CREATED,
         connector,
-        changes=differences({}, noted(connector)),
+        changes=differences({}, audited_settings(connector)),
     )
     if body.credentials is not None:
         _enter(session, gateway, principal, connector, body.credentials.password)
@@ -315,7 +315,7 @@ def _replace(
     rules.require(session, principal, Action.CHANGE_SETTINGS, connector)
     if (body.kind, body.owner) != (connector.kind, connector.owner):
         raise WrongState("Kind and owner of a connector never change.")
-    before = noted(connector)
+    before = audited_settings(connector)
     password = body.credentials.password if body.credentials is not None else None
     _apply(session, gateway, principal, connector, wanted=body, password=password)
     _note_changes(session, principal, connector, before)
@@ -402,7 +402,7 @@ def _note(
 def _note_changes(
     session: Session, principal: Principal, connector: Connector, before: Mapping[str, Any]
 ) -> None:
-    changes = differences(before, noted(connector))
+    changes = differences(before, audited_settings(connector))
     if changes:
         _note(session, principal, AuditAction.CONNECTOR_CHANGED, connector, changes=changes)
 

@@ -39,7 +39,7 @@ from app.services.access.audit import Actor, NamedActor, differences
 from app.services.access.rules import Action, Principal
 from app.services.connectors import checks
 from app.services.connectors.checks import Report
-from app.services.connectors.settings import noted, set_first_fetch
+from app.services.connectors.settings import audited_settings, set_first_fetch
 from app.services.connectors.status import settle
 from app.services.events.recipients import recipients_of
 from app.services.fetching.fetch_cycle import CONFIRM_ABOVE
@@ -75,12 +75,12 @@ class Viewed:
 
 @dataclass(frozen=True)
 class Checked:
-    """What the mail server said to a password. `sealed`: password and report, encrypted for this link; None where the
+    """What the mail server said to a password. `encrypted`: password and report, for this link; None where the
     server did not take the password."""
 
     viewed: Viewed
     report: Report
-    sealed: str | None
+    encrypted: str | None
     tries_left: int
 
     @property
@@ -167,31 +167,31 @@ def check(gateway: Gateway, token: str, password: str, *, seen: str, origin: str
         else:
             again.refused_logins -= 1
         viewed = _viewed(session, again, connector)
-    sealed = None
+    encrypted = None
     if report.imap.ok:
         findings = json.dumps({"password": password, "report": asdict(report)})
-        sealed = gateway.secrets.seal(findings, place=credential_link_place(link.id))
-    return Checked(viewed, report, sealed, MAX_REFUSED_LOGINS - again.refused_logins)
+        encrypted = gateway.secrets.encrypt(findings, place=credential_link_place(link.id))
+    return Checked(viewed, report, encrypted, MAX_REFUSED_LOGINS - again.refused_logins)
 
 
-def reopened(gateway: Gateway, token: str, sealed: str) -> Checked:
+def reopened(gateway: Gateway, token: str, encrypted: str) -> Checked:
     """What was found when the password was checked.
 
     Raises:
         NotFound
-        SecretUnreadable: sealed for another link, or by nobody.
+        SecretUnreadable: encrypted for another link, or by somebody else.
     """
     with gateway.db.reading() as session:
         link, connector = _found(session, token)
         viewed = _viewed(session, link, connector)
-    report = Report.from_dict(_opened(gateway, link, sealed)["report"])
-    return Checked(viewed, report, sealed, MAX_REFUSED_LOGINS - link.refused_logins)
+    report = Report.from_dict(_opened(gateway, link, encrypted)["report"])
+    return Checked(viewed, report, encrypted, MAX_REFUSED_LOGINS - link.refused_logins)
 
 
 def connect(
     gateway: Gateway,
     token: str,
-    sealed: str,
+    encrypted: str,
     *,
     seen: str,
     first_fetch: FirstFetch | None,
@@ -205,8 +205,8 @@ def connect(
     """
     with gateway.db.unit_of_work() as session:
         link, connector = _unused(session, token, seen)
-        password = str(_opened(gateway, link, sealed)["password"])
-        by, before = _visitor(link, origin), noted(connector)
+        password = str(_opened(gateway, link, encrypted)["password"])
+        by, before = _visitor(link, origin), audited_settings(connector)
         if connector.first_fetch is None and first_fetch is not None:
             set_first_fetch(connector, first_fetch)
             _note(
@@ -214,7 +214,7 @@ def connect(
                 by,
                 AuditAction.CONNECTOR_CHANGED,
                 link,
-                changes=differences(before, noted(connector)),
+                changes=differences(before, audited_settings(connector)),
             )
         link.used_at = clock.utc_now()
         session.flush()
@@ -262,8 +262,10 @@ def _viewed(session: Session, link: CredentialLink, connector: Connector) -> Vie
     return Viewed(connector, recipients_of(session, connector), link.used_at is not None)
 
 
-def _opened(gateway: Gateway, link: CredentialLink, sealed: str) -> dict[str, Any]:
-    findings: dict[str, Any] = json.loads(gateway.secrets.open(sealed, place=credential_link_place(link.id)))
+def _opened(gateway: Gateway, link: CredentialLink, encrypted: str) -> dict[str, Any]:
+    findings: dict[str, Any] = json.loads(
+        gateway.secrets.decrypt(encrypted, place=credential_link_place(link.id))
+    )
     return findings
 
 

@@ -109,7 +109,7 @@ def has_same_servers(connector: Connector, wanted: ConnectorSettings) -> bool:
     return same_imap and (wanted.smtp is None or server_of(connector, "smtp") == wanted.smtp.model_dump())
 
 
-def noted(connector: Connector) -> dict[str, Any]:
+def audited_settings(connector: Connector) -> dict[str, Any]:
     """All settings by name, those of nested objects as `imap.host`: for the audit trail."""
     values = {
         "external_id": connector.external_id,

@@ -20,9 +20,9 @@ from sqlalchemy import ColumnElement, and_, exists, or_, select
 from sqlmodel import col
 
 from app import clock
-from app.adapters import webhooks as courier
+from app.adapters import webhook_client
 from app.adapters.secretbox import webhook_place
-from app.adapters.webhooks import Courier, Outcome, Target
+from app.adapters.webhook_client import Endpoint, Outcome, WebhookClient
 from app.errors import SecretUnreadable
 from app.events import SOURCE, cloud_event
 from app.gateway import Gateway
@@ -126,7 +126,7 @@ def serve(gateway: Gateway, webhook_id: str, stopping: threading.Event) -> None:
     rest: timedelta | None = None
     try:
         end = time.monotonic() + TURN_S
-        with Courier(target, network=gateway.webhook_network, tls=gateway.tls) as sender:
+        with WebhookClient(target, network=gateway.webhook_network, tls=gateway.tls) as sender:
             while rest is None and not stopping.is_set() and time.monotonic() < end:
                 delivery = _next(gateway, webhook_id)
                 if delivery is None:
@@ -158,7 +158,7 @@ def send_test(gateway: Gateway, principal: Principal, webhook_id: str) -> Outcom
         data={"webhook_id": webhook_id},
         source=gateway.settings.public_url or SOURCE,
     )
-    with Courier(_target(gateway, webhook), network=gateway.webhook_network, tls=gateway.tls) as sender:
+    with WebhookClient(_target(gateway, webhook), network=gateway.webhook_network, tls=gateway.tls) as sender:
         return sender.deliver(event_id=event_id, body=orjson.dumps(body), at=clock.utc_now())
 
 
@@ -187,7 +187,7 @@ def _fan_out_batch(gateway: Gateway, webhook_id: str) -> bool:
     return has_more
 
 
-def _claim(gateway: Gateway, webhook_id: str) -> Target | None:
+def _claim(gateway: Gateway, webhook_id: str) -> Endpoint | None:
     now = clock.utc_now()
     with gateway.db.unit_of_work() as session:
         statement = select(Webhook).where(col(Webhook.id) == webhook_id, _is_free(now)).with_for_update()
@@ -247,7 +247,7 @@ def _note(gateway: Gateway, webhook_id: str, delivery: _Next, outcome: Outcome) 
             attempts=row.attempts,
         )
         webhook.failures += 1
-        if outcome.error_code == courier.GONE:
+        if outcome.error_code == webhook_client.GONE:
             webhook.active = False
         if row.attempts > len(RETRY_DELAYS_S):
             row.status = "failed"
@@ -268,7 +268,7 @@ def _is_free(now: datetime) -> ColumnElement[bool]:
     return and_(col(Webhook.active), or_(col(Webhook.busy_until).is_(None), col(Webhook.busy_until) <= now))
 
 
-def _target(gateway: Gateway, webhook: Webhook) -> Target:
-    return Target(
-        webhook.url, gateway.secrets.open(webhook.secret_ciphertext, place=webhook_place(webhook.id))
+def _target(gateway: Gateway, webhook: Webhook) -> Endpoint:
+    return Endpoint(
+        webhook.url, gateway.secrets.decrypt(webhook.secret_ciphertext, place=webhook_place(webhook.id))
     )

@@ -15,7 +15,7 @@ from sqlalchemy import ColumnElement, false, select, true, update
 from sqlmodel import Session, col
 
 from app import clock
-from app.adapters import webhooks as courier
+from app.adapters import webhook_client
 from app.adapters.network import NetworkPolicy
 from app.adapters.secretbox import webhook_place
 from app.audit_actions import AuditAction
@@ -54,7 +54,7 @@ def create(gateway: Gateway, principal: Principal, body: WebhookCreate) -> Creat
     rules.require_administrator(principal, scope=SCOPE)
     _require_allowed(gateway.webhook_network, body.url)
     types = _full_types(body.types)
-    secret = courier.new_secret()
+    secret = webhook_client.new_secret()
     now = clock.utc_now()
     with gateway.db.unit_of_work() as session:
         _require_visible(session, principal, body.connector_ids)
@@ -65,7 +65,7 @@ def create(gateway: Gateway, principal: Principal, body: WebhookCreate) -> Creat
             types=types,
             connector_ids=list(dict.fromkeys(body.connector_ids)),
             active=body.active,
-            secret_ciphertext=gateway.secrets.seal(secret, place=webhook_place(webhook_id)),
+            secret_ciphertext=gateway.secrets.encrypt(secret, place=webhook_place(webhook_id)),
             acts_for=principal.name,
             fanned_out_position=outbox.last_position(session),
             created_at=now,
@@ -117,7 +117,7 @@ def change(gateway: Gateway, principal: Principal, webhook_id: str, body: Webhoo
     types = _full_types(body.types) if body.types is not None else None
     with gateway.db.unit_of_work() as session:
         row = get(session, principal, webhook_id, for_update=True)
-        before = _noted(row)
+        before = _audited_settings(row)
         if body.connector_ids is not None:
             _require_visible(session, principal, body.connector_ids)
             row.connector_ids = list(dict.fromkeys(body.connector_ids))
@@ -143,7 +143,7 @@ def delete(session: Session, principal: Principal, webhook_id: str) -> None:
     """
     row = get(session, principal, webhook_id)
     session.delete(row)
-    _note(session, principal, AuditAction.WEBHOOK_DELETED, row, before=_noted(row))
+    _note(session, principal, AuditAction.WEBHOOK_DELETED, row, before=_audited_settings(row))
     session.flush()
 
 
@@ -260,9 +260,9 @@ def _visible_ids(principal: Principal) -> Any:
     return rules.visible_connector_ids(seeing, Action.SEE_EVENTS)
 
 
-def _noted(row: Webhook) -> dict[str, Any]:
+def _audited_settings(row: Webhook) -> dict[str, Any]:
     # Without path and query, where receivers keep their secrets.
-    address = courier.address_of(row.url)
+    address = webhook_client.address_of(row.url)
     return {
         "host": f"{address.host}:{address.port}" if address is not None else None,
         "types": row.types,
@@ -274,7 +274,7 @@ def _noted(row: Webhook) -> dict[str, Any]:
 def _note(
     session: Session, principal: Principal, action: AuditAction, row: Webhook, *, before: dict[str, Any]
 ) -> None:
-    after = _noted(row) if action is not AuditAction.WEBHOOK_DELETED else {}
+    after = _audited_settings(row) if action is not AuditAction.WEBHOOK_DELETED else {}
     audit.note(session, principal, action, f"webhooks/{row.id}", changes=differences(before, after))
 
 
@@ -310,7 +310,7 @@ def _require_allowed(network: NetworkPolicy, url: str) -> None:
 
 
 def _url_fault(network: NetworkPolicy, url: str) -> str | None:
-    address = courier.address_of(url)
+    address = webhook_client.address_of(url)
     if address is None:
         return "is not a web address"
     if not address.is_bare:

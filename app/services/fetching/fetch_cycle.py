@@ -56,7 +56,7 @@ from app.schemas.fields import normalised_folder
 from app.services.fetching import leases, ledger, move_loops, outcomes, quarantine
 from app.services.fetching.intake import Intake
 from app.services.fetching.leases import HeldLease
-from app.services.fetching.ledger import Place
+from app.services.fetching.ledger import NumberedFolder
 from app.services.fetching.moving import Mover
 from app.services.fetching.storing import Store
 from app.services.fetching.tally import Tally
@@ -164,36 +164,36 @@ class _Cycle:
     stopping: Callable[[], bool]
 
     def run(self) -> None:
-        source, target_folder = self._resolve()
-        selected = self._select(source)
+        source_folder, target_folder = self._resolve()
+        selected = self._select(source_folder)
         is_unstable = selected.uidvalidity is None or selected.uid_not_sticky
-        place = Place(self.connector.id, source, selected.uidvalidity or 0)
-        has_displaced, left_over = self._left_over(place, is_unstable=is_unstable)
+        source = NumberedFolder(self.connector.id, source_folder, selected.uidvalidity or 0)
+        has_displaced, left_over = self._left_over(source, is_unstable=is_unstable)
         mover = Mover(
             self.gateway,
             self.imap,
             self.lease,
-            place=place,
+            source=source,
             target_folder=target_folder,
             uidnext=selected.uidnext or 1,
             tally=self.tally,
         )
-        self._note_deaths(place)
+        self._note_deaths(source)
         mover.recover(left_over)
         present = self.imap.search_undeleted()
         self.tally.found = len(present)
-        candidates, suspects, deadly = self._candidates(place, present, mover)
+        candidates, suspects, deadly = self._candidates(source, present, mover)
         if self._needs_confirmation(len(candidates) + len(suspects)):
             self.tally.awaits_confirmation = True
             return
-        self._note_baseline(place, selected, present)
-        candidates = self._wanted(place, candidates)
+        self._note_baseline(source, selected, present)
+        candidates = self._wanted(source, candidates)
         self.tally.has_more = len(candidates) > TURN_MAILS
         store = Store(
             self.gateway,
             self.connector,
             self.lease,
-            place=place,
+            source=source,
             has_displaced=has_displaced,
             unparsed=deadly,
         )
@@ -210,7 +210,7 @@ class _Cycle:
         if has_displaced and not self.tally.has_more:
             # All mails of the folder have been compared by their bytes: what was not found is not there.
             with self.gateway.db.reading() as session:
-                absent = ledger.displaced_rows(session, place.connector_id, place.folder)
+                absent = ledger.displaced_rows(session, source.connector_id, source.folder)
             mover.settle_absent(absent)
 
     # Folders
@@ -246,56 +246,56 @@ class _Cycle:
             raise ProcessedFolderMissing(server_line=exc.server_line, command=exc.command) from exc
         return name
 
-    def _select(self, source: str) -> Selected:
+    def _select(self, folder: str) -> Selected:
         try:
-            return self.imap.select(source)
+            return self.imap.select(folder)
         except CommandRefused as exc:
             raise FolderMissing(server_line=exc.server_line, command=exc.command) from exc
 
     # What is known from before
 
-    def _left_over(self, place: Place, *, is_unstable: bool) -> tuple[bool, list[ServerMessage]]:
+    def _left_over(self, source: NumberedFolder, *, is_unstable: bool) -> tuple[bool, list[ServerMessage]]:
         """Whether mails are to be recognised by their bytes, and the moves that are not settled."""
         with self.gateway.db.reading() as session:
-            outdated = ledger.has_outdated(session, place, is_unstable=is_unstable)
+            outdated = ledger.has_outdated(session, source, is_unstable=is_unstable)
         if outdated:
             with self.gateway.db.unit_of_work() as session:
                 self.lease.confirm(session)
                 ledger.displace(
                     session,
-                    place.connector_id,
-                    folder=place.folder,
-                    except_uidvalidity=None if is_unstable else place.uidvalidity,
+                    source.connector_id,
+                    folder=source.folder,
+                    except_uidvalidity=None if is_unstable else source.uidvalidity,
                 )
-            log.warning("uidvalidity_changed", connector_id=place.connector_id)
+            log.warning("uidvalidity_changed", connector_id=source.connector_id)
         with self.gateway.db.reading() as session:
             return (
-                bool(ledger.displaced(session, place.connector_id, place.folder)),
-                ledger.pending_at(session, place),
+                bool(ledger.displaced(session, source.connector_id, source.folder)),
+                ledger.pending_at(session, source),
             )
 
-    def _note_deaths(self, place: Place) -> None:
+    def _note_deaths(self, source: NumberedFolder) -> None:
         """Note which mails the process was taking in that held the lease before and died."""
         in_hand = self.lease.left_in_hand
-        if in_hand is None or in_hand.uidvalidity != place.uidvalidity:
+        if in_hand is None or in_hand.uidvalidity != source.uidvalidity:
             return
         with self.gateway.db.unit_of_work() as session:
             self.lease.confirm(session)
-            stored = ledger.known_uids(session, place, in_hand.uids)
-            quarantine.note_deaths(session, place, [uid for uid in in_hand.uids if uid not in stored])
+            stored = ledger.known_uids(session, source, in_hand.uids)
+            quarantine.note_deaths(session, source, [uid for uid in in_hand.uids if uid not in stored])
 
     def _candidates(
-        self, place: Place, present: Sequence[int], mover: Mover
+        self, source: NumberedFolder, present: Sequence[int], mover: Mover
     ) -> tuple[list[int], list[int], frozenset[int]]:
         """The mails that have not been taken in yet; those of them that failed before; and those of these that are
         not to be parsed any more."""
         with self.gateway.db.reading() as session:
-            known = ledger.known_uids(session, place, present)
-            settled = ledger.settled_at(session, place, sorted(known))
-            in_quarantine = quarantine.noted(session, place)
+            known = ledger.known_uids(session, source, present)
+            settled = ledger.settled_at(session, source, sorted(known))
+            in_quarantine = quarantine.failed_uids(session, source)
         if in_quarantine.has_absent(present):
             with self.gateway.db.unit_of_work() as session:
-                quarantine.forget_absent(session, place, set(present))
+                quarantine.forget_absent(session, source, set(present))
         self.tally.known = len(known)
         # Somebody has taken a `\\Deleted` flag back, or a move that looked done was not.
         mover.recover(settled)
@@ -314,7 +314,7 @@ class _Cycle:
         is_first = self.connector.first_fetch is None and self.connector.baseline_at is None
         return is_first and waiting > CONFIRM_ABOVE
 
-    def _note_baseline(self, place: Place, selected: Selected, present: Sequence[int]) -> None:
+    def _note_baseline(self, source: NumberedFolder, selected: Selected, present: Sequence[int]) -> None:
         """Note, at the first fetch, below which UID mail was there before the connector."""
         if self.connector.baseline_at is not None:
             return
@@ -323,21 +323,21 @@ class _Cycle:
             connector = session.get(Connector, self.connector.id, with_for_update=True)
             if connector is None or connector.updated_at != self.connector.updated_at:
                 raise SettingsChanged
-            connector.baseline_uidvalidity = place.uidvalidity
+            connector.baseline_uidvalidity = source.uidvalidity
             connector.baseline_uidnext = selected.uidnext or max(present, default=0) + 1
             connector.baseline_at = clock.utc_now()
         self.connector.baseline_uidvalidity = connector.baseline_uidvalidity
         self.connector.baseline_uidnext = connector.baseline_uidnext
         self.connector.baseline_at = connector.baseline_at
 
-    def _wanted(self, place: Place, uids: list[int]) -> list[int]:
+    def _wanted(self, source: NumberedFolder, uids: list[int]) -> list[int]:
         """Those that `first_fetch` lets in: mail from before the connector is taken all, none, or since a day."""
         rule = self.connector.first_fetch or "all"
         if rule == "all" or not uids:
             return uids
         baseline_at = self.connector.baseline_at
         assert baseline_at is not None  # noted at the first fetch
-        if self.connector.baseline_uidvalidity == place.uidvalidity:
+        if self.connector.baseline_uidvalidity == source.uidvalidity:
             first_new = self.connector.baseline_uidnext or 0
             day = self.connector.first_fetch_since if rule == "since" else None
             since = set(self.imap.search_undeleted_since(day)) if day is not None else set()

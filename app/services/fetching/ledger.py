@@ -23,8 +23,8 @@ CHUNK = 500
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """A folder as a server numbers it at present."""
+class NumberedFolder:
+    """A folder with the UIDVALIDITY that the server gives it now. With a UID it makes a place."""
 
     connector_id: str
     folder: str
@@ -33,30 +33,30 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where mails are moved to, and the lowest UID that a mail gets which comes there from now on."""
+    """The folder that mails are moved to. `uidnext`: the lowest UID the server can give to mail arriving from now on."""
 
     folder: str
     uidvalidity: int | None
     uidnext: int | None
 
 
-def known_uids(session: Session, place: Place, uids: Sequence[int]) -> set[int]:
+def known_uids(session: Session, source: NumberedFolder, uids: Sequence[int]) -> set[int]:
     """Those of the UIDs whose mails have been taken in."""
     known: set[int] = set()
     for start in range(0, len(uids), CHUNK):
         statement = select(col(ServerMessage.uid)).where(
-            *_at(place), col(ServerMessage.uid).in_(uids[start : start + CHUNK])
+            *_at(source), col(ServerMessage.uid).in_(uids[start : start + CHUNK])
         )
         known.update(session.execute(statement).scalars())
     return known
 
 
-def settled_at(session: Session, place: Place, uids: Sequence[int]) -> list[ServerMessage]:
+def settled_at(session: Session, source: NumberedFolder, uids: Sequence[int]) -> list[ServerMessage]:
     """The rows of these UIDs whose mails had left the folder."""
     found: list[ServerMessage] = []
     for start in range(0, len(uids), CHUNK):
         statement = select(ServerMessage).where(
-            *_at(place),
+            *_at(source),
             col(ServerMessage.uid).in_(uids[start : start + CHUNK]),
             col(ServerMessage.move_state) != PENDING,
         )
@@ -64,24 +64,24 @@ def settled_at(session: Session, place: Place, uids: Sequence[int]) -> list[Serv
     return found
 
 
-def has_outdated(session: Session, place: Place, *, is_unstable: bool) -> bool:
+def has_outdated(session: Session, source: NumberedFolder, *, is_unstable: bool) -> bool:
     """Whether the ledger holds places of the folder that an earlier numbering gave. `is_unstable`: the server's
     numbers hold for one session only."""
     statement = select(col(ServerMessage.id)).where(
-        col(ServerMessage.connector_id) == place.connector_id,
-        col(ServerMessage.folder) == place.folder,
+        col(ServerMessage.connector_id) == source.connector_id,
+        col(ServerMessage.folder) == source.folder,
         col(ServerMessage.uidvalidity) != DISPLACED,
     )
     if not is_unstable:
-        statement = statement.where(col(ServerMessage.uidvalidity) != place.uidvalidity)
+        statement = statement.where(col(ServerMessage.uidvalidity) != source.uidvalidity)
     return session.execute(statement.limit(1)).first() is not None
 
 
-def pending_at(session: Session, place: Place) -> list[ServerMessage]:
+def pending_at(session: Session, source: NumberedFolder) -> list[ServerMessage]:
     """The rows whose move is not settled, by UID."""
     statement = (
         select(ServerMessage)
-        .where(*_at(place), col(ServerMessage.move_state) == PENDING)
+        .where(*_at(source), col(ServerMessage.move_state) == PENDING)
         .order_by(col(ServerMessage.uid))
     )
     return list(session.execute(statement).scalars())
@@ -105,7 +105,7 @@ def rows_of(session: Session, row_ids: Sequence[str]) -> list[ServerMessage]:
 
 def add(
     session: Session,
-    place: Place,
+    source: NumberedFolder,
     *,
     uid: int,
     message_id: str,
@@ -116,9 +116,9 @@ def add(
     """Note a mail as taken in, with the intent to move it."""
     row = ServerMessage(
         id=new_id(),
-        connector_id=place.connector_id,
-        folder=place.folder,
-        uidvalidity=place.uidvalidity,
+        connector_id=source.connector_id,
+        folder=source.folder,
+        uidvalidity=source.uidvalidity,
         uid=uid,
         message_id=message_id,
         sha256=sha256,
@@ -139,10 +139,10 @@ def note_intent(row: ServerMessage, *, uidnext: int, target: Target) -> None:
     row.target_uid = None
 
 
-def replace_at(row: ServerMessage, place: Place, uid: int) -> None:
+def replace_at(row: ServerMessage, source: NumberedFolder, uid: int) -> None:
     """The row's mail lies at this place now."""
-    row.folder = place.folder
-    row.uidvalidity = place.uidvalidity
+    row.folder = source.folder
+    row.uidvalidity = source.uidvalidity
     row.uid = uid
 
 
@@ -213,7 +213,7 @@ def displaced_rows(session: Session, connector_id: str, folder: str) -> list[Ser
     return list(session.execute(statement).scalars())
 
 
-def returned(session: Session, place: Place, mails: Iterable[tuple[int, str]]) -> dict[int, str]:
+def returned(session: Session, source: NumberedFolder, mails: Iterable[tuple[int, str]]) -> dict[int, str]:
     """Which of these mails (UID, sha256) have come back: UID to the row of the one that had been moved away.
 
     Somebody has put a mail back if it has the bytes of a moved one and a UID not below the folder's UIDNEXT after
@@ -228,7 +228,7 @@ def returned(session: Session, place: Place, mails: Iterable[tuple[int, str]]) -
         statement = (
             select(ServerMessage)
             .where(
-                *_at(place),
+                *_at(source),
                 col(ServerMessage.sha256).in_(hashes[start : start + CHUNK]),
                 col(ServerMessage.move_state) != PENDING,
                 col(ServerMessage.message_id).is_not(None),
@@ -269,9 +269,9 @@ def taken_target_uids(session: Session, target: Target, connector_id: str) -> se
     return {uid for uid in session.execute(statement).scalars() if uid is not None}
 
 
-def _at(place: Place) -> tuple[ColumnElement[bool], ...]:
+def _at(source: NumberedFolder) -> tuple[ColumnElement[bool], ...]:
     return (
-        col(ServerMessage.connector_id) == place.connector_id,
-        col(ServerMessage.folder) == place.folder,
-        col(ServerMessage.uidvalidity) == place.uidvalidity,
+        col(ServerMessage.connector_id) == source.connector_id,
+        col(ServerMessage.folder) == source.folder,
+        col(ServerMessage.uidvalidity) == source.uidvalidity,
     )

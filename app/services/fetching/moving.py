@@ -25,7 +25,7 @@ from app.gateway import Gateway
 from app.models import ServerMessage
 from app.services.fetching import ledger
 from app.services.fetching.leases import HeldLease
-from app.services.fetching.ledger import GONE, MOVED, Place, Target
+from app.services.fetching.ledger import GONE, MOVED, NumberedFolder, Target
 from app.services.fetching.tally import Tally
 from app.services.messages import state
 
@@ -38,7 +38,7 @@ _MISSING = frozenset({"TRYCREATE", "NONEXISTENT"})
 
 
 @dataclass(frozen=True, slots=True)
-class _Left:
+class _Departed:
     """A mail that has left the source folder."""
 
     row: ServerMessage
@@ -47,8 +47,8 @@ class _Left:
 
 
 class Mover:
-    """Moves mails out of the folder that is selected, within one cycle. `uidnext` is the lowest UID that mail gets
-    which comes into it from now on, as far as is known."""
+    """Moves mails out of the selected folder, within one cycle. `uidnext`: the lowest UID the server can give to mail
+    arriving in it from now on, as far as is known."""
 
     def __init__(
         self,
@@ -56,7 +56,7 @@ class Mover:
         imap: ImapSession,
         lease: HeldLease,
         *,
-        place: Place,
+        source: NumberedFolder,
         target_folder: str,
         uidnext: int,
         tally: Tally,
@@ -64,7 +64,7 @@ class Mover:
         self._gateway = gateway
         self._imap = imap
         self._lease = lease
-        self._place = place
+        self._source = source
         self._target_folder = target_folder
         self._tally = tally
         self.uidnext = uidnext
@@ -95,12 +95,12 @@ class Mover:
         absent = [row for row in rows if row.uid not in present]
         here = [row for row in rows if row.uid in present]
         copies = self._find_copies(absent if self._imap.can_move else rows)
-        left = [_left(row, copies) for row in absent]
-        left += [_left(row, copies) for row in here if row.uid in flagged and row.id not in copies]
+        departed = [_departed(row, copies) for row in absent]
+        departed += [_departed(row, copies) for row in here if row.uid in flagged and row.id not in copies]
         copied = [row for row in here if row.id in copies]
         if copied:
-            left += [_Left(row, MOVED, copies[row.id]) for row in self._take_out(copied)]
-        self._note(left, failed=[])
+            departed += [_Departed(row, MOVED, copies[row.id]) for row in self._take_out(copied)]
+        self._note(departed, failed=[])
         self._move_again([row for row in here if row.uid not in flagged and row.id not in copies])
 
     def settle_absent(self, rows: Sequence[ServerMessage]) -> None:
@@ -110,7 +110,7 @@ class Mover:
             MailServerError
         """
         copies = self._find_copies(rows)
-        self._note([_left(row, copies) for row in rows], failed=[])
+        self._note([_departed(row, copies) for row in rows], failed=[])
 
     def move(self, rows: Sequence[ServerMessage]) -> None:
         """Move mails whose intent is committed, and note what is proved.
@@ -125,39 +125,39 @@ class Mover:
         self._lease.require()
         refusal: CommandRefused | None = None
         try:
-            left = self._by_move(rows) if self._imap.can_move else self._by_copy(rows)
+            departed = self._by_move(rows) if self._imap.can_move else self._by_copy(rows)
         except CommandRefused as exc:
             if exc.response_code in _MISSING:
                 raise ProcessedFolderMissing(server_line=exc.server_line, command=exc.command) from exc
             refusal = exc
-            left = self._one_by_one(rows)
-        gone = {each.row.id for each in left}
+            departed = self._one_by_one(rows)
+        gone = {each.row.id for each in departed}
         failed = [row for row in rows if row.id not in gone]
-        self._note(left, failed)
-        self._report_if_late(len(left))
-        if refusal is not None and not left:
+        self._note(departed, failed)
+        self._report_if_late(len(departed))
+        if refusal is not None and not departed:
             raise refusal
         if failed:
-            log.warning("moves_failed", connector_id=self._place.connector_id, count=len(failed))
+            log.warning("moves_failed", connector_id=self._source.connector_id, count=len(failed))
 
     def _report_if_late(self, moved: int) -> None:
         """A command that was on its way when the lease was lost may have met another instance's: it is said."""
         try:
             self._lease.require()
         except LeaseLost:
-            log.warning("lease_lost_during_move", connector_id=self._place.connector_id, moved=moved)
+            log.warning("lease_lost_during_move", connector_id=self._source.connector_id, moved=moved)
             raise
 
-    def _by_move(self, rows: Sequence[ServerMessage]) -> list[_Left]:
+    def _by_move(self, rows: Sequence[ServerMessage]) -> list[_Departed]:
         proved = self._imap.move([row.uid for row in rows], self._target_folder)
-        left = [_Left(row, MOVED, proved[row.uid]) for row in rows if row.uid in proved]
+        departed = [_Departed(row, MOVED, proved[row.uid]) for row in rows if row.uid in proved]
         unproved = [row for row in rows if row.uid not in proved]
         still = self._imap.search_present(row.uid for row in unproved)
         # With UIDPLUS a mail that COPYUID does not name was not moved by us: another client has taken it.
         state = GONE if self._imap.can_expunge_uids else MOVED
-        return left + [_Left(row, state) for row in unproved if row.uid not in still]
+        return departed + [_Departed(row, state) for row in unproved if row.uid not in still]
 
-    def _by_copy(self, rows: Sequence[ServerMessage]) -> list[_Left]:
+    def _by_copy(self, rows: Sequence[ServerMessage]) -> list[_Departed]:
         """COPY, `\\Deleted`, and UID EXPUNGE of exactly these (RFC 4315). Without UIDPLUS they stay, flagged:
         EXPUNGE and CLOSE would take what other clients have flagged."""
         uids = [row.uid for row in rows]
@@ -170,11 +170,11 @@ class Mover:
         else:
             copies = self._find_copies(rows)
             copied = [row for row in rows if row.id in copies]
-        left = [_Left(row, MOVED, proved.get(row.uid)) for row in self._take_out(copied)]
+        departed = [_Departed(row, MOVED, proved.get(row.uid)) for row in self._take_out(copied)]
         copied_ids = {row.id for row in copied}
         uncopied = [row for row in rows if row.id not in copied_ids]
         still = self._imap.search_present(row.uid for row in uncopied)
-        return left + [_Left(row, GONE) for row in uncopied if row.uid not in still]
+        return departed + [_Departed(row, GONE) for row in uncopied if row.uid not in still]
 
     def _take_out(self, rows: Sequence[ServerMessage]) -> list[ServerMessage]:
         """Take mails out of the source folder that have been copied; those that are out of it then."""
@@ -194,23 +194,23 @@ class Mover:
         after = self._imap.status(self._target_folder).messages
         return before is not None and after is not None and after - before >= by
 
-    def _one_by_one(self, rows: Sequence[ServerMessage]) -> list[_Left]:
+    def _one_by_one(self, rows: Sequence[ServerMessage]) -> list[_Departed]:
         """After a refusal: a part may have been moved, or all of it (Exchange), or another client has taken some
         (Dovecot then refuses the whole set); and one mail must not keep the others."""
         still = self._imap.search_present(row.uid for row in rows)
         vanished = [row for row in rows if row.uid not in still]
         copies = self._find_copies(vanished)
-        left = [_left(row, copies) for row in vanished]
+        departed = [_departed(row, copies) for row in vanished]
         remaining = [row for row in rows if row.uid in still]
         if len(rows) == 1:
-            return left
+            return departed
         for row in remaining:
             self._lease.require()
             try:
-                left += self._by_move([row]) if self._imap.can_move else self._by_copy([row])
+                departed += self._by_move([row]) if self._imap.can_move else self._by_copy([row])
             except CommandRefused as exc:
-                log.info("move_refused", connector_id=self._place.connector_id, code=exc.response_code)
-        return left
+                log.info("move_refused", connector_id=self._source.connector_id, code=exc.response_code)
+        return departed
 
     def _move_again(self, rows: Sequence[ServerMessage]) -> None:
         for start in range(0, len(rows), BATCH_MAILS):
@@ -222,12 +222,12 @@ class Mover:
                     ledger.note_intent(row, uidnext=self.uidnext, target=target)
             self.move(batch)
 
-    def _note(self, left: Sequence[_Left], failed: Sequence[ServerMessage]) -> None:
-        if not left and not failed:
+    def _note(self, departed: Sequence[_Departed], failed: Sequence[ServerMessage]) -> None:
+        if not departed and not failed:
             return
         self.uidnext = self._imap.next_uid(self.uidnext)
-        by_row = {each.row.id: each for each in left}
-        moved = [each.row.message_id for each in left if each.state == MOVED and each.row.message_id]
+        by_row = {each.row.id: each for each in departed}
+        moved = [each.row.message_id for each in departed if each.state == MOVED and each.row.message_id]
         with self._gateway.db.unit_of_work() as session:
             state.mark_moved(session, moved, clock.utc_now())
             for row in ledger.rows_of(session, [*by_row, *(row.id for row in failed)]):
@@ -239,9 +239,9 @@ class Mover:
                     )
                 else:
                     row.move_attempts += 1
-        self._tally.moved += sum(1 for each in left if each.state == MOVED)
+        self._tally.moved += sum(1 for each in departed if each.state == MOVED)
 
-    def _report_if_doubled(self, row: ServerMessage, settled: _Left) -> None:
+    def _report_if_doubled(self, row: ServerMessage, settled: _Departed) -> None:
         """Two instances have moved one mail at the same moment, and each has a COPYUID for it."""
         if settled.target_uid is not None and row.target_uid not in {None, settled.target_uid}:
             log.error(
@@ -267,8 +267,8 @@ class Mover:
                     wanted.setdefault(row.sha256, []).append(row.id)
             found.update(self._copies_in(target, wanted, set(found.values())))
         if targets:
-            again = self._imap.select(self._place.folder)
-            if (again.uidvalidity or 0) != self._place.uidvalidity:
+            again = self._imap.select(self._source.folder)
+            if (again.uidvalidity or 0) != self._source.uidvalidity:
                 raise FolderMissing("The folder to download from was replaced by another in mid-cycle.")
         return found
 
@@ -280,7 +280,7 @@ class Mover:
         if selected.uidvalidity != target.uidvalidity:
             return {}
         with self._gateway.db.reading() as session:
-            taken = taken | ledger.taken_target_uids(session, target, self._place.connector_id)
+            taken = taken | ledger.taken_target_uids(session, target, self._source.connector_id)
         uids = [uid for uid in self._imap.search_from(target.uidnext or 1) if uid not in taken]
         found: dict[str, int] = {}
         for batch in batches_of(self._imap.fetch_infos(uids)):
@@ -291,8 +291,8 @@ class Mover:
         return found
 
 
-def _left(row: ServerMessage, copies: dict[str, int]) -> _Left:
-    return _Left(row, MOVED, copies[row.id]) if row.id in copies else _Left(row, GONE)
+def _departed(row: ServerMessage, copies: dict[str, int]) -> _Departed:
+    return _Departed(row, MOVED, copies[row.id]) if row.id in copies else _Departed(row, GONE)
 
 
 def batches_of(infos: Sequence[MailInfo]) -> Iterator[list[MailInfo]]:

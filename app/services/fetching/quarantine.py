@@ -20,7 +20,7 @@ from app.models import Connector, Quarantined
 from app.services import pages
 from app.services.access import rules
 from app.services.access.rules import Action, Principal
-from app.services.fetching.ledger import Place
+from app.services.fetching.ledger import NumberedFolder
 from app.services.pages import Slice
 
 SUSPECT = "suspect"
@@ -59,7 +59,7 @@ def detail_of(reason: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Noted:
+class FailedUids:
     """The UIDs of a folder that failed before."""
 
     left_alone: frozenset[int]
@@ -75,15 +75,15 @@ class Noted:
         return self.of_earlier_numbering or not (self.left_alone | self.suspects).issubset(present)
 
 
-def noted(session: Session, place: Place) -> Noted:
-    """What is noted of a folder."""
+def failed_uids(session: Session, source: NumberedFolder) -> FailedUids:
+    """The UIDs of a folder that failed before."""
     statement = select(Quarantined).where(
-        col(Quarantined.connector_id) == place.connector_id, col(Quarantined.folder) == place.folder
+        col(Quarantined.connector_id) == source.connector_id, col(Quarantined.folder) == source.folder
     )
     rows = list(session.execute(statement).scalars())
-    current = [row for row in rows if row.uidvalidity == place.uidvalidity]
+    current = [row for row in rows if row.uidvalidity == source.uidvalidity]
     suspects = [row for row in current if row.state == SUSPECT]
-    return Noted(
+    return FailedUids(
         left_alone=frozenset(row.uid for row in current if row.state == QUARANTINED),
         suspects=frozenset(row.uid for row in suspects),
         deadly=frozenset(
@@ -95,7 +95,7 @@ def noted(session: Session, place: Place) -> Noted:
 
 def note_failure(
     session: Session,
-    place: Place,
+    source: NumberedFolder,
     uid: int,
     *,
     reason: str,
@@ -105,10 +105,10 @@ def note_failure(
     """Note that a mail was not taken in; the event to append, where this made it quarantined."""
     known = known or Known()
     now = clock.utc_now()
-    statement = select(Quarantined).where(*_at(place), col(Quarantined.uid) == uid)
+    statement = select(Quarantined).where(*_at(source), col(Quarantined.uid) == uid)
     row = session.execute(statement.with_for_update()).scalar_one_or_none()
     if row is None:
-        row = _suspect(place, uid, reason, now)
+        row = _suspect(source, uid, reason, now)
         session.add(row)
     before = row.state
     row.reason = reason
@@ -122,36 +122,36 @@ def note_failure(
         row.state = QUARANTINED
     session.flush()
     if row.state == QUARANTINED and before != QUARANTINED:
-        return quarantined_event(connector_id=place.connector_id, quarantine_id=row.id, reason=reason)
+        return quarantined_event(connector_id=source.connector_id, quarantine_id=row.id, reason=reason)
     return None
 
 
-def suspect(session: Session, place: Place, uids: Sequence[int], *, reason: str) -> None:
+def suspect(session: Session, source: NumberedFolder, uids: Sequence[int], *, reason: str) -> None:
     """One of these mails made its batch fail: try each alone. None of them has used up an attempt by that."""
-    known = select(col(Quarantined.uid)).where(*_at(place), col(Quarantined.uid).in_(uids))
-    noted = set(session.execute(known).scalars())
+    known = select(col(Quarantined.uid)).where(*_at(source), col(Quarantined.uid).in_(uids))
+    recorded = set(session.execute(known).scalars())
     now = clock.utc_now()
-    session.add_all(_suspect(place, uid, reason, now) for uid in uids if uid not in noted)
+    session.add_all(_suspect(source, uid, reason, now) for uid in uids if uid not in recorded)
     session.flush()
 
 
-def note_deaths(session: Session, place: Place, uids: Sequence[int]) -> None:
+def note_deaths(session: Session, source: NumberedFolder, uids: Sequence[int]) -> None:
     """The process died while it was taking these mails in: they are tried one by one, and after `MAX_ATTEMPTS`
     deaths stored without being parsed."""
-    suspect(session, place, uids, reason=PROCESS_DIED)
+    suspect(session, source, uids, reason=PROCESS_DIED)
     session.execute(
         update(Quarantined)
-        .where(*_at(place), col(Quarantined.uid).in_(uids), col(Quarantined.state) == SUSPECT)
+        .where(*_at(source), col(Quarantined.uid).in_(uids), col(Quarantined.state) == SUSPECT)
         .values(reason=PROCESS_DIED, attempts=col(Quarantined.attempts) + 1),
         execution_options={"synchronize_session": False},
     )
 
 
-def forget_absent(session: Session, place: Place, present: Set[int]) -> None:
+def forget_absent(session: Session, source: NumberedFolder, present: Set[int]) -> None:
     """Forget the mails of a folder that are no longer in it, and those of an earlier numbering."""
     of_folder = [
-        col(Quarantined.connector_id) == place.connector_id,
-        col(Quarantined.folder) == place.folder,
+        col(Quarantined.connector_id) == source.connector_id,
+        col(Quarantined.folder) == source.folder,
     ]
     statement = select(col(Quarantined.id), col(Quarantined.uidvalidity), col(Quarantined.uid)).where(
         *of_folder
@@ -159,17 +159,17 @@ def forget_absent(session: Session, place: Place, present: Set[int]) -> None:
     absent = [
         row_id
         for row_id, numbering, uid in session.execute(statement)
-        if numbering != place.uidvalidity or uid not in present
+        if numbering != source.uidvalidity or uid not in present
     ]
     for start in range(0, len(absent), 500):
         session.execute(delete(Quarantined).where(col(Quarantined.id).in_(absent[start : start + 500])))
 
 
-def forget(session: Session, place: Place, uids: Sequence[int]) -> None:
+def forget(session: Session, source: NumberedFolder, uids: Sequence[int]) -> None:
     """These mails have been taken in, or are no longer on the server."""
     if not uids:
         return
-    session.execute(delete(Quarantined).where(*_at(place), col(Quarantined.uid).in_(uids)))
+    session.execute(delete(Quarantined).where(*_at(source), col(Quarantined.uid).in_(uids)))
 
 
 def list_quarantined(
@@ -218,20 +218,20 @@ def retry(session: Session, principal: Principal, quarantine_id: str) -> Quarant
     return row
 
 
-def _at(place: Place) -> tuple[ColumnElement[bool], ...]:
+def _at(source: NumberedFolder) -> tuple[ColumnElement[bool], ...]:
     return (
-        col(Quarantined.connector_id) == place.connector_id,
-        col(Quarantined.folder) == place.folder,
-        col(Quarantined.uidvalidity) == place.uidvalidity,
+        col(Quarantined.connector_id) == source.connector_id,
+        col(Quarantined.folder) == source.folder,
+        col(Quarantined.uidvalidity) == source.uidvalidity,
     )
 
 
-def _suspect(place: Place, uid: int, reason: str, now: datetime) -> Quarantined:
+def _suspect(source: NumberedFolder, uid: int, reason: str, now: datetime) -> Quarantined:
     return Quarantined(
         id=new_id(),
-        connector_id=place.connector_id,
-        folder=place.folder,
-        uidvalidity=place.uidvalidity,
+        connector_id=source.connector_id,
+        folder=source.folder,
+        uidvalidity=source.uidvalidity,
         uid=uid,
         state=SUSPECT,
         reason=reason,

@@ -29,7 +29,7 @@ from app.services.events import outbox
 from app.services.events.recipients import recipients_of
 from app.services.fetching import ledger, quarantine
 from app.services.fetching.leases import HeldLease
-from app.services.fetching.ledger import Place, Target
+from app.services.fetching.ledger import NumberedFolder, Target
 from app.services.fetching.quarantine import Known
 from app.services.messages import arrivals, state
 
@@ -70,14 +70,14 @@ class Store:
         connector: Connector,
         lease: HeldLease,
         *,
-        place: Place,
+        source: NumberedFolder,
         has_displaced: bool,
         unparsed: frozenset[int],
     ) -> None:
         self._gateway = gateway
         self._connector = connector
         self._lease = lease
-        self._place = place
+        self._source = source
         self._has_displaced = has_displaced
         self._unparsed = unparsed
 
@@ -88,7 +88,7 @@ class Store:
             LeaseLost, SettingsChanged, ParserUnavailable, OperationalError: nothing was stored.
         """
         # Written before the attempt: should the process die over one of them, the next cycle knows.
-        self._lease.take_in_hand(self._place.uidvalidity, [mail.uid for mail in fetched])
+        self._lease.take_in_hand(self._source.uidvalidity, [mail.uid for mail in fetched])
         mails = [self._read(mail) for mail in fetched]
         try:
             return self._commit(mails, target, uidnext)
@@ -103,7 +103,7 @@ class Store:
         """Note that a mail could not be taken in; whether this made it quarantined."""
         with self._gateway.db.unit_of_work() as session:
             event = quarantine.note_failure(
-                session, self._place, uid, reason=reason, at_once=at_once, known=known
+                session, self._source, uid, reason=reason, at_once=at_once, known=known
             )
             if event is not None:
                 outbox.append(session, [event])
@@ -114,7 +114,7 @@ class Store:
     def suspect(self, uids: Sequence[int], reason: str) -> None:
         """One of these mails may be at fault: they are to be tried one by one."""
         with self._gateway.db.unit_of_work() as session:
-            quarantine.suspect(session, self._place, uids, reason=reason)
+            quarantine.suspect(session, self._source, uids, reason=reason)
 
     def _read(self, mail: FetchedMail) -> _Mail:
         assert mail.raw is not None
@@ -156,10 +156,10 @@ class Store:
             rows = self._add(session, new, returned, target, uidnext)
             for uid, row_id in known_ids.items():
                 row = known[row_id]
-                ledger.replace_at(row, self._place, uid)
+                ledger.replace_at(row, self._source, uid)
                 ledger.note_intent(row, uidnext=uidnext, target=target)
                 rows.append(row)
-            quarantine.forget(session, self._place, [mail.uid for mail in mails])
+            quarantine.forget(session, self._source, [mail.uid for mail in mails])
             session.flush()
         defects = Counter(str(defect.code) for mail in new for defect in mail.parsed.defects)
         self._gateway.metrics.count_mails(len(new), defects)
@@ -177,14 +177,14 @@ class Store:
         one row for one mail."""
         if not self._has_displaced:
             return {}
-        by_bytes = ledger.displaced(session, self._connector.id, self._place.folder)
+        by_bytes = ledger.displaced(session, self._connector.id, self._source.folder)
         return {mail.uid: by_bytes[mail.sha256].pop(0) for mail in mails if by_bytes.get(mail.sha256)}
 
     def _come_back(
         self, session: Session, mails: Sequence[_Mail]
     ) -> dict[int, tuple[ServerMessage, Message]]:
         """Mails that had been moved away and that somebody has put back, with their messages."""
-        row_ids = ledger.returned(session, self._place, [(mail.uid, mail.sha256) for mail in mails])
+        row_ids = ledger.returned(session, self._source, [(mail.uid, mail.sha256) for mail in mails])
         if not row_ids:
             return {}
         rows = {row.id: row for row in ledger.peek(session, list(row_ids.values()))}
@@ -220,9 +220,9 @@ class Store:
                     source_zstd=mail.source_zstd,
                     sha256=mail.sha256,
                     size_octets=mail.size_octets,
-                    folder=self._place.folder,
+                    folder=self._source.folder,
                     uid=mail.uid,
-                    uidvalidity=self._place.uidvalidity,
+                    uidvalidity=self._source.uidvalidity,
                     internal_date=mail.fetched.internal_date,
                     position=position,
                     stored_at=now,
@@ -233,7 +233,7 @@ class Store:
         rows = [
             ledger.add(
                 session,
-                self._place,
+                self._source,
                 uid=mail.uid,
                 message_id=ids[mail.uid],
                 sha256=mail.sha256,
@@ -243,14 +243,14 @@ class Store:
             for mail in new
         ]
         for (uid, (row, message)), position in zip(returned.items(), positions[len(new) :], strict=True):
-            ledger.replace_at(row, self._place, uid)
+            ledger.replace_at(row, self._source, uid)
             ledger.note_intent(row, uidnext=uidnext, target=target)
             state.mark_returned(
                 session,
                 message,
-                folder=self._place.folder,
+                folder=self._source.folder,
                 uid=uid,
-                uidvalidity=self._place.uidvalidity,
+                uidvalidity=self._source.uidvalidity,
                 position=position,
             )
             rows.append(row)

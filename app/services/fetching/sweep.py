@@ -3,7 +3,7 @@
 A mailbox that hangs holds a thread until its deadlines. So that such mailboxes never hold all of them, those that
 fail get at most half of the threads, and those of one server never the last quarter. A server that asked for a
 pause, or has just refused a login, is left alone for a while, whichever of its mailboxes it said it to; one that
-turns everybody away is left alone ever longer (`app/server_rest.py`). A fetch by command asks none of this.
+turns everybody away is left alone ever longer (`app/server_cooldown.py`). A fetch by command asks none of this.
 """
 
 import threading
@@ -20,7 +20,7 @@ from app import clock
 from app.errors import LoginRefused, Throttled
 from app.gateway import Gateway
 from app.models import Connector, Cycle
-from app.server_rest import server_name
+from app.server_cooldown import server_name
 from app.services.fetching import fetch_cycle
 
 log = structlog.get_logger(__name__)
@@ -95,8 +95,8 @@ class Sweeper:
                 _Due(connector_id, server_name(host, port, security), username, status == "failing")
                 for connector_id, host, port, security, username, status in session.execute(statement)
             ]
-        rest = self._gateway.server_rest
-        return sorted(found, key=lambda due: rest.was_turned_away(due.server, due.mailbox))
+        cooldown = self._gateway.server_cooldown
+        return sorted(found, key=lambda due: cooldown.was_turned_away(due.server, due.mailbox))
 
     def _start(self, due: _Due) -> None:
         for_failing = max(1, self._threads // 2)
@@ -110,7 +110,7 @@ class Sweeper:
                 or due.connector_id in self._running
                 or due.server in self._resting
                 or due.connector_id in self._resting
-                or not self._gateway.server_rest.may_connect(due.server, connected=servers[due.server])
+                or not self._gateway.server_cooldown.may_connect(due.server, connected=servers[due.server])
                 or servers[due.server] >= for_one_server
                 or (due.is_failing and failing >= for_failing)
             ):

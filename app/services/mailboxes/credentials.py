@@ -20,7 +20,7 @@ def enter(
     """Store a password in place of any that is there. `by_owner`: the owner of a personal connector entered it, which
     seals it."""
     secret = json.dumps({"type": "password", "password": password})
-    ciphertext = gateway.secrets.seal(secret, place=credential_place(connector.id))
+    ciphertext = gateway.secrets.encrypt(secret, place=credential_place(connector.id))
     now = clock.utc_now()
     session.merge(
         Credential(
@@ -63,11 +63,11 @@ def exist(session: Session, connector_id: str) -> bool:
     return session.get(Credential, connector_id) is not None
 
 
-def opened(gateway: Gateway, connector_id: str, ciphertext: str) -> str:
+def decrypted(gateway: Gateway, connector_id: str, ciphertext: str) -> str:
     """The password.
 
     Raises:
         SecretUnreadable
     """
-    secret = json.loads(gateway.secrets.open(ciphertext, place=credential_place(connector_id)))
+    secret = json.loads(gateway.secrets.decrypt(ciphertext, place=credential_place(connector_id)))
     return str(secret["password"])

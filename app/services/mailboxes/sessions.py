@@ -8,7 +8,7 @@ from app.adapters.imap import ImapSession
 from app.errors import LoginRefused, MailServerError, SettingsChanged
 from app.gateway import Gateway
 from app.models import Connector, Credential
-from app.server_rest import server_name
+from app.server_cooldown import server_name
 from app.services.mailboxes import credentials
 
 
@@ -17,9 +17,9 @@ def mailbox_name(connector: Connector) -> str:
     return f"mailbox:{connector.imap_host}/{connector.imap_username}"
 
 
-def access_of(gateway: Gateway) -> imap.Access:
+def connection_policy(gateway: Gateway) -> imap.ConnectionPolicy:
     """How this installation reaches mail servers, by its settings."""
-    return imap.Access(
+    return imap.ConnectionPolicy(
         network=gateway.mail_network,
         tls=gateway.tls,
         connect_timeout_s=gateway.settings.connect_timeout_s,
@@ -41,19 +41,19 @@ def opened(gateway: Gateway, connector: Connector) -> Iterator[ImapSession]:
         credential = session.get(Credential, connector.id)
     if credential is None:
         raise SettingsChanged
-    password = credentials.opened(gateway, connector.id, credential.ciphertext)
+    password = credentials.decrypted(gateway, connector.id, credential.ciphertext)
     server = imap.ServerAddress(
         connector.imap_host, connector.imap_port, connector.imap_security, connector.imap_username
     )
     name = server_name(connector.imap_host, connector.imap_port, connector.imap_security)
     try:
-        with imap.connect(server, password, access_of(gateway)) as mailbox:
-            gateway.server_rest.note_let_in(name)
+        with imap.connect(server, password, connection_policy(gateway)) as mailbox:
+            gateway.server_cooldown.note_let_in(name)
             yield mailbox
     except LoginRefused:
-        gateway.server_rest.note_let_in(name)  # as far as the password
+        gateway.server_cooldown.note_let_in(name)  # as far as the password
         raise
     except MailServerError as exc:
         if exc.turned_away:
-            gateway.server_rest.note_turned_away(name, connector.imap_username)
+            gateway.server_cooldown.note_turned_away(name, connector.imap_username)
         raise

@@ -23,7 +23,7 @@ from app.services.access.audit import Actor
 from app.services.access.rules import Action, Principal
 from app.services.events import outbox
 from app.services.events.recipients import recipients_of
-from app.services.messages.selection import Wanted, conditions, require
+from app.services.messages.selection import MessageFilter, conditions, require
 
 DELETE_BATCH = 200
 
@@ -39,8 +39,8 @@ def delete_one(session: Session, principal: Principal, message_id: str) -> None:
         raise NotFound
 
 
-def delete_wanted(gateway: Gateway, principal: Principal, wanted: Wanted) -> int:
-    """Delete the messages wanted, as far as the caller may; how many they were.
+def delete_matching(gateway: Gateway, principal: Principal, filters: MessageFilter) -> int:
+    """Delete the messages that the filters match and the caller may delete. Returns how many.
 
     In batches, each a unit of work of its own. Messages stored meanwhile are not touched.
 
@@ -48,8 +48,8 @@ def delete_wanted(gateway: Gateway, principal: Principal, wanted: Wanted) -> int
         ScopeMissing, NotFound, InvalidInput
     """
     with gateway.db.reading() as session:
-        wanted_conditions = conditions(session, principal, Action.WRITE_CONTENT, wanted)
-    return sum(delete_in_batches(gateway, principal, wanted_conditions))
+        matching = conditions(session, principal, Action.WRITE_CONTENT, filters)
+    return sum(delete_in_batches(gateway, principal, matching))
 
 
 def delete_of_connector(gateway: Gateway, by: Actor, connector_id: str) -> int:
@@ -60,18 +60,18 @@ def delete_of_connector(gateway: Gateway, by: Actor, connector_id: str) -> int:
     return sum(delete_in_batches(gateway, by, [col(Message.connector_id) == connector_id]))
 
 
-def delete_in_batches(gateway: Gateway, by: Actor, wanted: Sequence[ColumnElement[bool]]) -> Iterator[int]:
-    """Delete what meets the conditions, a batch at each step, so that other writers get their turn between
-    them; gives how many went in each."""
+def delete_in_batches(gateway: Gateway, by: Actor, matching: Sequence[ColumnElement[bool]]) -> Iterator[int]:
+    """Delete the messages that meet the conditions, in batches: other writers get their turn between two
+    of them. Yields how many each batch deleted."""
     with gateway.db.reading() as session:
-        last = session.execute(select(func.max(col(Message.position))).where(*wanted)).scalar_one() or 0
+        last = session.execute(select(func.max(col(Message.position))).where(*matching)).scalar_one() or 0
     done = 0
     while done < last:
         # Looked for before the write lock is taken: a search through all texts may take a while.
         with gateway.db.reading() as session:
             statement = (
                 select(col(Message.position), col(Message.id))
-                .where(*wanted, col(Message.position) > done, col(Message.position) <= last)
+                .where(*matching, col(Message.position) > done, col(Message.position) <= last)
                 .order_by(col(Message.position))
                 .limit(DELETE_BATCH)
             )
@@ -79,7 +79,7 @@ def delete_in_batches(gateway: Gateway, by: Actor, wanted: Sequence[ColumnElemen
         if not found:
             return
         with gateway.db.unit_of_work() as session:
-            deleted = _delete(session, by, [message_id for _position, message_id in found], wanted)
+            deleted = _delete(session, by, [message_id for _position, message_id in found], matching)
         yield deleted
         done = found[-1][0]
 
@@ -87,7 +87,7 @@ def delete_in_batches(gateway: Gateway, by: Actor, wanted: Sequence[ColumnElemen
 def _delete(
     session: Session, by: Actor, message_ids: Sequence[str], still: Sequence[ColumnElement[bool]]
 ) -> int:
-    """Delete those messages that still meet the conditions, with all that hangs on them."""
+    """Delete those of the messages that still meet the conditions, and the rows that belong to them."""
     locking = (
         select(col(Message.id), col(Message.connector_id))
         .where(col(Message.id).in_(message_ids), *still)

@@ -22,7 +22,7 @@ from app.services.access import audit
 from app.services.access.rules import Action, Principal
 from app.services.messages import arrivals, selection
 from app.services.messages.inline_images import link_images
-from app.services.messages.selection import Wanted
+from app.services.messages.selection import MessageFilter
 from app.services.pages import Slice
 
 # What no browser runs, even where it ignores `nosniff`; the sender's word counts for nothing else.
@@ -54,7 +54,7 @@ class Download:
 
 
 def list_messages(
-    gateway: Gateway, principal: Principal, wanted: Wanted, *, after: str | None, limit: int
+    gateway: Gateway, principal: Principal, filters: MessageFilter, *, after: str | None, limit: int
 ) -> Slice[Message]:
     """A page of the feed of messages, in the order in which they became visible.
 
@@ -68,7 +68,7 @@ def list_messages(
     with gateway.db.reading() as session:
         statement = (
             select(Message)
-            .where(*selection.conditions(session, principal, Action.READ_CONTENT, wanted))
+            .where(*selection.conditions(session, principal, Action.READ_CONTENT, filters))
             .where(col(Message.position) > position)
             .order_by(col(Message.position))
             .limit(limit + 1)

@@ -35,7 +35,7 @@ def require(session: Session, principal: Principal, action: Action, message_id: 
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
+class MessageFilter:
     """Which messages; what is None does not matter."""
 
     connector_id: str | None = None
@@ -46,9 +46,9 @@ class Wanted:
 
 
 def conditions(
-    session: Session, principal: Principal, action: Action, wanted: Wanted
+    session: Session, principal: Principal, action: Action, filters: MessageFilter
 ) -> list[ColumnElement[bool]]:
-    """On `Message`: those wanted, as far as the caller may do the action with them.
+    """Conditions on `Message`: the filters match, and the caller may do the action.
 
     Raises:
         ScopeMissing
@@ -58,19 +58,19 @@ def conditions(
     found: list[ColumnElement[bool]] = [
         col(Message.connector_id).in_(rules.visible_connector_ids(principal, action))
     ]
-    if wanted.connector_id is not None:
-        rules.require(session, principal, action, session.get(Connector, wanted.connector_id))
-        found.append(col(Message.connector_id) == wanted.connector_id)
-    if wanted.state is not None:
-        found.append(col(Message.state) == wanted.state)
-    if wanted.ids is not None:
-        found.append(col(Message.id).in_(wanted.ids))
-    if wanted.stored_before is not None:
-        found.append(col(Message.stored_at) < wanted.stored_before)
-    if wanted.q is not None:
+    if filters.connector_id is not None:
+        rules.require(session, principal, action, session.get(Connector, filters.connector_id))
+        found.append(col(Message.connector_id) == filters.connector_id)
+    if filters.state is not None:
+        found.append(col(Message.state) == filters.state)
+    if filters.ids is not None:
+        found.append(col(Message.id).in_(filters.ids))
+    if filters.stored_before is not None:
+        found.append(col(Message.stored_at) < filters.stored_before)
+    if filters.q is not None:
         body_has = [
             col(MessageBody.search_text).contains(word, autoescape=True)
-            for word in search_text.words_of(wanted.q)
+            for word in search_text.words_of(filters.q)
         ]
         found.append(exists().where(col(MessageBody.message_id) == col(Message.id), *body_has))
     return found

@@ -250,7 +250,7 @@ def carry_out(
     results: Sequence[RecipientResult] = ()
     error: GatewayError | None = None
     try:
-        password = credentials.opened(gateway, attempt.connector_id, attempt.ciphertext)
+        password = credentials.decrypted(gateway, attempt.connector_id, attempt.ciphertext)
         results = smtp.submit(
             smtp.Server(attempt.host, attempt.port, attempt.security, attempt.username, password),
             Envelope(attempt.sender, attempt.recipients),

@@ -66,8 +66,8 @@ def file(gateway: Gateway, copy: Copy) -> None:
     """File a claimed copy, and note how it went."""
     error: GatewayError | None = None
     try:
-        password = credentials.opened(gateway, copy.connector_id, copy.ciphertext)
-        with imap.connect(copy.server, password, sessions.access_of(gateway)) as server:
+        password = credentials.decrypted(gateway, copy.connector_id, copy.ciphertext)
+        with imap.connect(copy.server, password, sessions.connection_policy(gateway)) as server:
             _file_once(server, copy)
     except (MailServerError, SecretUnreadable) as exc:
         error = exc

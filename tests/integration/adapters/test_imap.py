@@ -13,7 +13,7 @@ import pytest
 import trustme
 
 from app.adapters import imap
-from app.adapters.imap import Access, ServerAddress, uid_sets
+from app.adapters.imap import ConnectionPolicy, ServerAddress, uid_sets
 from app.adapters.network import NetworkPolicy
 from app.config import Settings
 from app.errors import (
@@ -33,9 +33,9 @@ LOOPBACK = Settings(allowed_private_networks="127.0.0.0/8").allowed_private_netw
 
 
 @pytest.fixture
-def access(certificates: Certificates) -> Access:
+def access(certificates: Certificates) -> ConnectionPolicy:
     tls = ssl.create_default_context(cafile=str(certificates.authority_file))
-    return Access(NetworkPolicy(LOOPBACK), tls, 2.0, 5.0, 1_000_000)
+    return ConnectionPolicy(NetworkPolicy(LOOPBACK), tls, 2.0, 5.0, 1_000_000)
 
 
 def address(dovecot: Dovecot, user: str, security: str = "none", host: str = "127.0.0.1") -> ServerAddress:
@@ -83,7 +83,7 @@ def serving(speak: Callable[[socket.socket], None]) -> Iterator[int]:
 class TestConnecting:
     @pytest.mark.parametrize("security", ["tls", "starttls", "none"])
     def test_in_each_way_reads_the_mailbox(
-        self, dovecot: Dovecot, imap_user: str, access: Access, security: str
+        self, dovecot: Dovecot, imap_user: str, access: ConnectionPolicy, security: str
     ) -> None:
         dovecot.deliver(imap_user, mail("one"))
         host = "127.0.0.1" if security == "none" else "localhost"
@@ -94,28 +94,28 @@ class TestConnecting:
 
     @pytest.mark.parametrize("security", ["tls", "starttls"])
     def test_to_a_server_nobody_vouches_for_sends_no_password(
-        self, dovecot: Dovecot, imap_user: str, access: Access, security: str
+        self, dovecot: Dovecot, imap_user: str, access: ConnectionPolicy, security: str
     ) -> None:
-        untrusting = Access(access.network, ssl.create_default_context(), 2.0, 5.0, 1000)
+        untrusting = ConnectionPolicy(access.network, ssl.create_default_context(), 2.0, 5.0, 1000)
         server = address(dovecot, imap_user, security, "localhost")
         with pytest.raises(CertificateRefused), imap.connect(server, dovecot.password, untrusting):
             pytest.fail("connected")
 
     def test_in_plain_text_outside_the_allowed_networks_is_refused(
-        self, dovecot: Dovecot, imap_user: str, access: Access
+        self, dovecot: Dovecot, imap_user: str, access: ConnectionPolicy
     ) -> None:
-        nowhere = Access(NetworkPolicy(()), access.tls, 2.0, 5.0, 1000)
+        nowhere = ConnectionPolicy(NetworkPolicy(()), access.tls, 2.0, 5.0, 1000)
         with pytest.raises(HostUnreachable), imap.connect(address(dovecot, imap_user), "x", nowhere):
             pytest.fail("connected")
 
-    def test_with_a_password_beyond_ascii_is_possible(self, access: Access) -> None:
+    def test_with_a_password_beyond_ascii_is_possible(self, access: ConnectionPolicy) -> None:
         with Dovecot(password="příliš-žluťoučký") as server:
             user = server.new_user()
             with imap.connect(address(server, user), server.password, access) as session:
                 assert session.select("INBOX").exists == 0
 
     def test_with_a_wrong_password_is_told_from_trouble(
-        self, dovecot: Dovecot, imap_user: str, access: Access
+        self, dovecot: Dovecot, imap_user: str, access: ConnectionPolicy
     ) -> None:
         with (
             pytest.raises(LoginRefused) as caught,
@@ -126,7 +126,7 @@ class TestConnecting:
 
     @pytest.mark.parametrize("password", ["a\r\nA9 DELETE INBOX", "nul\0", 'quo"te\\'])
     def test_with_any_password_sends_one_command(
-        self, dovecot: Dovecot, imap_user: str, access: Access, password: str
+        self, dovecot: Dovecot, imap_user: str, access: ConnectionPolicy, password: str
     ) -> None:
         with pytest.raises(MailServerError), imap.connect(address(dovecot, imap_user), password, access):
             pytest.fail("logged in")
@@ -136,7 +136,7 @@ class TestConnecting:
 class TestTls:
     """What the certificate says is what counts, and nothing is sent before it is believed."""
 
-    def refused(self, access: Access, context: ssl.SSLContext, host: str) -> bool:
+    def refused(self, access: ConnectionPolicy, context: ssl.SSLContext, host: str) -> bool:
         """Whether a server with this side of TLS is refused without a word."""
         said: list[bytes] = []
 
@@ -153,14 +153,14 @@ class TestTls:
                 pytest.fail("connected")
         return b"".join(said) == b""
 
-    def test_of_another_host_is_refused(self, access: Access, certificates: Certificates) -> None:
+    def test_of_another_host_is_refused(self, access: ConnectionPolicy, certificates: Certificates) -> None:
         authority = trustme.CA()
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         authority.issue_cert("other.firma.cz").configure_cert(context)
         authority.configure_trust(access.tls)
         assert self.refused(access, context, "localhost")
 
-    def test_of_a_certificate_that_has_expired_is_refused(self, access: Access) -> None:
+    def test_of_a_certificate_that_has_expired_is_refused(self, access: ConnectionPolicy) -> None:
         authority = trustme.CA()
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         expired = datetime(2020, 1, 1, tzinfo=UTC)
@@ -170,7 +170,7 @@ class TestTls:
         authority.configure_trust(access.tls)
         assert self.refused(access, context, "localhost")
 
-    def test_of_an_old_version_is_refused(self, access: Access) -> None:
+    def test_of_an_old_version_is_refused(self, access: ConnectionPolicy) -> None:
         authority = trustme.CA()
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         authority.issue_cert("localhost").configure_cert(context)
@@ -182,13 +182,13 @@ class TestTls:
 
 
 class TestAServerThat:
-    def test_greets_with_preauth_is_left_before_anything_is_said(self, access: Access) -> None:
+    def test_greets_with_preauth_is_left_before_anything_is_said(self, access: ConnectionPolicy) -> None:
         with scripted(b"* PREAUTH welcome\r\n") as port:
             server = ServerAddress("127.0.0.1", port, "starttls", "u")
             with pytest.raises(ConnectionLost), imap.connect(server, "planted", access):
                 pytest.fail("connected")
 
-    def test_offers_no_starttls_gets_no_password(self, access: Access) -> None:
+    def test_offers_no_starttls_gets_no_password(self, access: ConnectionPolicy) -> None:
         said: list[bytes] = []
 
         def listen(connection: socket.socket) -> None:
@@ -201,8 +201,8 @@ class TestAServerThat:
                 pytest.fail("connected")
         assert b"planted" not in b"".join(said)
 
-    def test_says_nothing_is_given_up_in_time(self, access: Access) -> None:
-        hasty = Access(access.network, access.tls, 1.0, 1.0, 1000)
+    def test_says_nothing_is_given_up_in_time(self, access: ConnectionPolicy) -> None:
+        hasty = ConnectionPolicy(access.network, access.tls, 1.0, 1.0, 1000)
         with scripted(b"") as port:
             started = time.monotonic()
             server = ServerAddress("127.0.0.1", port, "none", "u")
@@ -210,8 +210,8 @@ class TestAServerThat:
                 pytest.fail("connected")
             assert time.monotonic() - started < 5
 
-    def test_says_an_octet_now_and_then_is_given_up_in_time(self, access: Access) -> None:
-        hasty = Access(access.network, access.tls, 1.0, 1.0, 1000)
+    def test_says_an_octet_now_and_then_is_given_up_in_time(self, access: ConnectionPolicy) -> None:
+        hasty = ConnectionPolicy(access.network, access.tls, 1.0, 1.0, 1000)
 
         def drip(connection: socket.socket) -> None:
             with contextlib.suppress(OSError):
@@ -226,13 +226,13 @@ class TestAServerThat:
                 pytest.fail("connected")
             assert time.monotonic() - started < 5
 
-    def test_announces_a_literal_of_4_gb_costs_no_memory(self, access: Access) -> None:
+    def test_announces_a_literal_of_4_gb_costs_no_memory(self, access: ConnectionPolicy) -> None:
         with scripted(b"* OK hello\r\n", b"* FLAGS {4294967295}\r\n") as port:
             server = ServerAddress("127.0.0.1", port, "none", "u")
             with pytest.raises(ConnectionLost), imap.connect(server, "x", access):
                 pytest.fail("connected")
 
-    def test_answers_a_search_with_several_megabytes_is_understood(self, access: Access) -> None:
+    def test_answers_a_search_with_several_megabytes_is_understood(self, access: ConnectionPolicy) -> None:
         uids = b" ".join(b"%d" % (4_000_000_000 + number) for number in range(300_000))
         assert len(uids) > 3_000_000
 
@@ -252,7 +252,7 @@ class TestAServerThat:
                 session.select("INBOX")
                 assert len(session.search_undeleted()) == 300_000
 
-    def test_greets_with_bye_is_tried_later(self, access: Access) -> None:
+    def test_greets_with_bye_is_tried_later(self, access: ConnectionPolicy) -> None:
         with scripted(b"* BYE too busy\r\n") as port:
             server = ServerAddress("127.0.0.1", port, "none", "u")
             with pytest.raises(MailServerError) as caught, imap.connect(server, "x", access):
@@ -263,7 +263,7 @@ class TestAServerThat:
 class TestFolders:
     @pytest.mark.parametrize("name", ["INBOX\r\nA9 DELETE Trash", "a\nb", "nul\0", "tab\t"])
     def test_whose_name_would_be_a_second_command_are_refused(
-        self, dovecot: Dovecot, imap_user: str, access: Access, name: str
+        self, dovecot: Dovecot, imap_user: str, access: ConnectionPolicy, name: str
     ) -> None:
         with imap.connect(address(dovecot, imap_user), dovecot.password, access) as session:
             for use in (session.select, session.status, session.create_folder):
@@ -276,7 +276,7 @@ class TestFolders:
 
     @pytest.mark.parametrize("name", ['quo"te', "back\\slash", "Žluťoučký kůň", "a & b", "%", "日本語"])
     def test_of_any_name_are_made_listed_and_selected(
-        self, dovecot: Dovecot, imap_user: str, access: Access, name: str
+        self, dovecot: Dovecot, imap_user: str, access: ConnectionPolicy, name: str
     ) -> None:
         with imap.connect(address(dovecot, imap_user), dovecot.password, access) as session:
             session.create_folder(name)
@@ -286,7 +286,7 @@ class TestFolders:
 
 class TestReading:
     def test_a_search_beyond_the_last_mail_finds_nothing(
-        self, dovecot: Dovecot, imap_user: str, access: Access
+        self, dovecot: Dovecot, imap_user: str, access: ConnectionPolicy
     ) -> None:
         dovecot.deliver_all(imap_user, [mail("1"), mail("2")])
         with imap.connect(address(dovecot, imap_user), dovecot.password, access) as session:
@@ -297,7 +297,7 @@ class TestReading:
             assert session.search_undeleted() == [1, 2]
 
     def test_a_mail_that_is_not_there_is_given_as_none(
-        self, dovecot: Dovecot, imap_user: str, access: Access
+        self, dovecot: Dovecot, imap_user: str, access: ConnectionPolicy
     ) -> None:
         dovecot.deliver(imap_user, mail("1"))
         with imap.connect(address(dovecot, imap_user), dovecot.password, access) as session:
@@ -308,7 +308,7 @@ class TestReading:
         assert found[1].raw is None
 
     def test_a_move_of_what_is_not_there_proves_nothing(
-        self, dovecot: Dovecot, imap_user: str, access: Access
+        self, dovecot: Dovecot, imap_user: str, access: ConnectionPolicy
     ) -> None:
         dovecot.deliver(imap_user, mail("1"))
         with imap.connect(address(dovecot, imap_user), dovecot.password, access) as session:

@@ -38,7 +38,7 @@ def report(client: TestClient, tried: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-WELL = {"ok": True, "code": None, "detail": None}
+PASSED = {"ok": True, "code": None, "detail": None}
 
 
 class TestATry:
@@ -49,10 +49,10 @@ class TestATry:
         before = (dovecot.messages(user), dovecot.doveadm("mailbox", "list", "-u", user))
         assert report(client, body(dovecot, user)) == {
             "ok": True,
-            "imap": WELL,
+            "imap": PASSED,
             "smtp": None,
-            "source_folder": WELL,
-            "processed_folder": WELL,
+            "source_folder": PASSED,
+            "processed_folder": PASSED,
             "resolved_processed_folder": "Trash",
             "waiting_messages": 2,
         }
@@ -90,7 +90,7 @@ class TestATry:
     ) -> None:
         with SmtpServer(user=user, password=dovecot.password) as server:
             smtp = {"host": "127.0.0.1", "port": server.port, "security": "none", "username": user}
-            assert report(client, body(dovecot, user, smtp=smtp))["smtp"] == WELL
+            assert report(client, body(dovecot, user, smtp=smtp))["smtp"] == PASSED
             assert server.mails == []
         assert report(client, body(dovecot, user, smtp=smtp))["smtp"]["code"] == "host_unreachable"
 

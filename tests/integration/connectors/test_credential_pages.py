@@ -145,7 +145,7 @@ class TestTheWayThrough:
         with gateway.db.reading() as session:
             credential = session.get(Credential, made)
         assert credential is not None
-        assert credentials.opened(gateway, made, credential.ciphertext) == dovecot.password
+        assert credentials.decrypted(gateway, made, credential.ciphertext) == dovecot.password
 
     def test_a_new_password_comes_the_same_way(
         self, client: TestClient, gateway: Gateway, dovecot: Dovecot, connector_id: str, owner: Owner
@@ -294,7 +294,9 @@ class TestALink:
         assert owner.send(confirmation, step="check", password="another").says(ENGLISH.done)
         with gateway.db.reading() as session:
             credential = session.execute(select(Credential)).scalar_one()
-        assert credentials.opened(gateway, credential.connector_id, credential.ciphertext) == dovecot.password
+        assert (
+            credentials.decrypted(gateway, credential.connector_id, credential.ciphertext) == dovecot.password
+        )
 
     def test_says_that_all_is_well_to_who_clicks_twice(self, dovecot: Dovecot, owner: Owner) -> None:
         confirmation = owner.check(dovecot.password)
@@ -459,10 +461,10 @@ class TestPasswords:
     def test_a_confirmation_of_another_link_is_worth_nothing(
         self, client: TestClient, dovecot: Dovecot, user: str, connector_id: str, owner: Owner
     ) -> None:
-        sealed = owner.check(dovecot.password).fields["sealed"]
+        encrypted = owner.check(dovecot.password).fields["encrypted"]
         other_id = prepared(client, body_for(dovecot, user, source_folder="INBOX"))
         other = Owner(client, link(client, other_id))
-        fields = {**other.look().fields, "step": "connect", "sealed": sealed}
+        fields = {**other.look().fields, "step": "connect", "encrypted": encrypted}
         assert other.send(other.look(), **fields).status == 422
         assert status_of(client, other_id) == "awaiting_credentials"
 

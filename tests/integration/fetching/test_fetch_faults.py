@@ -7,7 +7,7 @@ from fastapi.testclient import TestClient
 
 from app.gateway import Gateway
 from app.services.fetching import fetch_cycle, leases, quarantine
-from app.services.fetching.ledger import Place
+from app.services.fetching.ledger import NumberedFolder
 from app.services.messages import deletion
 from tests.servers.dovecot import Dovecot
 from tests.servers.imap_proxy import (
@@ -314,7 +314,9 @@ class TestAMailOverWhichTheProcessDied:
             assert box.fetch().outcome == "failed"
             self.die_over(box, gateway, [1])
         with gateway.db.reading() as session:
-            noted = quarantine.noted(session, Place(box.connector_id, "INBOX", box.uidvalidity()))
+            noted = quarantine.failed_uids(
+                session, NumberedFolder(box.connector_id, "INBOX", box.uidvalidity())
+            )
         assert noted.suspects == frozenset({1, 2})
         box.fetch_well()
         assert hashes(box.sources()) == hashes(seen)

@@ -19,11 +19,11 @@ from app.services.events.recipients import recipients_of
 from app.services.messages import deletion, reading, selection, state
 from app.services.messages.inline_images import link_images
 from app.services.messages.search_text import fold
-from app.services.messages.selection import Wanted
+from app.services.messages.selection import MessageFilter
 from tests.support.stored_mail import TESTER, connector, mail, store, store_in
 
 MEMBER = Principal(kind="user", id="jana", groups=frozenset({"g"}))
-EVERYTHING = Wanted()
+EVERYTHING = MessageFilter()
 
 
 @pytest.fixture
@@ -220,7 +220,7 @@ class TestDeletion:
 
         def delete() -> None:
             start.wait(10)
-            counts.append(deletion.delete_wanted(gateway, MEMBER, Wanted(state="new")))
+            counts.append(deletion.delete_matching(gateway, MEMBER, MessageFilter(state="new")))
 
         threads = [threading.Thread(target=delete) for _ in range(3)]
         for thread in threads:
@@ -262,7 +262,7 @@ class TestDeletion:
     ) -> None:
         [message_id] = store(gateway, shared, move_state="pending")
         deleting = threading.Thread(
-            target=lambda: deletion.delete_wanted(gateway, MEMBER, Wanted(ids=[message_id]))
+            target=lambda: deletion.delete_matching(gateway, MEMBER, MessageFilter(ids=[message_id]))
         )
         with gateway.db.unit_of_work() as writing:
             row = writing.exec(select(ServerMessage)).one()

@@ -16,65 +16,65 @@ HERE = credential_place("connector-1")
 @given(st.text(st.characters(exclude_categories=["Cs"])))
 def test_what_is_sealed_opens_again(secret: str) -> None:
     box = SecretBox([NEW])
-    assert box.open(box.seal(secret, place=HERE), place=HERE) == secret
+    assert box.decrypt(box.encrypt(secret, place=HERE), place=HERE) == secret
 
 
 @given(st.text(max_size=200))
 def test_what_was_never_sealed_is_unreadable_and_nothing_worse(text: str) -> None:
     with pytest.raises(SecretUnreadable):
-        SecretBox([NEW]).open(text, place=HERE)
+        SecretBox([NEW]).decrypt(text, place=HERE)
 
 
 def test_a_ciphertext_copied_to_another_row_does_not_open() -> None:
     box = SecretBox([NEW])
-    sealed = box.seal("password", place=HERE)
+    ciphertext = box.encrypt("password", place=HERE)
     for elsewhere in (credential_place("connector-2"), webhook_place("connector-1"), ""):
         with pytest.raises(SecretUnreadable):
-            box.open(sealed, place=elsewhere)
+            box.decrypt(ciphertext, place=elsewhere)
 
 
 def test_every_changed_character_is_noticed() -> None:
     box = SecretBox([NEW])
-    sealed = box.seal("password", place=HERE)
+    ciphertext = box.encrypt("password", place=HERE)
     blob_start = len(box.current_start)
-    for index in range(blob_start, len(sealed) - 2):  # the last ones may hold padding bits alone
-        other = "A" if sealed[index] != "A" else "B"
+    for index in range(blob_start, len(ciphertext) - 2):  # the last ones may hold padding bits alone
+        other = "A" if ciphertext[index] != "A" else "B"
         with pytest.raises(SecretUnreadable):
-            box.open(sealed[:index] + other + sealed[index + 1 :], place=HERE)
+            box.decrypt(ciphertext[:index] + other + ciphertext[index + 1 :], place=HERE)
 
 
 @pytest.mark.parametrize("cut", [0, 1, 5, 12, 20, 30])
 def test_a_cut_ciphertext_is_unreadable(cut: int) -> None:
     box = SecretBox([NEW])
     with pytest.raises(SecretUnreadable):
-        box.open(box.seal("password", place=HERE)[: len(box.current_start) + cut], place=HERE)
+        box.decrypt(box.encrypt("password", place=HERE)[: len(box.current_start) + cut], place=HERE)
 
 
 def test_a_retired_key_still_opens_and_the_first_one_seals() -> None:
-    sealed = SecretBox([OLD]).seal("password", place=HERE)
+    ciphertext = SecretBox([OLD]).encrypt("password", place=HERE)
     both = SecretBox([NEW, OLD])
-    assert both.open(sealed, place=HERE) == "password"
-    assert not both.is_current(sealed)
-    assert both.is_current(both.seal("password", place=HERE))
+    assert both.decrypt(ciphertext, place=HERE) == "password"
+    assert not both.is_current(ciphertext)
+    assert both.is_current(both.encrypt("password", place=HERE))
 
 
 def test_without_the_key_the_secret_is_unreadable() -> None:
-    sealed = SecretBox([OLD]).seal("password", place=HERE)
+    ciphertext = SecretBox([OLD]).encrypt("password", place=HERE)
     with pytest.raises(SecretUnreadable):
-        SecretBox([NEW]).open(sealed, place=HERE)
+        SecretBox([NEW]).decrypt(ciphertext, place=HERE)
 
 
 def test_without_any_key_nothing_is_sealed() -> None:
     with pytest.raises(SecretUnreadable):
-        SecretBox([]).seal("password", place=HERE)
+        SecretBox([]).encrypt("password", place=HERE)
 
 
 def test_the_same_secret_never_looks_the_same() -> None:
     box = SecretBox([NEW])
-    assert len({box.seal("password", place=HERE) for _ in range(50)}) == 50
+    assert len({box.encrypt("password", place=HERE) for _ in range(50)}) == 50
 
 
 def test_neither_secret_nor_key_shows_in_what_is_stored() -> None:
-    sealed = SecretBox([NEW]).seal("password", place=HERE)
-    assert "password" not in sealed
-    assert NEW.get_secret_value() not in sealed
+    ciphertext = SecretBox([NEW]).encrypt("password", place=HERE)
+    assert "password" not in ciphertext
+    assert NEW.get_secret_value() not in ciphertext

@@ -1,11 +1,11 @@
-"""Which mail servers rest because they turn everybody away. In this process: each instance counts for itself.
+"""Cooldowns of mail servers that turn mailboxes away. Each process counts for itself.
 
-A server that has banned our address refuses or drops its connections, one that is overloaded greets with BYE, or
-answers each login `[UNAVAILABLE]` or `[LIMIT]`. Every connector backs off for itself, but two hundred of them would
-go on knocking, and knocking is what keeps a ban alive. So a server that has turned several mailboxes away, and let
-none in since, rests: nobody connects for a growing while, then one mailbox at a time, until one is let in.
+A server that has banned our address refuses or drops the connection. An overloaded server greets with BYE, or answers
+each login with `[UNAVAILABLE]` or `[LIMIT]`. Each connector backs off by itself, but two hundred connectors together
+would go on connecting, and that keeps a ban alive. So a server that has turned several mailboxes away, and let none in
+since, gets a cooldown: no mailbox connects for a time that grows, then one at a time, until the server lets one in.
 
-A single mailbox never makes its server rest.
+One mailbox alone never starts a cooldown.
 """
 
 import random
@@ -33,7 +33,7 @@ class _Refusals:
     until: datetime | None = None
 
 
-class ServerRest:
+class ServerCooldown:
     """Servers by `server_name`, mailboxes by their user names."""
 
     def __init__(self) -> None:
@@ -41,30 +41,30 @@ class ServerRest:
         self._refusals: dict[str, _Refusals] = {}
 
     def note_turned_away(self, server: str, mailbox: str) -> None:
-        """The server did not let this mailbox in, and it would hardly have let another in."""
+        """The server turned this mailbox away, for a reason that holds for other mailboxes too."""
         now = clock.utc_now()
         with self._lock:
             refusals = self._refusals.setdefault(server, _Refusals())
             refusals.mailboxes.add(mailbox)
-            is_resting = refusals.until is not None and now < refusals.until
+            is_cooling = refusals.until is not None and now < refusals.until
             # What was on its way when the pause began does not make it longer.
-            if len(refusals.mailboxes) < MAILBOXES_TURNED_AWAY or is_resting:
+            if len(refusals.mailboxes) < MAILBOXES_TURNED_AWAY or is_cooling:
                 return
             pause_s = min(MAX_PAUSE_S, FIRST_PAUSE_S * 2.0 ** min(refusals.pauses, 16))
             pause_s *= random.uniform(0.5, 1.0)  # noqa: S311 - not a secret
             refusals.pauses += 1
             refusals.until = now + timedelta(seconds=pause_s)
-        log.warning("server_rests", server=server, pause_s=round(pause_s))
+        log.warning("server_cooldown_started", server=server, pause_s=round(pause_s))
 
     def note_let_in(self, server: str) -> None:
-        """The server is well: whatever it did before is forgotten."""
+        """The server let a mailbox in: forget what it did before."""
         with self._lock:
             known = self._refusals.pop(server, None)
         if known is not None and known.until is not None:
-            log.info("server_rests_no_more", server=server)
+            log.info("server_cooldown_ended", server=server)
 
     def may_connect(self, server: str, *, connected: int) -> bool:
-        """Whether a further mailbox may try, where so many are at it."""
+        """Whether one more mailbox may connect. `connected`: how many are connected now."""
         with self._lock:
             refusals = self._refusals.get(server)
             if refusals is None or refusals.until is None:
@@ -72,12 +72,12 @@ class ServerRest:
             return connected == 0 and refusals.until <= clock.utc_now()
 
     def was_turned_away(self, server: str, mailbox: str) -> bool:
-        """Whether this mailbox has tried in vain: it is another's turn then."""
+        """Whether this mailbox was turned away: then another one is tried first."""
         with self._lock:
             refusals = self._refusals.get(server)
             return refusals is not None and mailbox in refusals.mailboxes
 
 
 def server_name(host: str, port: int, security: str) -> str:
-    """How a server is called here. Connectors that speak TLS where it is not spoken are another's, as it were."""
+    """The key of a server. The security is part of it: a connector with the wrong one must not stop the others."""
     return f"{host.lower()}:{port} {security}"

@@ -43,7 +43,7 @@ class Limits:
 
 
 @dataclass(frozen=True)
-class Target:
+class Endpoint:
     """Where to, and the secret to sign with."""
 
     url: str
@@ -99,11 +99,11 @@ def new_secret() -> str:
     return SECRET_START + base64.b64encode(secrets.token_bytes(SECRET_OCTETS)).decode()
 
 
-class Courier:
+class WebhookClient:
     """Delivers to one target; the connection is kept between deliveries. Not for several threads at once."""
 
     def __init__(
-        self, target: Target, *, network: NetworkPolicy, tls: ssl.SSLContext, limits: Limits = Limits()
+        self, target: Endpoint, *, network: NetworkPolicy, tls: ssl.SSLContext, limits: Limits = Limits()
     ) -> None:
         self._url = httpx.URL(target.url)
         self._signer = Webhook(target.secret)
