@@ -22,6 +22,7 @@ Json = dict[str, Any]
 
 GRAVE = frozenset({"lost_text", "lost_html", "lost_attachment", "changed_bytes", "parser"})
 """What must be known beforehand; another disagreement is only told."""
+_WITH_TAGS = frozenset({"text/html", "text/enriched", "text/richtext", "application/xhtml+xml"})
 _WORD = re.compile(r"\w{3,}")
 _UNSEEN = re.compile(r"<!--.*?-->|<(script|style|head|title)\b.*?</\1\s*>", re.DOTALL | re.IGNORECASE)
 _TAG = re.compile(r"<[^>]*>")
@@ -112,7 +113,7 @@ def _is_kept(ours: Ours, part: Json) -> bool:
         return True
     text = (part["text"] or {}).get("value")
     if text is not None:
-        return not _missing(ours, visible(text) if part["content_type"] == "text/html" else text)
+        return not _missing(ours, visible(text) if part["content_type"] in _WITH_TAGS else text)
     is_words = part["content_type"].partition("/")[0] in ("text", "multipart", "message")
     return is_words and not _missing(ours, visible(part["words_of_octets"]))
 
