@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from app.mime.header_end import early_end, find_header, has_known_field, without_indent
 from app.mime.headers import Fields, field_lines, first, split_fields
 from app.mime.model import DefectCode, Defects
 from app.mime.parameters import read_parameters
@@ -18,12 +19,15 @@ PARTS_MAX = 1000
 # Lines that begin with "--" and are no boundary: signatures, tables, patches. More is an attack.
 FALSE_BOUNDARIES_MAX = 1_000_000
 BOUNDARY_LINE_MAX_OCTETS = 1000
+# How far into a multipart a boundary is looked for that its header does not name.
+GUESS_MAX_OCTETS = 64 * 1024
 
 _MEDIA_TYPE = re.compile(r"[a-z0-9!#$&^_.+-]{1,127}/[a-z0-9!#$&^_.+-]{1,127}")
-# Newlines before the header, the "From " line of an mbox.
-_PROLOGUE = re.compile(rb"(?:[ \t]*\r?\n)*+(?:>?From [^\n]*\n)?+")
 _FIELD_START = re.compile(rb"[!-9;-~]{1,200}+[ \t]*+:")
 _BLANK_LINE = re.compile(rb"\r?\n")
+_DELIMITER_AND_FIELD = re.compile(
+    rb"^(--[^\s-][^\r\n]{0,200}?)[ \t]*+\r?\n(?=content-[a-z-]{1,50}+:)", re.I | re.M
+)
 
 
 @dataclass(slots=True)
@@ -138,17 +142,27 @@ class _Walker:
 
     def _root(self) -> Part:
         raw = self._raw
-        prologue = _PROLOGUE.match(raw)
-        begin = prologue.end() if prologue else 0
-        if not _FIELD_START.match(raw, begin):
+        begin, is_guess = find_header(raw)
+        if begin is None:
             # No header at all: the text begins here, after the empty line that would have ended the header.
             self._defects.note(DefectCode.NO_HEADERS)
             blank = _BLANK_LINE.match(raw)
             return self._part({}, blank.end() if blank else 0, None)
+        if is_guess:
+            self._defects.note(DefectCode.BAD_HEADER, "the first line is no field")
         end, body = self._blanks.after(begin)
         if end == len(raw):
             end = body = self._header_without_end(begin)
+        end, body = self._header_end(begin, end, body)
         return self._part(split_fields(raw, begin, end, self._defects), body, None)
+
+    def _header_end(self, begin: int, end: int, body: int) -> tuple[int, int]:
+        """Where a header ends and its text begins, given where the next empty line says so."""
+        early = early_end(self._raw, begin, end)
+        if early is None:
+            return end, body
+        self._defects.note(DefectCode.BAD_HEADER, "no empty line after the header")
+        return early
 
     def _header_without_end(self, begin: int) -> int:
         """Without an empty line the header ends where the first line is no field."""
@@ -207,8 +221,11 @@ class _Walker:
             if self._delimiter(hit):
                 end = hit
                 body = hit + 1  # an empty part: the delimiter comes before the header ends
+                if not has_known_field(raw, begin, end):
+                    return self._part({}, begin, parent)  # text whose first line looks like a field
                 break
             hit = raw.find(b"\n--", hit + 1, end)
+        end, body = self._header_end(begin, end, body)
         return self._part(split_fields(raw, begin, end, self._defects), body, parent)
 
     def _part(self, fields: Fields, begin: int, parent: Part | None) -> Part:
@@ -239,19 +256,27 @@ class _Walker:
             part.parent.children.append(part)
         self._leaf = None
         if part.media_type.startswith("multipart/"):
-            boundary = part.parameters.get("boundary", "").strip()
-            if not boundary:
-                self._defects.note(DefectCode.MISSING_BOUNDARY, part.media_type)
-            elif part.depth >= DEPTH_MAX:
+            delimiter = self._delimiter_of(part)
+            if delimiter and part.depth >= DEPTH_MAX:
                 self._defects.note(
                     DefectCode.DEPTH_LIMIT, f"deeper than {DEPTH_MAX}; what is inside is not read"
                 )
-            else:
-                delimiter = b"--" + boundary.encode("utf-8", "replace")
+            elif delimiter:
                 self._open.append(_Open(part, delimiter, self._levels.get(delimiter)))
                 self._levels[delimiter] = len(self._open) - 1
                 return
         self._leaf = part
+
+    def _delimiter_of(self, part: Part) -> bytes:
+        """The line before each part of a multipart; empty where there is none, not even one that can be guessed."""
+        boundary = part.parameters.get("boundary", "").strip()
+        stated = b"--" + boundary.encode("utf-8", "replace") if boundary else b""
+        # Only of the whole mail it is worth a search whether the boundary that is named is there at all.
+        if stated and (part.parent is not None or self._raw.find(stated, part.begin) >= 0):
+            return stated
+        self._defects.note(DefectCode.MISSING_BOUNDARY, part.media_type)
+        guess = _DELIMITER_AND_FIELD.search(self._raw, part.begin, part.begin + GUESS_MAX_OCTETS)
+        return guess[1] if guess and guess[1] not in self._levels else stated
 
     def _close(self, level: int, end: int) -> None:
         """End the open leaf and all multiparts from this level on."""
@@ -284,8 +309,14 @@ def all_parts(root: Part) -> Iterator[Part]:
 
 
 def normalise(raw: bytes, defects: Defects) -> bytes:
-    """Mail whose lines end in a bare CR (old Macintosh, broken gateways) would be one endless header."""
+    """Mail whose lines end in a bare CR (old Macintosh), or in CR CR LF (gateways that add what is there already),
+    would be one endless header."""
+    raw = without_indent(raw)
     if b"\r" in raw[:65536] and b"\n" not in raw:
         defects.note(DefectCode.BARE_CR, "lines end in CR")
         return raw.replace(b"\r", b"\n")
+    line_end = raw.find(b"\n", 0, 65536)
+    if line_end >= 2 and raw[line_end - 2 : line_end] == b"\r\r":
+        defects.note(DefectCode.BARE_CR, "lines end in CR CR LF")
+        return raw.replace(b"\r\r\n", b"\r\n")
     return raw

@@ -216,7 +216,7 @@ def test_every_uuencoded_file_is_found(content: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "body", ["begin 644 x\n" * 400_000, "begin 644 x\n" + "M" * 5_000_000, "begin 644 x\n" + "#AAAA\n" * 800_000,
+    "body", ["begin 644 x\n" * 400_000, "begin 644 x\n" + "M" * 5_000_000, "begin 644 x\n" + "#AAAA\n" * 400_000,
              ("begin 644 x\n" + "#AAAA\n" * 20) * 20_000, "QUJD\n\n" * 800_000 + "-- x\n", "QUJD\r\n" * 800_000 + "a b",
              "= \t" * 1_500_000, "=" + " " * 5_000_000, "> " * 2_500_000]
 )  # fmt: skip
