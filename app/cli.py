@@ -3,18 +3,21 @@
 import json
 import secrets
 import sys
+from contextlib import AbstractContextManager, nullcontext
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
+import structlog
 import typer
 import uvicorn
 from pydantic import ValidationError
+from sqlalchemy import make_url
 from sqlalchemy.exc import OperationalError
 
-from app import clock, logs, migrations, openapi_page
+from app import __version__, clock, database_reach, logs, migrations, openapi_page, serve_lock
 from app.adapters.identity import development_token
-from app.config import Settings
+from app.config import ENV_FILE, Settings, unknown_names
 from app.db import Database
 from app.errors import GatewayError, InvalidInput, NotFound, SettingsIncomplete
 from app.gateway import Gateway
@@ -32,6 +35,7 @@ EXIT_SETTINGS = 2
 PAGE = Path(__file__).resolve().parents[1] / "openapi.md"
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
+log = structlog.get_logger(__name__)
 keys = typer.Typer(no_args_is_help=True, help="API keys of integrators and services.")
 app.add_typer(keys, name="keys")
 
@@ -47,7 +51,26 @@ def main() -> None:
     except GatewayError as error:
         _exit(error.detail, EXIT_FAILED)
     except OperationalError:
-        _exit("The database cannot be reached; see GATEWAY_DATABASE_URL.", EXIT_FAILED)
+        _exit(database_reach.why_unusable(_settings().database_url), EXIT_FAILED)
+
+
+def _settings() -> Settings:
+    return Settings.from_environment(env_file=ENV_FILE)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"imap-gateway {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Options of the command itself. Settings come from the environment, then from a file `.env` in this folder."""
 
 
 @app.command()
@@ -57,26 +80,34 @@ def serve(
     migrate: Annotated[bool, typer.Option(help="Run pending migrations first.")] = True,
 ) -> None:
     """Serve the HTTP interface, and fetch, send and deliver beside it."""
-    settings = Settings.from_environment()
+    settings = _settings()
     settings.require_serving()
-    logs.configure()
-    if migrate:
-        migrations.upgrade(settings.database_url)
-    uvicorn.run(
-        create_app(settings),
-        host=host,
-        port=port,
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        timeout_graceful_shutdown=GRACE_S,
+    logs.configure(level=settings.log_level, form=settings.log_format)
+    url = make_url(settings.database_url)
+    where = f"{url.host or 'localhost'}/{url.database}" if url.host else url.database
+    log.info(
+        "starting", version=__version__, database=f"{url.get_backend_name()} {where}", jobs=settings.run_jobs
     )
+    for name in unknown_names(ENV_FILE):
+        log.warning("setting_unknown", name=name)
+    with _right_to_serve(settings):
+        if migrate:
+            migrations.upgrade(settings.database_url)
+        uvicorn.run(
+            create_app(settings),
+            host=host,
+            port=port,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=GRACE_S,
+        )
 
 
 @app.command()
 def migrate() -> None:
     """Bring the database's schema up to this version."""
-    migrations.upgrade(Settings.from_environment().database_url)
+    migrations.upgrade(_settings().database_url)
     typer.echo("The schema is up to date.")
 
 
@@ -139,7 +170,7 @@ def token(
     ttl: Annotated[int, typer.Option(min=1, help="Seconds until it expires.")] = 3600,
 ) -> None:
     """Print a token for development; only with GATEWAY_JWT_SECRET."""
-    settings = Settings.from_environment()
+    settings = _settings()
     claims = {
         "sub": sub,
         settings.jwt_groups_claim: group or [],
@@ -155,7 +186,7 @@ def rotate_secrets() -> None:
     First put the new key in front of the old and restart the service; take the old key away when this command
     has ended well. It may be stopped and run again.
     """
-    settings = Settings.from_environment()
+    settings = _settings()
     settings.require_secret_keys()
     gateway = Gateway.from_settings(settings)
     done = secret_rotation.Progress()
@@ -191,8 +222,12 @@ def openapi(
         _exit("openapi.md is stale; run: imap-gateway openapi > openapi.md", EXIT_STALE)
 
 
+def _right_to_serve(settings: Settings) -> AbstractContextManager[None]:
+    return serve_lock.only_server(settings.database_url) if settings.run_jobs else nullcontext()
+
+
 def _database() -> Database:
-    return Database(Settings.from_environment().database_url)
+    return Database(_settings().database_url)
 
 
 def _validated(**values: Any) -> ApiKeyCreate:

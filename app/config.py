@@ -1,16 +1,31 @@
 """Settings, read once from the environment (prefix `GATEWAY_`). No other module looks at the environment."""
 
+import difflib
 import ipaddress
+import os
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Self
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
 
+from dotenv import dotenv_values
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from app.errors import SettingsIncomplete
 
 ENV_PREFIX = "GATEWAY_"
+ENV_FILE = Path(".env")
+FILE_SUFFIX = "_FILE"
+SECRET_SETTINGS = frozenset({"DATABASE_URL", "SECRET_KEYS", "JWT_SECRET"})
+"""May also stand in a file of their own, which `GATEWAY_<NAME>_FILE` names."""
+SECRET_FILE_MAX_OCTETS = 64 * 1024
+MISSPELT_FROM = 0.8
+"""How alike a name must be to a setting's to be taken for a slip of the pen (difflib's ratio).
+
+`PORT`, which Kubernetes sets for a service called `gateway`, is 0.57 like `MAIL_PORTS`; `POLL_INTERVAL` is 0.93 like
+`POLL_INTERVAL_S`.
+"""
 IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 MIN_SECRET_KEY_CHARS = 32
@@ -58,6 +73,9 @@ class Settings(BaseSettings):
     audit_retention_days: int = Field(default=365, ge=1)
     run_jobs: bool = True
     """False: this process answers HTTP only; another one fetches, sends and delivers."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["auto", "json", "text"] = "auto"
+    """`auto`: lines for people where standard error is a terminal, JSON elsewhere."""
 
     @field_validator("secret_keys", "allowed_private_networks", "mail_ports", "cors_origins", mode="before")
     @classmethod
@@ -142,14 +160,21 @@ class Settings(BaseSettings):
             raise SettingsIncomplete(f"not set: {NO_KEYS}")
 
     @classmethod
-    def from_environment(cls) -> Self:
-        """The settings of this process.
+    def from_environment(cls, *, env_file: Path | None = None) -> Self:
+        """The settings of this process; what the environment says goes before what `env_file` says.
 
         Raises:
             SettingsIncomplete: naming each setting that is wrong, in the environment's spelling.
         """
+        said = _read_environment(env_file)
+        faults = [*_misspelt(said), *_put_secrets_from_files(said)]
+        if faults:
+            raise SettingsIncomplete("; ".join(faults))
+        known: dict[str, Any] = {
+            name.lower(): value for name, value in said.items() if name in _known_names()
+        }
         try:
-            return cls()
+            return cls(**known)
         except ValidationError as exc:
             raise SettingsIncomplete("; ".join(_sentence(error) for error in exc.errors())) from None
 
@@ -164,6 +189,55 @@ class Settings(BaseSettings):
             missing.append("GATEWAY_JWT_SECRET or GATEWAY_JWT_JWKS_URL")
         if missing:
             raise SettingsIncomplete("not set: " + "; ".join(missing))
+
+
+def unknown_names(env_file: Path | None = None) -> list[str]:
+    """Names with our prefix that are no settings, sorted: somebody else's, or meant for another version."""
+    return sorted(ENV_PREFIX + name for name in _read_environment(env_file) if name not in _known_names())
+
+
+def _read_environment(env_file: Path | None) -> dict[str, str]:
+    """Values by name without the prefix, in capitals. Later ones win: the file, then the environment."""
+    from_file = dotenv_values(env_file, interpolate=False) if env_file is not None else {}
+    said: dict[str, str] = {}
+    for name, value in [*from_file.items(), *os.environ.items()]:
+        if name.upper().startswith(ENV_PREFIX) and value is not None:
+            said[name.upper().removeprefix(ENV_PREFIX)] = value
+    return said
+
+
+def _known_names() -> frozenset[str]:
+    files = {name + FILE_SUFFIX for name in SECRET_SETTINGS}
+    return frozenset({name.upper() for name in Settings.model_fields} | files)
+
+
+def _misspelt(said: Mapping[str, str]) -> list[str]:
+    """A sentence for each name that is nearly a setting's: a slip would else leave the default in force."""
+    known = sorted(_known_names())
+    faults = []
+    for name in sorted(set(said) - set(known)):
+        for meant in difflib.get_close_matches(name, known, n=1, cutoff=MISSPELT_FROM):
+            faults.append(f"{ENV_PREFIX}{name} is no setting; {ENV_PREFIX}{meant} is")
+    return faults
+
+
+def _put_secrets_from_files(said: dict[str, str]) -> list[str]:
+    """Read the files that `…_FILE` names into `said`. Returns a sentence for each that cannot be read."""
+    faults = []
+    for name in sorted(SECRET_SETTINGS):
+        path = said.pop(name + FILE_SUFFIX, "")
+        if not path:
+            continue
+        if said.get(name):
+            faults.append(f"set {ENV_PREFIX}{name} or {ENV_PREFIX}{name}{FILE_SUFFIX}, not both")
+            continue
+        try:
+            with Path(path).open(encoding="utf-8") as file:
+                said[name] = file.read(SECRET_FILE_MAX_OCTETS).strip()
+        except (OSError, UnicodeDecodeError) as exc:
+            reason = exc.strerror if isinstance(exc, OSError) else "it is not text in UTF-8"
+            faults.append(f"{ENV_PREFIX}{name}{FILE_SUFFIX}: the file cannot be read: {reason}")
+    return faults
 
 
 def _as_browsers_say(origin: str) -> str:

@@ -35,6 +35,7 @@ GatewayError                      code, retryable
 │   └── MailServerTimeout         504
 ├── SecretUnreadable              500, no key decrypts it
 ├── StoreUnavailable              503, the database cannot be used now
+│   └── StoreInUse                another process serves from this SQLite file
 ├── LeaseLost                     internal: another instance took the mailbox over
 ├── SettingsChanged               internal: the connector was changed while its cycle ran
 └── DeliveryFailed                internal: a webhook was not accepted
@@ -276,6 +277,14 @@ class StoreUnavailable(GatewayError):
     code = "store_unavailable"
     retryable = True
     default_detail = "The gateway's database cannot be used at the moment."
+
+
+class StoreInUse(StoreUnavailable):
+    code = "store_in_use"
+    default_detail = (
+        "Another process serves from this SQLite file and has not stopped. Stop it, or let this one answer HTTP only"
+        " (GATEWAY_RUN_JOBS=false), or use PostgreSQL, which takes any number."
+    )
 
 
 class SettingsChanged(GatewayError):

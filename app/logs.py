@@ -1,4 +1,4 @@
-"""Logs: one JSON object a line, with the request's id. No secret and nothing of a mail's content gets in,
+"""Logs: one JSON object a line, or in a terminal a line for people, with the request's id. No secret and nothing of a mail's content gets in,
 because only named, chosen values are logged; what is logged is cut and escaped. Of an exception the log has its
 type and place and never its text, which libraries fill with what they were working on."""
 
@@ -15,8 +15,12 @@ MAX_CAUSES = 5
 MAX_PLACES = 15
 
 
-def configure(*, level: int = logging.INFO) -> None:
-    """Send structlog and the standard library's loggers to standard error as JSON."""
+def configure(*, level: int | str = logging.INFO, form: str = "json") -> None:
+    """Send structlog and the standard library's loggers to standard error.
+
+    `form` is `json`, `text`, or `auto`: text where standard error is a terminal.
+    """
+    as_text = form == "text" or (form == "auto" and sys.stderr.isatty())
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -36,19 +40,33 @@ def configure(*, level: int = logging.INFO) -> None:
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 _describe_exception,
-                structlog.processors.JSONRenderer(),
+                *(_text_renderers() if as_text else [structlog.processors.JSONRenderer()]),
             ],
         )
     )
     root = logging.getLogger()
     root.handlers = [handler]
-    root.setLevel(level)
+    root.setLevel(level.upper() if isinstance(level, str) else level)
     logging.captureWarnings(True)  # else a library's warning is a line that is no JSON
     # imaplib's and imapclient's protocol traces show logins and mail; httpx shows webhook URLs.
     for name in ("imapclient", "httpx", "httpcore", "alembic", "apscheduler"):
         logging.getLogger(name).setLevel(logging.WARNING)
     # Every request is logged once, by our own middleware.
     logging.getLogger("uvicorn.access").disabled = True
+
+
+def _text_renderers() -> list[structlog.typing.Processor]:
+    return [_put_exception_into_words, structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+
+
+def _put_exception_into_words(
+    _logger: Any, _method: str, event: MutableMapping[str, Any]
+) -> MutableMapping[str, Any]:
+    """Under another key: the renderer would take `exception` for a traceback's text."""
+    if "exception" in event:
+        event["raised"] = " from ".join(event.pop("exception"))
+        event["at"] = " ".join(event["at"])
+    return event
 
 
 def _cut_values(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

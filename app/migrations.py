@@ -9,7 +9,10 @@ from sqlalchemy import Connection
 
 from alembic import command
 
-SCRIPTS = Path(__file__).resolve().parents[1] / "alembic"
+# In a checkout the scripts stand beside `app`; the wheel carries them inside it, because a top-level package named
+# `alembic` would be the library's.
+_PACKED = Path(__file__).resolve().parent / "migration_scripts"
+SCRIPTS = _PACKED if _PACKED.is_dir() else Path(__file__).resolve().parents[1] / "alembic"
 
 
 def config_for(database_url: str) -> Config:

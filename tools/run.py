@@ -4,11 +4,25 @@ passwords stay good from one start to the next. What is set in the environment w
 import os
 import secrets
 import shlex
+import socket
 import sys
 from pathlib import Path
 
 SETTINGS = Path(".dev.env")
-PORT = "8000"
+PORT = 8000
+
+
+def free_port() -> int:
+    """The usual port, or where another program has it one that is free."""
+    for port in (PORT, 0):
+        with socket.socket() as listener:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                listener.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return int(listener.getsockname()[1])
+    raise SystemExit("There is no free port.")
 
 
 def main() -> None:
@@ -26,12 +40,13 @@ def main() -> None:
         name, _, value = line.removeprefix("export ").partition("=")
         os.environ.setdefault(name, shlex.split(value)[0] if value else "")
     command = Path(sys.executable).with_name("imap-gateway")
-    print(f"API docs: http://127.0.0.1:{PORT}/docs")
+    port = free_port()
+    print(f"API docs: http://127.0.0.1:{port}/docs")
     print(
         f"a token:  . ./{SETTINGS} && {command.relative_to(Path.cwd())} token --sub me --role admin --group all"
     )
     sys.stdout.flush()
-    os.execv(command, [str(command), "serve", "--host", "127.0.0.1", "--port", PORT])
+    os.execv(command, [str(command), "serve", "--host", "127.0.0.1", "--port", str(port)])
 
 
 if __name__ == "__main__":

@@ -9,12 +9,14 @@ from app.services import health
 router = APIRouter(tags=["service"])
 
 
+@router.head("/health/live", include_in_schema=False)
 @router.get("/health/live")
 def get_live() -> Live:
     """The process answers."""
     return Live()
 
 
+@router.head("/health/ready", include_in_schema=False)
 @router.get("/health/ready", responses={503: {"model": Ready, "description": "Not ready."}})
 def get_ready(gateway: GatewayDep, response: Response) -> Ready:
     """Whether requests can be served: the database answers, its schema is this version's, the jobs run."""

@@ -5,10 +5,11 @@ from typing import Annotated, Any
 from pydantic import AwareDatetime, Field
 
 from app.audit_actions import AuditAction
-from app.schemas.fields import Id, Line, ListQuery, Output, Time
+from app.schemas.fields import Id, Input, Line, Output, Time
+from app.schemas.messages import Cursor, Limit
 
 
-class AuditQuery(ListQuery):
+class AuditQuery(Input):
     connector_id: Id | None = None
     actor: Line | None = None
     """As in the records: `user:…`, `key:…`."""
@@ -16,6 +17,8 @@ class AuditQuery(ListQuery):
     subject: Line | None = None
     """As in the records: `connectors/…`, `messages/…`."""
     since: AwareDatetime | None = None
+    after: Cursor | None = None
+    limit: Limit = 50
 
 
 class AuditRecordRead(Output):

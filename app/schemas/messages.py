@@ -4,8 +4,10 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AwareDatetime, ConfigDict, Field, StringConstraints, model_validator
 
-from app.schemas.fields import Id, Input, ListQuery, Output, Time
+from app.schemas.fields import Id, Input, Output, Time
 
+Cursor = Annotated[str, StringConstraints(max_length=100)]
+Limit = Annotated[int, Field(ge=1, le=200)]
 MessageState = Literal["new", "processed"]
 SearchWords = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
 """Words to search for: each must occur in the subject, the addresses or the text."""
@@ -66,12 +68,14 @@ class MessageDetail(MessageRead):
     attachments: list[AttachmentRead]
 
 
-class MessagesQuery(ListQuery):
+class MessagesQuery(Input):
     """Which part of the list; a misspelt filter is refused, for it would list everything."""
 
     connector_id: Id | None = None
     state: MessageState | None = None
     q: SearchWords | None = None
+    after: Cursor | None = None
+    limit: Limit = 50
     wait_s: Annotated[float, Field(ge=0, le=30)] = 0
     """How long to wait while there is nothing to give."""
 
@@ -100,8 +104,10 @@ class DeletedCount(Output):
     deleted: int
 
 
-class QuarantineQuery(ListQuery):
+class QuarantineQuery(Input):
     connector_id: Id | None = None
+    after: Cursor | None = None
+    limit: Limit = 50
 
 
 class QuarantinedRead(Output):

@@ -4,7 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, Field, StringConstraints
 
-from app.schemas.fields import Id, Input, Line, ListQuery, Output, Time
+from app.schemas.fields import Id, Input, Line, Output, Time
+from app.schemas.messages import Cursor, Limit
 
 
 class SubmissionAttachment(Input):
@@ -37,9 +38,11 @@ class SubmissionCreate(Input):
 SubmissionStatus = Literal["queued", "sending", "sent", "partly_sent", "failed", "uncertain", "cancelled"]
 
 
-class SubmissionsQuery(ListQuery):
+class SubmissionsQuery(Input):
     connector_id: Id | None = None
     status: SubmissionStatus | None = None
+    after: Cursor | None = None
+    limit: Limit = 50
 
 
 class RecipientRead(Output):

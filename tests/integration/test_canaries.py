@@ -29,7 +29,6 @@ from tests.servers.http_receiver import HttpReceiver
 from tests.servers.process import end, free_port, wait_until
 from tests.servers.smtp import SmtpServer
 from tests.support.callers import JWT_SECRET, bearer, user_token
-from tests.support.settings import ROOT
 from tests.support.stored_mail import with_attachment
 
 SECRET_KEY = "the-secret-key-of-the-canaries-is-long-enough"
@@ -104,7 +103,7 @@ def served(database_url: str, folder: Path) -> Iterator[Served]:
     with log.open("wb") as output:
         process = subprocess.Popen(
             [Path(sys.executable).with_name("imap-gateway"), "serve", "--port", str(port)],
-            cwd=ROOT,
+            cwd=folder,  # a developer's .env is not for tests
             env=environment,
             stdout=output,
             stderr=subprocess.STDOUT,

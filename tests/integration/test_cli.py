@@ -14,7 +14,6 @@ from app import cli
 from app.adapters.identity import Claims, verifier_from
 from app.config import Settings
 from tests.servers.process import free_port, wait_until
-from tests.support.settings import ROOT
 
 KEY = "a-secret-key-of-thirty-two-characters-or-more"
 JWT = "a-jwt-secret-of-thirty-two-bytes-or-more"
@@ -23,8 +22,9 @@ Run = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Runs a command in this process; gives exit code, output and errors."""
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
+    """Runs a command in this process, in an empty folder; gives exit code, output and errors."""
+    monkeypatch.chdir(tmp_path)
 
     def call(*arguments: str, **environment: str) -> tuple[int, str, str]:
         for name, value in environment.items():
@@ -148,7 +148,7 @@ def test_serve_migrates_serves_and_ends_at_a_signal(tmp_path: Path) -> None:
         "GATEWAY_JWT_SECRET": JWT,
     }
     command = [sys.executable, "-m", "app.cli", "serve", "--port", str(port)]
-    server = subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True)
+    server = subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True)
 
     def is_ready() -> bool:
         try:

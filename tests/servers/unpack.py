@@ -28,7 +28,7 @@ STAMP = ".complete"
 UNWANTED = re.compile(
     r"^(libc6|libc-bin|libc-l10n|locales|libllvm.*|perl.*|libperl.*|lib.*-perl|netbase|ssl-cert|ucf|sysvinit.*"
     r"|exim4.*|bsd-mailx|mailutils|gnutls-bin|debconf|lsb-base|mysql-common|mariadb-common|guile.*|gamin|tcl.*|expect"
-    r"|postgresql-common.*|postgresql-client-common|systemd.*|adduser|init-system-helpers|.*-dev|openssl)$"
+    r"|python3.*|libpython3.*|postgresql-common.*|postgresql-client-common|systemd.*|adduser|init-system-helpers|.*-dev|openssl)$"
 )
 
 
@@ -49,6 +49,11 @@ MAILUTILS = Package("mailutils", ("mailutils-imap4d",), "")
 POSTGRESQL = Package("postgresql", ("postgresql",), "initdb")
 # With a font: a machine without a screen has none, and then a page has no text.
 CHROMIUM = Package("chromium", ("chromium", "fonts-dejavu-core"), "chromium")
+NGINX = Package("nginx", ("nginx",), "nginx")
+# Not to be run: it carries the rules for a compose file.
+COMPOSE = Package("compose", ("docker-compose",), "")
+# Not to be run as a service: it checks a unit.
+SYSTEMD = Package("systemd", ("systemd", "libsystemd-shared"), "systemd-analyze")
 # No server: it watches what the gateway asks of the kernel.
 STRACE = Package("strace", ("strace",), "strace")
 
@@ -233,7 +238,18 @@ def _last_line(text: str) -> str:
 def main() -> int:
     """Fetch every server that is not installed; 1 when one can't be had and CI=true."""
     missing = []
-    for package in (DOVECOT, PROOT, POSTGRESQL, COURIER, MAILUTILS, CHROMIUM, STRACE):
+    for package in (
+        DOVECOT,
+        PROOT,
+        POSTGRESQL,
+        COURIER,
+        MAILUTILS,
+        CHROMIUM,
+        STRACE,
+        NGINX,
+        SYSTEMD,
+        COMPOSE,
+    ):
         folder = installed_folder(package) if package.program else None
         if package is PROOT and installed_folder(DOVECOT):
             continue  # serves only an unpacked Dovecot

@@ -12,7 +12,6 @@ import httpx
 from tests.servers.process import end, free_port, wait_until
 from tests.support.callers import JWT_SECRET
 
-ROOT = Path(__file__).resolve().parents[2]
 START_TIMEOUT_S = 60.0
 
 
@@ -34,7 +33,7 @@ def served_gateway(database_url: str, folder: Path, **settings: str) -> Iterator
     with log.open("wb") as output:
         process = subprocess.Popen(
             [Path(sys.executable).with_name("imap-gateway"), "serve", "--port", str(port)],
-            cwd=ROOT,
+            cwd=folder,  # a developer's .env is not for tests
             env={**os.environ, **{f"GATEWAY_{name}": value for name, value in values.items()}},
             stdout=output,
             stderr=subprocess.STDOUT,

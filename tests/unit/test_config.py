@@ -1,10 +1,11 @@
 """Settings come from the environment, wrong ones are named, and no secret shows."""
 
 import ipaddress
+from pathlib import Path
 
 import pytest
 
-from app.config import Settings
+from app.config import Settings, unknown_names
 from app.errors import SettingsIncomplete
 
 KEY = "k" * 32
@@ -148,3 +149,71 @@ def test_no_secret_shows_when_settings_are_printed(monkeypatch: pytest.MonkeyPat
     )
     assert KEY not in repr(made)
     assert "hunter2" not in repr(made)
+
+
+def test_a_secret_is_read_from_its_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name, value in (("keys", f"{KEY}\n"), ("jwt", f"{KEY[::-1]}x"), ("url", "sqlite:///other.db\n")):
+        (tmp_path / name).write_text(value)
+    made = settings(
+        monkeypatch,
+        SECRET_KEYS_FILE=str(tmp_path / "keys"),
+        JWT_SECRET_FILE=str(tmp_path / "jwt"),
+        DATABASE_URL_FILE=str(tmp_path / "url"),
+        JWT_SECRET="",
+    )
+    assert [key.get_secret_value() for key in made.secret_keys] == [KEY]
+    assert made.jwt_secret is not None
+    assert made.jwt_secret.get_secret_value() == KEY + "x"
+    assert made.database_url == "sqlite:///other.db"
+
+
+def test_a_secret_given_twice_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "jwt").write_text(KEY)
+    with pytest.raises(SettingsIncomplete, match="GATEWAY_JWT_SECRET or GATEWAY_JWT_SECRET_FILE, not both"):
+        settings(monkeypatch, JWT_SECRET=KEY, JWT_SECRET_FILE=str(tmp_path / "jwt"))
+
+
+@pytest.mark.parametrize("content", [None, b"\xff\xfe\xff"])
+def test_a_secret_file_that_cannot_be_read_is_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, content: bytes | None
+) -> None:
+    if content is not None:
+        (tmp_path / "jwt").write_bytes(content)
+    with pytest.raises(SettingsIncomplete, match=r"^GATEWAY_JWT_SECRET_FILE: the file cannot be read: "):
+        settings(monkeypatch, JWT_SECRET_FILE=str(tmp_path / "jwt"))
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("POLL_INTERVAL", "POLL_INTERVAL_S"),
+        ("SECRET_KEY", "SECRET_KEYS"),
+        ("DATABASE_URI", "DATABASE_URL"),
+        ("JWT_SECRETS", "JWT_SECRET"),
+        ("ALLOWED_PRIVATE_NETWORK", "ALLOWED_PRIVATE_NETWORKS"),
+        ("JWT_JWKS_URI", "JWT_JWKS_URL"),
+        ("SECRET_KEYS_FILES", "SECRET_KEYS_FILE"),
+    ],
+)
+def test_a_slip_of_the_pen_is_refused(monkeypatch: pytest.MonkeyPatch, name: str, meant: str) -> None:
+    with pytest.raises(SettingsIncomplete, match=f"^GATEWAY_{name} is no setting; GATEWAY_{meant} is$"):
+        settings(monkeypatch, **{name: "1"})
+
+
+def test_what_others_set_with_our_prefix_is_no_slip(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kubernetes puts these into every container of a namespace with a service called `gateway`."""
+    theirs = ["PORT", "PORT_8000_TCP", "PORT_8000_TCP_ADDR", "PORT_8000_TCP_PORT", "PORT_8000_TCP_PROTO"]
+    theirs += ["SERVICE_HOST", "SERVICE_PORT", "SERVICE_PORT_HTTP"]
+    assert settings(monkeypatch, **dict.fromkeys(theirs, "tcp://10.0.0.1:8000")) == Settings()
+    assert unknown_names() == sorted(f"GATEWAY_{name}" for name in theirs)
+
+
+def test_the_environment_goes_before_the_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text(
+        'export GATEWAY_POLL_INTERVAL_S="5"\nGATEWAY_LEASE_S=7\nOTHER=1\nGATEWAY_ODD=x\n'
+    )
+    monkeypatch.setenv("GATEWAY_LEASE_S", "9")
+    made = Settings.from_environment(env_file=tmp_path / ".env")
+    assert (made.poll_interval_s, made.lease_s) == (5, 9)
+    assert unknown_names(tmp_path / ".env") == ["GATEWAY_ODD"]
+    assert Settings.from_environment().poll_interval_s == 60

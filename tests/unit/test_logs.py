@@ -83,3 +83,41 @@ def test_traces_of_protocols_are_not_logged(lines: Lines) -> None:
         logging.getLogger(name).info("LOGIN jana %s", SECRET)
         logging.getLogger(name).debug("LOGIN jana %s", SECRET)
     assert lines.taken() == []
+
+
+def test_lines_for_people_hold_the_same_and_no_text_of_an_exception(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    try:
+        logs.configure(level="warning", form="text")
+        structlog.get_logger("app.x").info("not_shown")
+        try:
+            fail()
+        except RuntimeError:
+            structlog.get_logger("app.x").error("broke", connector_id="c1", exc_info=True)
+        written = capsys.readouterr().err
+    finally:
+        root.handlers, root.level = handlers, level
+        logging.getLogger("uvicorn.access").disabled = False
+        structlog.reset_defaults()
+    assert "not_shown" not in written
+    (line,) = written.splitlines()
+    assert "broke" in line
+    assert "connector_id=c1" in line
+    assert "raised='builtins.RuntimeError from builtins.ValueError'" in line
+    assert SECRET not in written
+
+
+def test_where_no_terminal_is_lines_are_json(capsys: pytest.CaptureFixture[str]) -> None:
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    try:
+        logs.configure(form="auto")
+        structlog.get_logger("app.x").info("shown")
+        assert json.loads(capsys.readouterr().err)["event"] == "shown"
+    finally:
+        root.handlers, root.level = handlers, level
+        logging.getLogger("uvicorn.access").disabled = False
+        structlog.reset_defaults()

@@ -132,9 +132,10 @@ def list_records(
             statement = statement.where(column == value)
     if filters.since is not None:
         statement = statement.where(col(AuditRecord.at) >= filters.since)
-    return pages.entities(
-        session, statement, col(AuditRecord.id), after=after, limit=limit, latest_first=True
-    )
+    if after is not None:
+        statement = statement.where(col(AuditRecord.id) < pages.decode_cursor(after))
+    found = list(session.execute(statement.order_by(col(AuditRecord.id).desc()).limit(limit + 1)).scalars())
+    return pages.cut(found, limit, lambda row: row.id)
 
 
 def delete_old(gateway: Gateway) -> int:

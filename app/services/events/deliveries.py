@@ -7,8 +7,10 @@ on, and after a failure the webhook rests for a while. A crash between the recei
 delivers the event once more, with the same id.
 """
 
+import random
 import threading
 import time
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -21,7 +23,6 @@ from app import clock
 from app.adapters import webhook_client
 from app.adapters.secretbox import webhook_place
 from app.adapters.webhook_client import Endpoint, Outcome, WebhookClient
-from app.backoff import Growing, Listed
 from app.errors import SecretUnreadable
 from app.events import SOURCE, cloud_event
 from app.gateway import Gateway
@@ -30,7 +31,6 @@ from app.models import Event, Webhook, WebhookDelivery
 from app.services.access.rules import Principal
 from app.services.events import feed, outbox, webhooks
 from app.services.events.webhooks import PENDING
-from app.worker_pool import Task, WorkerPool
 
 log = structlog.get_logger(__name__)
 
@@ -40,12 +40,8 @@ TURN_S = 30.0
 """After this long another webhook gets the thread."""
 CLAIM_S = 120.0
 """Longer than a turn and the attempt it may end with; after a crash others wait this long."""
-RETRIES = Listed(delays_s=(5, 30, 120, 600, 1800, 3600, 7200, 14400, 28800, 43200, 43200, 43200, 43200))
-"""Of one event."""
-REST = Growing(first_s=2, longest_s=300)
-"""Of a webhook, by the failures since its last success."""
-MAX_ASKED_REST_S = 3600.0
-"""A receiver's `Retry-After` counts up to this."""
+RETRY_DELAYS_S = (5, 30, 120, 600, 1800, 3600, 7200, 14400, 28800, 43200, 43200, 43200, 43200)
+MAX_REST_S = 300.0
 TEST_TYPE = "com.aymine.imap.webhook.test.v1"
 
 
@@ -63,7 +59,10 @@ class Deliverer:
 
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
-        self._pool = WorkerPool("webhook", THREADS)
+        self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="webhook")
+        self._lock = threading.Lock()
+        self._running: set[str] = set()
+        self._stopping = threading.Event()
 
     def deliver_due(self) -> None:
         """Give new events their delivery rows, and start the webhooks that have something due."""
@@ -86,10 +85,26 @@ class Deliverer:
 
     def stop(self) -> None:
         """Start nothing more; wait for the attempts under way."""
-        self._pool.stop()
+        self._stopping.set()
+        self._pool.shutdown(wait=True)
 
     def _start(self, webhook_id: str) -> None:
-        self._pool.start(Task(webhook_id, lambda: serve(self._gateway, webhook_id, self._pool.stopping)))
+        with self._lock:
+            if self._stopping.is_set() or webhook_id in self._running or len(self._running) >= THREADS:
+                return
+            self._running.add(webhook_id)
+            future = self._pool.submit(self._serve, webhook_id)
+        future.add_done_callback(lambda done: self._ended(webhook_id, done))
+
+    def _ended(self, webhook_id: str, done: Future[None]) -> None:
+        with self._lock:
+            self._running.discard(webhook_id)
+        error = done.exception()
+        if error is not None:
+            log.error("delivering_failed", webhook_id=webhook_id, error=type(error).__name__)
+
+    def _serve(self, webhook_id: str) -> None:
+        serve(self._gateway, webhook_id, self._stopping)
 
 
 def fan_out(gateway: Gateway) -> None:
@@ -234,11 +249,19 @@ def _note(gateway: Gateway, webhook_id: str, delivery: _Next, outcome: Outcome) 
         webhook.failures += 1
         if outcome.error_code == webhook_client.GONE:
             webhook.active = False
-        delay = RETRIES.after(row.attempts)
-        if delay is None:
+        if row.attempts > len(RETRY_DELAYS_S):
             row.status = "failed"
-        row.next_attempt_at = now + delay if delay is not None else None
-        return REST.after(webhook.failures, at_least_s=min(outcome.retry_after_s or 0.0, MAX_ASKED_REST_S))
+            row.next_attempt_at = None
+        else:
+            row.next_attempt_at = now + _jittered(RETRY_DELAYS_S[row.attempts - 1])
+        rest_s = min(MAX_REST_S, 2.0 ** min(webhook.failures, 10))
+        if outcome.retry_after_s is not None:
+            rest_s = max(rest_s, min(outcome.retry_after_s, 3600.0))
+        return _jittered(rest_s)
+
+
+def _jittered(seconds: float) -> timedelta:
+    return timedelta(seconds=seconds * random.uniform(0.8, 1.2))  # noqa: S311 - not a secret
 
 
 def _is_free(now: datetime) -> ColumnElement[bool]:

@@ -90,7 +90,8 @@ def run(gateway: Gateway, connector_id: str, *, stopping: Callable[[], bool] = l
         started_at = clock.utc_now()
         tally = Tally()
         error = _error_of(gateway, connector, lease, tally, stopping)
-        log.info(
+        tell = log.info if error is None else log.warning
+        tell(
             "fetch_cycle",
             connector_id=connector_id,
             error=error.code if error is not None else None,

@@ -1,0 +1,151 @@
+"""What the operator sees when the service starts, or does not: by the real command, in a folder of its own."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from app import __version__
+from tests.servers.process import end, free_port, wait_until
+
+COMMAND = Path(sys.executable).with_name("imap-gateway")
+SETTINGS = {
+    "SECRET_KEYS": "a-secret-key-of-thirty-two-characters-or-more",
+    "JWT_SECRET": "a-jwt-secret-of-thirty-two-bytes-or-more",
+}
+
+
+def environment(**settings: str) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("GATEWAY_")}
+    return {**kept, **{f"GATEWAY_{name}": value for name, value in {**SETTINGS, **settings}.items()}}
+
+
+@contextmanager
+def started(folder: Path, name: str, **settings: str) -> Iterator[tuple[subprocess.Popen[bytes], str, Path]]:
+    """A `serve` in the folder: the process, its address, and the file of its log."""
+    port = free_port()
+    log = folder / f"{name}.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [COMMAND, "serve", "--port", str(port)],
+            cwd=folder,
+            env=environment(**settings),
+            stderr=output,
+            start_new_session=True,
+        )
+    try:
+        yield process, f"http://127.0.0.1:{port}", log
+    finally:
+        end(process, grace_s=30)
+
+
+def is_live(address: str) -> bool:
+    try:
+        return httpx.get(f"{address}/health/live", trust_env=False).status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+def lines(log: Path) -> list[dict[str, object]]:
+    return [json.loads(line) for line in log.read_text().splitlines()]
+
+
+def test_the_first_line_names_version_and_database_and_unknown_settings_follow(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("GATEWAY_DATABASE_URL=sqlite:///./mail.db\n")
+    with started(tmp_path, "only", PORT="tcp://10.0.0.1:8000") as (process, address, log):
+        wait_until(lambda: is_live(address) or process.poll() is not None, 60, "the gateway")
+        first, second = lines(log)[:2]
+        assert (first["event"], first["version"], first["database"]) == (
+            "starting",
+            __version__,
+            "sqlite ./mail.db",
+        )
+        assert (second["event"], second["name"], second["level"]) == (
+            "setting_unknown",
+            "GATEWAY_PORT",
+            "warning",
+        )
+        assert (tmp_path / "mail.db").exists()
+
+
+def test_a_monitor_may_ask_with_head(tmp_path: Path) -> None:
+    with started(tmp_path, "only") as (_, address, _):
+        wait_until(lambda: is_live(address), 60, "the gateway")
+        for path in ("/health/live", "/health/ready"):
+            answer = httpx.head(address + path, trust_env=False)
+            assert (answer.status_code, answer.content) == (200, b"")
+
+
+def test_a_second_server_on_one_file_waits_and_is_refused(tmp_path: Path) -> None:
+    with started(tmp_path, "first") as (_, address, _):
+        wait_until(lambda: is_live(address), 60, "the first")
+        begun = time.monotonic()
+        second = subprocess.run(
+            [COMMAND, "serve", "--port", str(free_port())],
+            cwd=tmp_path,
+            env=environment(),
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+        )
+        assert second.returncode == 1
+        assert time.monotonic() - begun > 15
+        assert "Another process serves from this SQLite file" in second.stderr
+        # Neither a command nor a process without jobs is held up.
+        command = [str(COMMAND), "keys", "list"]
+        assert (
+            subprocess.run(command, cwd=tmp_path, env=environment(), check=False, timeout=60).returncode == 0
+        )
+        with started(tmp_path, "without jobs", RUN_JOBS="false") as (_, other, _):
+            wait_until(lambda: is_live(other), 60, "the one without jobs")
+
+
+def test_a_second_server_takes_over_from_one_that_stops(tmp_path: Path) -> None:
+    with started(tmp_path, "first") as (first, address, _):
+        wait_until(lambda: is_live(address), 60, "the first")
+        with started(tmp_path, "second") as (second, other, log):
+            wait_until(lambda: log.stat().st_size > 0, 60, "the second to begin")
+            first.kill()
+            wait_until(lambda: is_live(other) or second.poll() is not None, 60, "the second")
+            assert second.poll() is None, log.read_text()
+
+
+def refusal(folder: Path, url: str) -> str:
+    done = subprocess.run(
+        [COMMAND, "migrate"],
+        cwd=folder,
+        env=environment(DATABASE_URL=url),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 1, done.stderr
+    assert "Traceback" not in done.stderr
+    return done.stderr
+
+
+def test_a_folder_that_is_missing_is_named(tmp_path: Path) -> None:
+    assert "The folder nowhere for the database does not exist" in refusal(
+        tmp_path, "sqlite:///./nowhere/gateway.db"
+    )
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_a_database_that_does_not_exist_is_told_from_a_server_that_does_not_answer(
+    database_url: str, tmp_path: Path
+) -> None:
+    server, _, _ = database_url.rpartition("/")
+    told = refusal(tmp_path, f"{server}/no_such_database")
+    assert "has no database no_such_database; make it (createdb no_such_database)" in told
+    told = refusal(tmp_path, f"postgresql+psycopg://gateway:hunter2@127.0.0.1:{free_port()}/gateway")
+    assert "cannot be reached, or refuses the login" in told
+    assert "hunter2" not in told
