@@ -14,11 +14,12 @@ from app.mime.references import shown_references
 from app.mime.sanitise import HTML_MAX_CHARS, is_html_bomb, read_html
 from app.mime.sections import ENRICHED_TYPES, Section
 from app.mime.shown_html import ShownHtml
-from app.mime.snippet import without_marks
+from app.mime.snippet import QUOTE_BEGIN, QUOTE_END, without_marks
 from app.mime.structure import Part
 from app.mime.text import clean_text
 
 TEXT_MAX_CHARS = 1024 * 1024
+LINE_ENDS = "\r\n"
 
 _META_CHARSET = re.compile(rb"<meta[^>]{0,200}?charset\s*=\s*[\"']?([A-Za-z0-9_.:-]{1,40})", re.I)
 
@@ -132,11 +133,15 @@ class BodyReader:
 
 
 def _with_footer(value: str, pasted: str, *, is_html: bool) -> str:
-    """A text with what was pasted behind it; one empty line between, as it was sent."""
+    """A text with what was pasted behind it, an empty line between; marked, for it is nothing the sender wrote."""
     if is_html:
         return f"{value}\n{_escaped(pasted)}"
-    return value.rstrip("\r\n") + "\n\n" + pasted
+    return f"{value.rstrip(LINE_ENDS)}\n\n{QUOTE_BEGIN}{pasted}{QUOTE_END}"
 
 
 def _escaped(text: str) -> str:
-    return f'<div style="white-space:pre-wrap">{html_entities.escape(text)}</div>' if text.strip() else ""
+    return (
+        f'<div style="white-space:pre-wrap">{html_entities.escape(without_marks(text))}</div>'
+        if text.strip()
+        else ""
+    )

@@ -28,6 +28,7 @@ class DefectCode(StrEnum):
     BAD_MESSAGE_ID = "bad_message_id"
     BAD_TRANSFER_ENCODING = "bad_transfer_encoding"
     BARE_CR = "bare_cr"
+    CONTAINER_UNREADABLE = "container_unreadable"
     CONTROL_CHARACTERS = "control_characters"
     DEPTH_LIMIT = "depth_limit"
     HEADER_TRUNCATED = "header_truncated"

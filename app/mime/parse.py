@@ -15,6 +15,7 @@ from urllib.parse import quote
 from app.mime import reader_1
 from app.mime.attachments import CONTENT_ID_MAX_CHARS, decode_part, describe
 from app.mime.bodies import BodyReader
+from app.mime.containers import open_containers
 from app.mime.headers import read_envelope
 from app.mime.minimal import parse_minimal
 from app.mime.model import AttachmentContent, DefectCode, Defects, Listed, ParsedMail
@@ -32,6 +33,7 @@ class _Mail:
         self.defects = Defects()
         self.raw = normalise(raw, self.defects)
         self.root: Part = read_tree(self.raw, self.defects)
+        open_containers(self.root, self.defects)
         choice = choose_parts(self.root)
         self.sections = choice.sections
         self.attachments = number_parts(self.raw, self.root, choice.attachments, listed)

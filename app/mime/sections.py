@@ -60,12 +60,17 @@ class _Chooser:
         self._roots: dict[int, Part] = {}
         self._leaves = list(leaves(root))
         messages = [part for part in self._leaves if self._is_message(part)]
+        self._passed_over: set[int] = set()
         if all(_is_blank(part) for part in messages):
-            messages += self._stand_ins(any_text=not messages)
-        self._messages = {id(part) for part in messages}
+            spare = [part for part in self._leaves if part.spare][:1]
+            if spare:
+                self._passed_over = {id(part) for part in messages}
+                messages = spare
+        self._messages = {id(part) for part in messages or self._stand_ins()}
 
     def attachments(self) -> list[Part]:
-        return [part for part in self._leaves if id(part) not in self._messages and not part.spare]
+        not_attached = self._messages | self._passed_over
+        return [part for part in self._leaves if id(part) not in not_attached and not part.spare]
 
     def sections(self, part: Part) -> list[Section]:
         if not part.is_multipart:
@@ -116,11 +121,8 @@ class _Chooser:
             known = self._roots[id(related)] = _find_related_root(related)
         return known
 
-    def _stand_ins(self, *, any_text: bool) -> list[Part]:
+    def _stand_ins(self) -> list[Part]:
         """What is the message where no text is where it should be."""
-        spare = [part for part in self._leaves if part.spare]
-        if spare or not any_text:
-            return spare[:1]
         others = [
             part
             for part in self._leaves

@@ -48,6 +48,8 @@ class Part:
     children: list["Part"] = field(default_factory=list)
     spare: bool = False
     """Text out of a container: the message only where the mail has no other."""
+    place: str = ""
+    """Of what is in a container: where that is."""
     kept: bool = False
     """A container that was opened and is an attachment all the same: not all in it could be read."""
 
@@ -57,9 +59,9 @@ class Part:
 
     @property
     def locator(self) -> str:
-        """Where the part is: the offset of its content, which no two parts share. Stored with messages: today's
+        """Where the part is: the offset of its content, which no two parts share, in its container's place. Stored with messages: today's
         must be found by every later reader."""
-        return str(self.begin)
+        return f"{self.place}{self.begin}"
 
     @property
     def content(self) -> bytes:
@@ -114,13 +116,14 @@ class _BlankLines:
 
 
 class _Walker:
-    def __init__(self, raw: bytes, defects: Defects) -> None:
+    def __init__(self, raw: bytes, defects: Defects, depth: int, parts: int, place: str) -> None:
         self._raw, self._defects = raw, defects
+        self._depth, self._parts, self._place = depth, parts, place
         self._blanks = _BlankLines(raw)
         self._open: list[_Open] = []
         self._levels: dict[bytes, int] = {}
         self._leaf: Part | None = None
-        self._parts = self._false = 0
+        self._false = 0
 
     def walk(self) -> Part:
         root = self._root()
@@ -243,7 +246,8 @@ class _Walker:
                 media_type = "application/octet-stream"
         return Part(
             self._raw, fields, media_type, parameters, disposition.split(None, 1)[0] if disposition else "",
-            disposition_parameters, begin, len(self._raw), parent.depth + 1 if parent else 0, parent,
+            disposition_parameters, begin, len(self._raw), parent.depth + 1 if parent else self._depth, parent,
+            place=self._place,
         )  # fmt: skip
 
     def _parameters(self, fields: Fields, name: bytes) -> tuple[str, dict[str, str]]:
@@ -294,9 +298,12 @@ class _Walker:
                 self._defects.note(DefectCode.MISSING_BOUNDARY, "a multipart without parts")
 
 
-def read_tree(raw: bytes, defects: Defects) -> Part:
-    """The root part. Never fails: what is no multipart, or has no parts, is one leaf."""
-    return _Walker(raw, defects).walk()
+def read_tree(raw: bytes, defects: Defects, *, depth: int = 0, parts: int = 0, place: str = "") -> Part:
+    """The root part. Never fails: what is no multipart, or has no parts, is one leaf.
+
+    What comes out of a container says how deep it is, how many parts there are already, and where it stands.
+    """
+    return _Walker(raw, defects, depth, parts, place).walk()
 
 
 def all_parts(root: Part) -> Iterator[Part]:
