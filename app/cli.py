@@ -12,11 +12,14 @@ import structlog
 import typer
 import uvicorn
 from pydantic import ValidationError
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from sqlalchemy import make_url
 from sqlalchemy.exc import OperationalError
 
 from app import __version__, clock, database_reach, logs, migrations, openapi_page, serve_lock
 from app.adapters.identity import development_token
+from app.adapters.parser import ParserPool, ParserUnavailable
 from app.config import ENV_FILE, Settings, unknown_names
 from app.db import Database
 from app.errors import GatewayError, InvalidInput, NotFound, SettingsIncomplete
@@ -26,12 +29,19 @@ from app.models import ApiKey
 from app.schemas.api_keys import ApiKeyCreate
 from app.services import secret_rotation
 from app.services.access import api_keys, audit
+from app.services.messages import rereading
 
 GRACE_S = 10
 """How long a stopping server waits for requests that wait for news."""
 EXIT_STALE = 1
 EXIT_FAILED = 1
 EXIT_SETTINGS = 2
+PROGRESS_COLUMNS = (
+    TextColumn("{task.description}"),
+    BarColumn(),
+    MofNCompleteColumn(),
+    TimeRemainingColumn(),
+)
 PAGE = Path(__file__).resolve().parents[1] / "openapi.md"
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
@@ -198,6 +208,37 @@ def rotate_secrets() -> None:
     typer.echo(f"{done.rotated} encrypted anew, {done.unreadable} that no key decrypts.")
     if done.unreadable:
         raise typer.Exit(EXIT_FAILED)
+
+
+@app.command()
+def reread() -> None:
+    """Read stored mails again that an older version read, or that could not be read, while the service runs.
+
+    Ids, places in the feed, states, bytes and the numbers of attachments stay. It may be stopped and run again.
+    """
+    logs.configure()
+    done = rereading.Progress()
+    database = _database()
+    try:
+        with database.reading() as session:
+            if not migrations.is_current(session.connection()):
+                raise GatewayError("The schema is not that of this version; run: imap-gateway migrate")
+            total = rereading.count_readable(session)
+        with (
+            ParserPool(1) as parsers,
+            Progress(*PROGRESS_COLUMNS, console=Console(stderr=True)) as bar,
+        ):
+            task = bar.add_task("Reading again", total=total)
+            for done in rereading.reread(database, parsers):
+                bar.update(task, completed=done.done)
+    except ParserUnavailable as exc:
+        raise GatewayError(f"Stopped: {exc}.") from exc
+    finally:
+        database.close()
+    typer.echo(
+        f"{done.read} read again, {done.failed} that still cannot be read and stay as they were,"
+        f" {done.passed} deleted or read by another run meanwhile."
+    )
 
 
 @app.command("generate-secret")

@@ -28,6 +28,7 @@ from app.routers import (
     webhooks,
 )
 from app.routers.waiting import watch_of
+from app.services.messages import rereading
 
 DESCRIPTION = """\
 Receives, keeps, moves, announces and sends the e-mail of an application.
@@ -52,6 +53,7 @@ def create_app(settings: Settings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        rereading.tell_waiting(gateway.db)
         jobs = Jobs(gateway) if settings.run_jobs else None
         if jobs is not None:
             jobs.start()

@@ -205,6 +205,8 @@ class Message(SQLModel, table=True):
         Index("ix_messages_connector_id_position", "connector_id", "position"),
         Index("ix_messages_connector_id_sha256", "connector_id", "sha256"),
         Index("ix_messages_retention", "connector_id", "state", "processed_at"),
+        # By hash: PostgreSQL's trees take no text of 2,704 octets, and a header may name one.
+        Index("ix_messages_in_reply_to", "in_reply_to", postgresql_using="hash"),
     )
 
     id: str = Field(primary_key=True)
@@ -235,6 +237,8 @@ class Message(SQLModel, table=True):
     has_attachments: bool
     is_auto_reply: bool
     sha256: str
+    reader: int = Field(index=True, sa_column_kwargs={"server_default": "1"})
+    """The number of the reader (`app.mime.model.READER`) that last read the mail, or last tried to."""
 
 
 class MessageBody(SQLModel, table=True):

@@ -53,6 +53,8 @@ PARSER_FAULTS = frozenset(
     {DefectCode.PARSER_DIED, DefectCode.PARSER_ERROR, DefectCode.PARSER_MEMORY, DefectCode.PARSER_TIMEOUT}
 )
 """With one of these a mail shows less than it holds, or nothing: the reader failed, not the sender."""
+SERVER_DEFECTS: frozenset[DefectCode] = frozenset()
+"""Noted where a mail is stored and not where it is read: reading it again keeps them."""
 
 
 @dataclass(frozen=True, slots=True)

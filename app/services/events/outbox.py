@@ -49,6 +49,11 @@ def append(session: Session, events: Sequence[NewEvent]) -> list[int]:
     return positions
 
 
+def lock(session: Session) -> None:
+    """Let nobody append, and so store a mail, until the transaction ends."""
+    session.execute(select(col(Feed.id)).where(col(Feed.id) == FEED_ID).with_for_update())
+
+
 def last_position(session: Session) -> int:
     """The last position that is committed: all events up to it are, and are seen by whoever looks after this."""
     position: int = session.execute(

@@ -1,20 +1,17 @@
-"""Mails that become messages: the rows of a message, and the conversation it belongs to."""
+"""Mails that become messages: the rows of a message, and what of them reading the mail fills."""
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import select
-from sqlmodel import Session, col
+from sqlmodel import Session
 
 from app.ids import new_id
-from app.mime.model import Listed, ParsedMail
+from app.mime.model import READER, Listed, ParsedMail
 from app.models import Connector, Message, MessageBody
 from app.services.messages import search_text
-
-THREAD_MAX_REFERENCES = 20
+from app.services.messages.conversations import ancestors_of, conversation_of, known_conversations
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,10 +67,11 @@ def add(
 
 def add_all(session: Session, *, connector: Connector, incoming: Sequence[Incoming]) -> list[Message]:
     """Store mails as messages, in a fixed number of statements however many they are."""
-    conversations = _conversations_of(session, connector.id, incoming)
+    named = {header for each in incoming for header in ancestors_of(each.parsed)}
+    conversations = known_conversations(session, connector.id, named)
     stored: list[Message] = []
     for each in incoming:
-        conversation_id = _conversation_of(each.parsed, connector.id, conversations)
+        conversation_id = conversation_of(each.parsed, connector.id, conversations)
         if each.parsed.message_id_header is not None:
             conversations.setdefault(each.parsed.message_id_header, conversation_id)
         stored.append(_message(each, connector.id, conversation_id))
@@ -85,7 +83,6 @@ def add_all(session: Session, *, connector: Connector, incoming: Sequence[Incomi
 
 
 def _message(incoming: Incoming, connector_id: str, conversation_id: str) -> Message:
-    mail = incoming.parsed
     return Message(
         id=incoming.id or new_id(),
         position=incoming.position,
@@ -94,73 +91,52 @@ def _message(incoming: Incoming, connector_id: str, conversation_id: str) -> Mes
         folder=incoming.folder,
         uid=incoming.uid,
         uidvalidity=incoming.uidvalidity,
-        message_id_header=mail.message_id_header,
-        in_reply_to=mail.in_reply_to,
-        references=list(mail.references),
         conversation_id=conversation_id,
-        from_name=mail.from_.name if mail.from_ else None,
-        from_address=mail.from_.address if mail.from_ else None,
-        to=[asdict(address) for address in mail.to],
-        cc=[asdict(address) for address in mail.cc],
-        reply_to=[asdict(address) for address in mail.reply_to],
-        subject=mail.subject,
-        snippet=mail.snippet,
         internal_date=incoming.internal_date,
-        date_header=mail.date_header,
         stored_at=incoming.stored_at,
         size_octets=incoming.size_octets,
-        has_attachments=mail.has_attachments,
-        is_auto_reply=mail.is_auto_reply,
         sha256=incoming.sha256,
+        reader=READER,
+        **read_columns(incoming.parsed),
     )
 
 
 def _body(message: Message, incoming: Incoming) -> MessageBody:
-    mail = incoming.parsed
     return MessageBody(
-        message_id=message.id,
-        text=mail.text,
-        html=mail.html,
-        attachments=[asdict(attachment) for attachment in mail.attachments],
-        defects=[{"code": str(defect.code), "detail": defect.detail} for defect in mail.defects],
-        search_text=search_text.of_mail(mail),
-        source_zstd=incoming.source_zstd,
+        message_id=message.id, source_zstd=incoming.source_zstd, **body_columns(incoming.parsed)
     )
+
+
+def read_columns(mail: ParsedMail) -> dict[str, Any]:
+    """What reading a mail says, as columns of `Message`."""
+    return {
+        "message_id_header": mail.message_id_header,
+        "in_reply_to": mail.in_reply_to,
+        "references": list(mail.references),
+        "from_name": mail.from_.name if mail.from_ else None,
+        "from_address": mail.from_.address if mail.from_ else None,
+        "to": [asdict(address) for address in mail.to],
+        "cc": [asdict(address) for address in mail.cc],
+        "reply_to": [asdict(address) for address in mail.reply_to],
+        "subject": mail.subject,
+        "snippet": mail.snippet,
+        "date_header": mail.date_header,
+        "has_attachments": mail.has_attachments,
+        "is_auto_reply": mail.is_auto_reply,
+    }
+
+
+def body_columns(mail: ParsedMail) -> dict[str, Any]:
+    """What reading a mail says, as columns of `MessageBody`."""
+    return {
+        "text": mail.text,
+        "html": mail.html,
+        "attachments": [asdict(attachment) for attachment in mail.attachments],
+        "defects": [{"code": str(defect.code), "detail": defect.detail} for defect in mail.defects],
+        "search_text": search_text.of_mail(mail),
+    }
 
 
 def as_listed(attachments: Sequence[Mapping[str, Any]]) -> list[Listed]:
     """What a stored message lists, for the parser: those numbers keep their meaning."""
     return [Listed(each["n"], each.get("part"), each["size_octets"]) for each in attachments]
-
-
-def _ancestors(mail: ParsedMail) -> list[str]:
-    """The Message-IDs a mail answers, the nearest first (RFC 5322 §3.6.4)."""
-    nearest_first = (
-        [mail.in_reply_to, *reversed(mail.references)] if mail.in_reply_to else mail.references[::-1]
-    )
-    return [header for header in dict.fromkeys(nearest_first) if header][:THREAD_MAX_REFERENCES]
-
-
-def _conversations_of(session: Session, connector_id: str, incoming: Sequence[Incoming]) -> dict[str, str]:
-    """The conversations of the stored messages that the incoming ones answer, by Message-ID."""
-    headers = {header for each in incoming for header in _ancestors(each.parsed)}
-    if not headers:
-        return {}
-    statement = select(col(Message.message_id_header), col(Message.conversation_id)).where(
-        col(Message.connector_id) == connector_id, col(Message.message_id_header).in_(headers)
-    )
-    with session.no_autoflush:
-        return {header: conversation for header, conversation in session.execute(statement) if header}
-
-
-def _conversation_of(mail: ParsedMail, connector_id: str, known: dict[str, str]) -> str:
-    """The conversation of the nearest ancestor that is stored; else one made from the root's Message-ID, so
-    that answers to a mail that never came here (one sent elsewhere, say) still find each other."""
-    ancestors = _ancestors(mail)
-    for header in ancestors:
-        if header in known:
-            return known[header]
-    root = mail.references[0] if mail.references else mail.in_reply_to or mail.message_id_header
-    if root is None:
-        return new_id()
-    return hashlib.sha256(f"{connector_id}\n{root}".encode()).hexdigest()[:32]
