@@ -23,7 +23,7 @@ from tests.integration.rereading.database import DATA, SECRET_KEY, load_old_data
 from tests.integration.rereading.mails import INVOICE, LOGO, MAILS, SCAN, TERMS
 from tests.servers.process import wait_until
 from tests.support.callers import Callers
-from tests.support.served_gateway import ROOT, served_gateway
+from tests.support.served_gateway import served_gateway
 
 JANA = Callers.user("jana", groups=["orders"])
 SEEN: dict[str, dict[str, Any]] = json.loads((DATA / "reader_1.json").read_text(encoding="utf-8"))
@@ -75,7 +75,7 @@ def command(url: str) -> subprocess.Popen[str]:
     """`imap-gateway reread`, started."""
     return subprocess.Popen(
         [Path(sys.executable).with_name("imap-gateway"), "reread"],
-        cwd=ROOT,
+        cwd=DATA,
         env={**os.environ, "GATEWAY_DATABASE_URL": url},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -437,7 +437,7 @@ def test_a_schema_of_another_version_is_left_alone(old_url: str) -> None:
 def test_a_run_tells_how_far_it_is(upgraded_url: str) -> None:
     process = subprocess.run(
         [Path(sys.executable).with_name("imap-gateway"), "reread"],
-        cwd=ROOT,
+        cwd=DATA,
         env={**os.environ, "GATEWAY_DATABASE_URL": upgraded_url},
         capture_output=True,
         text=True,
