@@ -5,28 +5,76 @@ on unknown charsets; this one goes over the value once.
 import binascii
 import re
 
-from app.mime.charset import decode
+from app.mime.charset import decode, python_codec
 from app.mime.model import Defects
 from app.mime.transfer import decode_base64
 
 _START = re.compile(r"=\?([^?\s]{1,80})\?([bBqQ])\?")
+_START_OCTETS = re.compile(rb"=\?([^?\s]{1,80})\?([bBqQ])\?")
+_HIGH = re.compile(rb"[\x80-\xff]++")
+_ESCAPE_OCTETS = re.compile("[0-9A-F]{2}")
 
 
 def decode_value(value: bytes, defects: Defects, *, where: str, charset: str = "") -> str:
     """Unfold a header's octets and decode raw 8-bit text: UTF-8, else the mail's own charset, else 1252.
 
-    RFC 6532 allows only UTF-8; old mailers write what their desk speaks.
+    RFC 6532 allows only UTF-8; old mailers write what their desk speaks. Raw octets within an encoded word are of
+    the word's charset: they become escapes here, so that `decode_words` reads them with the others.
     """
     if b"\n" in value or b"\r" in value:
         value = value.replace(b"\r", b"").replace(b"\n", b"")
-    try:
+    if value.isascii():
         return value.decode("ascii")
-    except UnicodeDecodeError:
-        pass
+    if b"=?" in value:
+        value = _escape_words(value)
     try:
         return value.decode("utf-8")
     except UnicodeDecodeError:
-        return decode(value, charset if charset.lower() != "utf-8" else "", defects, where=where)
+        pass
+    said = charset if charset.lower() not in ("utf-8", "utf8", "us-ascii") else ""
+    return decode(value, "" if said and _is_mostly_utf8(value) else said, defects, where=where)
+
+
+def _is_mostly_utf8(value: bytes) -> bool:
+    """Whether most of what is beyond ASCII is well-formed: one octet was damaged, the charset is none of one octet."""
+    text = value.decode("utf-8", "replace")
+    broken = text.count("\ufffd")
+    return sum(char > "\x7f" for char in text) > 2 * broken
+
+
+def _escape_words(value: bytes) -> bytes:
+    """Make encoded words ASCII: raw octets of Q become escapes, of B they are dropped (RFC 2045 §6.8)."""
+    out: list[bytes] = []
+    done = at = 0
+    while match := _START_OCTETS.search(value, at):
+        end = value.find(b"?=", match.end())
+        if end < 0:
+            break
+        payload = value[match.end() : end]
+        if not payload.isascii():
+            is_q = match[2] in b"qQ"
+            # What nobody encoded is often not of the charset that is named, where that has one octet a letter.
+            label = b"utf-8" if is_q and _is_other_utf8(match[1].decode("latin-1"), payload) else match[1]
+            out += [value[done : match.start()], b"=?", label, b"?", match[2], b"?"]
+            out.append(_HIGH.sub(_escape if is_q else b"", payload))
+            done = end
+        at = end + 2
+    return b"".join([*out, value[done:]])
+
+
+def _is_other_utf8(label: str, payload: bytes) -> bool:
+    codec = python_codec(label.partition("*")[0]) or ""
+    if not codec.startswith(("iso8859", "cp125", "ascii", "koi8", "mac")):
+        return False
+    try:
+        binascii.a2b_qp(payload, header=True).decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _escape(match: re.Match[bytes]) -> bytes:
+    return b"".join(b"=%02X" % octet for octet in match.group())
 
 
 def decode_words(value: str, defects: Defects, *, where: str) -> str:
@@ -67,7 +115,7 @@ def _words(value: str) -> list[tuple[int, int, str, bytes]]:
     found = []
     at = 0
     while match := _START.search(value, at):
-        end = value.find("?=", match.end())
+        end = _end_of_word(value, match.end(), match.group(2) in "qQ")
         if end < 0:
             break
         # "=?utf-8?Q?=41?=": the payload may begin with "=", so the end is not looked for inside the start.
@@ -80,3 +128,14 @@ def _words(value: str) -> list[tuple[int, int, str, bytes]]:
         found.append((match.start(), end + 2, charset, data))
         at = end + 2
     return found
+
+
+def _end_of_word(value: str, at: int, is_q: bool) -> int:
+    """Where the payload ends. A raw question mark before an escape (`?=C5`) ends none, if the end is yet to come."""
+    end = value.find("?=", at)
+    while is_q and end >= 0 and _ESCAPE_OCTETS.match(value, end + 2):
+        later = value.find("?=", end + 2)
+        if later < 0 or " " in value[end:later] or "=?" in value[end:later]:
+            break
+        end = later
+    return end

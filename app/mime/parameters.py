@@ -14,28 +14,40 @@ from app.mime.model import DefectCode, Defects
 STRUCTURED_MAX_OCTETS = 16 * 1024
 PARAMETERS_MAX = 100
 
-_GAP = re.compile(r"[\s;]*+")
+_GAP = re.compile(r"[\s;,]*+")
+# "text/plain charset=utf-8": the semicolon is missing, or a comma stands for it.
+_HEAD = re.compile(r"\s*+([^\s;,=]*+)(?=[\s,]++[^\s=;,\"/]++\s*+=)")
+_HEADLESS = re.compile(r"\s*+[A-Za-z*]{1,20}+\s*+=")
 _NAME = re.compile(r"([^\s=;\"(]++)\s*+=\s*+")
 _QUOTED = re.compile(r'"((?:[^"\\]++|\\.)*+)"?', re.S)
 _TOKEN = re.compile(r"[^\s;]*+")
-_TO_SEMICOLON = re.compile(r"[^;]*+")
+_TO_SEMICOLON = re.compile(r"(?:[^;\s]++|\s++(?!(?:charset|boundary|name|filename|size|format)\*?=))*+", re.I)
 _ESCAPED = re.compile(r"\\(.)", re.S)
 _CONTINUED = re.compile(r"(.+?)\*(\d{1,3})(\*?)")
 # Values that senders write with spaces and without quotes.
 _SPACED = frozenset({"name", "filename"})
+_UNMARKED = re.compile(
+    r"(?:utf-?8|us-ascii|iso-8859-\d{1,2}|windows-125\d)'[A-Za-z-]{0,10}'(?=[^%]{0,200}%[0-9A-F]{2})", re.I
+)
 _FILENAME_ESCAPES = re.compile(r'\\(["\\])')
 
 
-def read_parameters(raw: bytes, defects: Defects, *, where: str) -> tuple[str, dict[str, str]]:
+def read_parameters(
+    raw: bytes, defects: Defects, *, where: str, charset: str = ""
+) -> tuple[str, dict[str, str]]:
     """The value before the first semicolon in lower case, and the parameters, decoded, by lower-case name.
 
-    Of a parameter given twice the first counts, RFC 2231 forms before plain ones.
+    Of a parameter given twice the first counts, RFC 2231 forms before plain ones. Raw 8-bit text that is not UTF-8
+    is read by `charset`.
     """
     if len(raw) > STRUCTURED_MAX_OCTETS:
         defects.note(DefectCode.HEADER_TRUNCATED, where)
         raw = raw[:STRUCTURED_MAX_OCTETS]
-    value = decode_value(raw, defects, where=where)
-    head, _, _ = value.partition(";")
+    value = decode_value(raw, defects, where=where, charset=charset)
+    head = value.partition(";")[0]
+    if "=" in head:
+        match = _HEAD.match(value)
+        head = "" if _HEADLESS.match(value) else match.group() if match else head
     found = _scan(value, len(head), defects, where)
     return head.strip().lower(), _resolve(found, defects, where) if found else {}
 
@@ -81,7 +93,11 @@ def _resolve(found: list[tuple[str, str]], defects: Defects, where: str) -> dict
             pieces.setdefault(key[:-1], {}).setdefault(0, (True, text))
         else:
             # RFC 2047 §5 forbids encoded words here; Outlook and many others write them, also inside quotes.
-            plain.setdefault(key, decode_words(text, defects, where=where))
+            if key in _SPACED and _UNMARKED.match(text):
+                said = _join({0: (True, text)}, defects, where)  # RFC 2231 without its asterisk
+            else:
+                said = decode_words(text, defects, where=where)
+            plain.setdefault(key, said)
     for key, parts in pieces.items():
         plain[key] = _join(parts, defects, where)
     return plain
@@ -92,10 +108,18 @@ def _join(parts: dict[int, tuple[bool, str]], defects: Defects, where: str) -> s
     ordered = [parts[number] for number in sorted(parts)]
     charset = ""
     encoded, opening = ordered[0]
+    if not any(each for each, _ in ordered):
+        whole = "".join(text for _, text in ordered)
+        # RFC 2047 over the pieces of RFC 2231: words may be cut anywhere.
+        if not _UNMARKED.match(whole):
+            return decode_words(whole, defects, where=where)
+        ordered = [(True, text) for _, text in ordered]
+        encoded, opening = ordered[0]
     if encoded and opening.count("'") >= 2:
         charset, _, opening = opening.split("'", 2)
         ordered[0] = (True, opening)
     octets = [
         unquote_to_bytes(text) if encoded else text.encode("utf-8", "replace") for encoded, text in ordered
     ]
-    return decode(b"".join(octets), charset, defects, where=where)
+    text = decode(b"".join(octets), charset, defects, where=where)
+    return text if charset else decode_words(text, defects, where=where)

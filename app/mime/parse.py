@@ -23,7 +23,7 @@ from app.mime.numbering import Numbered, number_parts
 from app.mime.references import part_keys
 from app.mime.sections import choose_parts
 from app.mime.snippet import make_snippet
-from app.mime.structure import Part, normalise, read_tree
+from app.mime.structure import Part, header_charset, normalise, read_tree
 
 
 class _Mail:
@@ -83,14 +83,11 @@ def parse_mail(raw: bytes, *, with_html: bool = True, listed: Sequence[Listed] =
 
 def _parse(raw: bytes, *, with_html: bool, listed: Sequence[Listed]) -> ParsedMail:
     mail = _Mail(raw, listed)
-    charset = mail.root.parameters.get("charset", "")
-    envelope = read_envelope(mail.root.fields, charset, mail.defects)
+    envelope = read_envelope(mail.root.fields, header_charset(mail.root), mail.defects)
     texts = mail.bodies.texts(mail.sections, with_html=with_html)
     if not with_html:
         mail.defects.note(DefectCode.HTML_WITHHELD, "read without its HTML")
     attachments = tuple(mail.attachment(each).info for each in mail.attachments)
-    # Reports on delivery and reading come from machines (RFC 6522); some have neither header.
-    envelope["is_auto_reply"] = envelope["is_auto_reply"] or mail.root.media_type == "multipart/report"
     return ParsedMail(
         **envelope,
         snippet=make_snippet(texts.marked),

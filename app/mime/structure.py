@@ -124,6 +124,8 @@ class _Walker:
         self._levels: dict[bytes, int] = {}
         self._leaf: Part | None = None
         self._false = 0
+        self._charset = ""
+        """That of the first text: file names in raw octets are of it too."""
 
     def walk(self) -> Part:
         root = self._root()
@@ -252,7 +254,12 @@ class _Walker:
 
     def _parameters(self, fields: Fields, name: bytes) -> tuple[str, dict[str, str]]:
         value = first(fields, name)
-        return read_parameters(value, self._defects, where=name.decode()) if value else ("", {})
+        if not value:
+            return "", {}
+        found = read_parameters(value, self._defects, where=name.decode(), charset=self._charset)
+        if not self._charset and name == b"content-type" and not found[0].startswith("multipart/"):
+            self._charset = found[1].get("charset", "")
+        return found
 
     def _enter(self, part: Part) -> None:
         """Put a part into the tree; a multipart with a boundary waits for its children."""
@@ -327,3 +334,14 @@ def normalise(raw: bytes, defects: Defects) -> bytes:
         defects.note(DefectCode.BARE_CR, "lines end in CR CR LF")
         return raw.replace(b"\r\r\n", b"\r\n")
     return raw
+
+
+def header_charset(root: Part) -> str:
+    """The charset that raw octets in the header are of: its own, else that of the first text that names one."""
+    waiting = [root]
+    while waiting:
+        part = waiting.pop()
+        if said := part.parameters.get("charset", ""):
+            return said
+        waiting += reversed(part.children)
+    return ""

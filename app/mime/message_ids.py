@@ -1,0 +1,85 @@
+"""Message-ID, In-Reply-To and References (RFC 5322 §3.6.4), and what mailers write instead.
+
+Two mails belong together where both give the same text here, so one identifier has one spelling: its brackets, no
+white space. What may as well be somebody's address is none: an answer must not join a stranger's conversation.
+"""
+
+import html
+import re
+
+from app.mime.encoded_words import decode_value, decode_words
+from app.mime.model import DefectCode, Defects
+from app.mime.text import clean_line
+
+MESSAGE_ID_MAX_CHARS = 998
+
+_WORDS_OUTSIDE = re.compile(
+    r"<[^<>\s]{1,998}+>|(?:=\?[^?\s]{1,80}\?[bBqQ]\?(?:[^?]|\?(?!=)){0,1000}+\?=\s*+)++"
+)
+_TOKEN = re.compile(
+    r"<[<\s]{0,8}+(?P<id>[^<>]{1,1200}+)>|\((?P<comment>[^()<>]*+(?:<[^<>()]*+>[^()<>]*+)*+)\)"
+    r'|"(?P<quoted>[^"]*+)"|(?P<word>[^\s<>()",;]++)'
+)
+_SPACES = re.compile(r"\s+")
+
+
+def read_message_ids(raw: bytes, defects: Defects, *, where: str) -> tuple[str, ...]:
+    """The identifiers of a field, in order, each with its angle brackets.
+
+    Without brackets a word is one if nothing else stands there, or if all words have an "@": in "your message of
+    Monday to jan@firma.cz" there is none.
+    """
+    value = decode_value(raw, defects, where=where)
+    if "=?" in value:
+        value = _WORDS_OUTSIDE.sub(lambda found: _decoded(found.group(), defects, where), value)
+    if "&lt;" in value:
+        value = html.unescape(value)
+    ids, has_prose = _scan(value)
+    if not ids and value.strip(" <>"):
+        defects.note(DefectCode.BAD_MESSAGE_ID, where)
+    if has_prose and len(ids) > 1 and not value.lstrip().startswith("<"):
+        # "Message from Jan <jan@firma.cz> of Monday <87x@firma.cz>": people are named before the mail is.
+        ids = ids[-1:]
+    return tuple(f"<{text}>" for each in ids if (text := clean_line(each, MESSAGE_ID_MAX_CHARS)))
+
+
+def _decoded(found: str, defects: Defects, where: str) -> str:
+    return found if found.startswith("<") else decode_words(found, defects, where=where) + " "
+
+
+def _scan(value: str) -> tuple[list[str], bool]:
+    """The identifiers, and whether other words stand between them."""
+    bracketed: list[str] = []
+    within_quotes: list[str] = []
+    all_in_order: list[str] = []
+    words: list[str] = []
+    for token in _TOKEN.finditer(value):
+        if token["id"] is not None:
+            ids = _split(token["id"])
+            bracketed += ids
+            all_in_order += ids
+        elif token["quoted"] is not None:
+            inner = token["quoted"].strip()
+            if inner.startswith("<"):
+                within_quotes += [
+                    each for found in _TOKEN.finditer(inner) for each in _split(found["id"] or "")
+                ]
+            elif inner:
+                words.append(inner)
+                all_in_order.append(inner)
+        elif token["word"] is not None and (word := token["word"].strip("'")):
+            words.append(word)
+            all_in_order.append(word)
+    if all("@" in word and not _SPACES.search(word) for word in words):
+        return all_in_order or within_quotes, False
+    if not bracketed and len(words) == 1 and not _SPACES.search(words[0]) and not within_quotes:
+        return words, False
+    return bracketed or within_quotes, True
+
+
+def _split(text: str) -> list[str]:
+    """One identifier that was folded, or several that share a pair of brackets."""
+    words = text.strip("\"' \t").split() if text.count('"') < 3 else text.split()
+    if len(words) > 1 and all("@" in word for word in words):
+        return words
+    return ["".join(words)] if words else []

@@ -1,0 +1,265 @@
+"""What headers say that no standard allows, as users of mail software reported it: each read as its sender meant it."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from app.mime.minimal import parse_minimal
+from app.mime.model import DefectCode, ParsedMail
+from app.mime.parse import parse_mail
+
+from .mails import cpu_seconds, multipart, part
+
+
+def read(*lines: bytes | str, body: bytes = b"x") -> ParsedMail:
+    head = b"\r\n".join(line if isinstance(line, bytes) else line.encode() for line in lines)
+    return parse_mail(head + b"\r\n\r\n" + body)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("Novák, Jan <jan@x.cz>", [("Novák, Jan", "jan@x.cz")]),
+        (
+            "Novák, Jan, Ing. <jan@x.cz>, Petr <p@x.cz>",
+            [("Novák, Jan, Ing.", "jan@x.cz"), ("Petr", "p@x.cz")],
+        ),
+        (
+            "Novák, Jan <jan@x.cz>; Malý, Petr <p@x.cz>",
+            [("Novák, Jan", "jan@x.cz"), ("Malý, Petr", "p@x.cz")],
+        ),
+        ('"Novák, Jan", <jan@x.cz>', [("Novák, Jan", "jan@x.cz")]),
+        ("jan@x.cz, Malý, Petr <p@x.cz>", [(None, "jan@x.cz"), ("Malý, Petr", "p@x.cz")]),
+        ("Nová, Jana; Starý, Petr", [("Nová, Jana", ""), ("Starý, Petr", "")]),
+        ("root, jan@x.cz", [(None, "root"), (None, "jan@x.cz")]),
+        ("root, jan@x.cz, Petr <p@x.cz>", [(None, "root"), (None, "jan@x.cz"), ("Petr", "p@x.cz")]),
+        ('"Blah "One, comma" foo" <a@b.cz>', [("Blah One, comma foo", "a@b.cz")]),
+        ('"jan novak"@example.cz', [(None, '"jan novak"@example.cz')]),
+        ('"jan.no.vak."@mobil.example', [(None, '"jan.no.vak."@mobil.example')]),
+        ('"a@b"@example.cz', [(None, '"a@b"@example.cz')]),
+        ('jan."no vak"@example.cz', [(None, 'jan."no vak"@example.cz')]),
+        ('Jan <"jan novak"@example.cz>, p@x.cz', [("Jan", '"jan novak"@example.cz'), (None, "p@x.cz")]),
+        ('"jan.novak"@example.cz', [(None, "jan.novak@example.cz")]),
+        ("=?UTF-8?Q?Ji=C5=99=C3=AD_=3Cjiri=40x.cz=3E?=", [("Jiří", "jiri@x.cz")]),
+        ("=?UTF-8?Q?Nov=C3=A1k=2C_Jan_=3Cjan=40x.cz=3E?=", [("Novák, Jan", "jan@x.cz")]),
+        ("=?utf-8?Q?Jan?= <=?utf-8?Q?jan=40x.cz?=>", [("Jan", "jan@x.cz")]),
+        ("=?utf-8?Q?banka=40x.cz?= <evil@y.cz>", [("banka@x.cz", "evil@y.cz")]),
+        ('"Jan Novák <jan@x.cz>"', [("Jan Novák", "jan@x.cz")]),
+        ("Jan <jan@x.cz> Petr <p@x.cz>", [("Jan", "jan@x.cz"), ("Petr", "p@x.cz")]),
+        ("<jan@x.cz> <p@x.cz>", [(None, "jan@x.cz"), (None, "p@x.cz")]),
+        ("Jan <jan@x.cz> <jan@x.cz>", [("Jan", "jan@x.cz")]),
+        ("<jan@x.cz, p@x.cz>", [(None, "jan@x.cz"), (None, "p@x.cz")]),
+        ("jan@x.cz via Group <g@x.cz>", [("jan@x.cz via Group", "g@x.cz")]),
+        ("Jana <mailto:jana@x.cz>", [("Jana", "jana@x.cz")]),
+        ("mailto:jana@x.cz", [(None, "jana@x.cz")]),
+        ("Jana [mailto:jana@x.cz]", [("Jana", "jana@x.cz")]),
+        ("Jana <MAILTO:jana@x.cz?subject=a>", [("Jana", "jana@x.cz")]),
+        ("Jana <<jana@x.cz>>", [("Jana", "jana@x.cz")]),
+        ("Jana <<jana@x.cz>", [("Jana", "jana@x.cz")]),
+        ("Jana <jana@x.cz>>, p@x.cz", [("Jana", "jana@x.cz"), (None, "p@x.cz")]),
+        ("Jana &lt;jana@x.cz&gt;", [("Jana", "jana@x.cz")]),
+        ("'jan@x.cz'", [(None, "jan@x.cz")]),
+        ("jan@[192.0.2.1]", [(None, "jan@[192.0.2.1]")]),
+        ("undisclosed-recipients:;", []),
+        ("undisclosed-recipients", []),
+        ("<undisclosed-recipients:;>", []),
+        ('"Undisclosed recipients:;"', []),
+        ("Undisclosed recipients <>", []),
+        ("undisclosed-recipients:;@mx.x.cz", []),
+        ("unlisted-recipients:; (no To-header on input)", []),
+        ("(Recipient list suppressed)", []),
+    ],
+)
+def test_people_are_those_who_are_meant(value: str, expected: list[tuple[str | None, str]]) -> None:
+    parsed = read("From: a@b.cz", f"To: {value}")
+    assert [(each.name, each.address) for each in parsed.to] == expected
+
+
+def test_the_sender_is_who_has_an_address() -> None:
+    sender = read('From: "Jan", jan@x.cz', "To: a@b.cz").from_
+    assert sender is not None
+    assert sender.address == "jan@x.cz"
+
+
+def test_200_fields_of_recipients_are_all_shown() -> None:
+    parsed = read("From: a@b.cz", *(f"To: u{n}@x.cz" for n in range(200)), *["Cc: c@x.cz"] * 30)
+    assert [each.address for each in parsed.to] == [f"u{n}@x.cz" for n in range(200)]
+    assert len(parsed.cc) == 30
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("12 Mar 24 4:12:06 PM", (16, 12, 6)),
+        ("12 Mar 2024 12:30:00 AM +0000", (0, 30, 0)),
+        ("12 Mar 2024 12:30:00 p.m. GMT", (12, 30, 0)),
+        ("Tue, 12 Mar 2024 16:12:06 AM", None),
+        ("Tue, 12 Mar 2024 10:00:00 GMT+1", (9, 0, 0)),
+        ("Tue, 12 Mar 2024 10:00:00 GMT+0100", (9, 0, 0)),
+        ("Tue, 12 Mar 2024 10:00:00 UTC-01:00", (11, 0, 0)),
+        ("Tue Mar 12 2024 10:00:00 GMT+0100 (CET)", (9, 0, 0)),
+        ("Tue Mar 12 10:00:00 2024 +0100", (9, 0, 0)),
+        ("Tue, 12 Mar 2024 13:30:57 -600", (19, 30, 57)),
+        ("Tue, 12 Mar 2024 10:00:00 +530", (4, 30, 0)),
+        ("Tue, 12 Mar 2024 10:00:00 +01000", None),
+        ("Tue, 12 Mar 2024 10:00:00 W. Europe Standard Time", (9, 0, 0)),
+        ("Tue, 12 Mar 2024 10:00:00 Central Europe Standard Time", (9, 0, 0)),
+        ("Fri, 12 Jul 2024 10:00:00 W. Europe Standard Time", None),
+        ("Tue, 12 Mar 2024 10:00:00 Nowhere Standard Time", None),
+        ("Tue, 12 Mar 2024 10:00:00 Europe/Prague", (9, 0, 0)),
+        ("Tue, 12 Mar 2024 10:00:00 IST", None),
+        ("Tue, 12 Mar 2024 10:00:00 A", None),
+        ("Tue, 12 Mar 2024 10:00:00 (CET)", (9, 0, 0)),
+        ("út, 12 března 2024 10:00:00 +0100", (9, 0, 0)),
+        ("Di, 12 Mär 2024 10:00:00 +0100", (9, 0, 0)),
+        ("12. 3. 2024 10:00:00 +0100", (9, 0, 0)),
+        ("03/12/2024 10:00:00 +0100", None),
+        ("2024-03-12", None),
+        ("Tue, 12 Mar 2024 10:00:99 +0100", None),
+    ],
+)
+def test_a_date_is_right_or_a_defect(value: str, expected: tuple[int, int, int] | None) -> None:
+    parsed = read("From: a@b.cz", f"Date: {value}")
+    if expected is None:
+        assert parsed.date_header is None
+        assert DefectCode.BAD_DATE in [each.code for each in parsed.defects]
+    else:
+        assert parsed.date_header == datetime(2024, 3, 12, *expected, tzinfo=UTC)
+
+
+def test_a_date_without_a_zone_is_utc_and_a_defect() -> None:
+    parsed = read("From: a@b.cz", "Date: Tue, 12 Mar 2024 10:00:00")
+    assert parsed.date_header == datetime(2024, 3, 12, 10, tzinfo=UTC)
+    assert [each.code for each in parsed.defects] == [DefectCode.BAD_DATE]
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("=?utf-8?Q?=3Ca=40x=3E?=", ("<a@x>",)),
+        (
+            "=?us-ascii?Q?<1@xxxx.d?= =?us-ascii?Q?e>_<2@y.de>?= <3=$=@z.de>",
+            ("<1@xxxx.de>", "<2@y.de>", "<3=$=@z.de>"),
+        ),
+        ("a@x b@x", ("<a@x>", "<b@x>")),
+        ("1234567", ("<1234567>",)),
+        ('"<a@x>"', ("<a@x>",)),
+        ('"a@x"', ("<a@x>",)),
+        ("&lt;a@x&gt;", ("<a@x>",)),
+        ("<<a@x>>", ("<a@x>",)),
+        ("<a@x>,<b@x>", ("<a@x>", "<b@x>")),
+        ("<a-long-one\r\n @x>", ("<a-long-one@x>",)),
+        ("<a@x> (message of Monday, <jan@x.cz>)", ("<a@x>",)),
+        ("Message from Jan <jan@x.cz> of Monday <a@x>", ("<a@x>",)),
+        ("Your message of Monday to jan@x.cz", ()),
+    ],
+)
+def test_identifiers_are_told_from_what_stands_around_them(value: str, expected: tuple[str, ...]) -> None:
+    assert read("From: a@b.cz", f"References: {value}").references == expected
+
+
+def test_an_answer_names_the_mail_and_not_its_writer() -> None:
+    parsed = read("From: a@b.cz", "To: jan@x.cz", "In-Reply-To: <jan@x.cz> wrote in <87x@y>")
+    assert parsed.in_reply_to == "<87x@y>"
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("X-Auto-Response-Suppress: All", False),
+        ("X-Autoresponse: vacation", True),
+        ("X-Mail-Autoreply: autoreply", True),
+        ("X-AutoReply-From: a@b.cz", True),
+        ("X-Autogenerated: Reply", True),
+        ("X-FC-MachineGenerated: true", True),
+        ("X-POST-MessageClass: 9; Autoresponder", True),
+        ("Delivered-To: Autoresponder", True),
+        ("Delivered-To: jan@x.cz", False),
+        ("X-Precedence: auto_reply", True),
+        ("X-Autoreply: no", False),
+        ("Auto-Submitted: no (a person)", False),
+        ("List-Id: <users.x.cz>", False),
+        ("Content-Type: multipart/report; boundary=b", True),
+    ],
+)
+def test_a_machine_is_known_by_what_machines_write(line: str, expected: bool) -> None:
+    raw = f"From: a@b.cz\r\n{line}\r\n\r\nx".encode()
+    assert parse_mail(raw).is_auto_reply is expected
+    assert parse_minimal(raw, DefectCode.PARSER_DIED).is_auto_reply is expected
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (b"=?iso-8859-1?Q?J\xf6rg M\xfcller?=", "Jörg Müller"),
+        ("=?iso-8859-1?Q?Jörg?=".encode(), "Jörg"),
+        (b"=?windows-1250?Q?\x8eluv_=E1?=", "Žluv á"),
+        ("=?utf-8?Q?Příliš_=C5=BE?=".encode(), "Příliš ž"),
+        (b"=?utf-8?Q?Jak=3F_Ano?=C5=BE?=", "Jak? Ano?ž"),
+        ("Příliš žluť \udce9 kůň".encode("utf-8", "surrogateescape"), "Příliš žluť \ufffd kůň"),
+    ],
+)
+def test_raw_octets_are_the_letters_that_were_meant(value: bytes, expected: str) -> None:
+    assert read(b"From: a@b.cz", b"Subject: " + value).subject == expected
+
+
+@pytest.mark.parametrize("charset", ["windows-1250", "iso-8859-2"])
+def test_raw_octets_are_of_the_charset_of_the_first_text(charset: str) -> None:
+    head = ["Subject: Předmět", "Content-Type: multipart/mixed; boundary=b"]
+    body = f"--b\r\nContent-Type: text/plain; charset={charset}\r\n\r\nŘ\r\n--b\r\nContent-Disposition: attachment; "
+    body += 'filename="příloha.pdf"\r\n\r\nx\r\n--b--\r\n'
+    raw = ("\r\n".join(head) + "\r\n\r\n" + body).encode(charset)
+    parsed = parse_mail(raw)
+    assert parsed.subject == parse_minimal(raw, DefectCode.PARSER_DIED).subject == "Předmět"
+    assert [each.name for each in parsed.attachments] == ["příloha.pdf"]
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    ["text/plain charset=windows-1250", "text/plain, charset=windows-1250", "text/plain\r\n\tcharset=windows-1250",
+     'text/plain charset="windows-1250"; format=flowed', "text/plain; format=flowed charset=windows-1250"],
+)  # fmt: skip
+def test_a_charset_counts_without_its_semicolon(content_type: str) -> None:
+    assert read(f"Content-Type: {content_type}", body="Žluť".encode("cp1250")).text == "Žluť"
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    ['multipart/mixed boundary="b"', "multipart/mixed\r\n\tboundary=b", "multipart/mixed, boundary=b",
+     "multipart/mixed charset=utf-8 boundary=b"],
+)  # fmt: skip
+def test_a_boundary_counts_without_its_semicolon(content_type: str) -> None:
+    body = b"--b\r\nContent-Type: text/plain\r\n\r\nAhoj\r\n--b--\r\n"
+    assert read(f"Content-Type: {content_type}", body=body).text == "Ahoj"
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        'filename*0="=?UTF-8?Q?k=C5=AF=C5?="; filename*1=" =?UTF-8?Q?=88.pdf?="',
+        'filename*0="=?UTF-8?Q?k=C5=AF"; filename*1="=C5=88.pdf?="',
+        'filename*0="utf-8\'\'k%C5%AF"; filename*1="%C5%88.pdf"',
+        "filename=\"UTF-8''k%C5%AF%C5%88.pdf\"",
+        'filename*="=?UTF-8?B?a8WvxYgucGRm?="',
+    ],
+)
+def test_a_file_name_is_read_in_every_mixture_of_its_forms(parameters: str) -> None:
+    raw = multipart("mixed", part(body="x"), part(f"Content-Disposition: attachment; {parameters}", body="y"))
+    assert [each.name for each in parse_mail(raw).attachments] == ["kůň.pdf"]
+
+
+@pytest.mark.parametrize("opening", [b" X-Odd: 1\r\n", b"\xef\xbb\xbf", b"\r\n \r\n", b"\t", b" "])
+def test_a_header_that_begins_oddly_is_a_header(opening: bytes) -> None:
+    raw = opening + b"From: a@b.cz\r\nSubject: Test\r\n\r\ntext"
+    for parsed in (parse_mail(raw), parse_minimal(raw, DefectCode.PARSER_DIED)):
+        assert (parsed.subject, parsed.from_ and parsed.from_.address) == ("Test", "a@b.cz")
+    assert parse_mail(raw).text == "text"
+
+
+@pytest.mark.parametrize(
+    "value",
+    ['"a".' * 16_000, '"a"@' * 16_000, "<a@b> " * 10_000, "mailto: " * 8_000, '"a,"' * 16_000, "a, " * 20_000,
+     "<a@" * 20_000, "=?utf-8?q?@" * 6_000, "'<" * 30_000, "<" * 60_000],
+)  # fmt: skip
+def test_no_list_of_people_takes_long(value: str) -> None:
+    assert cpu_seconds(lambda: read(f"To: {value}", f"References: {value}", f"Date: {value}")) < 0.5
