@@ -43,6 +43,8 @@ _NOBODY = re.compile(
     r"|verborgene[\W_]*+empfänger|nicht[\W_]*+angegebene[\W_]*+empfänger|ukryci[\W_]*+odbiorcy"
     r"|destinatari[\W_]*+(?:nascosti|non[\W_]*+divulgati)|destinatarios[\W_]*+ocultos)[\W_]*+", re.I,
 )  # fmt: skip
+# A group without members, where an address should be: <undisclosed-recipients:;>, Undisclosed-Recipient:@firma.cz
+_EMPTY_GROUP = re.compile(r"\s*+[^@:;<>]{1,100}+:\s*+;?\s*+(?:@[^\s;]*+;?\s*+)?")
 _SCHEME = re.compile(r"(?:mailto|smtp)\s*:\s*", re.I)
 _SCHEME_WORD = re.compile(r"(?:^|[\s\[])(?:mailto|smtp)\s*$", re.I)
 _PLAIN_LOCAL = re.compile(r"[^\s<>@\",;:()\\\[\].]++(?:\.[^\s<>@\",;:()\\\[\].]++)*+")
@@ -177,12 +179,16 @@ class _Reader:
 
     def _finish(self) -> None:
         """Take what stood between two separators."""
+        if not self._phrase and self._angle is None and not self._quoted_addresses and not self._comment:
+            return
         phrase, angle, comment = "".join(self._phrase).strip(), self._angle, self._comment
         quoted = self._quoted_addresses
         self._reset()
         if angle is not None and "@" not in angle and "=?" in angle:
             angle = decode_words(angle, self._defects, where=self._where)
-        if angle is not None and ("@" in angle or (angle.strip() and not _NOBODY.fullmatch(angle))):
+        if angle is not None and _EMPTY_GROUP.fullmatch(angle):
+            return
+        if angle is not None and ("@" in angle or angle.strip()):
             self._take(phrase, _addresses_in(angle), comment, has_angle=True)
         else:
             self._without_angle(phrase, quoted, comment)
@@ -200,11 +206,11 @@ class _Reader:
             room = self._room - len(self._found)
             self._found += _Reader(text, self._defects, self._where, room, is_decoded=True).read()
             return
-        if not phrase and comment:
-            phrase = comment.strip()
-            if "@" in phrase and not _SPACES.search(phrase):
-                self._take("", _addresses_in(phrase), "")
-                return
+        if not phrase:
+            comment = comment.strip()
+            if "@" in comment and not _SPACES.search(comment):
+                self._take("", _addresses_in(comment), "")
+            return  # a comment alone is nobody
         if phrase and not _NOBODY.fullmatch(text) and not _NOBODY.fullmatch(phrase):
             self._pieces.append(phrase)
             if len(self._pieces) > _NAME_PIECES_MAX:

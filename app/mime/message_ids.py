@@ -13,6 +13,8 @@ from app.mime.text import clean_line
 
 MESSAGE_ID_MAX_CHARS = 998
 
+_ORDINARY = re.compile(rb"\s*+(?:<[!#-&(-;=?-Z^-~]{1,500}+>\s*+)++")
+_BRACKETED = re.compile(r"<[^<>]++>")
 _WORDS_OUTSIDE = re.compile(
     r"<[^<>\s]{1,998}+>|(?:=\?[^?\s]{1,80}\?[bBqQ]\?(?:[^?]|\?(?!=)){0,1000}+\?=\s*+)++"
 )
@@ -20,6 +22,7 @@ _TOKEN = re.compile(
     r"<[<\s]{0,8}+(?P<id>[^<>]{1,1200}+)>|\((?P<comment>[^()<>]*+(?:<[^<>()]*+>[^()<>]*+)*+)\)"
     r'|"(?P<quoted>[^"]*+)"|(?P<word>[^\s<>()",;]++)'
 )
+_COMMENT = re.compile(r"\([^()]*+\)")
 _SPACES = re.compile(r"\s+")
 
 
@@ -29,6 +32,8 @@ def read_message_ids(raw: bytes, defects: Defects, *, where: str) -> tuple[str, 
     Without brackets a word is one if nothing else stands there, or if all words have an "@": in "your message of
     Monday to jan@firma.cz" there is none.
     """
+    if _ORDINARY.fullmatch(raw):
+        return tuple(_BRACKETED.findall(raw.decode("ascii")))
     value = decode_value(raw, defects, where=where)
     if "=?" in value:
         value = _WORDS_OUTSIDE.sub(lambda found: _decoded(found.group(), defects, where), value)
@@ -79,6 +84,8 @@ def _scan(value: str) -> tuple[list[str], bool]:
 
 def _split(text: str) -> list[str]:
     """One identifier that was folded, or several that share a pair of brackets."""
+    if "(" in text and _SPACES.search(text):
+        text = _COMMENT.sub("", text)  # RFC 5322 §4.5.4: <1234 @ local(a comment) .example>
     words = text.strip("\"' \t").split() if text.count('"') < 3 else text.split()
     if len(words) > 1 and all("@" in word for word in words):
         return words

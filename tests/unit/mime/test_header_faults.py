@@ -68,6 +68,10 @@ def read(*lines: bytes | str, body: bytes = b"x") -> ParsedMail:
         ("undisclosed-recipients:;@mx.x.cz", []),
         ("unlisted-recipients:; (no To-header on input)", []),
         ("(Recipient list suppressed)", []),
+        ("a <undisclosed:;>", []),
+        ("<Undisclosed-Recipient:@mailman.x.cz;>", []),
+        ("Undisclosed-Recipient:@mailman.x.cz;", []),
+        ("A group(of friends): Jan <jan@x.cz>;(the end of the group)", [("Jan", "jan@x.cz")]),
     ],
 )
 def test_people_are_those_who_are_meant(value: str, expected: list[tuple[str | None, str]]) -> None:
@@ -147,8 +151,10 @@ def test_a_date_without_a_zone_is_utc_and_a_defect() -> None:
         ('"a@x"', ("<a@x>",)),
         ("&lt;a@x&gt;", ("<a@x>",)),
         ("<<a@x>>", ("<a@x>",)),
+        ("<a@x><b@x>", ("<a@x>", "<b@x>")),
         ("<a@x>,<b@x>", ("<a@x>", "<b@x>")),
         ("<a-long-one\r\n @x>", ("<a-long-one@x>",)),
+        ("<1234   @   local(blah)  .machine .example>", ("<1234@local.machine.example>",)),
         ("<a@x> (message of Monday, <jan@x.cz>)", ("<a@x>",)),
         ("Message from Jan <jan@x.cz> of Monday <a@x>", ("<a@x>",)),
         ("Your message of Monday to jan@x.cz", ()),
