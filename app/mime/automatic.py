@@ -4,6 +4,8 @@ A header that asks for no answer (`X-Auto-Response-Suppress`) or that bulk mail 
 is no sign: Exchange writes the first into what people send to a group, and people write to mailing lists.
 """
 
+import re
+
 Fields = dict[bytes, list[bytes]]
 
 # Fields that autoresponders and ticket systems set, whatever they say ("yes", an address, a date), but not "no".
@@ -26,7 +28,11 @@ _NO = frozenset({b"", b"no", b"none", b"false", b"0", b"off", b"n"})
 # RFC 6522: reports on delivery and reading; some have no other sign.
 _REPORTS = (b"multipart/report", b"message/delivery-status", b"message/disposition-notification")
 
-FIELD_NAMES = _SIGNS | frozenset(_WORDS) | {b"auto-submitted", b"return-path", b"content-type"}
+# An empty envelope sender, as servers write it down.
+_NO_SENDER = re.compile(rb"<\s*+>|<?mailer-daemon(?:@[^\s<>]*+)?>?")
+_MAILER_DAEMON = re.compile(rb"(?:^|[\s<])mailer-daemon(?:@|$|[\s>])")
+
+FIELD_NAMES = _SIGNS | frozenset(_WORDS) | {b"auto-submitted", b"return-path", b"from", b"content-type"}
 
 
 def is_auto_reply(fields: Fields) -> bool:
@@ -39,7 +45,9 @@ def is_auto_reply(fields: Fields) -> bool:
     for name in _WORDS.keys() & fields.keys():
         if any(value.strip().lower() in _WORDS[name] for value in fields[name]):
             return True
-    if b"return-path" in fields and b"".join(_first(fields, b"return-path").split()) == b"<>":
+    if b"return-path" in fields and _NO_SENDER.fullmatch(_first(fields, b"return-path").strip()):
+        return True
+    if _MAILER_DAEMON.search(_first(fields, b"from")):
         return True
     return _first(fields, b"content-type").strip().startswith(_REPORTS)
 

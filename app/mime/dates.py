@@ -135,13 +135,18 @@ def _offset(zone: str, local: datetime) -> int | None:
 def _by_rule(standard: int, rule: str, local: datetime) -> int | None:
     """The offset of a place whose clocks are changed; None in the hours of the change."""
     if rule == "eu":  # the last Sundays of March and October, 01:00 UTC
+        since = 1996
         begin = _sunday(local.year, 3, 31) + timedelta(hours=1, minutes=standard)
         end = _sunday(local.year, 10, 31) + timedelta(hours=1, minutes=standard)
-    else:  # the United States since 2007: second Sunday of March, first of November, 02:00 local
-        if local.year < 2007:
-            return None
-        begin = _sunday(local.year, 3, 14) + timedelta(hours=2)
-        end = _sunday(local.year, 11, 7) + timedelta(hours=1)
+    else:  # the United States, 02:00 local
+        since = 1987
+        april_to_october = (
+            local.year < 2007
+        )  # since then from the second Sunday of March to the first of November
+        begin = _sunday(local.year, *((4, 7) if april_to_october else (3, 14))) + timedelta(hours=2)
+        end = _sunday(local.year, *((10, 31) if april_to_october else (11, 7))) + timedelta(hours=1)
+    if local.year < since:
+        return None
     if begin <= local < begin + timedelta(hours=1) or end <= local < end + timedelta(hours=1):
         return None
     return standard + 60 if begin < local < end else standard

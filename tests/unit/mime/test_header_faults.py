@@ -57,6 +57,10 @@ def read(*lines: bytes | str, body: bytes = b"x") -> ParsedMail:
         ("Jana <<jana@x.cz>>", [("Jana", "jana@x.cz")]),
         ("Jana <<jana@x.cz>", [("Jana", "jana@x.cz")]),
         ("Jana <jana@x.cz>>, p@x.cz", [("Jana", "jana@x.cz"), (None, "p@x.cz")]),
+        ("=?iso-8859-1?Q?Celentano;_R=EDo?= <r@x.cz>", [("Celentano; Río", "r@x.cz")]),
+        ("=?utf-8?Q?Jana?=< jana@x.cz >", [("Jana", "jana@x.cz")]),
+        ("[Jana] <jana@x.cz>", [("[Jana]", "jana@x.cz")]),
+        ("=?utf-8?Q?Jana?= <Jana Nova <jana@x.cz>", [("Jana <Jana Nova >", "jana@x.cz")]),
         ("Jana &lt;jana@x.cz&gt;", [("Jana", "jana@x.cz")]),
         ("'jan@x.cz'", [(None, "jan@x.cz")]),
         ("jan@[192.0.2.1]", [(None, "jan@[192.0.2.1]")]),
@@ -183,6 +187,8 @@ def test_an_answer_names_the_mail_and_not_its_writer() -> None:
         ("Delivered-To: jan@x.cz", False),
         ("X-Precedence: auto_reply", True),
         ("X-Autoreply: no", False),
+        ("Return-Path: <MAILER-DAEMON>", True),
+        ("Return-Path: <mailer-daemons@x.cz>", False),
         ("Auto-Submitted: no (a person)", False),
         ("List-Id: <users.x.cz>", False),
         ("Content-Type: multipart/report; boundary=b", True),
@@ -192,6 +198,26 @@ def test_a_machine_is_known_by_what_machines_write(line: str, expected: bool) ->
     raw = f"From: a@b.cz\r\n{line}\r\n\r\nx".encode()
     assert parse_mail(raw).is_auto_reply is expected
     assert parse_minimal(raw, DefectCode.PARSER_DIED).is_auto_reply is expected
+
+
+def test_a_mail_of_the_mailer_daemon_is_automatic() -> None:
+    assert read("From: Mail Delivery System <MAILER-DAEMON@x.cz>").is_auto_reply
+    assert not read("From: Jana <jana@mailer-daemon.cz>").is_auto_reply
+
+
+def test_clocks_are_changed_by_the_rules_of_the_year() -> None:
+    for date, hour in (
+        ("10 Jul 1997 10:00:00 EST5EDT", 14),
+        ("30 Mar 1997 10:00:00 EST5EDT", 15),
+        ("9 Mar 2024 10:00:00 America/New_York", 15),
+        ("11 Mar 2024 10:00:00 America/New_York", 14),
+        ("30 Mar 2024 10:00:00 Europe/Prague", 9),
+        ("31 Mar 2024 10:00:00 Europe/Prague", 8),
+    ):
+        moment = read("From: a@b.cz", f"Date: {date}").date_header
+        assert moment is not None, date
+        assert moment.hour == hour, date
+    assert read("From: a@b.cz", "Date: 27 Oct 2024 02:30:00 Europe/Prague").date_header is None
 
 
 @pytest.mark.parametrize(
@@ -207,6 +233,12 @@ def test_a_machine_is_known_by_what_machines_write(line: str, expected: bool) ->
 )
 def test_raw_octets_are_the_letters_that_were_meant(value: bytes, expected: str) -> None:
     assert read(b"From: a@b.cz", b"Subject: " + value).subject == expected
+
+
+def test_a_raw_subject_in_chinese_is_of_the_charset_of_the_text() -> None:
+    raw = "Subject: 发信方已撤回邮件\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n"
+    raw += "--b\r\nContent-Type: text/plain; charset=gb2312\r\n\r\n你好\r\n--b--\r\n"
+    assert parse_mail(raw.encode("gb18030")).subject == "发信方已撤回邮件"
 
 
 @pytest.mark.parametrize("charset", ["windows-1250", "iso-8859-2"])
