@@ -194,7 +194,7 @@ class _Reader:
             self._without_angle(phrase, quoted, comment)
 
     def _without_angle(self, phrase: str, quoted: list[str], comment: str) -> None:
-        words = phrase.split()
+        words = _joined(phrase.split()) if "@" in phrase else phrase.split()
         with_at = quoted + [word for word in words if "@" in word and "=?" not in word and "<" not in word]
         if with_at:
             phrase = " ".join(word for word in words if "@" not in word)
@@ -258,6 +258,27 @@ class _Reader:
 
 
 _LOCAL_CHARACTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.!#$%&'*+-/=?^_`{|}~"
+
+
+def _joined(words: list[str]) -> list[str]:
+    """Words, those joined that spaces split within an address (RFC 5322 §4.4): jana @ firma.cz, jana@firma . cz"""
+    joined: list[str] = []
+    for word in words:
+        if joined and _belong_together(joined[-1], word):
+            joined[-1] += word
+        else:
+            joined.append(word)
+    return joined
+
+
+def _belong_together(before: str, word: str) -> bool:
+    if len(before) > ADDRESS_MAX_CHARS:
+        return False
+    if word.startswith("@"):
+        return word == "@" or "." in word
+    if before.endswith("@"):
+        return "." in word
+    return "@" in before and (before.endswith(".") or word.startswith("."))
 
 
 def _addresses_in(text: str) -> list[str]:

@@ -37,6 +37,7 @@ _FORMS = (
     re.compile(rf"{_WEEKDAY}(?P<either>\d{{1,2}})[/-](?P<other>\d{{1,2}})[/-](?P<year>\d{{4}}),?\s+{_TIME}{_REST}"),
 )  # fmt: skip
 _COMMENT = re.compile(r"\(([^()]{0,100}+)\)")
+_COLON = re.compile(r" ?: ?")
 _HALF = re.compile(r"(a\.?m|p\.?m|odp|dop)\b\.?\s*", re.I)
 _NUMERIC = re.compile(r"(?:(?:GMT|UTC|UT|Z)\s*)?([+-])\s?(?:(\d{1,2})(?::?(\d{2}))?)(?![\d:])", re.I)
 _MINUSES = str.maketrans({"\u2212": "-", "\u2013": "-"})
@@ -50,7 +51,7 @@ def read_date(value: str, defects: Defects | None = None) -> datetime | None:
     """
     value = value[:VALUE_MAX_CHARS].translate(_MINUSES)
     comments = _COMMENT.findall(value)
-    value = " ".join(_COMMENT.sub(" ", value).split()).strip("\"' ")
+    value = _COLON.sub(":", " ".join(_COMMENT.sub(" ", value).split()).strip("\"' "))
     for form in _FORMS:
         if match := form.fullmatch(value):
             try:

@@ -59,6 +59,7 @@ def read(*lines: bytes | str, body: bytes = b"x") -> ParsedMail:
         ("Jana <jana@x.cz>>, p@x.cz", [("Jana", "jana@x.cz"), (None, "p@x.cz")]),
         ("=?iso-8859-1?Q?Celentano;_R=EDo?= <r@x.cz>", [("Celentano; Río", "r@x.cz")]),
         ("=?utf-8?Q?Jana?=< jana@x.cz >", [("Jana", "jana@x.cz")]),
+        ("jdoe@test   . example, jana @ x.cz", [(None, "jdoe@test.example"), (None, "jana@x.cz")]),
         ("[Jana] <jana@x.cz>", [("[Jana]", "jana@x.cz")]),
         ("=?utf-8?Q?Jana?= <Jana Nova <jana@x.cz>", [("Jana <Jana Nova >", "jana@x.cz")]),
         ("Jana &lt;jana@x.cz&gt;", [("Jana", "jana@x.cz")]),
@@ -122,6 +123,7 @@ def test_200_fields_of_recipients_are_all_shown() -> None:
         ("Di, 12 Mär 2024 10:00:00 +0100", (9, 0, 0)),
         ("12. 3. 2024 10:00:00 +0100", (9, 0, 0)),
         ("03/12/2024 10:00:00 +0100", None),
+        ("Tue, 12 Mar 2024 09(comment):   55  :  06 -0600", (15, 55, 6)),
         ("2024-03-12", None),
         ("Tue, 12 Mar 2024 10:00:99 +0100", None),
     ],
@@ -297,7 +299,8 @@ def test_a_header_that_begins_oddly_is_a_header(opening: bytes) -> None:
 @pytest.mark.parametrize(
     "value",
     ['"a".' * 16_000, '"a"@' * 16_000, "<a@b> " * 10_000, "mailto: " * 8_000, '"a,"' * 16_000, "a, " * 20_000,
-     "<a@" * 20_000, "=?utf-8?q?@" * 6_000, "'<" * 30_000, "<" * 60_000],
+     "<a@" * 20_000, "=?utf-8?q?@" * 6_000, "'<" * 30_000, "<" * 60_000, "a@ " * 20_000,
+     "a@b . " * 10_000, "@ " * 30_000, "a@" + ". " * 30_000],
 )  # fmt: skip
 def test_no_list_of_people_takes_long(value: str) -> None:
     assert cpu_seconds(lambda: read(f"To: {value}", f"References: {value}", f"Date: {value}")) < 0.5
