@@ -175,7 +175,7 @@ def test_a_signed_mail_that_is_cut_off_shows_what_came_and_stays_an_attachment()
     )
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(st.sampled_from(sorted(ENCODINGS)), st.data())
 def test_damaged_signed_data_never_raises_and_never_grows(encoding: str, data: st.DataObject) -> None:
     raw = bytearray(ENCODINGS[encoding](INNER))
@@ -345,7 +345,7 @@ def test_what_is_no_winmail_dat_stays_an_attachment() -> None:
     assert (contents(raw), codes(parse_mail(raw))) == ({"winmail.dat": b"no TNEF"}, ["container_unreadable"])
 
 
-@settings(max_examples=400)
+@settings(max_examples=400, deadline=None)
 @given(st.data())
 def test_damaged_winmail_dat_never_raises_and_never_grows(data: st.DataObject) -> None:
     raw = bytearray(tnef(message(unicode(0x1000, "x"), variable(0x102, 0x1009, rtf(RTF))), FILES))
@@ -357,6 +357,7 @@ def test_damaged_winmail_dat_never_raises_and_never_grows(data: st.DataObject) -
     assert DefectCode.PARSER_ERROR not in codes(parse_mail(winmail(bytes(raw))))
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200), st.sampled_from([0x75465A4C, 0x414C454D, 0]), st.integers(0, 2**32 - 1))
 def test_no_rtf_raises_or_grows_beyond_its_limit(body: bytes, kind: int, size: int) -> None:
     unpacked = decompress_rtf(struct.pack("<IIII", len(body), size, kind, 0) + body)
@@ -371,6 +372,7 @@ _WORDS = st.sampled_from(
 )  # fmt: skip
 
 
+@settings(deadline=None)
 @given(st.lists(_WORDS, max_size=40))
 def test_no_mixture_of_rtf_words_raises(words: list[bytes]) -> None:
     read_rtf(b"{\\rtf1 " + b"".join(words))

@@ -4,7 +4,7 @@ import base64
 import binascii
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.mime.model import DefectCode, ParsedMail
@@ -140,11 +140,13 @@ def test_base64_in_pieces_that_each_end_in_padding_is_read_to_the_end() -> None:
     assert read_file(body, "base64") == b"".join(pieces)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=400), st.sampled_from([60, 64, 72, 76, 1000]))
 def test_base64_that_is_well_formed_is_never_taken_for_anything_else(content: bytes, width: int) -> None:
     assert read_file(lines(content, width) + "\r\n", "base64") == content
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=300))
 def test_nothing_that_is_said_to_be_base64_raises(body: bytes) -> None:
     parsed = parse_mail(mail("Content-Transfer-Encoding: base64", body=body))
@@ -198,6 +200,7 @@ def test_what_is_said_to_be_uuencoded_and_is_not_is_given_as_it_is() -> None:
     assert (parsed.text, codes(parsed)) == ("Dobrý den\n", ["bad_transfer_encoding"])
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=300))
 def test_the_uuencode_reader_never_raises_and_never_makes_more_of_it(data: bytes) -> None:
     for text in (data, b"begin 644 x\n" + data, b"begin 644 x\n" + data + b"\nend\n"):
@@ -208,6 +211,7 @@ def test_the_uuencode_reader_never_raises_and_never_makes_more_of_it(data: bytes
             assert len(file.content) < file.end - file.begin
 
 
+@settings(deadline=None)
 @given(st.binary(min_size=1, max_size=300))
 def test_every_uuencoded_file_is_found(content: bytes) -> None:
     text = ("Ahoj\n\n" + uuencoded(content, "a b.bin") + "\nKonec\n").encode()
