@@ -66,7 +66,7 @@ class BodyReader:
             value = _with_footer(value, pasted, is_html=part.media_type == "text/html")
         if "\x00" in value:
             self._defects.note(DefectCode.CONTROL_CHARACTERS, f"NUL in {part.media_type}")
-        value = clean_text(value, limit)
+        value = without_marks(clean_text(value, limit))
         self._decoded[id(part)] = value
         return value
 
@@ -123,6 +123,8 @@ class BodyReader:
             else:
                 budget -= len(source)
                 pieces.append(read_html(source, self.images))
+                if pieces[-1].is_withheld:
+                    self._defects.note(DefectCode.HTML_WITHHELD, "grows too much")
         return ShownHtml("\n".join(each.html for each in pieces), "\n".join(each.marked for each in pieces))
 
     def _rendered(self, parts: list[Part], rich: ShownHtml) -> str:

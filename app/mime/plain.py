@@ -28,6 +28,7 @@ def render_html(safe_html: str) -> str:
     widest cell, which makes 40 MB of 60 KB (measured).
     """
     flat = _ROW_END.sub("<br>", _CELL_END.sub(" ", safe_html[:RENDER_MAX_CHARS]))
+    flat = flat.replace("&amp;", "&amp;amp;")  # inscriptis decodes what lxml has decoded
     return _tidy(inscriptis.get_text(_TABLE_TAGS.sub("", flat), _CONFIG))
 
 

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 import nh3
 
 from app.mime.shown_html import ShownHtml, show_html
+from app.mime.snippet import without_marks
 from app.mime.style_sheets import read_document
 from app.mime.text import clean_text
 
@@ -21,6 +22,9 @@ SAFE_HTML_MAX_CHARS = 8 * 1024 * 1024
 SIMPLE_MAX_TAGS = 1500
 NESTING_MAX = 3000
 FORMATS_MAX = 100
+# That many times the length of what came (each link gets its `rel`), or formats were opened again in each block.
+GROWTH_MAX = 8
+GROWTH_FREE_CHARS = 300_000
 
 _TAG_NAMES = """
     a abbr acronym address article aside b bdi bdo big blockquote br caption center cite code col colgroup dd
@@ -74,6 +78,11 @@ _PROPERTY_NAMES = """
     vertical-align visibility white-space width word-break word-spacing word-wrap
 """
 _WWW = re.compile(r"www\.[^\s/]+\.[a-z]", re.I)
+# "www.e.cz:" would be a scheme.
+_WITH_PORT = re.compile(
+    r"(<a\s(?:[^<>]{0,1000}?\s)?href\s*+=\s*+[\"']?+\s*+)(?=(?:[a-z0-9-]{1,63}+\.){1,8}+[a-z]{2,24}+:\d{1,5}+(?:[/?#\"'\s>]))",
+    re.I,
+)
 _HOST = re.compile(r"(?:[a-z0-9][a-z0-9-]{0,62}\.){1,8}(?:com|cz|de|eu|info|net|org|pl|sk)(?:[/?#]|\Z)", re.I)
 _MAILBOX = re.compile(r"[\w.+-]{1,64}@(?:[a-z0-9][a-z0-9-]{0,62}\.){1,8}[a-z]{2,24}", re.I)
 
@@ -142,8 +151,11 @@ def read_html(html: str, images: Mapping[str, str]) -> ShownHtml:
     """What is seen of the HTML, safe, as a fragment of a page and for `render_html`.
 
     `images` are the `src` that lead to parts of the mail, by `reference_key` of what the HTML may say.
-    The cost is linear only for what is no `is_html_bomb`.
+    The cost is linear only for what is no `is_html_bomb`. What grows while it is made well formed is withheld.
     """
-    shown = show_html(_CLEANER.clean(html), read_document(html), images)
+    clean = without_marks(_CLEANER.clean(_WITH_PORT.sub(r"\1http://", html)))
+    if len(clean) > GROWTH_MAX * len(html) + GROWTH_FREE_CHARS:
+        return ShownHtml("", "", is_withheld=True)
+    shown = show_html(clean, read_document(html), images)
     # Entities may have become controls.
     return ShownHtml(*(clean_text(each, SAFE_HTML_MAX_CHARS).strip() for each in (shown.html, shown.marked)))

@@ -21,7 +21,7 @@ from app.mime.colours import (
     safe_colour,
 )
 from app.mime.references import reference_key
-from app.mime.snippet import LINK_BEGIN, LINK_END, QUOTE_BEGIN, QUOTE_END
+from app.mime.snippet import LINK_BEGIN, LINK_END, QUOTE_BEGIN, QUOTE_END, QUOTED_REST
 from app.mime.style_sheets import Compound, Declarations, Document, merge, read_declarations, read_names
 
 LINK_SHOWN_MAX_CHARS = 2000
@@ -31,7 +31,13 @@ _TAG = re.compile(r'<(/?)([a-zA-Z][^\s/>]*+)((?:[^">]++|"[^"]*+")*+)>([^<]*+)')
 _ATTRIBUTE = re.compile(r'\s+([^\s="]+)="([^"]*)"')
 _VOID = frozenset({"br", "hr", "img", "wbr", "col"})
 _NAMES = frozenset({"class", "id", "hidden", "background"})
-_QUOTE_CLASSES = frozenset({"gmail_attr", "moz-cite-prefix"})
+# Gmail, Thunderbird, Yahoo, Proton, Outlook for phones, Outlook for Mac.
+_QUOTES = frozenset(
+    {"gmail_attr", "moz-cite-prefix", "yahoo_quoted", "protonmail_quote", "ms-outlook-mobile-reference-message",
+     "mail-editor-reference-message-container", "OLK_SRC_BODY_SECTION"}
+)  # fmt: skip
+# Outlook on the web; "x_" is put before by another Outlook that passes it on.
+_QUOTED_RESTS = frozenset({"divRplyFwdMsg", "x_divRplyFwdMsg"})
 _ZERO = re.compile(r"0*(?:\.0*)?(?:px|pt|em|rem|ex|%|in|cm|mm)?")
 _TINY = re.compile(r"(?:0*(?:\.\d{0,4})?|0*1(?:\.0*)?)(?:px|pt)?|0*(?:\.0*)?(?:r?em|ex|%)")
 _RELATIVE = re.compile(r"[\d.]*(?:em|ex|%)|inherit|smaller|larger")
@@ -49,6 +55,8 @@ class ShownHtml:
     html: str
     marked: str
     """The same for `render_html`: with marks around quotations, and where links lead."""
+    is_withheld: bool = False
+    """It would be too much to show."""
 
 
 @dataclass(slots=True)
@@ -63,6 +71,8 @@ class _Frame:
     """A background was lost, or a colour comes from a sheet of which not all is understood."""
     is_unseen: bool = False
     """Text here has no size, or no colour."""
+    is_invisible: bool = False
+    """Nothing is drawn here, but inner elements may say otherwise."""
     is_quote: bool = False
 
 
@@ -70,6 +80,7 @@ class _Frame:
 class _Link:
     target: str
     label: list[str] = field(default_factory=list)
+    has_image: bool = False
 
 
 def show_html(clean: str, document: Document, images: Mapping[str, str]) -> ShownHtml:
@@ -98,6 +109,7 @@ class _Pass:
         self._names = [self._stack[0].names]
         self._skipped = 0
         self._link: _Link | None = None
+        self._is_rest_quoted = False
         self._link_colour = safe_colour(document.body.get("link", ""))
         self._wrapper = self._body_style(document.body)
 
@@ -145,10 +157,13 @@ class _Pass:
 
     def _text(self, text: str) -> None:
         frame = self._stack[-1]
-        if frame.is_unseen and self._hides:
+        if (frame.is_unseen or frame.is_invisible) and self._hides:
             return
         if self._link is not None:
             self._link.label.append(text)
+        if self._is_rest_quoted and not text.isspace():
+            self._marked.append(QUOTED_REST)  # where there is text, or the mark would leave a line of its own
+            self._is_rest_quoted = False
         if (
             frame.is_unsure
             and contrast(frame.text_colour, frame.background) < READABLE_CONTRAST
@@ -190,7 +205,21 @@ class _Pass:
                 self._skipped = int(tag not in _VOID)
                 return
             inline.pop("display", None)
-        frame = _Frame(tag, names, parent.text_colour, parent.background, parent.is_unsure, parent.is_unseen)
+        frame = _Frame(
+            tag,
+            names,
+            parent.text_colour,
+            parent.background,
+            parent.is_unsure,
+            parent.is_unseen,
+            parent.is_invisible,
+        )
+        if self._hides and "visibility" in merged:
+            frame.is_invisible = _is_invisible(merged["visibility"], otherwise=parent.is_invisible)
+        if frame.is_invisible:
+            if tag == "img":
+                return
+            stated.pop("href", None)
         if (
             merged
             or "color" in stated
@@ -200,16 +229,24 @@ class _Pass:
         ):
             self._look(frame, stated, sheet, inline, merged)
         self._write(self._written(tag, stated))
+        self._is_rest_quoted = self._is_rest_quoted or _begins_quoted_rest(names, inline)
         if tag == "a" and "href" in stated:
             self._link = _Link(stated["href"])
-        elif tag == "img" and self._link is not None and not "".join(self._link.label).strip():
-            self._link.label.append("")
+        elif tag == "img" and self._link is not None:
+            self._link.has_image = True
         if tag not in _VOID:
-            frame.is_quote = tag == "blockquote" or not _QUOTE_CLASSES.isdisjoint(names.classes)
-            self._stack.append(frame)
-            self._names.append(names)
-            if frame.is_quote:
-                self._marked.append(QUOTE_BEGIN)
+            self._open(frame)
+
+    def _open(self, frame: _Frame) -> None:
+        frame.is_quote = (
+            frame.tag == "blockquote"
+            or frame.names.id in _QUOTES
+            or not _QUOTES.isdisjoint(frame.names.classes)
+        )
+        self._stack.append(frame)
+        self._names.append(frame.names)
+        if frame.is_quote:
+            self._marked.append(QUOTE_BEGIN)
 
     def _look(
         self,
@@ -235,6 +272,8 @@ class _Pass:
         frame.is_unsure = frame.is_unsure or not _COLOUR_NAMES.isdisjoint(sheet)
         frame.is_unseen = _is_unseen(frame, merged, stated)
         kept = {name: value for name, value in inline.items() if name not in _RESOLVED}
+        if frame.is_invisible != self._stack[-1].is_invisible:
+            kept["visibility"] = "hidden" if frame.is_invisible else "visible"
         if from_style:
             kept |= {
                 name: value for name, value in drawn.items() if name in from_style or "background" in name
@@ -294,7 +333,8 @@ def _kept(name: str, value: str, images: Mapping[str, str]) -> str | None:
     if name in _NAMES:
         return None
     if name == "href":
-        return value if _LINK.match(value) else None
+        address = value.strip()
+        return address if _LINK.match(address) else None
     if name == "src":
         return image_source(value, images)
     return value
@@ -320,12 +360,12 @@ def _escaped(value: str) -> str:
 
 
 def is_hidden(declarations: Declarations) -> bool:
-    """Whether nobody sees an element of this style on a screen.
+    """Whether nobody sees an element of this style on a screen, nor what it holds.
 
     `mso-hide:all` alone hides from Outlook only: it stands on buttons that all others are to show.
     """
     stated = {name: _IMPORTANT.sub("", value).strip().lower() for name, value in declarations.items()}
-    if stated.get("display") == "none" or stated.get("visibility") in ("hidden", "collapse"):
+    if stated.get("display") == "none":
         return True
     opacity = stated.get("opacity", "1")
     if _ZERO.fullmatch(opacity) and opacity:
@@ -333,6 +373,26 @@ def is_hidden(declarations: Declarations) -> bool:
     clipped = stated.get("overflow", "").startswith(("hidden", "clip"))
     sizes = [stated.get(name, "") for name in ("max-height", "height", "max-width", "width")]
     return clipped and any(size and _ZERO.fullmatch(size) for size in sizes)
+
+
+def _is_invisible(stated: str, *, otherwise: bool) -> bool:
+    value = _IMPORTANT.sub("", stated).strip().lower()
+    if value in ("visible", "initial"):
+        return False
+    return value in ("hidden", "collapse") or otherwise
+
+
+def _begins_quoted_rest(names: Compound, inline: Declarations) -> bool:
+    """Whether the header of the mail that is answered begins here, as Outlook writes it; all below is quoted."""
+    if names.id in _QUOTED_RESTS:
+        return True
+    line = inline.get("border-top", "").lower()
+    return (
+        "solid" in line
+        and "1.0pt" in line
+        and inline.get("border", "").lower() == "none"
+        and inline.get("padding", "").lower().startswith("3.0pt 0")
+    )
 
 
 def _is_unseen(frame: _Frame, declarations: Declarations, stated: dict[str, str]) -> bool:
@@ -361,6 +421,8 @@ def _shown_link(link: _Link) -> str:
         if target[:4].lower() == "tel:"
         else target
     )
-    if not label or _ADDRESS_ENDS.sub("", label).lower() == _ADDRESS_ENDS.sub("", address).lower():
-        return "" if label else f" {LINK_BEGIN}{_escaped(address)}{LINK_END} "
+    if not label:
+        return f" {LINK_BEGIN}{_escaped(address)}{LINK_END} " if link.has_image else ""
+    if _ADDRESS_ENDS.sub("", label).lower() == _ADDRESS_ENDS.sub("", address).lower():
+        return ""
     return f"{LINK_BEGIN} ({_escaped(address)}){LINK_END}"

@@ -13,9 +13,10 @@ FRESH_MAX_CHARS = 200_000
 # Enough for a snippet, whatever is folded.
 FRESH_ENOUGH_CHARS = 1000
 
-# Marks in text that `render_html` makes: code points that are no characters (Unicode §23.7), so no text has them.
-QUOTE_BEGIN, QUOTE_END, LINK_BEGIN, LINK_END = "\ufdd0", "\ufdd1", "\ufdd2", "\ufdd3"
-_MARK = re.compile("[\ufdd0-\ufdd3]")
+# Marks in text that `render_html` makes: code points that are no characters (Unicode §23.7). What comes in is
+# freed from them (`without_marks`), so nobody hides or shows anything by sending them.
+QUOTE_BEGIN, QUOTE_END, LINK_BEGIN, LINK_END, QUOTED_REST = "\ufdd0", "\ufdd1", "\ufdd2", "\ufdd3", "\ufdd4"
+_MARK = re.compile("[\ufdd0-\ufdd4]")
 _MARKED_LINK = re.compile(" ?\ufdd2[^\ufdd3]*+\ufdd3?")
 # What mailers put into text for a link or an image: "Mail<https://…>", "[cid:image001.png@…]".
 _WRITTEN_LINK = re.compile(
@@ -27,18 +28,19 @@ _INVISIBLE = re.compile(
 )
 # Words and emoji are joined by these: they are padding only where nothing is there to join.
 _LONE_JOINER = re.compile("(?<![^\\s\u200c\u200d])[\u200c\u200d]++|[\u200c\u200d]++(?![^\\s])")
+_QUOTED = re.compile(r"\s*+(?:>\s*+)*+")
 _SIGNATURE = frozenset({"-- ", "--"})
 
 
 def without_marks(text: str) -> str:
-    """The text that people get."""
-    return _MARK.sub("", text)
+    """The text that people get, and that senders may send."""
+    return text if text.isascii() else _MARK.sub("", text)
 
 
 def make_snippet(text: str) -> str:
-    """The beginning of what is new in a mail; of a mail that only quotes or passes on, of all."""
+    """The beginning of what is new in a mail; of one that only quotes or passes on, of what it passes on."""
     text = _WRITTEN_LINK.sub("", _MARKED_LINK.sub("", text[:FRESH_MAX_CHARS]))
-    folded = _fold(fresh_text(text)) or _fold(without_marks(text))
+    folded = _fold(fresh_text(text)) or _fold(_passed_on(text)) or _fold(without_marks(text))
     return folded if len(folded) <= SNIPPET_MAX_CHARS else folded[: SNIPPET_MAX_CHARS - 1].rstrip() + "…"
 
 
@@ -72,11 +74,23 @@ def fresh_text(text: str) -> str:
     return "\n".join(fresh)
 
 
+def _passed_on(text: str) -> str:
+    """What stands below the header of a mail that is passed on, or below an attribution."""
+    lines = [_QUOTED.sub("", line, count=1).strip() for line in without_marks(text).split("\n")]
+    at = 0
+    while at < len(lines) and (not lines[at] or (count := quoted_beginning(lines, at)[1])):
+        at += count if lines[at] else 1
+    return fresh_text("\n".join(lines[at:]))
+
+
 def _unquoted_lines(text: str) -> list[str]:
-    """The lines, without space around; one that is marked as quoted begins with ">"."""
+    """The lines above a quoted rest, without space around; one that is marked as quoted begins with ">"."""
     lines: list[str] = []
     depth = 0
     for line in text.split("\n"):
+        if QUOTED_REST in line and depth == 0:
+            lines.append(without_marks(line.partition(QUOTED_REST)[0]).strip())
+            break
         was_quoted = depth > 0
         depth = max(depth + line.count(QUOTE_BEGIN) - line.count(QUOTE_END), 0)
         bare = without_marks(line).strip()

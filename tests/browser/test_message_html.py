@@ -148,11 +148,11 @@ def read(client: TestClient, gateway: Gateway, raws: list[bytes]) -> list[dict[s
 
 
 def images_of(message: dict[str, Any]) -> set[str]:
-    """The addresses of a message's attachments that its HTML may show."""
+    """The addresses of a message's attachments that its HTML shows, as the API says."""
     return {
         f"/messages/{message['id']}/attachments/{each['n']}"
         for each in message["attachments"]
-        if each["content_id"]
+        if each["inline"]
     }
 
 
@@ -218,6 +218,82 @@ def test_the_images_of_a_mail_are_shown(
         show(tab, pages, f"<base href='{served.base_url}'>{message['html']}")
         assert tab.page.evaluate("[document.images.length, document.images[0].naturalWidth]") == [1, 1]
     tab.context.close()
+
+
+# The words that a person sees at this address: drawn, large enough, not clipped away, in another colour than what is
+# behind them.
+SEEN_WORDS = """root => {
+    const view = root.ownerDocument.defaultView
+    const channels = colour => colour.match(/[\\d.]+/g).map(Number)
+    const behind = element => {
+        for (let each = element; each; each = each.parentElement) {
+            const [red, green, blue, alpha = 1] = channels(view.getComputedStyle(each).backgroundColor)
+            if (alpha > 0.5) return [red, green, blue]
+        }
+        return [255, 255, 255]
+    }
+    const isClipped = element => {
+        for (let each = element; each; each = each.parentElement) {
+            const style = view.getComputedStyle(each)
+            if (style.overflow === "hidden" && (each.clientHeight === 0 || each.clientWidth === 0)) return true
+        }
+        return false
+    }
+    const words = []
+    const texts = root.ownerDocument.createTreeWalker(root, NodeFilter.SHOW_TEXT)
+    while (texts.nextNode()) {
+        const text = texts.currentNode, element = text.parentElement, style = view.getComputedStyle(element)
+        const range = root.ownerDocument.createRange()
+        range.selectNodeContents(text)
+        const {width, height} = range.getBoundingClientRect()
+        if (!width || !height || parseFloat(style.fontSize) < 3 || isClipped(element)) continue
+        if (!element.checkVisibility({opacityProperty: true, visibilityProperty: true})) continue
+        const [red, green, blue, alpha = 1] = channels(style.color), back = behind(element)
+        const distance = Math.abs(red - back[0]) + Math.abs(green - back[1]) + Math.abs(blue - back[2])
+        if (alpha > 0.2 && distance > 100) words.push(...text.data.split(/\\s+/).filter(Boolean))
+    }
+    return words.join(" ")
+}"""
+PREHEADER = "<div style='display:none;font-size:1px;color:#fff;max-height:0;overflow:hidden;mso-hide:all'>Náhled</div>"
+PHONE = "<style>.phone{display:none}@media only screen and (max-width:480px){.phone{display:block!important}.desk{display:none"
+SEEN = (
+    (PREHEADER + "<p>Vážený zákazníku", "Vážený zákazníku"),
+    (f"<head>{PHONE}}}}}</style></head><body><p class=desk>Nabídka</p><p class=phone>Nabídka (mobil)", "Nabídka"),
+    ("<body bgcolor=#000040 text=#ffff99><p>Pozvánka <font color=#fff>na večírek", "Pozvánka na večírek"),
+    ("<style>body{background:#111;color:#eee}</style><body><p>Noční <b>zpráva", "Noční zpráva"),
+    ("<table><tr><td style='background:#000 url(http://127.0.0.1:9/x.png);color:#fff'>Sleva", "Sleva"),
+    ("<div style='visibility:hidden'>Skryto <b style='visibility:visible'>Vidět</b></div>", "Vidět"),
+    ("<div style='opacity:0'>Skryto</div><div style='height:0;overflow:hidden'>Skryto</div>Vidět", "Vidět"),
+    ("<div style='font-size:0'>Skryto<span style='font-size:14px'>Vidět</span></div>", "Vidět"),
+    ("<style>.x .y{color:#fff;background-color:#036}</style><div class=x><p class=y>Tlačítko", "Tlačítko"),
+    ("<style>#a{display:none}p#a.b{display:block}</style><p id=a>Skryto</p><p id=a class=b>Vidět", "Vidět"),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("page", [written, assigned, copied])
+def test_a_person_sees_what_the_sender_showed_and_no_more(
+    client: TestClient, gateway: Gateway, tab: Tab, pages: Pages, page: Page
+) -> None:
+    """The browser's own word: the same words are seen in the mail as it came, alone on its page."""
+    messages = read(client, gateway, [html_mail(piece) for piece, _ in SEEN])
+    tab.page.set_viewport_size({"width": 1000, "height": 800})
+    show(tab, pages, page([message["html"] for message in messages]))
+    seen = tab.page.evaluate(f"mails().map({SEEN_WORDS})")
+    assert seen == [words for _, words in SEEN]
+    for piece, words in SEEN:
+        tab.page.set_content(piece)
+        assert tab.page.evaluate(f"({SEEN_WORDS})(document.body)") == words, piece
+
+
+def test_text_that_lost_the_image_behind_it_is_seen(
+    client: TestClient, gateway: Gateway, tab: Tab, pages: Pages
+) -> None:
+    dark = "<body background=http://127.0.0.1:9/night.png text=#ffffff><p>Dobrou noc"
+    (message,) = read(client, gateway, [html_mail(dark)])
+    show(tab, pages, written([message["html"]]))
+    assert tab.page.evaluate(f"mails().map({SEEN_WORDS})") == ["Dobrou noc"]
+    tab.page.set_content(dark)
+    assert tab.page.evaluate(f"({SEEN_WORDS})(document.body)") == "", "white on white without its image"
 
 
 OVERFLOWING = (

@@ -37,7 +37,7 @@ def test_a_snippet_keeps_what_only_looks_quoted(text: str) -> None:
 
 
 def test_of_a_mail_that_only_quotes_the_snippet_is_the_quote() -> None:
-    assert make_snippet("> all\n> of it") == "> all > of it"
+    assert make_snippet("> all\n> of it") == "all of it"
 
 
 def test_a_snippet_has_200_characters_at_most() -> None:

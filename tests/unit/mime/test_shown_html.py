@@ -1,5 +1,6 @@
 """What a person sees of a mail's HTML: nothing that was hidden, everything else, and readable."""
 
+import html as html_entities
 import re
 
 import pytest
@@ -31,6 +32,9 @@ HIDDEN = [
     "<div style='font:0/0 a'>SECRET</div>",
     "<div style='color:transparent'>SECRET</div>",
     "<div hidden>SECRET</div>",
+    "<div style='visibility:hidden'><img src=cid:x><a href='https://e.cz/SECRET'>SECRET</a><b style='visibility:inherit'>SECRET</b></div>",
+    "<style>.h{visibility:collapse}</style><table class=h><tr><td>SECRET</td></tr></table>",
+    "<div style='font-size:0'><a href='https://e.cz/'>SECRET</a></div>",
     "<table style='display:none'><tr><td>SECRET</td></tr></table>",
     "<!--[if mso]>SECRET<![endif]-->",
     "<!--[if !mso]><!--><div style='display:none'>SECRET<br><img src=cid:x></div><!--<![endif]-->",
@@ -70,6 +74,9 @@ def test_what_is_hidden_is_not_shown(hidden: str) -> None:
         "<div style='height:0'>SEEN</div>",
         "<div style='max-height:100px;overflow:hidden;opacity:0.9'>SEEN</div>",
         "<p style='display:inline-block'>SEEN</p>",
+        "<div style='visibility:hidden'><p style='visibility:visible'>SEEN</p></div><p>other</p>",
+        "<style>.h{visibility:hidden}.v{visibility:visible!important}</style><table class=h><tr><td>a</td><td class=v>SEEN</table>b",
+        "<div style='visibility:hidden'>SEEN</div>",
         "<div style='display:none'>SEEN</div>",  # a mail of which nothing else is left
     ],
 )
@@ -148,6 +155,12 @@ def test_text_made_from_html_says_where_links_lead(html: str, expected: str) -> 
     assert text_of(f"<p>{html}</p>") == expected
 
 
+@pytest.mark.parametrize("text", ["<b>", "&lt;b&gt;", "&amp;", "AT&T", "a&b;c", "&amp;amp;nbsp;", "&#65;"])
+def test_text_made_from_html_is_decoded_once(text: str) -> None:
+    assert text_of(f"<p>{html_entities.escape(text)}</p>") == text
+    assert text_of(f"<pre>{html_entities.escape(text)}</pre>") == text
+
+
 def test_a_snippet_does_not_say_where_links_lead() -> None:
     assert snippet_of("<p>Heslo změníte <a href='https://e.cz/reset'>zde</a>.</p>") == "Heslo změníte zde."
 
@@ -160,7 +173,12 @@ def test_a_snippet_does_not_say_where_links_lead() -> None:
         ("e.cz", "http://e.cz"),
         ("shop.example.com/a?b", "http://shop.example.com/a?b"),
         ("jana@e.cz", "mailto:jana@e.cz"),
+        ("www.e.cz:8080", "http://www.e.cz:8080"),
+        (" intranet.e.cz:8080/a?b", "http://intranet.e.cz:8080/a?b"),
+        ("javascript.e.cz:alert(1)", None),
+        ("javascript:80", None),
         ("//e.cz/x", "https://e.cz/x"),
+        (" https://e.cz/x ", "https://e.cz/x"),
         ("HTTPS://e.cz/", "HTTPS://e.cz/"),
         ("page.html", None),
         ("/path", None),
@@ -206,6 +224,34 @@ def test_the_snippet_of_outlooks_answer_is_what_is_new(words: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("html", "expected"),
+    [
+        ("{}<div id=divRplyFwdMsg><b>Från:</b> Jan<br><b>Skickat:</b> 3. 2. 2025</div><p>Kdy?</p>", "Ve středu."),
+        ("{}<div><div id=x_divRplyFwdMsg><p>Fra: Jan</p></div></div><p>Kdy?</p>", "Ve středu."),
+        ("{}<div><div style='border:none;border-top:solid #B5C4DF 1.0pt;padding:3.0pt 0in 0in 0in'><p>Fra: Jan</p></div></div>"
+         "<p>Kdy?</p>", "Ve středu."),
+        ("{}<div class=yahoo_quoted id=yahoo_quoted_1><div>Jan skrev:</div><div>Kdy?</div></div>", "Ve středu."),
+        ("<div id=mail-editor-reference-message-container><div>Fra: Jan</div><div>Kdy?</div></div>{}", "Ve středu."),
+        ("{}<div style='border:none;border-top:solid #ccc 1px;padding:8px'>Jan, ředitel</div>", "Ve středu. Jan, ředitel"),
+        ("<blockquote>Kdy?<div id=divRplyFwdMsg>Fra: Jan</div>Kde?</blockquote>{}", "Ve středu."),
+    ],
+)  # fmt: skip
+def test_the_snippet_ends_where_a_mailer_marks_what_is_quoted(html: str, expected: str) -> None:
+    assert snippet_of(html.format("<div>Ve středu.</div>")) == expected
+
+
+def test_the_mark_of_what_is_quoted_leaves_no_line_in_the_text() -> None:
+    assert text_of("<div>Ano.</div><div id=divRplyFwdMsg><div>Fra: Jan</div></div>") == "Ano.\nFra: Jan"
+
+
+@pytest.mark.parametrize("header", ["---------- Forwarded message ---------<br>From: Jan<br>Date: x<br>Subject: y<br><br>",
+    "<div id=divRplyFwdMsg><b>Od:</b> Jan<br><b>Odesláno:</b> 3. 2. 2025<br><b>Předmět:</b> x</div>"])  # fmt: skip
+@pytest.mark.parametrize("layout", ["{}<div>Smlouva</div>", "<blockquote>{}<div>Smlouva</div></blockquote>"])
+def test_the_snippet_of_html_that_is_only_passed_on_is_what_it_passes_on(header: str, layout: str) -> None:
+    assert snippet_of(layout.format(header)) == "Smlouva"
+
+
+@pytest.mark.parametrize(
     "html",
     [
         "<style>" + ".a .b .c{color:red}" * 9000 + "</style>" + "<div class='a b c'>" * 1400,
@@ -221,8 +267,15 @@ def test_the_snippet_of_outlooks_answer_is_what_is_new(words: str) -> None:
         "<p style='background:" + "rgb(" * 20_000 + "'>x",
         "<p style='background:" + "url(" * 20_000 + "'>x",
         "<div style='display:none'>" * 1400,
-        "<a href=https://e.cz>x</a>" * 30_000,
-        "<p hidden>x" * 50_000,
+        "<a href=https://e.cz>x</a>" * 15_000,
+        "<p hidden>x" * 25_000,
+        "<a href=https://e.cz/x>x" * 1400,
+        "<a " * 100_000,
+        "<a href=" + " " * 200_000,
+        "<a " + "href " * 50_000,
+        "<a href=" + "e." * 100_000,
+        "<a href=" + "e.cz:1" * 50_000,
+        "<p>" + "".join(f"<b id=a{n}>" for n in range(99)) + "x</p>" + "<p>x</p>" * 4000,
     ],
 )  # fmt: skip
 def test_hostile_styles_cost_linear_time(html: str) -> None:

@@ -1,9 +1,12 @@
 """Snippets show what is new in a mail, in the languages and layouts of the mailers that people use."""
 
+import re
+
 import pytest
 
+from app.mime.parse import parse_mail
 from app.mime.snippet import make_snippet
-from tests.unit.mime.mails import cpu_seconds
+from tests.unit.mime.mails import cpu_seconds, mail
 
 ATTRIBUTIONS = [
     "Dne 11. 3. 2024 v 10:00 Petr napsal(a):",
@@ -117,9 +120,34 @@ def test_padding_that_nobody_sees_is_not_in_the_snippet(padding: str) -> None:
     assert make_snippet(f"{padding}Potvrzení{padding}\nobjed\u00adnávky{padding}") == "Potvrzení objednávky"
 
 
-def test_of_a_mail_that_is_only_passed_on_the_snippet_is_the_whole() -> None:
-    text = "---------- Forwarded message ---------\nFrom: Jan <jan@firma.cz>\nDate: x\n\nSmlouva"
-    assert make_snippet(text) == " ".join(text.split())
+@pytest.mark.parametrize("above", [*HEADERS, *ATTRIBUTIONS])
+@pytest.mark.parametrize("quote", ["", "> "])
+def test_of_a_mail_that_is_only_passed_on_the_snippet_is_what_it_passes_on(above: str, quote: str) -> None:
+    assert (
+        make_snippet(f"{above}\n\n{quote}Dobrý den,\n{quote}smlouva > faktura.\n")
+        == "Dobrý den, smlouva > faktura."
+    )
+    quoted = "".join(f"> {line}\n" for line in f"{above}\n\nSmlouva".split("\n"))
+    assert make_snippet(quoted) == "Smlouva"
+
+
+def test_of_a_mail_with_nothing_but_a_header_the_snippet_is_the_whole() -> None:
+    assert make_snippet("From: Jan\nSent: Monday\nTo: Petr") == "From: Jan Sent: Monday To: Petr"
+
+
+@pytest.mark.parametrize("mark", ["\ufdd0", "\ufdd1", "\ufdd2", "\ufdd3", "\ufdd4"])
+@pytest.mark.parametrize("kind", ["plain", "html", "enriched"])
+def test_no_sender_marks_text_as_quoted_or_as_a_link(mark: str, kind: str) -> None:
+    parsed = parse_mail(mail(f"Content-Type: text/{kind}; charset=utf-8", body=f"{mark}Zaplaťte{mark} ihned"))
+    assert (parsed.text, parsed.snippet) == ("Zaplaťte ihned", "Zaplaťte ihned")
+    assert mark not in (parsed.html or "")
+
+
+def test_no_sender_marks_text_by_a_character_reference() -> None:
+    body = "&#xfdd2;Zaplaťte&#64979; <b title='&#xfdd4;'>ihned</b> &amp;#xfdd0;.&amp;amp;#xfdd0;"
+    parsed = parse_mail(mail("Content-Type: text/html; charset=utf-8", body=body))
+    assert parsed.snippet.startswith("Zaplaťte ihned")
+    assert not re.search("[\ufdd0-\ufdd4]", f"{parsed.text}{parsed.html}{parsed.snippet}")
 
 
 def test_a_signature_above_the_quotation_does_not_hide_the_answer_below() -> None:
@@ -128,7 +156,7 @@ def test_a_signature_above_the_quotation_does_not_hide_the_answer_below() -> Non
 
 @pytest.mark.parametrize(
     "line",
-    ["On 1.1 ", "Dne 1. 1. 2024 ", "napsal ", "\u200c\u200d", "\ufdd2", "> ", "From: x\n", "Od: a\nKomu: b\n", "On 1:1 wrote ",
+    ["On 1.1 ", "Dne 1. 1. 2024 ", "napsal ", "\u200c\u200d", "\ufdd2", "\ufdd0\n", "> ", ">", "> On 1:1 wrote:\n", "From: x\n", "Od: a\nKomu: b\n", "On 1:1 wrote ",
      "a wrote:\n", "<https:", "[cid:", "-" * 39 + "\n", "\u200c ", "Sent from iPhone"],
 )  # fmt: skip
 def test_hostile_text_costs_linear_time(line: str) -> None:
