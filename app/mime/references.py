@@ -30,7 +30,7 @@ _STRAY = re.compile(r"""[\s/"'=]++""")
 def reference_key(source: str) -> str:
     """What an image's `src` asks for, comparable with `part_keys`; empty where it names nothing."""
     value = _WHITE_SPACE.sub("", html_entities.unescape(source[: 2 * KEY_MAX_CHARS])).lower()
-    return unquote(value.removeprefix("cid:")).strip("<>")[:KEY_MAX_CHARS]
+    return _WHITE_SPACE.sub("", unquote(value.removeprefix("cid:"))).strip("<>")[:KEY_MAX_CHARS]
 
 
 def part_keys(part: Part) -> tuple[str, ...]:

@@ -158,4 +158,5 @@ def read_html(html: str, images: Mapping[str, str]) -> ShownHtml:
         return ShownHtml("", "", is_withheld=True)
     shown = show_html(clean, read_document(html), images)
     # Entities may have become controls.
-    return ShownHtml(*(clean_text(each, SAFE_HTML_MAX_CHARS).strip() for each in (shown.html, shown.marked)))
+    html, marked = (clean_text(each, SAFE_HTML_MAX_CHARS).strip() for each in (shown.html, shown.marked))
+    return ShownHtml(html, marked)

@@ -45,6 +45,8 @@ _FONT_SIZE = re.compile(r"(?:^|\s)([\d.]+(?:px|pt|em|rem|%)?)(?=\s|/|$)")
 _IMPORTANT = re.compile(r"\s*!\s*important")
 _ADDRESS_ENDS = re.compile(r"^(?:https?://|mailto:|tel:)?(?:www\.)?|[/\s]+$", re.I)
 _LINK = re.compile(r"(?:https?://|mailto:|tel:)", re.I)
+# What the sanitiser takes for a link without a scheme may be the name of an image: `src="logo@e.cz"`.
+_SCHEMES_GUESSED = ("", "mailto:", "http://", "https:")
 _CID = re.compile(r"cid:[^\s\"'<>]{1,998}", re.I)
 _DATA_IMAGE = re.compile(r"data:image/(?:png|jpe?g|gif|webp);base64,[A-Za-z0-9+/=\s]*", re.I)
 DATA_IMAGE_MAX_CHARS = 200_000
@@ -342,9 +344,10 @@ def _kept(name: str, value: str, images: Mapping[str, str]) -> str | None:
 
 def image_source(value: str, images: Mapping[str, str]) -> str | None:
     """Where an image leads: to a part of the mail, or to what stands in the HTML itself; None for elsewhere."""
-    known = images.get(reference_key(value)) if images else None
-    if known is not None:
-        return known
+    key = reference_key(value) if images else ""
+    for prefix in _SCHEMES_GUESSED:
+        if key.startswith(prefix) and (known := images.get(key.removeprefix(prefix))) is not None:
+            return known
     inner = _CID.fullmatch(value) or (len(value) <= DATA_IMAGE_MAX_CHARS and _DATA_IMAGE.fullmatch(value))
     return value if inner else None
 

@@ -295,6 +295,12 @@ def test_hostile_styles_cost_linear_time(html: str) -> None:
         ("Content-Location: images/logo.png", "images/logo.png", "cid:attachment-1"),
         ("Content-Location: file:///C:/a/logo.png", "file:///C:/a/logo.png", "cid:attachment-1"),
         ("Content-Location: cid:logo", "cid:logo", "cid:attachment-1"),
+        ("Content-Location: a/Logo 1.png", "a/Logo%201.png", "cid:attachment-1"),
+        ("Content-Location: a/Logo%201.png", "a/Logo 1.png", "cid:attachment-1"),
+        ("Content-Location: //e.cz/logo.png", "//e.cz/logo.png", "cid:attachment-1"),
+        ("Content-Location: www.e.cz/logo.png", "www.e.cz/logo.png", "cid:attachment-1"),
+        ("Content-ID: <logo@e.cz>", "logo@e.cz", "cid:logo@e.cz"),
+        ("Content-ID: <logo.e.cz>", "logo.e.cz", "cid:logo.e.cz"),
         ("Content-Location: http://e.cz/logo.png", "http://e.cz/other.png", None),
     ],
 )
