@@ -37,8 +37,7 @@ GatewayError                      code, retryable
 ├── StoreUnavailable              503, the database cannot be used now
 │   └── StoreInUse                another process serves from this SQLite file
 ├── LeaseLost                     internal: another instance took the mailbox over
-├── SettingsChanged               internal: the connector was changed while its cycle ran
-└── DeliveryFailed                internal: a webhook was not accepted
+└── SettingsChanged               internal: the connector was changed while its cycle ran
 
 `str(error)` is the outward sentence: generic, no secret, nothing of what the server said. What the server
 said is in fields, for the log alone.
@@ -293,9 +292,3 @@ class SettingsChanged(GatewayError):
     default_detail = (
         "The connector was changed while its cycle was running; the next one goes by the new settings."
     )
-
-
-class DeliveryFailed(GatewayError):
-    code = "delivery_failed"
-    retryable = True
-    default_detail = "The webhook's receiver did not accept the event."

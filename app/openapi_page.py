@@ -21,7 +21,8 @@ to try out: `/docs`.
 Every request but those marked as open carries `Authorization: Bearer` with a JWT or an API key. Bodies are JSON,
 times RFC 3339 in UTC, ids opaque; unknown input fields are refused. Lists take `limit` and `after` and answer
 `{"data": […], "next_cursor", "has_more"}`. An error answers `application/problem+json`
-([Problem](#problem)): `code` is stable, `retryable` says whether the same request may succeed later.
+([Problem](#problem)): `code` is stable, `retryable` says whether the same request may succeed later; what each code
+means stands in [docs/errors.md](docs/errors.md) and at `/docs/errors`, where `type` leads.
 What a caller may not see answers 404, what they see but may not do 403.
 """
 

@@ -35,12 +35,12 @@ STATUSES: dict[type[errors.GatewayError], int] = {
     errors.StoreUnavailable: 503,
     errors.LeaseLost: 503,
     errors.SettingsChanged: 503,
-    errors.DeliveryFailed: 502,
     errors.SecretUnreadable: 500,
     errors.SettingsIncomplete: 500,
 }
 
 RETRY_AFTER_S = 30
+ERRORS_PAGE = "/docs/errors"
 
 
 def status_of(error: type[errors.GatewayError]) -> int | None:
@@ -168,8 +168,10 @@ def problem(
     faults: Sequence[Fault] | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> JSONResponse:
-    """One problem answer."""
+    """One problem answer. Its `type` is absolute where the gateway knows its own address."""
+    public_url = request.app.state.gateway.settings.public_url or ""
     body = Problem(
+        type=f"{public_url}{ERRORS_PAGE}#{code}",
         title=HTTPStatus(status).phrase,
         status=status,
         detail=detail,

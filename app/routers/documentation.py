@@ -7,6 +7,9 @@ import fastapi_offline
 from fastapi import APIRouter, Response
 from fastapi.responses import FileResponse
 
+from app import error_guide
+from app.web_pages import page
+
 router = APIRouter()
 
 # Swagger UI as its makers build it; nothing else of the package is used.
@@ -57,6 +60,11 @@ def get_documentation() -> Response:
         media_type="text/html; charset=utf-8",
         headers={"Content-Security-Policy": CONTENT_SECURITY_POLICY},
     )
+
+
+@router.get("/docs/errors")
+def get_errors() -> Response:
+    return Response(error_guide.html(), media_type="text/html; charset=utf-8", headers=page.HEADERS)
 
 
 @router.get("/docs/start.js")

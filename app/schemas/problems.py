@@ -1,5 +1,9 @@
 """The problem body (RFC 9457)."""
 
+from typing import Annotated
+
+from pydantic import Field
+
 from app.schemas.fields import Output
 
 
@@ -11,7 +15,7 @@ class Fault(Output):
 class Problem(Output):
     """The body of every error answer, `application/problem+json`."""
 
-    type: str = "about:blank"
+    type: Annotated[str, Field(description="leads to what is to be known of the code, `/docs/errors#…`")]
     title: str
     status: int
     detail: str

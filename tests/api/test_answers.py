@@ -79,3 +79,41 @@ def test_the_answer_to_a_bug_has_its_id_and_its_line_in_the_log(settings: Settin
     (line,) = (entry for entry in logged if entry["event"] == "request")
     assert (line["method"], line["route"], line["status"]) == ("GET", "/broken", 500)
     assert "hunter2" not in answer.text + str(logged)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "headers", "code"),
+    [
+        ("GET", "/messages", {}, "unauthenticated"),
+        ("GET", "/no-such-route", READER, "not_found"),
+        ("PUT", "/messages", READER, "method_not_allowed"),
+        ("GET", "/api-keys", READER, "forbidden"),
+        ("GET", "/messages?limit=x", READER, "invalid_input"),
+        ("POST", "/messages/delete", {**READER, "Content-Length": "99999999"}, "too_large"),
+    ],
+)
+def test_the_type_of_a_problem_leads_to_its_code(
+    client: TestClient, method: str, path: str, headers: dict[str, str], code: str
+) -> None:
+    problem = client.request(method, path, headers=headers).json()
+    assert problem["code"] == code
+    assert problem["type"] == f"/docs/errors#{code}"
+    page = client.get(problem["type"])
+    assert page.status_code == 200
+    assert f'id="{code}"' in page.text
+
+
+def test_the_type_of_a_problem_is_absolute_where_the_public_address_is_known(
+    settings: SettingsFactory,
+) -> None:
+    with TestClient(create_app(settings(public_url="https://mail.example.com/gateway"))) as client:
+        problem = client.get("/messages").json()
+    assert problem["type"] == "https://mail.example.com/gateway/docs/errors#unauthenticated"
+
+
+def test_the_page_of_errors_loads_nothing_and_runs_nothing(client: TestClient) -> None:
+    page = client.get("/docs/errors")
+    assert page.headers["content-type"] == "text/html; charset=utf-8"
+    assert page.headers["content-security-policy"].startswith("default-src 'none'; style-src 'sha256-")
+    assert "<script" not in page.text
+    assert "`" not in page.text

@@ -4,8 +4,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from app import errors
+from app import error_guide, errors
 from app.problems import status_of
+from app.services.fetching import quarantine
+from tests.support.settings import ROOT
 
 INTERNAL = {errors.GatewayError, errors.MailServerError}
 """Branches that are never raised themselves."""
@@ -50,3 +52,23 @@ def test_an_error_that_asks_for_patience_is_retryable(error: type[errors.Gateway
 def test_the_tree_at_the_top_of_the_file_names_every_error(error: type[errors.GatewayError]) -> None:
     assert errors.__doc__ is not None
     assert error.__name__ in errors.__doc__
+
+
+def test_the_guide_has_an_entry_for_each_code_and_no_other() -> None:
+    made_by_framework = {"method_not_allowed"}
+    assert (
+        set(error_guide.entries()) == {error.code for error in ALL} | {"internal_error"} | made_by_framework
+    )
+
+
+def test_no_code_stands_in_two_sections_of_the_guide() -> None:
+    assert sum(map(len, error_guide.SECTIONS.values())) == len(error_guide.entries())
+
+
+def test_the_guide_says_what_to_do_for_each_reason_of_the_quarantine() -> None:
+    assert set(error_guide.REASONS_TO_DO) == set(quarantine.DETAILS)
+
+
+def test_the_page_of_errors_is_fresh() -> None:
+    page = (ROOT / "docs" / "errors.md").read_text(encoding="utf-8")
+    assert page == error_guide.markdown(), "stale; run: python -m tools.errors"

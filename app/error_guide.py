@@ -1,0 +1,302 @@
+"""What each error code means to a caller: the page that the `type` of a problem leads to.
+
+Served as HTML at `/docs/errors`, and written as Markdown into docs/errors.md (`python -m tools.errors`). A test
+demands an entry for each code, and no other entries.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+
+from markupsafe import Markup, escape
+
+from app import errors
+from app.problems import status_of
+from app.services.fetching import quarantine
+from app.web_pages.page import framed
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What happened, and what to do about it; words in backticks are code."""
+
+    happened: str
+    to_do: str
+
+
+REQUESTS = {
+    "unauthenticated": Entry(
+        "The request has no token, or one that is wrong, expired or revoked. The answer is the same for all of them;"
+        " the gateway's log says which (`token_refused`).",
+        "Get a new token, or check the API key. If new tokens are refused too, compare clocks, issuer and audience.",
+    ),
+    "forbidden": Entry(
+        "You may see this object, but your role towards it does not allow the action.",
+        "Ask somebody who may do it: docs/access.md lists who may do what.",
+    ),
+    "scope_missing": Entry(
+        "The API key lacks the scope that this route needs.",
+        "Use a key with that scope. Scopes of a key cannot be changed: create another key.",
+    ),
+    "not_found": Entry(
+        "There is no such object, or you may not know that there is. An address that is no route answers this too.",
+        "Check the id and the address. If both are right, ask for access: a group binding, a key grant, another key.",
+    ),
+    "method_not_allowed": Entry(
+        "The address exists, but does not take this HTTP method.",
+        "Choose a method that the interface lists for this address.",
+    ),
+    "conflict": Entry(
+        "The object's present state does not allow the action.",
+        "Read the object again and decide anew.",
+    ),
+    "already_exists": Entry(
+        "An object with the same key exists already; for example, the group is bound to the connector.",
+        "Use the existing object, or choose another key.",
+    ),
+    "wrong_state": Entry(
+        "The object is in a state in which this cannot be done; `detail` says what is in the way. For example, the"
+        " connector is paused or has no credentials, or the submission is no longer queued.",
+        "Bring the object into the state that `detail` names, then repeat the request.",
+    ),
+    "cycle_running": Entry(
+        "Another fetch cycle of this mailbox is running and did not end within the time that a request waits.",
+        "Wait and repeat the request. The running cycle takes new mail in as well.",
+    ),
+    "messages_stored": Entry(
+        "The connector cannot be deleted by itself, because messages of it are stored.",
+        "Repeat the request with `?messages=delete` to delete the messages too, or pause the connector instead.",
+    ),
+    "idempotency_mismatch": Entry(
+        "The `Idempotency-Key` was used before with a request that differs from this one.",
+        "Use a new key for a new request; repeat a request unchanged with its key.",
+    ),
+    "attachment_unreadable": Entry(
+        "The attachment cannot be taken out of the mail: the reader failed over it.",
+        "Read the mail's source, `GET /messages/{id}/source`, which holds every byte.",
+    ),
+    "too_large": Entry(
+        "The body is larger than the gateway takes: `GATEWAY_MAX_REQUEST_OCTETS` for a submission, 1 MiB elsewhere.",
+        "Send less, or ask the operator to raise the limit for submissions.",
+    ),
+    "invalid_input": Entry(
+        "The input breaks a rule, or holds a name that is not known. `errors` lists each fault with a JSON Pointer to"
+        " the field.",
+        "Correct the fields that `errors` names. The same input is refused again.",
+    ),
+    "too_many_requests": Entry(
+        "You tried logins, made links or fetched by command more often than the gateway allows in a minute.",
+        "Wait as many seconds as `Retry-After` says.",
+    ),
+}
+
+MAIL_SERVERS = {
+    "mail_server_error": Entry(
+        "The mail server could not be used, for a reason that has no code of its own.",
+        "Look into the gateway's log at the request id.",
+    ),
+    "mail_server_rejected": Entry(
+        "The mail server understood a request and refused it.",
+        "Look into the gateway's log at the request id; the server's response code stands there.",
+    ),
+    "login_refused": Entry(
+        "The mail server refused the user name or the password. After three refusals in a row the connector is"
+        " `stopped`, so that the account is not locked.",
+        "Enter the credentials again. Some providers want a password made for applications, or IMAP switched on first.",
+    ),
+    "source_folder_missing": Entry(
+        "The folder to download from does not exist on the mail server.",
+        "Choose one of `GET /connectors/{id}/folders`, or create the folder.",
+    ),
+    "processed_folder_missing": Entry(
+        "The folder to move processed mail to does not exist on the mail server.",
+        "Choose one of `GET /connectors/{id}/folders`, or create the folder. Mail stays where it is until then.",
+    ),
+    "same_folder": Entry(
+        "The folder to download from and the folder to move to are the same, or several connectors move mail in a"
+        " circle.",
+        "Choose another processed folder.",
+    ),
+    "folder_read_only": Entry(
+        "The server opens the source folder for reading only, so mail could not be moved out of it.",
+        "Give the account the right to delete in that folder, or choose another one.",
+    ),
+    "over_quota": Entry(
+        "The mailbox is over its quota, so the server refuses to copy or move mail.",
+        "Make room in the mailbox, or raise its quota.",
+    ),
+    "command_refused": Entry(
+        "The mail server refused a command for a reason that it does not give in a form we know.",
+        "Look into the gateway's log: the command and the server's response code stand there.",
+    ),
+    "certificate_refused": Entry(
+        "The mail server's TLS certificate could not be verified: it has expired, is for another name, or comes from an"
+        " issuer that is not trusted.",
+        "Use the host name that the certificate is for, or have the certificate renewed. The check cannot be switched"
+        " off.",
+    ),
+    "mail_server_unavailable": Entry(
+        "The mail server says that it is not available at the moment.",
+        "Wait. The gateway tries again by itself, at growing intervals.",
+    ),
+    "host_unreachable": Entry(
+        "The host name has no address, the address is not allowed, or nobody answers at the port.",
+        "Check host and port. A private address must lie within `GATEWAY_ALLOWED_PRIVATE_NETWORKS`.",
+    ),
+    "connection_lost": Entry(
+        "The connection to the mail server broke.",
+        "Wait; the next cycle goes on where this one stopped. If it recurs, look for a firewall or a load balancer"
+        " with a short time limit.",
+    ),
+    "too_many_connections": Entry(
+        "The mail server allows no further connection of this account or from this address.",
+        "Wait. If it recurs, close other programs that use the mailbox, or poll less often.",
+    ),
+    "throttled": Entry(
+        "The mail server asked for a pause.",
+        "Wait. The gateway stays away for as long as the server asked. If it recurs, poll less often.",
+    ),
+    "mail_server_timeout": Entry(
+        "The mail server did not answer within `GATEWAY_COMMAND_TIMEOUT_S`.",
+        "Wait. If it recurs, look at the server's load, or raise the limit.",
+    ),
+}
+
+GATEWAY = {
+    "internal_error": Entry(
+        "A fault of the gateway. Nothing more is said outwards.",
+        "Report it with the `request_id`; the log holds the type and the place of the error under this id.",
+    ),
+    "parser_busy": Entry(
+        "All parser processes are busy, so the mail could not be read in time.",
+        "Repeat the request after `Retry-After`. If it recurs, raise `GATEWAY_FETCH_THREADS`.",
+    ),
+    "secret_unreadable": Entry(
+        "No configured key decrypts the stored credentials.",
+        "Put the key back into `GATEWAY_SECRET_KEYS`, or enter the credentials again.",
+    ),
+    "store_unavailable": Entry(
+        "The gateway's database is locked, full, restarting or out of reach.",
+        "Wait; nothing was lost. The operator looks at the database and its disk.",
+    ),
+    "store_in_use": Entry(
+        "`serve` refuses to start: another process serves from the same SQLite file.",
+        "Stop the other process, set `GATEWAY_RUN_JOBS=false` for one of the two, or use PostgreSQL.",
+    ),
+    "settings_incomplete": Entry(
+        "The process refuses to start: a setting is missing, wrong or misspelt. The message names it.",
+        "Correct the setting: docs/operating.md lists them.",
+    ),
+    "lease_lost": Entry(
+        "Another instance took the mailbox over while this one was fetching from it.",
+        "Nothing: the other instance goes on. If it recurs, raise `GATEWAY_LEASE_S`.",
+    ),
+    "settings_changed": Entry(
+        "The connector was changed while a cycle of it was running; the cycle stopped.",
+        "Nothing: the next cycle goes by the new settings.",
+    ),
+}
+
+REASONS_TO_DO = {
+    "too_large": "Raise `GATEWAY_MAX_MESSAGE_OCTETS`, then retry; or move the mail away by hand.",
+    "unreadable": "Retry once. If it recurs, move the mail away by hand and report the server's name and version.",
+    "vanished": "Look at the mailbox with another program: the server's index may need a repair.",
+    "size_mismatch": "Retry. If it recurs, the server's index may need a repair.",
+    "connection_lost": "Retry when the server is well.",
+    "timeout": "Retry when the server is well, or raise `GATEWAY_COMMAND_TIMEOUT_S`.",
+    "command_refused": "Look at the mail with another program: its file on the server may be damaged.",
+    "store_failed": "Look into the log at this time, then retry.",
+    "process_died": "Retry. If it recurs, report it: one mail should not be able to end the process.",
+}
+
+SECTIONS: Mapping[str, Mapping[str, Entry]] = {
+    "Requests": REQUESTS,
+    "Mail servers": MAIL_SERVERS,
+    "The gateway": GATEWAY,
+}
+
+INTRODUCTION = """\
+An error answers `application/problem+json` (RFC 9457). Programs decide by `code` and `retryable`: both are stable, while
+`title` and `detail` are for people and may change. `type` leads to the entry of the code on this page. `retryable` means
+that the same request may succeed later without a change; answers 429 and 503 say in `Retry-After` after how many
+seconds to try again. `request_id` finds the request in the gateway's log.
+
+The same codes stand in a connector's `last_error`, in the history of its cycles, in the report of
+`POST /connectors/test`, and in the `code` of the events `connector.failing` and `connector.stopped`."""
+
+QUARANTINE_INTRODUCTION = """\
+The `reason` of a mail in `GET /quarantine` and of the event `message.quarantined`. The mail stays in its folder on the
+server. `POST /quarantine/{id}/retry` tries it again."""
+
+QUARANTINE_HEADING = "Reasons of the quarantine"
+
+
+def entries() -> dict[str, Entry]:
+    """All entries by code."""
+    return {code: entry for section in SECTIONS.values() for code, entry in section.items()}
+
+
+def classes() -> dict[str, type[errors.GatewayError]]:
+    """The class of each code, the root's included."""
+    found: dict[str, type[errors.GatewayError]] = {}
+    waiting = [errors.GatewayError]
+    while waiting:
+        error = waiting.pop()
+        found[error.code] = error
+        waiting += error.__subclasses__()
+    return found
+
+
+def markdown() -> str:
+    """The page as docs/errors.md."""
+    lines = ["# Errors", "", "Written by `python -m tools.errors`; do not edit.", "", INTRODUCTION, ""]
+    for section, found in SECTIONS.items():
+        lines += [f"## {section}", ""]
+        for code, entry in found.items():
+            lines += [f"### {code}", _facts(code), "", entry.happened, f"**What to do:** {entry.to_do}", ""]
+    lines += [f"## {QUARANTINE_HEADING}", "", QUARANTINE_INTRODUCTION, ""]
+    lines += ["| reason | what happened | what to do |", "|---|---|---|"]
+    lines += [f"| `{reason}` | {happened} | {to_do} |" for reason, happened, to_do in _reasons()]
+    return "\n".join(lines) + "\n"
+
+
+def html() -> str:
+    """The page as the gateway serves it; each code is the id of its heading."""
+    body = _paragraphs(INTRODUCTION)
+    for section, found in SECTIONS.items():
+        body += Markup("<h2>{}</h2>").format(section)
+        for code, entry in found.items():
+            body += Markup('<h3 id="{0}">{0}</h3>').format(code)
+            body += _paragraphs(f"{_facts(code)}\n\n{entry.happened}\n\nWhat to do: {entry.to_do}")
+    body += Markup("<h2>{}</h2>").format(QUARANTINE_HEADING) + _paragraphs(QUARANTINE_INTRODUCTION)
+    for reason, happened, to_do in _reasons():
+        body += Markup("<h3>{}</h3>").format(reason) + _paragraphs(f"{happened} {to_do}")
+    return framed("en", "Errors", body)
+
+
+def _facts(code: str) -> str:
+    if code == "method_not_allowed":
+        status: int | None = HTTPStatus.METHOD_NOT_ALLOWED
+        retryable = False
+    else:
+        error = classes()[code]
+        status, retryable = status_of(error) or HTTPStatus.INTERNAL_SERVER_ERROR, error.retryable
+    return f"Status {status}; {'retryable' if retryable else 'not retryable'}."
+
+
+def _reasons() -> Iterator[tuple[str, str, str]]:
+    for reason, happened in quarantine.DETAILS.items():
+        yield reason, happened, REASONS_TO_DO[reason]
+
+
+def _paragraphs(text: str) -> Markup:
+    return Markup("").join(Markup("<p>{}</p>").format(_with_code(part)) for part in text.split("\n\n"))
+
+
+def _with_code(text: str) -> Markup:
+    """Words in backticks as code, all else escaped."""
+    parts = re.split(r"`([^`]*)`", text)
+    return Markup("").join(
+        Markup("<code>{}</code>").format(part) if odd % 2 else escape(part) for odd, part in enumerate(parts)
+    )
