@@ -29,9 +29,12 @@ _BEGIN = re.compile(
 _ENDS_WITH_VERB = re.compile(rf"(?:.{{0,350}}[\s,>])?{_VERB}(?:[\s,].{{0,200}})?\s?:", re.I)
 _DATE_OR_ADDRESS = re.compile(r"\d{1,2}[.:/-]\s?\d|\b\d{4}\b|[^\s<>]@[^\s<>]")
 _ADDRESS_OR_TIME = re.compile(r"@|\b\d{4}\b.{0,20}\b\d{1,2}[:.]\d{2}\b")
-# Gmail before 2017: "2016-03-07 10:11 GMT+01:00 Jan Novák <jan@firma.cz>:"
+# Gmail before 2017: "2016-03-07 10:11 GMT+01:00 Jan Novák <jan@firma.cz>:"; Apple's mailers in Czech and other
+# languages: "3. 2. 2025 v 10:11, Jan Novák <jan@firma.cz>:"
 _WITHOUT_VERB = re.compile(
-    r"\d{4}-\d{2}-\d{2} \d{1,2}:\d{2}.{0,200}<[^<>\s]{1,200}@[^<>\s]{1,200}>\s?:", re.I
+    r"(?:\d{4}-\d{2}-\d{2}|\d{1,2}([./]) ?\d{1,2}\1 ?\d{2,4})(?:,| v| o| at| um| à| alle| a las)? "
+    r"\d{1,2}[:.]\d{2}.{0,200}<[^<>\s]{1,200}@[^<>\s]{1,200}>\s?:",
+    re.I,
 )
 # Horde's answers: "Quoting Jan Novák <jan@firma.cz>:"
 _QUOTING = re.compile(

@@ -34,6 +34,9 @@ ATTRIBUTIONS = [
     "El 3/2/25 a las 10:11, Jan escribió:",
     "El lun, 3 feb 2025 a las 10:11, Jan (<jan@firma.es>) escribió:",
     "2016-03-07 10:11 GMT+01:00 Jan Novák <jan@firma.cz>:",
+    "3. 2. 2025 v 10:11, Jan Novák <jan@firma.cz>:",
+    "3.2.2025 10:11 Jan Novák <jan@firma.cz>:",
+    "03/02/2025 à 10:11, Jan <jan@firma.fr> :",
     "Jan Novák <jan@firma.cz> napsal:",
 ]
 HEADERS = [
