@@ -23,6 +23,9 @@ _UUENCODE = frozenset({"x-uuencode", "uuencode", "x-uue", "uue", "x-uu", "x-uuen
 
 # Lines of base64, perhaps quoted (">"), as far as they go.
 _LINES = re.compile(rb"(?:[ \t>]*+[A-Za-z0-9+/]*+=*+[ \t]*+\r?\n)*+(?:[ \t>]*+[A-Za-z0-9+/]++=*+[ \t]*+\Z)?+")
+# Padded base64 with words behind it on the same line.
+_PADDED = re.compile(rb"[ \t>]*+[A-Za-z0-9+/]{6,}+=++(?=[ \t]++[^\s=])")
+_WORDS_BEHIND = re.compile(rb"=++[ \t]++[^\s=]")
 _LONG_LINE = re.compile(rb"^[ \t>]*+[A-Za-z0-9+/]{40,}+=*+[ \t]*+\r?$", re.M)
 _GAP = re.compile(rb"\n[ \t]*+\r?\n")
 GAPS_MAX = 20
@@ -88,7 +91,7 @@ def decode_transfer(
 
 def _decode_base64_part(data: bytes, *, is_text: bool) -> tuple[Decoded, bool]:
     only_base64 = not data.translate(None, _BASE64_OCTETS)
-    if only_base64 and not _has_odd_length(data):
+    if only_base64 and not _has_odd_length(data) and not _WORDS_BEHIND.match(data, data.find(b"=")):
         content, well_formed = decode_base64(data)
         if is_text and len(data) <= SHORT_MAX_OCTETS and not _may_be_text(content, cut_off=False):
             return Decoded(data), False  # a word of plain text that is in the alphabet by chance
@@ -121,6 +124,11 @@ def _base64_end(data: bytes) -> int:
     """Where the base64 ends and plain text begins: 0 where nothing is base64, the end where nothing is text."""
     lines = _LINES.match(data)
     at = lines.end() if lines else 0
+    padded = _PADDED.match(data, at)
+    if padded and _may_be_text(decode_base64(padded[0])[0], cut_off=True):
+        return padded.end()
+    if data[:at].rstrip().endswith(b"=") and _SPACED.search(data, at, at + SHORT_MAX_OCTETS):
+        return at  # words behind padding: what follows was not encoded with it, whatever it holds
     if _LONG_LINE.search(data, at):
         return len(data)  # damaged lines among good ones: noise
     gaps = [gap.start() for gap in _GAP.finditer(data, 0, at)][-GAPS_MAX:]

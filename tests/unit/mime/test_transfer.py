@@ -81,6 +81,30 @@ def test_a_pasted_footer_has_a_charset_of_its_own() -> None:
     assert parsed.text == CZECH.rstrip() + "\n\n-- \nSeznam přátel"
 
 
+def test_words_behind_the_padding_on_its_line_are_no_base64() -> None:
+    for text in ("yötä vaan.\n", "Žluťoučký kůň úpěl\n" * 3 + "a\n"):
+        body = lines(text.encode())
+        assert body.endswith("=")
+        parsed = read_text(f"{body} ignored by all\r\n")
+        assert (parsed.text, codes(parsed)) == (
+            f"{text.rstrip()}\n\n ignored by all",
+            ["bad_transfer_encoding"],
+        )
+
+
+@pytest.mark.parametrize(
+    "text", ["Cena= 100 korun\n", "faktura= zaplacena\n", "Ahoj\nfaktura= zaplacena vcera\n"]
+)
+def test_an_equals_sign_after_a_word_is_no_padding(text: str) -> None:
+    assert read_text(text).text == text
+
+
+def test_a_mail_glued_behind_a_file_is_no_part_of_it() -> None:
+    content = bytes(range(256)) * 3 + b"x"
+    other = f"From - Sun Apr 28 13:05:40 1996\r\nSubject: other\r\n\r\n{lines(bytes(999))}\r\n"
+    assert read_file(f"{lines(content)}\r\n{other}", "base64") == content
+
+
 def test_a_footer_behind_html_is_shown_as_text() -> None:
     body = lines("<p>Dobrý den</p>".encode()) + "\r\n\r\n-- \r\nlist <x@lists.example>\r\n"
     head = "Content-Type: text/html; charset=utf-8", "Content-Transfer-Encoding: base64"
