@@ -8,20 +8,19 @@ since, gets a cooldown: no mailbox connects for a time that grows, then one at a
 One mailbox alone never starts a cooldown.
 """
 
-import random
 import threading
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import structlog
 
 from app import clock
+from app.backoff import Growing
 
 log = structlog.get_logger(__name__)
 
 MAILBOXES_TURNED_AWAY = 3
-FIRST_PAUSE_S = 60.0
-MAX_PAUSE_S = 1800.0
+PAUSE = Growing(first_s=60, longest_s=1800, spread=(0.5, 1.0))
 
 
 @dataclass(slots=True)
@@ -50,11 +49,10 @@ class ServerCooldown:
             # What was on its way when the pause began does not make it longer.
             if len(refusals.mailboxes) < MAILBOXES_TURNED_AWAY or is_cooling:
                 return
-            pause_s = min(MAX_PAUSE_S, FIRST_PAUSE_S * 2.0 ** min(refusals.pauses, 16))
-            pause_s *= random.uniform(0.5, 1.0)  # noqa: S311 - not a secret
             refusals.pauses += 1
-            refusals.until = now + timedelta(seconds=pause_s)
-        log.warning("server_cooldown_started", server=server, pause_s=round(pause_s))
+            pause = PAUSE.after(refusals.pauses)
+            refusals.until = now + pause
+        log.warning("server_cooldown_started", server=server, pause_s=round(pause.total_seconds()))
 
     def note_let_in(self, server: str) -> None:
         """The server let a mailbox in: forget what it did before."""

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import pytest
 import time_machine
 
-from app.server_cooldown import MAX_PAUSE_S, ServerCooldown, server_name
+from app.server_cooldown import PAUSE, ServerCooldown, server_name
 
 HOST = server_name("IMAP.firma.invalid", 993, "tls")
 
@@ -78,7 +78,7 @@ def test_the_pauses_grow_to_half_an_hour_and_one_that_is_let_in_ends_them(
         pauses.append(pause_s(cooldown, now))
         turn_away(cooldown, "d")
     assert all(30 * 2**number <= pause <= 60 * 2**number for number, pause in enumerate(pauses[:5]))
-    assert all(MAX_PAUSE_S / 2 <= pause <= MAX_PAUSE_S for pause in pauses[6:])
+    assert all(PAUSE.longest_s / 2 <= pause <= PAUSE.longest_s for pause in pauses[6:])
     cooldown.note_let_in(HOST)
     assert cooldown.may_connect(HOST, connected=5)
     assert not cooldown.was_turned_away(HOST, "a")

@@ -7,7 +7,6 @@ on, and after a failure the webhook rests for a while. A crash between the recei
 delivers the event once more, with the same id.
 """
 
-import random
 import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -23,6 +22,7 @@ from app import clock
 from app.adapters import webhook_client
 from app.adapters.secretbox import webhook_place
 from app.adapters.webhook_client import Endpoint, Outcome, WebhookClient
+from app.backoff import Growing, Listed
 from app.errors import SecretUnreadable
 from app.events import SOURCE, cloud_event
 from app.gateway import Gateway
@@ -40,8 +40,12 @@ TURN_S = 30.0
 """After this long another webhook gets the thread."""
 CLAIM_S = 120.0
 """Longer than a turn and the attempt it may end with; after a crash others wait this long."""
-RETRY_DELAYS_S = (5, 30, 120, 600, 1800, 3600, 7200, 14400, 28800, 43200, 43200, 43200, 43200)
-MAX_REST_S = 300.0
+RETRIES = Listed(delays_s=(5, 30, 120, 600, 1800, 3600, 7200, 14400, 28800, 43200, 43200, 43200, 43200))
+"""Of one event."""
+REST = Growing(first_s=2, longest_s=300)
+"""Of a webhook, by the failures since its last success."""
+MAX_ASKED_REST_S = 3600.0
+"""A receiver's `Retry-After` counts up to this."""
 TEST_TYPE = "com.aymine.imap.webhook.test.v1"
 
 
@@ -249,19 +253,11 @@ def _note(gateway: Gateway, webhook_id: str, delivery: _Next, outcome: Outcome) 
         webhook.failures += 1
         if outcome.error_code == webhook_client.GONE:
             webhook.active = False
-        if row.attempts > len(RETRY_DELAYS_S):
+        delay = RETRIES.after(row.attempts)
+        if delay is None:
             row.status = "failed"
-            row.next_attempt_at = None
-        else:
-            row.next_attempt_at = now + _jittered(RETRY_DELAYS_S[row.attempts - 1])
-        rest_s = min(MAX_REST_S, 2.0 ** min(webhook.failures, 10))
-        if outcome.retry_after_s is not None:
-            rest_s = max(rest_s, min(outcome.retry_after_s, 3600.0))
-        return _jittered(rest_s)
-
-
-def _jittered(seconds: float) -> timedelta:
-    return timedelta(seconds=seconds * random.uniform(0.8, 1.2))  # noqa: S311 - not a secret
+        row.next_attempt_at = now + delay if delay is not None else None
+        return REST.after(webhook.failures, at_least_s=min(outcome.retry_after_s or 0.0, MAX_ASKED_REST_S))
 
 
 def _is_free(now: datetime) -> ColumnElement[bool]:

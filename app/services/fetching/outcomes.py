@@ -5,7 +5,6 @@ A first failure makes an active connector `failing`, a success makes it `active`
 again, ever more rarely, for ever: a server that is away for a weekend must not need an administrator on Monday.
 """
 
-import random
 from datetime import datetime, timedelta
 
 import structlog
@@ -13,6 +12,7 @@ from sqlalchemy import delete, select
 from sqlmodel import Session, col
 
 from app import clock
+from app.backoff import Growing
 from app.errors import (
     GatewayError,
     LeaseLost,
@@ -32,7 +32,7 @@ log = structlog.get_logger(__name__)
 
 MAX_REFUSED_LOGINS = 3
 FIRST_DELAY_S = 30.0
-MAX_DELAY_S = 1800.0
+LONGEST_DELAY_S = 1800.0
 CROWDED_DELAY_S = 300.0
 """A server that counts connections needs a while to forget those it thinks we have."""
 KEPT_CYCLES = 200
@@ -101,7 +101,7 @@ def _apply(connector: Connector, tally: Tally, error: GatewayError | None, now: 
             return EventType.CONNECTOR_STOPPED
     was_active = connector.status == "active"
     connector.status = "failing"
-    connector.next_fetch_at = now + timedelta(seconds=_delay_s(connector, error))
+    connector.next_fetch_at = now + _delay(connector, error)
     return EventType.CONNECTOR_FAILING if was_active else None
 
 
@@ -123,17 +123,17 @@ def _succeeded(connector: Connector, tally: Tally, now: datetime) -> EventType |
     return EventType.CONNECTOR_RECOVERED if was_failing else None
 
 
-def _delay_s(connector: Connector, error: GatewayError) -> float:
+def _delay(connector: Connector, error: GatewayError) -> timedelta:
     """Doubling from the first retry, which comes no later than an ordinary poll would, to half an hour; with
     jitter, so that the mailboxes of a server that was away do not all come back at once."""
     asked_for: float | None = getattr(error, "retry_after_s", None)
     if asked_for is not None:
-        return asked_for
-    first = min(FIRST_DELAY_S, float(connector.poll_interval_s))
-    delay = min(MAX_DELAY_S, first * 2.0 ** min(connector.failed_attempts - 1, 16))
-    if isinstance(error, TooManyConnections):
-        delay = max(delay, CROWDED_DELAY_S)
-    return delay * random.uniform(0.5, 1.0)  # noqa: S311 - not a secret
+        return timedelta(seconds=asked_for)
+    backoff = Growing(
+        first_s=min(FIRST_DELAY_S, connector.poll_interval_s), longest_s=LONGEST_DELAY_S, spread=(0.5, 1.0)
+    )
+    at_least_s = CROWDED_DELAY_S if isinstance(error, TooManyConnections) else 0.0
+    return backoff.after(connector.failed_attempts, at_least_s=at_least_s)
 
 
 def _forget_old(session: Session, connector_id: str) -> None:

@@ -4,7 +4,6 @@ A recipient is `pending` until it is first tried; `deferred` while it will be tr
 `uncertain` are final. A submission ends when no recipient is left to try.
 """
 
-import random
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
@@ -16,6 +15,7 @@ from sqlmodel import Session, col
 
 from app import clock
 from app.adapters.smtp import Outcome, RecipientResult
+from app.backoff import Growing
 from app.errors import CertificateRefused, GatewayError, LoginRefused, SecretUnreadable
 from app.events import EventType, submission_event
 from app.models import Connector, Submission, SubmissionRecipient
@@ -26,8 +26,7 @@ log = structlog.get_logger(__name__)
 QUEUED, SENDING, CANCELLED = "queued", "sending", "cancelled"
 SENT, PARTLY_SENT, FAILED, UNCERTAIN = "sent", "partly_sent", "failed", "uncertain"
 
-FIRST_DELAY = timedelta(minutes=1)
-LONGEST_DELAY = timedelta(hours=4)
+RETRIES = Growing(first_s=60, longest_s=4 * 3600)
 GIVE_UP_AFTER = timedelta(days=2)
 MAX_REFUSED_LOGINS = 3
 UNSETTLED = ("pending", "deferred")
@@ -37,8 +36,6 @@ TRIED_A_FEW_TIMES = (LoginRefused, CertificateRefused, SecretUnreadable)
 # These file what they send by themselves, within seconds: a copy of ours that comes first would be a double.
 SELF_FILING_HOSTS = frozenset({"smtp.gmail.com", "smtp.office365.com", "smtp-mail.outlook.com"})
 SELF_FILING_DELAY = timedelta(seconds=60)
-
-_random = random.SystemRandom()
 
 
 def without_source() -> Select[Any]:
@@ -105,17 +102,11 @@ def record(
         recipient = recipients[result.address]
         recipient.status, recipient.detail = _STATUSES[result.outcome], _sentence(result)
     if error is None:
-        postpone(session, submission, retry_delay(submission.attempts), None)
+        postpone(session, submission, RETRIES.after(submission.attempts), None)
     elif _is_worth_another_try(error, submission.attempts):
-        postpone(session, submission, retry_delay(submission.attempts), error.detail)
+        postpone(session, submission, RETRIES.after(submission.attempts), error.detail)
     else:
         refuse_rest(session, submission, error.detail)
-
-
-def retry_delay(attempt: int) -> timedelta:
-    """How long to wait after this attempt: twice as long each time, spread so that mails do not come in step."""
-    delay: timedelta = min(FIRST_DELAY * 2 ** min(attempt - 1, 16), LONGEST_DELAY)
-    return delay * _random.uniform(0.8, 1.2)
 
 
 def postpone(session: Session, submission: Submission, delay: timedelta, detail: str | None) -> None:

@@ -5,7 +5,7 @@ searched for our Message-ID first. What becomes of the copy never changes what b
 """
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import structlog
 from sqlmodel import Session
@@ -13,6 +13,7 @@ from sqlmodel import Session
 from app import clock
 from app.adapters import compression, imap
 from app.adapters.imap import ImapSession
+from app.backoff import Growing
 from app.errors import GatewayError, MailServerError, SecretUnreadable
 from app.gateway import Gateway
 from app.models import Connector, Credential, Submission
@@ -21,7 +22,7 @@ from app.services.mailboxes import credentials, folders, sessions
 log = structlog.get_logger(__name__)
 
 MAX_ATTEMPTS = 5
-FIRST_DELAY = timedelta(minutes=1)
+RETRIES = Growing(first_s=60, longest_s=24 * 3600, factor=4)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +86,7 @@ def file(gateway: Gateway, copy: Copy) -> None:
         if error is None:
             _end(submission, "filed")
         elif error.retryable and submission.sent_copy_attempts < MAX_ATTEMPTS:
-            submission.next_attempt_at = clock.utc_now() + FIRST_DELAY * 4 ** (
-                submission.sent_copy_attempts - 1
-            )
+            submission.next_attempt_at = clock.utc_now() + RETRIES.after(submission.sent_copy_attempts)
         else:
             _end(submission, "failed")
 

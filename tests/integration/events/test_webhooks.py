@@ -170,13 +170,13 @@ class TestAFailure:
         http_receiver.answer_with(500)
         made = webhook(gateway, http_receiver)
         store(gateway, box)
-        for _ in range(len(deliveries.RETRY_DELAYS_S) + 1):
+        for _ in range(len(deliveries.RETRIES.delays_s) + 1):
             deliver(gateway, made)
             make_due(gateway)
         assert rows(gateway)[0].status == "failed"
-        assert sum(deliveries.RETRY_DELAYS_S) > timedelta(days=2).total_seconds()
+        assert sum(deliveries.RETRIES.delays_s) > timedelta(days=2).total_seconds()
         deliver(gateway, made)
-        assert len(http_receiver.requests) == len(deliveries.RETRY_DELAYS_S) + 1
+        assert len(http_receiver.requests) == len(deliveries.RETRIES.delays_s) + 1
 
     def test_by_410_ends_the_webhook_until_it_is_made_active_again(
         self, gateway: Gateway, box: Connector, http_receiver: HttpReceiver
