@@ -9,7 +9,6 @@ delivers the event once more, with the same id.
 
 import threading
 import time
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -31,6 +30,7 @@ from app.models import Event, Webhook, WebhookDelivery
 from app.services.access.rules import Principal
 from app.services.events import feed, outbox, webhooks
 from app.services.events.webhooks import PENDING
+from app.worker_pool import Task, WorkerPool
 
 log = structlog.get_logger(__name__)
 
@@ -63,10 +63,7 @@ class Deliverer:
 
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
-        self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="webhook")
-        self._lock = threading.Lock()
-        self._running: set[str] = set()
-        self._stopping = threading.Event()
+        self._pool = WorkerPool("webhook", THREADS)
 
     def deliver_due(self) -> None:
         """Give new events their delivery rows, and start the webhooks that have something due."""
@@ -89,26 +86,10 @@ class Deliverer:
 
     def stop(self) -> None:
         """Start nothing more; wait for the attempts under way."""
-        self._stopping.set()
-        self._pool.shutdown(wait=True)
+        self._pool.stop()
 
     def _start(self, webhook_id: str) -> None:
-        with self._lock:
-            if self._stopping.is_set() or webhook_id in self._running or len(self._running) >= THREADS:
-                return
-            self._running.add(webhook_id)
-            future = self._pool.submit(self._serve, webhook_id)
-        future.add_done_callback(lambda done: self._ended(webhook_id, done))
-
-    def _ended(self, webhook_id: str, done: Future[None]) -> None:
-        with self._lock:
-            self._running.discard(webhook_id)
-        error = done.exception()
-        if error is not None:
-            log.error("delivering_failed", webhook_id=webhook_id, error=type(error).__name__)
-
-    def _serve(self, webhook_id: str) -> None:
-        serve(self._gateway, webhook_id, self._stopping)
+        self._pool.start(Task(webhook_id, lambda: serve(self._gateway, webhook_id, self._pool.stopping)))
 
 
 def fan_out(gateway: Gateway) -> None:

@@ -12,7 +12,6 @@ The invariants:
 
 import threading
 from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -35,6 +34,7 @@ from app.models import Connector, Credential, Submission
 from app.services.mailboxes import credentials
 from app.services.sending import outcomes, sent_copies
 from app.services.sending.outcomes import PARTLY_SENT, QUEUED, SENDING, SENT
+from app.worker_pool import Task, WorkerPool
 
 log = structlog.get_logger(__name__)
 
@@ -76,66 +76,33 @@ class Sender:
 
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
-        self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="sender")
-        self._lock = threading.Lock()
-        self._busy: dict[str, str] = {}  # connector id → host
-        self._resting: dict[str, datetime] = {}  # host → until when
-        self._running: set[Future[None]] = set()
-        self._stopping = threading.Event()
+        self._pool = WorkerPool("sender", THREADS)
 
     def send_due(self) -> None:
         """Start the connectors that have something due and are not busy."""
-        now = clock.utc_now()
-        with self._lock:
-            self._resting = {host: until for host, until in self._resting.items() if until > now}
-            busy, resting = list(self._busy), list(self._resting)
+        busy, resting = self._pool.running(), self._pool.resting()
         with self._gateway.db.reading() as session:
-            due = _due_connectors(session, now, busy=busy, resting=resting)
+            due = _due_connectors(session, clock.utc_now(), busy=busy, resting=resting)
         for connector_id, host in due:
             self._start(connector_id, host or "")
 
     def wait(self, timeout_s: float) -> bool:
         """Wait until all that was started has ended; False when it has not in time."""
-        with self._lock:
-            running = set(self._running)
-        return not wait(running, timeout_s).not_done
+        return self._pool.wait(timeout_s)
 
     def stop(self) -> None:
         """Start nothing more; give up what has not reached its final dot, and wait for the rest."""
-        with self._lock:
-            self._stopping.set()
-        self._pool.shutdown(wait=True)
+        self._pool.stop()
 
     def _start(self, connector_id: str, host: str) -> None:
-        with self._lock:
-            of_host = sum(1 for each in self._busy.values() if each == host)
-            if (
-                self._stopping.is_set()
-                or connector_id in self._busy
-                or of_host >= THREADS_PER_HOST
-                or len(self._busy) >= THREADS
-            ):
-                return
-            self._busy[connector_id] = host
-            future = self._pool.submit(self._serve, connector_id, host)
-            self._running.add(future)
-        future.add_done_callback(self._ended)
-
-    def _ended(self, future: Future[None]) -> None:
-        with self._lock:
-            self._running.discard(future)
+        task = Task(connector_id, lambda: self._serve(connector_id, host), {host: THREADS_PER_HOST})
+        self._pool.start(task)
 
     def _serve(self, connector_id: str, host: str) -> None:
-        try:
-            for _ in range(TURN):
-                if self._stopping.is_set() or not self._step(connector_id, host):
-                    return
-        except Exception as exc:
-            # Where an attempt was under way it becomes `uncertain` in time; the log says what happened.
-            log.error("sending_failed", connector_id=connector_id, error=type(exc).__name__)
-        finally:
-            with self._lock:
-                del self._busy[connector_id]
+        # Where an error ends this in mid-attempt, the attempt becomes `uncertain` when its time is up.
+        for _ in range(TURN):
+            if self._pool.stopping.is_set() or not self._step(connector_id, host):
+                return
 
     def _step(self, connector_id: str, host: str) -> bool:
         """Do the next thing that is due for a connector; False where there is none, or none should follow."""
@@ -147,10 +114,9 @@ class Sender:
         if isinstance(claimed, sent_copies.Copy):
             sent_copies.file(self._gateway, claimed)
         elif isinstance(claimed, Attempt):
-            error = carry_out(self._gateway, claimed, limits, self._stopping)
+            error = carry_out(self._gateway, claimed, limits, self._pool.stopping)
             if isinstance(error, MailServerUnavailable | MailServerTimeout):
-                with self._lock:
-                    self._resting[host] = clock.utc_now() + HOST_REST
+                self._pool.rest(host, clock.utc_now() + HOST_REST)
                 return False
         return True
 

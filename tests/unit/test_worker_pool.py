@@ -1,0 +1,108 @@
+"""The pool of keyed threads."""
+
+import threading
+from collections.abc import Iterator
+from datetime import timedelta
+
+import pytest
+import time_machine
+
+from app import clock
+from app.worker_pool import REST_AFTER_ERROR, Task, WorkerPool
+
+WAIT_S = 10.0
+
+
+class Gate:
+    """Tasks that run until it opens."""
+
+    def __init__(self) -> None:
+        self.opened = threading.Event()
+
+    def task(self, key: str, **groups: int) -> Task:
+        return Task(key, lambda: assert_opened(self.opened), groups)
+
+
+def assert_opened(event: threading.Event) -> None:
+    assert event.wait(WAIT_S)
+
+
+@pytest.fixture
+def gate() -> Gate:
+    return Gate()
+
+
+@pytest.fixture
+def pool(gate: Gate) -> Iterator[WorkerPool]:
+    made = WorkerPool("test", 4)
+    yield made
+    gate.opened.set()
+    made.stop()
+
+
+def test_one_key_runs_once_at_a_time_and_again_afterwards(pool: WorkerPool, gate: Gate) -> None:
+    assert pool.start(gate.task("a"))
+    assert not pool.start(gate.task("a"))
+    assert pool.running() == ["a"]
+    gate.opened.set()
+    assert pool.wait(WAIT_S)
+    assert pool.start(gate.task("a"))
+
+
+def test_no_more_tasks_run_than_there_are_threads(pool: WorkerPool, gate: Gate) -> None:
+    assert [pool.start(gate.task(key)) for key in "abcde"] == [True, True, True, True, False]
+    assert pool.is_full()
+
+
+def test_a_group_never_holds_more_threads_than_its_share(pool: WorkerPool, gate: Gate) -> None:
+    started = [pool.start(gate.task(key, server=2)) for key in "abc"]
+    assert started == [True, True, False]
+    assert pool.count("server") == 2
+    assert pool.start(gate.task("d", other=2))
+
+
+def test_a_task_needs_room_in_each_of_its_groups(pool: WorkerPool, gate: Gate) -> None:
+    assert pool.start(gate.task("a", server=2, failing=1))
+    assert not pool.start(gate.task("b", server=2, failing=1))
+    assert pool.start(gate.task("c", server=2))
+
+
+def test_what_rests_is_not_started_until_its_time(pool: WorkerPool, gate: Gate) -> None:
+    gate.opened.set()
+    with time_machine.travel(clock.utc_now(), tick=False) as now:
+        pool.rest("server", clock.utc_now() + timedelta(seconds=5))
+        pool.rest("a", clock.utc_now() + timedelta(seconds=5))
+        assert not pool.start(gate.task("a"))
+        assert not pool.start(gate.task("b", server=2))
+        assert pool.start(gate.task("c", other=2))
+        now.shift(5)
+        assert pool.resting() == []
+        assert pool.start(gate.task("a"))
+        assert pool.start(gate.task("b", server=2))
+
+
+def test_a_task_that_fails_rests_and_stops_no_other(pool: WorkerPool, gate: Gate) -> None:
+    def fail() -> None:
+        raise ValueError("the value must not reach the log")
+
+    with time_machine.travel(clock.utc_now(), tick=False) as now:
+        assert pool.start(Task("a", fail))
+        assert pool.wait(WAIT_S)
+        assert not pool.start(gate.task("a"))
+        assert pool.start(gate.task("b"))
+        now.shift(REST_AFTER_ERROR)
+        assert pool.start(gate.task("a"))
+
+
+def test_a_pool_that_stops_waits_for_its_tasks_and_starts_no_other(gate: Gate) -> None:
+    pool = WorkerPool("test", 2)
+    seen = threading.Event()
+
+    def until_stopping() -> None:
+        assert_opened(pool.stopping)
+        seen.set()
+
+    assert pool.start(Task("a", until_stopping))
+    pool.stop()
+    assert seen.is_set()
+    assert not pool.start(gate.task("b"))
