@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from fastapi.routing import APIRoute
 from starlette.types import ASGIApp
 
@@ -27,6 +27,7 @@ from app.routers import (
     submissions,
     webhooks,
 )
+from app.routers.query import require_known_query
 from app.routers.waiting import watch_of
 from app.services.messages import rereading
 
@@ -79,7 +80,6 @@ def create_app(settings: Settings) -> FastAPI:
     for module in (
         connectors,
         credential_links,
-        credential_pages,
         key_grants,
         group_bindings,
         messages,
@@ -89,9 +89,11 @@ def create_app(settings: Settings) -> FastAPI:
         webhooks,
         api_keys,
         audit,
-        health,
     ):
-        app.include_router(module.router)
+        app.include_router(module.router, dependencies=[Depends(require_known_query)])
+    # Probes, browsers and mail programs add parameters of their own.
+    app.include_router(credential_pages.router)
+    app.include_router(health.router)
     app.include_router(documentation.router, include_in_schema=False)
     problems.install(app)
     problems.describe(app)

@@ -7,9 +7,8 @@ from fastapi import APIRouter, Query
 from app.deps import PrincipalDep, ReadSession, WriteSession
 from app.problems import problem_responses
 from app.schemas.api_keys import ApiKeyCreate, ApiKeyCreated, ApiKeyRead
-from app.schemas.fields import Id, Page
+from app.schemas.fields import Id, ListQuery, Page
 from app.services.access import api_keys
-from app.services.pages import DEFAULT_LIMIT, MAX_LIMIT
 
 router = APIRouter(prefix="/api-keys", tags=["api-keys"], responses=problem_responses(403))
 
@@ -35,12 +34,11 @@ def create_api_key(body: ApiKeyCreate, principal: PrincipalDep, session: WriteSe
 def list_api_keys(
     principal: PrincipalDep,
     session: ReadSession,
-    limit: Annotated[int, Query(ge=1, le=MAX_LIMIT)] = DEFAULT_LIMIT,
-    after: Annotated[str | None, Query(max_length=200)] = None,
+    query: Annotated[ListQuery, Query()],
 ) -> Page[ApiKeyRead]:
     """List API keys, oldest first, revoked ones too; never the keys themselves."""
     return Page[ApiKeyRead].model_validate(
-        api_keys.list_keys(session, principal, limit=limit, after=after), from_attributes=True
+        api_keys.list_keys(session, principal, limit=query.limit, after=query.after)
     )
 
 

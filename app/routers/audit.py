@@ -21,4 +21,4 @@ def list_audit_records(
     """Who did what, to what, and from where: the latest first. No secret and nothing of a mail is in it."""
     filters = AuditFilter(**query.model_dump(exclude={"after", "limit"}))
     page = audit.list_records(session, principal, filters, after=query.after, limit=query.limit)
-    return Page[AuditRecordRead].model_validate(page, from_attributes=True)
+    return Page[AuditRecordRead].model_validate(page)

@@ -25,17 +25,13 @@ from app.schemas.connectors import (
     RetentionRead,
     ServerRead,
 )
-from app.schemas.fields import Id, Line, Page
+from app.schemas.fields import Id, Line, ListQuery, Page
 from app.services.connectors import checks, connectors
 from app.services.connectors.connectors import Detailed
 from app.services.connectors.settings import first_fetch_of, server_of
 from app.services.fetching import history
-from app.services.pages import DEFAULT_LIMIT, MAX_LIMIT
 
 router = APIRouter(prefix="/connectors", tags=["connectors"], responses=problem_responses(403))
-
-AfterQuery = Annotated[str | None, Query(max_length=200)]
-LimitQuery = Annotated[int, Query(ge=1, le=MAX_LIMIT)]
 
 
 @router.post("", status_code=201, responses=problem_responses(409))
@@ -51,14 +47,11 @@ def create_connector(
 def list_connectors(
     principal: PrincipalDep,
     session: ReadSession,
-    limit: LimitQuery = DEFAULT_LIMIT,
-    after: AfterQuery = None,
+    query: Annotated[ListQuery, Query()],
 ) -> Page[ConnectorRead | ConnectorShort]:
     """List connectors, oldest first. Members of a bound group see them in short."""
-    page = connectors.list_connectors(session, principal, after=after, limit=limit)
-    return Page(
-        data=[_read(each) for each in page.data], next_cursor=page.next_cursor, has_more=page.has_more
-    )
+    page = connectors.list_connectors(session, principal, after=query.after, limit=query.limit)
+    return Page[ConnectorRead | ConnectorShort].model_validate(page.map(_read))
 
 
 @router.post("/test", responses=problem_responses(429))
@@ -181,14 +174,11 @@ def list_cycles(
     connector_id: Id,
     principal: PrincipalDep,
     session: ReadSession,
-    limit: LimitQuery = DEFAULT_LIMIT,
-    after: AfterQuery = None,
+    query: Annotated[ListQuery, Query()],
 ) -> Page[CycleRead]:
     """The last 200 fetch cycles, the latest first."""
-    page = history.list_cycles(session, principal, connector_id, after=after, limit=limit)
-    return Page(
-        data=[_cycle(each) for each in page.data], next_cursor=page.next_cursor, has_more=page.has_more
-    )
+    page = history.list_cycles(session, principal, connector_id, after=query.after, limit=query.limit)
+    return Page[CycleRead].model_validate(page.map(_cycle))
 
 
 def _read(detailed: Detailed) -> ConnectorRead | ConnectorShort:

@@ -61,11 +61,7 @@ async def list_events(
         lambda: feed.list_events(gateway, principal, after=query.after, limit=query.limit),
         query.wait_s,
     )
-    return Page(
-        data=[EventRead.model_validate(feed.as_cloud_event(gateway, event)) for event in page.data],
-        next_cursor=page.next_cursor,
-        has_more=page.has_more,
-    )
+    return Page[EventRead].model_validate(page.map(lambda event: feed.as_cloud_event(gateway, event)))
 
 
 @router.get("/stream", response_class=StreamingResponse, responses=STREAM_RESPONSES)

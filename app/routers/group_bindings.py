@@ -7,9 +7,13 @@ from fastapi import APIRouter, Query
 from app.deps import PrincipalDep, ReadSession, WriteSession
 from app.problems import problem_responses
 from app.schemas.fields import Id, Page
-from app.schemas.group_bindings import GroupBindingCreate, GroupBindingRead, GroupBindingUpdate
+from app.schemas.group_bindings import (
+    GroupBindingCreate,
+    GroupBindingRead,
+    GroupBindingsQuery,
+    GroupBindingUpdate,
+)
 from app.services.access import group_bindings
-from app.services.pages import DEFAULT_LIMIT, MAX_LIMIT
 
 router = APIRouter(prefix="/group-bindings", tags=["group-bindings"], responses=problem_responses(403, 404))
 
@@ -27,15 +31,11 @@ def create_group_binding(
 def list_group_bindings(
     principal: PrincipalDep,
     session: ReadSession,
-    connector_id: Id | None = None,
-    limit: Annotated[int, Query(ge=1, le=MAX_LIMIT)] = DEFAULT_LIMIT,
-    after: Annotated[str | None, Query(max_length=200)] = None,
+    query: Annotated[GroupBindingsQuery, Query()],
 ) -> Page[GroupBindingRead]:
     """List bindings, oldest first, of one connector or of all."""
-    return Page[GroupBindingRead].model_validate(
-        group_bindings.list_bindings(session, principal, connector_id=connector_id, after=after, limit=limit),
-        from_attributes=True,
-    )
+    found = group_bindings.list_bindings(session, principal, **query.model_dump())
+    return Page[GroupBindingRead].model_validate(found)
 
 
 @router.get("/{binding_id}")

@@ -42,11 +42,7 @@ async def list_messages(
         lambda: reading.list_messages(gateway, principal, filters, after=query.after, limit=query.limit),
         query.wait_s,
     )
-    return Page(
-        data=[_read(message) for message in page.data],
-        next_cursor=page.next_cursor,
-        has_more=page.has_more,
-    )
+    return Page[MessageRead].model_validate(page.map(_read))
 
 
 @router.post("/delete", responses=problem_responses(403, 404))

@@ -22,7 +22,7 @@ def list_quarantined(
     page = quarantine.list_quarantined(
         session, principal, connector_id=query.connector_id, after=query.after, limit=query.limit
     )
-    return Page(data=[_read(row) for row in page.data], next_cursor=page.next_cursor, has_more=page.has_more)
+    return Page[QuarantinedRead].model_validate(page.map(_read))
 
 
 @router.post("/{quarantine_id}/retry", responses=problem_responses(403, 404))

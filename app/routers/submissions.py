@@ -39,9 +39,7 @@ def list_submissions(
 ) -> Page[SubmissionRead]:
     """The submissions of the connectors from which the caller may send, oldest first."""
     page = submissions.list_submissions(session, principal, **query.model_dump())
-    return Page(
-        data=[_read(detailed) for detailed in page.data], next_cursor=page.next_cursor, has_more=page.has_more
-    )
+    return Page[SubmissionRead].model_validate(page.map(_read))
 
 
 @router.get("/{submission_id}", responses=problem_responses(403, 404))

@@ -13,11 +13,10 @@ from app.schemas.events import (
     WebhookCreated,
     WebhookRead,
     WebhookReplay,
-    WebhooksQuery,
     WebhookTestRead,
     WebhookUpdate,
 )
-from app.schemas.fields import Id, Page
+from app.schemas.fields import Id, ListQuery, Page
 from app.services.events import deliveries, webhooks
 
 router = APIRouter(prefix="/webhooks", tags=["webhooks"], responses=problem_responses(403))
@@ -33,7 +32,7 @@ def create_webhook(body: WebhookCreate, gateway: GatewayDep, principal: Principa
 
 @router.get("")
 def list_webhooks(
-    principal: PrincipalDep, session: ReadSession, query: Annotated[WebhooksQuery, Query()]
+    principal: PrincipalDep, session: ReadSession, query: Annotated[ListQuery, Query()]
 ) -> Page[WebhookRead]:
     """List webhooks, oldest first."""
     page = webhooks.list_webhooks(session, principal, after=query.after, limit=query.limit)
@@ -62,19 +61,12 @@ def delete_webhook(webhook_id: Id, principal: PrincipalDep, session: WriteSessio
 
 @router.get("/{webhook_id}/deliveries", responses=problem_responses(404))
 def list_deliveries(
-    webhook_id: Id, principal: PrincipalDep, session: ReadSession, query: Annotated[WebhooksQuery, Query()]
+    webhook_id: Id, principal: PrincipalDep, session: ReadSession, query: Annotated[ListQuery, Query()]
 ) -> Page[DeliveryRead]:
     """What was delivered and what is still to be, the latest event first, as long as events are retained."""
     page = webhooks.list_deliveries(session, principal, webhook_id, after=query.after, limit=query.limit)
-    return Page(
-        data=[
-            DeliveryRead.model_validate(
-                {**delivery.model_dump(), "event_id": event.id, "event_type": event.type}
-            )
-            for delivery, event in page.data
-        ],
-        next_cursor=page.next_cursor,
-        has_more=page.has_more,
+    return Page[DeliveryRead].model_validate(
+        page.map(lambda row: {**row[0].model_dump(), "event_id": row[1].id, "event_type": row[1].type})
     )
 
 

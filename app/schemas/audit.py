@@ -5,11 +5,10 @@ from typing import Annotated, Any
 from pydantic import AwareDatetime, Field
 
 from app.audit_actions import AuditAction
-from app.schemas.fields import Id, Input, Line, Output, Time
-from app.schemas.messages import Cursor, Limit
+from app.schemas.fields import Id, Line, ListQuery, Output, Time
 
 
-class AuditQuery(Input):
+class AuditQuery(ListQuery):
     connector_id: Id | None = None
     actor: Line | None = None
     """As in the records: `user:…`, `key:…`."""
@@ -17,8 +16,6 @@ class AuditQuery(Input):
     subject: Line | None = None
     """As in the records: `connectors/…`, `messages/…`."""
     since: AwareDatetime | None = None
-    after: Cursor | None = None
-    limit: Limit = 50
 
 
 class AuditRecordRead(Output):

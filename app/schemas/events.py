@@ -4,8 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, Field, StringConstraints, field_validator
 
-from app.schemas.fields import Input, Line, Output, Time
-from app.schemas.messages import Cursor, Limit
+from app.schemas.fields import Cursor, Input, Line, ListQuery, Output, Time
 
 
 class EventRead(Output):
@@ -21,20 +20,13 @@ class EventRead(Output):
     data: dict[str, Any]
 
 
-class EventsQuery(Input):
-    after: Cursor | None = None
-    limit: Limit = 50
+class EventsQuery(ListQuery):
     wait_s: Annotated[float, Field(ge=0, le=30)] = 0
     """How long to wait while there is nothing to give."""
 
 
 class StreamQuery(Input):
     after: Cursor | None = None
-
-
-class WebhooksQuery(Input):
-    after: Cursor | None = None
-    limit: Limit = 50
 
 
 WebhookUrl = Annotated[

@@ -22,6 +22,11 @@ def faults_in(found: Iterable[Mapping[str, Any]]) -> list[FieldFault]:
     return [_fault(each) for each in found]
 
 
+def unknown_field(name: str) -> FieldFault:
+    """The fault of a query parameter that the route does not know."""
+    return _fault({"type": "extra_forbidden", "loc": ("query", name)})
+
+
 def _fault(found: Mapping[str, Any]) -> FieldFault:
     if found["type"] == "json_invalid":  # its place is an offset in the text
         return FieldFault("", "is not JSON")

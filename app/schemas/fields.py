@@ -76,6 +76,18 @@ class Input(BaseModel):
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
 
+Cursor = Annotated[str, StringConstraints(max_length=100)]
+Limit = Annotated[int, Field(ge=1, le=200)]
+
+
+class ListQuery(Input):
+    """Which part of a list. Lists with filters add them; a misspelt one is refused, for it would list everything."""
+
+    after: Cursor | None = None
+    """The `next_cursor` of the page before."""
+    limit: Limit = 50
+
+
 class Output(BaseModel):
     """Base of everything a caller gets."""
 

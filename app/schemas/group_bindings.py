@@ -1,6 +1,6 @@
 """Group bindings."""
 
-from app.schemas.fields import Input, Line, Output, Time
+from app.schemas.fields import Id, Input, Line, ListQuery, Output, Time
 
 
 class GroupBindingCreate(Input):
@@ -10,6 +10,10 @@ class GroupBindingCreate(Input):
 
 class GroupBindingUpdate(Input):
     group: Line | None = None
+
+
+class GroupBindingsQuery(ListQuery):
+    connector_id: Id | None = None
 
 
 class GroupBindingRead(Output):

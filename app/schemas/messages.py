@@ -4,10 +4,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AwareDatetime, ConfigDict, Field, StringConstraints, model_validator
 
-from app.schemas.fields import Id, Input, Output, Time
+from app.schemas.fields import Id, Input, ListQuery, Output, Time
 
-Cursor = Annotated[str, StringConstraints(max_length=100)]
-Limit = Annotated[int, Field(ge=1, le=200)]
 MessageState = Literal["new", "processed"]
 SearchWords = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
 """Words to search for: each must occur in the subject, the addresses or the text."""
@@ -68,14 +66,12 @@ class MessageDetail(MessageRead):
     attachments: list[AttachmentRead]
 
 
-class MessagesQuery(Input):
+class MessagesQuery(ListQuery):
     """Which part of the list; a misspelt filter is refused, for it would list everything."""
 
     connector_id: Id | None = None
     state: MessageState | None = None
     q: SearchWords | None = None
-    after: Cursor | None = None
-    limit: Limit = 50
     wait_s: Annotated[float, Field(ge=0, le=30)] = 0
     """How long to wait while there is nothing to give."""
 
@@ -104,10 +100,8 @@ class DeletedCount(Output):
     deleted: int
 
 
-class QuarantineQuery(Input):
+class QuarantineQuery(ListQuery):
     connector_id: Id | None = None
-    after: Cursor | None = None
-    limit: Limit = 50
 
 
 class QuarantinedRead(Output):

@@ -4,8 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, Field, StringConstraints
 
-from app.schemas.fields import Id, Input, Line, Output, Time
-from app.schemas.messages import Cursor, Limit
+from app.schemas.fields import Id, Input, Line, ListQuery, Output, Time
 
 
 class SubmissionAttachment(Input):
@@ -38,11 +37,9 @@ class SubmissionCreate(Input):
 SubmissionStatus = Literal["queued", "sending", "sent", "partly_sent", "failed", "uncertain", "cancelled"]
 
 
-class SubmissionsQuery(Input):
+class SubmissionsQuery(ListQuery):
     connector_id: Id | None = None
     status: SubmissionStatus | None = None
-    after: Cursor | None = None
-    limit: Limit = 50
 
 
 class RecipientRead(Output):

@@ -4,7 +4,11 @@ import base64
 import binascii
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
+
+from sqlalchemy import ColumnElement, Integer, Row, Select
+from sqlalchemy.orm import Mapped
+from sqlmodel import Session
 
 from app.errors import FieldFault, InvalidInput
 
@@ -12,6 +16,7 @@ DEFAULT_LIMIT = 50
 MAX_LIMIT = 200
 
 Item = TypeVar("Item")
+Other = TypeVar("Other")
 
 
 @dataclass(frozen=True)
@@ -21,6 +26,46 @@ class Slice(Generic[Item]):
     data: Sequence[Item]
     next_cursor: str | None
     has_more: bool
+
+    def map(self, change: Callable[[Item], Other]) -> "Slice[Other]":
+        """The same part of the list, each item changed."""
+        return Slice([change(item) for item in self.data], self.next_cursor, self.has_more)
+
+
+def rows(
+    session: Session,
+    statement: Select[*tuple[Any, ...]],
+    key: Mapped[Any],
+    *,
+    after: str | None,
+    limit: int,
+    latest_first: bool = False,
+) -> Slice[Row[*tuple[Any, ...]]]:
+    """A page of the rows that a statement selects, in the order of a unique key, which the cursor holds.
+
+    Raises:
+        InvalidInput: `after` is not a cursor of this list.
+    """
+    if after is not None:
+        is_number = isinstance(cast(ColumnElement[Any], key).type, Integer)
+        position = decode_position(after) if is_number else decode_cursor(after)
+        statement = statement.where(key < position if latest_first else key > position)
+    statement = statement.add_columns(key).order_by(key.desc() if latest_first else key).limit(limit + 1)
+    return cut(session.execute(statement).all(), limit, lambda row: row[-1])
+
+
+def entities(
+    session: Session,
+    statement: Select[Item],
+    key: Mapped[Any],
+    *,
+    after: str | None,
+    limit: int,
+    latest_first: bool = False,
+) -> Slice[Item]:
+    """As `rows`, where the statement selects one entity."""
+    found = rows(session, statement, key, after=after, limit=limit, latest_first=latest_first)
+    return found.map(lambda row: row[0])
 
 
 def cut(found: Sequence[Item], limit: int, position: Callable[[Item], str | int]) -> Slice[Item]:

@@ -132,10 +132,9 @@ def list_records(
             statement = statement.where(column == value)
     if filters.since is not None:
         statement = statement.where(col(AuditRecord.at) >= filters.since)
-    if after is not None:
-        statement = statement.where(col(AuditRecord.id) < pages.decode_cursor(after))
-    found = list(session.execute(statement.order_by(col(AuditRecord.id).desc()).limit(limit + 1)).scalars())
-    return pages.cut(found, limit, lambda row: row.id)
+    return pages.entities(
+        session, statement, col(AuditRecord.id), after=after, limit=limit, latest_first=True
+    )
 
 
 def delete_old(gateway: Gateway) -> int:

@@ -60,10 +60,7 @@ def list_bindings(
     if connector_id is not None:
         rules.require(session, principal, Action.BIND_GROUPS, session.get(Connector, connector_id))
         statement = statement.where(col(GroupBinding.connector_id) == connector_id)
-    if after is not None:
-        statement = statement.where(col(GroupBinding.id) > pages.decode_cursor(after))
-    found = list(session.execute(statement.order_by(col(GroupBinding.id)).limit(limit + 1)).scalars())
-    return pages.cut(found, limit, lambda row: row.id)
+    return pages.entities(session, statement, col(GroupBinding.id), after=after, limit=limit)
 
 
 def change(session: Session, principal: Principal, binding_id: str, *, group: str | None) -> GroupBinding:

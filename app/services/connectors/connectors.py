@@ -73,21 +73,12 @@ def list_connectors(
         .outerjoin(Credential, col(Credential.connector_id) == col(Connector.id))
         .where(rules.visible_connectors(principal, Action.SEE_SHORT))
     )
-    if after is not None:
-        statement = statement.where(col(Connector.id) > pages.decode_cursor(after))
-    found = session.execute(statement.order_by(col(Connector.id)).limit(limit + 1)).all()
-    page = found[:limit]
+    found = pages.rows(session, statement, col(Connector.id), after=after, limit=limit)
     in_full = rules.visible_connector_ids(principal, Action.SEE_SETTINGS)
-    ids = [connector.id for connector, _ in page]
+    ids = [row[0].id for row in found.data]
     full_ids = set(session.execute(in_full.where(col(Connector.id).in_(ids))).scalars())
-    has_more = len(found) > limit
-    return Slice(
-        data=[
-            Detailed(connector, has_credentials=credential is not None, in_full=connector.id in full_ids)
-            for connector, credential in page
-        ],
-        next_cursor=pages.encode_cursor(ids[-1]) if has_more else None,
-        has_more=has_more,
+    return found.map(
+        lambda row: Detailed(row[0], has_credentials=row[1] is not None, in_full=row[0].id in full_ids)
     )
 
 

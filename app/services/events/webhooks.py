@@ -99,10 +99,7 @@ def list_webhooks(session: Session, principal: Principal, *, after: str | None, 
     statement = select(Webhook)
     if principal.connector_limit is not None:
         statement = statement.where(col(Webhook.acts_for) == principal.name)
-    if after is not None:
-        statement = statement.where(col(Webhook.id) > pages.decode_cursor(after))
-    found = list(session.execute(statement.order_by(col(Webhook.id)).limit(limit + 1)).scalars())
-    return pages.cut(found, limit, lambda row: row.id)
+    return pages.entities(session, statement, col(Webhook.id), after=after, limit=limit)
 
 
 def change(gateway: Gateway, principal: Principal, webhook_id: str, body: WebhookUpdate) -> Webhook:
@@ -161,11 +158,9 @@ def list_deliveries(
         .join(Event, col(Event.position) == col(WebhookDelivery.event_position))
         .where(col(WebhookDelivery.webhook_id) == webhook_id)
     )
-    if after is not None:
-        statement = statement.where(col(WebhookDelivery.event_position) < pages.decode_position(after))
-    ordered = statement.order_by(col(WebhookDelivery.event_position).desc()).limit(limit + 1)
-    found = [(delivery, event) for delivery, event in session.execute(ordered)]
-    return pages.cut(found, limit, lambda row: row[1].position)
+    position = col(WebhookDelivery.event_position)
+    found = pages.rows(session, statement, position, after=after, limit=limit, latest_first=True)
+    return found.map(lambda row: (row[0], row[1]))
 
 
 def replay(gateway: Gateway, principal: Principal, webhook_id: str, since: datetime) -> int:

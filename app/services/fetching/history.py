@@ -41,10 +41,7 @@ def list_cycles(
     """
     rules.require(session, principal, Action.SEE_SETTINGS, session.get(Connector, connector_id))
     statement = select(Cycle).where(col(Cycle.connector_id) == connector_id)
-    if after is not None:
-        statement = statement.where(col(Cycle.id) < pages.decode_cursor(after))
-    found = list(session.execute(statement.order_by(col(Cycle.id).desc()).limit(limit + 1)).scalars())
-    return pages.cut(found, limit, lambda row: row.id)
+    return pages.entities(session, statement, col(Cycle.id), after=after, limit=limit, latest_first=True)
 
 
 def fetch_now(gateway: Gateway, principal: Principal, connector_id: str) -> Cycle:

@@ -187,11 +187,7 @@ def list_quarantined(
     if connector_id is not None:
         rules.require(session, principal, Action.READ_CONTENT, session.get(Connector, connector_id))
         statement = statement.where(col(Quarantined.connector_id) == connector_id)
-    if after is not None:
-        statement = statement.where(col(Quarantined.id) > pages.decode_cursor(after))
-    statement = statement.order_by(col(Quarantined.id)).limit(limit + 1)
-    found = list(session.execute(statement).scalars())
-    return pages.cut(found, limit, lambda row: row.id)
+    return pages.entities(session, statement, col(Quarantined.id), after=after, limit=limit)
 
 
 def retry(session: Session, principal: Principal, quarantine_id: str) -> Quarantined:

@@ -5,7 +5,7 @@ before anything slow begins.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import select
@@ -64,22 +64,13 @@ def list_messages(
     Raises:
         ScopeMissing, NotFound, InvalidInput
     """
-    position = pages.decode_position(after) if after is not None else 0
     with gateway.db.reading() as session:
-        statement = (
-            select(Message)
-            .where(*selection.conditions(session, principal, Action.READ_CONTENT, filters))
-            .where(col(Message.position) > position)
-            .order_by(col(Message.position))
-            .limit(limit + 1)
+        conditions = selection.conditions(session, principal, Action.READ_CONTENT, filters)
+        found = pages.entities(
+            session, select(Message).where(*conditions), col(Message.position), after=after, limit=limit
         )
-        found = list(session.execute(statement).scalars())
-    page = found[:limit]
-    return Slice(
-        data=page,
-        next_cursor=pages.encode_cursor(page[-1].position if page else position),
-        has_more=len(found) > limit,
-    )
+    last = found.data[-1].position if found.data else pages.decode_position(after) if after else 0
+    return replace(found, next_cursor=pages.encode_cursor(last))
 
 
 def get_message(session: Session, principal: Principal, message_id: str) -> Detail:

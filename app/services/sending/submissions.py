@@ -13,7 +13,7 @@ import hashlib
 import json
 import secrets
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 
 from sqlalchemy import select, update
@@ -171,13 +171,8 @@ def list_submissions(
         statement = statement.where(col(Submission.connector_id) == connector_id)
     if status is not None:
         statement = statement.where(col(Submission.status) == status)
-    if after is not None:
-        statement = statement.where(col(Submission.id) > pages.decode_cursor(after))
-    found = list(session.execute(statement.order_by(col(Submission.id)).limit(limit + 1)).scalars())
-    has_more = len(found) > limit
-    page = found[:limit]
-    cursor = pages.encode_cursor(page[-1].id) if has_more else None
-    return Slice(_detailed(session, page), cursor, has_more)
+    found = pages.entities(session, statement, col(Submission.id), after=after, limit=limit)
+    return replace(found, data=_detailed(session, found.data))
 
 
 def get_submission(session: Session, principal: Principal, submission_id: str) -> Detailed:
