@@ -86,7 +86,7 @@ def case_database(url: str) -> Iterator[Session]:
 def outcome(session: Session, principal: Principal, action: Action, connector_id: str) -> str:
     """`yes`, or the status of the refusal."""
     try:
-        rules.require(session, principal, action, session.get(Connector, connector_id))
+        rules.require(session, principal, action, connector_id)
     except GatewayError as refusal:
         return str(status_of(type(refusal)))
     return "yes"

@@ -8,7 +8,7 @@ from app import clock
 from app.audit_actions import AuditAction
 from app.errors import AlreadyExists, NotFound, WrongState
 from app.ids import new_id
-from app.models import Connector, GroupBinding
+from app.models import GroupBinding
 from app.services import pages
 from app.services.access import audit, rules
 from app.services.access.rules import Action, Principal
@@ -23,7 +23,7 @@ def create(session: Session, principal: Principal, *, connector_id: str, group: 
         WrongState: the connector is personal.
         AlreadyExists
     """
-    connector = rules.require(session, principal, Action.BIND_GROUPS, session.get(Connector, connector_id))
+    connector = rules.require(session, principal, Action.BIND_GROUPS, connector_id)
     if connector.kind == "personal":
         raise WrongState("A personal mailbox is its owner's alone; it takes no group bindings.")
     binding = GroupBinding(id=new_id(), connector_id=connector.id, group=group, created_at=clock.utc_now())
@@ -40,8 +40,8 @@ def get(session: Session, principal: Principal, binding_id: str) -> GroupBinding
         ScopeMissing, NotFound, Forbidden
     """
     binding = session.get(GroupBinding, binding_id)
-    connector = session.get(Connector, binding.connector_id) if binding is not None else None
-    rules.require(session, principal, Action.BIND_GROUPS, connector)
+    connector_id = binding.connector_id if binding is not None else None
+    rules.require(session, principal, Action.BIND_GROUPS, connector_id)
     if binding is None:
         raise NotFound
     return binding
@@ -58,7 +58,7 @@ def list_bindings(
     visible = rules.visible_connector_ids(principal, Action.BIND_GROUPS)
     statement = select(GroupBinding).where(col(GroupBinding.connector_id).in_(visible))
     if connector_id is not None:
-        rules.require(session, principal, Action.BIND_GROUPS, session.get(Connector, connector_id))
+        rules.require(session, principal, Action.BIND_GROUPS, connector_id)
         statement = statement.where(col(GroupBinding.connector_id) == connector_id)
     return pages.entities(session, statement, col(GroupBinding.id), after=after, limit=limit)
 

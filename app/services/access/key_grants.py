@@ -11,7 +11,7 @@ from sqlmodel import Session, col
 from app import clock
 from app.audit_actions import AuditAction
 from app.errors import NotFound, WrongState
-from app.models import ApiKey, Connector, KeyGrant
+from app.models import ApiKey, KeyGrant
 from app.services.access import audit, rules
 from app.services.access.rules import Action, Principal
 
@@ -30,7 +30,7 @@ def list_grants(session: Session, principal: Principal, connector_id: str) -> Se
     Raises:
         ScopeMissing, NotFound, Forbidden
     """
-    rules.require(session, principal, Action.SEE_SETTINGS, session.get(Connector, connector_id))
+    rules.require(session, principal, Action.SEE_SETTINGS, connector_id)
     statement = (
         select(ApiKey, col(KeyGrant.granted_at))
         .join(KeyGrant, col(KeyGrant.api_key_id) == col(ApiKey.id))
@@ -48,8 +48,7 @@ def grant(session: Session, principal: Principal, connector_id: str, key_id: str
         NotFound: no such connector, or no key that is still good.
         WrongState: the connector is shared, or the key is limited to others.
     """
-    row = session.get(Connector, connector_id, with_for_update=True)
-    connector = rules.require(session, principal, Action.GRANT_KEYS, row)
+    connector = rules.require(session, principal, Action.GRANT_KEYS, connector_id, lock=True)
     key = session.get(ApiKey, key_id)
     now = clock.utc_now()
     if key is None or key.revoked_at is not None or (key.expires_at is not None and key.expires_at <= now):
@@ -71,7 +70,7 @@ def withdraw(session: Session, principal: Principal, connector_id: str, key_id: 
     Raises:
         ScopeMissing, NotFound, Forbidden
     """
-    rules.require(session, principal, Action.GRANT_KEYS, session.get(Connector, connector_id))
+    rules.require(session, principal, Action.GRANT_KEYS, connector_id)
     found = session.get(KeyGrant, (key_id, connector_id))
     if found is None:
         raise NotFound

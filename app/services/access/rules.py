@@ -164,8 +164,11 @@ def roles_towards(session: Session, principal: Principal, connector: Connector, 
     return roles
 
 
-def require(session: Session, principal: Principal, action: Action, connector: Connector | None) -> Connector:
-    """The connector, if the caller may do the action with it.
+def require(
+    session: Session, principal: Principal, action: Action, connector_id: str | None, *, lock: bool = False
+) -> Connector:
+    """The connector with this id, if the caller may do the action with it. `lock`: read anew, and locked until the
+    transaction ends. None: there is no such object.
 
     Raises:
         ScopeMissing: a key without the scope.
@@ -173,8 +176,17 @@ def require(session: Session, principal: Principal, action: Action, connector: C
         Forbidden: visible, but not theirs to do this with.
     """
     require_scope(principal, SCOPES[action])
+    if connector_id is None:
+        raise NotFound
+    connector = session.get(Connector, connector_id, with_for_update=lock or None, populate_existing=lock)
     if connector is None:
         raise NotFound
+    return require_on(session, principal, action, connector)
+
+
+def require_on(session: Session, principal: Principal, action: Action, connector: Connector) -> Connector:
+    """As `require`, of a connector that is loaded already."""
+    require_scope(principal, SCOPES[action])
     roles = roles_towards(session, principal, connector, action)
     if roles & RULES[action]:
         _require_unsealed(action, connector, roles)

@@ -130,7 +130,7 @@ def _with_password(
     gateway: Gateway, principal: Principal, action: Action, connector_id: str
 ) -> tuple[Connector, str]:
     with gateway.db.reading() as session:
-        connector = rules.require(session, principal, action, session.get(Connector, connector_id))
+        connector = rules.require(session, principal, action, connector_id)
         credential = session.get(Credential, connector_id)
     if credential is None:
         raise WrongState("This connector has no credentials yet.")

@@ -56,7 +56,7 @@ def get(session: Session, principal: Principal, connector_id: str) -> Detailed:
     Raises:
         ScopeMissing, NotFound
     """
-    connector = rules.require(session, principal, Action.SEE_SHORT, session.get(Connector, connector_id))
+    connector = rules.require(session, principal, Action.SEE_SHORT, connector_id)
     return _detailed(session, principal, connector)
 
 
@@ -133,15 +133,12 @@ def patch(gateway: Gateway, principal: Principal, connector_id: str, body: Conne
     """
     changes = body.model_dump(exclude_unset=True)
     with gateway.db.reading() as session:
-        as_read = rules.require(
-            session, principal, Action.CHANGE_SETTINGS, session.get(Connector, connector_id)
-        )
+        as_read = rules.require(session, principal, Action.CHANGE_SETTINGS, connector_id)
     wanted = merged_with(as_read, changes)
     if not has_same_servers(as_read, wanted):
         addresses.require_allowed(gateway, imap=wanted.imap, smtp=wanted.smtp)
     with gateway.db.unit_of_work() as session:
-        row = session.get(Connector, connector_id, with_for_update=True, populate_existing=True)
-        connector = rules.require(session, principal, Action.CHANGE_SETTINGS, row)
+        connector = rules.require(session, principal, Action.CHANGE_SETTINGS, connector_id, lock=True)
         checked, wanted = wanted, merged_with(connector, changes)
         if not has_same_servers(connector, wanted) and (wanted.imap, wanted.smtp) != (
             checked.imap,
@@ -170,8 +167,7 @@ def delete_connector(
     """
     for _ in range(DELETE_ROUNDS):
         with gateway.db.unit_of_work() as session:
-            row = session.get(Connector, connector_id, with_for_update=True)
-            connector = rules.require(session, principal, Action.DELETE_CONNECTOR, row)
+            connector = rules.require(session, principal, Action.DELETE_CONNECTOR, connector_id, lock=True)
             if not selection.count_of(session, connector_id):
                 _note(
                     session,
@@ -200,8 +196,7 @@ def enter_credentials(
         ScopeMissing, NotFound, Forbidden
     """
     with gateway.db.unit_of_work() as session:
-        row = session.get(Connector, connector_id, with_for_update=True)
-        connector = rules.require(session, principal, Action.ENTER_CREDENTIALS, row)
+        connector = rules.require(session, principal, Action.ENTER_CREDENTIALS, connector_id, lock=True)
         _enter(session, gateway, principal, connector, password)
         settle(session, connector, anew=True)
         return _detailed(session, principal, connector)
@@ -214,8 +209,7 @@ def discard_credentials(gateway: Gateway, principal: Principal, connector_id: st
         ScopeMissing, NotFound, Forbidden
     """
     with gateway.db.unit_of_work() as session:
-        row = session.get(Connector, connector_id, with_for_update=True)
-        connector = rules.require(session, principal, Action.ENTER_CREDENTIALS, row)
+        connector = rules.require(session, principal, Action.ENTER_CREDENTIALS, connector_id, lock=True)
         _discard_credentials(session, principal, connector)
 
 
@@ -226,8 +220,7 @@ def pause(gateway: Gateway, principal: Principal, connector_id: str) -> Detailed
         ScopeMissing, NotFound, Forbidden
     """
     with gateway.db.unit_of_work() as session:
-        row = session.get(Connector, connector_id, with_for_update=True)
-        connector = rules.require(session, principal, Action.OPERATE, row)
+        connector = rules.require(session, principal, Action.OPERATE, connector_id, lock=True)
         connector.paused = True
         settle(session, connector)
         _note(session, principal, AuditAction.CONNECTOR_PAUSED, connector)
@@ -241,8 +234,7 @@ def resume(gateway: Gateway, principal: Principal, connector_id: str) -> Detaile
         ScopeMissing, NotFound, Forbidden
     """
     with gateway.db.unit_of_work() as session:
-        row = session.get(Connector, connector_id, with_for_update=True)
-        connector = rules.require(session, principal, Action.OPERATE, row)
+        connector = rules.require(session, principal, Action.OPERATE, connector_id, lock=True)
         connector.paused = False
         settle(session, connector, anew=True)
         _note(session, principal, AuditAction.CONNECTOR_RESUMED, connector)
@@ -303,7 +295,7 @@ def _create(
 def _replace(
     session: Session, gateway: Gateway, principal: Principal, connector: Connector, body: ConnectorPut
 ) -> Detailed:
-    rules.require(session, principal, Action.CHANGE_SETTINGS, connector)
+    rules.require_on(session, principal, Action.CHANGE_SETTINGS, connector)
     if (body.kind, body.owner) != (connector.kind, connector.owner):
         raise WrongState("Kind and owner of a connector never change.")
     before = audited_settings(connector)
@@ -342,7 +334,7 @@ def _apply(
     if new_servers:
         credentials.discard(session, connector.id, by=principal)
     if password is not None:
-        rules.require(session, principal, Action.ENTER_CREDENTIALS, connector)
+        rules.require_on(session, principal, Action.ENTER_CREDENTIALS, connector)
         _enter(session, gateway, principal, connector, password)
     anew = new_servers or new_source or answers_question or password is not None
     settle(session, connector, anew=anew)
@@ -373,7 +365,7 @@ def _enter(
 
 
 def _discard_credentials(session: Session, principal: Principal, connector: Connector) -> None:
-    rules.require(session, principal, Action.ENTER_CREDENTIALS, connector)
+    rules.require_on(session, principal, Action.ENTER_CREDENTIALS, connector)
     credentials.discard(session, connector.id, by=principal)
     settle(session, connector)
 

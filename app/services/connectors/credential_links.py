@@ -102,8 +102,7 @@ def create(gateway: Gateway, principal: Principal, connector_id: str, *, base_ur
     token = secrets.token_urlsafe(_TOKEN_OCTETS)
     now = clock.utc_now()
     with gateway.db.unit_of_work() as session:
-        row = session.get(Connector, connector_id, with_for_update=True)
-        rules.require(session, principal, Action.MAKE_CREDENTIAL_LINK, row)
+        rules.require(session, principal, Action.MAKE_CREDENTIAL_LINK, connector_id, lock=True)
         gateway.links.count(principal.name)
         start = gateway.settings.public_url or _loopback(base_url)
         _delete_unused(session, connector_id)
@@ -126,8 +125,7 @@ def withdraw(session: Session, principal: Principal, connector_id: str) -> None:
     Raises:
         ScopeMissing, NotFound, Forbidden
     """
-    row = session.get(Connector, connector_id, with_for_update=True)
-    rules.require(session, principal, Action.MAKE_CREDENTIAL_LINK, row)
+    rules.require(session, principal, Action.MAKE_CREDENTIAL_LINK, connector_id, lock=True)
     for link in _delete_unused(session, connector_id):
         _note(session, principal, AuditAction.CREDENTIAL_LINK_WITHDRAWN, link)
 

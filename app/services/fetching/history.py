@@ -39,7 +39,7 @@ def list_cycles(
     Raises:
         ScopeMissing, NotFound, Forbidden, InvalidInput
     """
-    rules.require(session, principal, Action.SEE_SETTINGS, session.get(Connector, connector_id))
+    rules.require(session, principal, Action.SEE_SETTINGS, connector_id)
     statement = select(Cycle).where(col(Cycle.connector_id) == connector_id)
     return pages.entities(session, statement, col(Cycle.id), after=after, limit=limit, latest_first=True)
 
@@ -58,9 +58,7 @@ def fetch_now(gateway: Gateway, principal: Principal, connector_id: str) -> Cycl
     deadline = time.monotonic() + WAIT_S
     while True:
         with gateway.db.reading() as session:
-            connector = rules.require(
-                session, principal, Action.OPERATE, session.get(Connector, connector_id)
-            )
+            connector = rules.require(session, principal, Action.OPERATE, connector_id)
         if connector.status not in fetch_cycle.RUNNABLE:
             raise WrongState(NOT_FETCHING[connector.status])
         is_trial = not _has_worked(connector)

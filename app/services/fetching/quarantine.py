@@ -185,7 +185,7 @@ def list_quarantined(
         col(Quarantined.state) == QUARANTINED, col(Quarantined.connector_id).in_(visible)
     )
     if connector_id is not None:
-        rules.require(session, principal, Action.READ_CONTENT, session.get(Connector, connector_id))
+        rules.require(session, principal, Action.READ_CONTENT, connector_id)
         statement = statement.where(col(Quarantined.connector_id) == connector_id)
     return pages.entities(session, statement, col(Quarantined.id), after=after, limit=limit)
 
@@ -197,9 +197,9 @@ def retry(session: Session, principal: Principal, quarantine_id: str) -> Quarant
         ScopeMissing, NotFound
     """
     row = session.get(Quarantined, quarantine_id, with_for_update=True)
-    connector = session.get(Connector, row.connector_id) if row is not None else None
-    rules.require(session, principal, Action.WRITE_CONTENT, connector)
-    if row is None or connector is None:
+    connector_id = row.connector_id if row is not None else None
+    connector = rules.require(session, principal, Action.WRITE_CONTENT, connector_id)
+    if row is None:
         raise NotFound
     now = clock.utc_now()
     row.state = SUSPECT

@@ -26,11 +26,7 @@ def require(session: Session, principal: Principal, action: Action, message_id: 
     Raises:
         ScopeMissing, NotFound
     """
-    statement = (
-        select(Connector)
-        .join(Message, col(Message.connector_id) == col(Connector.id))
-        .where(col(Message.id) == message_id)
-    )
+    statement = select(col(Message.connector_id)).where(col(Message.id) == message_id)
     return rules.require(session, principal, action, session.execute(statement).scalar_one_or_none())
 
 
@@ -59,7 +55,7 @@ def conditions(
         col(Message.connector_id).in_(rules.visible_connector_ids(principal, action))
     ]
     if filters.connector_id is not None:
-        rules.require(session, principal, action, session.get(Connector, filters.connector_id))
+        rules.require(session, principal, action, filters.connector_id)
         found.append(col(Message.connector_id) == filters.connector_id)
     if filters.state is not None:
         found.append(col(Message.state) == filters.state)

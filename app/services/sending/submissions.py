@@ -218,14 +218,14 @@ def cancel(session: Session, principal: Principal, submission_id: str) -> None:
 
 
 def _connector(session: Session, principal: Principal, connector_id: str) -> Connector:
-    return rules.require(session, principal, Action.SEND, session.get(Connector, connector_id))
+    return rules.require(session, principal, Action.SEND, connector_id)
 
 
 def _get(session: Session, principal: Principal, submission_id: str) -> Submission:
     statement = without_source().where(col(Submission.id) == submission_id)
     submission: Submission | None = session.execute(statement).scalar_one_or_none()
-    connector = session.get(Connector, submission.connector_id) if submission is not None else None
-    rules.require(session, principal, Action.SEND, connector)
+    connector_id = submission.connector_id if submission is not None else None
+    rules.require(session, principal, Action.SEND, connector_id)
     if submission is None:
         raise NotFound
     return submission
@@ -275,7 +275,7 @@ def _answered(
 ) -> _Answered:
     if wanted.in_reply_to is None:
         return _Answered()
-    rules.require(session, principal, Action.READ_CONTENT, connector)
+    rules.require_on(session, principal, Action.READ_CONTENT, connector)
     message = session.get(Message, wanted.in_reply_to)
     if message is None or message.connector_id != connector.id:
         raise InvalidInput(FieldFault("/in_reply_to", "is not a message of this connector"))
