@@ -22,7 +22,7 @@ from app.adapters.identity import development_token
 from app.adapters.parser import ParserPool, ParserUnavailable
 from app.config import ENV_FILE, Settings, unknown_names
 from app.db import Database
-from app.errors import GatewayError, InvalidInput, NotFound, SettingsIncomplete
+from app.errors import GatewayError, InvalidInput, NotFound, SettingsIncomplete, StoreInUse, StoreUnavailable
 from app.gateway import Gateway
 from app.main import create_app
 from app.models import ApiKey
@@ -58,9 +58,13 @@ def main() -> None:
         _exit(error.detail, EXIT_SETTINGS)
     except InvalidInput as error:
         _exit("; ".join(f"{fault.pointer} {fault.detail}" for fault in error.faults), EXIT_FAILED)
+    except StoreInUse as error:
+        _exit(error.detail, EXIT_FAILED)
+    except StoreUnavailable:
+        _exit(database_reach.why_unusable(_settings().database_url), EXIT_FAILED)
     except GatewayError as error:
         _exit(error.detail, EXIT_FAILED)
-    except OperationalError:
+    except OperationalError:  # an old schema, say
         _exit(database_reach.why_unusable(_settings().database_url), EXIT_FAILED)
 
 

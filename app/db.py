@@ -1,5 +1,7 @@
 """The database: engine, sessions and the one owner of transactions. No queries here.
 
+Errors of the drivers become errors of ours by their codes: see `store_errors`.
+
 SQLite (the embedded default) runs in WAL mode with `synchronous=FULL`, because after a mail has been moved to
 the trash the database holds its only durable copy: `NORMAL` may lose the last commits at a power cut. Writers
 begin IMMEDIATE, so that a transaction never fails half-way for want of the write lock. PostgreSQL runs READ
@@ -13,7 +15,11 @@ from contextlib import contextmanager
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlmodel import Session
+
+from app import store_errors
+from app.errors import StoreUnavailable
 
 SQLITE_BUSY_TIMEOUT_MS = 30_000
 IDLE_IN_TRANSACTION_S = 60
@@ -28,23 +34,40 @@ class Database:
         self.url = url
         self.is_sqlite = make_url(url).get_backend_name() == "sqlite"
         self.engine = _sqlite_engine(url, pool_size) if self.is_sqlite else _postgres_engine(url, pool_size)
+        store_errors.translate(self.engine)
         # SQLite's write lock is taken at BEGIN; on PostgreSQL both engines are alike.
         self._write_engine = self.engine.execution_options(gateway_writes=True)
 
     @contextmanager
     def unit_of_work(self) -> Iterator[Session]:
-        """One transaction: committed when the block ends, rolled back when it raises. No network call inside."""
-        with Session(self._write_engine, expire_on_commit=False) as session, session.begin():
+        """One transaction: committed when the block ends, rolled back when it raises. No network call inside.
+
+        Raises:
+            StoreUnavailable, ValueRefused
+        """
+        with (
+            _a_connection_in_time(),
+            Session(self._write_engine, expire_on_commit=False) as session,
+            session.begin(),
+        ):
             yield session
 
     @contextmanager
     def reading(self) -> Iterator[Session]:
         """A session that only reads, from one snapshot on SQLite; what it changes is rolled back."""
-        with Session(self.engine, expire_on_commit=False) as session:
+        with _a_connection_in_time(), Session(self.engine, expire_on_commit=False) as session:
             yield session
 
     def close(self) -> None:
         self.engine.dispose()
+
+
+@contextmanager
+def _a_connection_in_time() -> Iterator[None]:
+    try:
+        yield
+    except PoolTimeout as exc:  # all connections are in use
+        raise StoreUnavailable from exc
 
 
 def _postgres_engine(url: str, pool_size: int) -> Engine:

@@ -36,6 +36,7 @@ GatewayError                      code, retryable
 ├── SecretUnreadable              500, no key decrypts it
 ├── StoreUnavailable              503, the database cannot be used now
 │   └── StoreInUse                another process serves from this SQLite file
+├── ValueRefused                  422, the database does not take a value
 ├── LeaseLost                     internal: another instance took the mailbox over
 └── SettingsChanged               internal: the connector was changed while its cycle ran
 
@@ -284,6 +285,11 @@ class StoreInUse(StoreUnavailable):
         "Another process serves from this SQLite file and has not stopped. Stop it, or let this one answer HTTP only"
         " (GATEWAY_RUN_JOBS=false), or use PostgreSQL, which takes any number."
     )
+
+
+class ValueRefused(GatewayError):
+    code = "value_refused"
+    default_detail = "The gateway's database does not take one of the values."
 
 
 class SettingsChanged(GatewayError):

@@ -5,6 +5,7 @@ The only file that knows both sides.
 
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
+from math import ceil
 from typing import Any
 
 import structlog
@@ -33,6 +34,7 @@ STATUSES: dict[type[errors.GatewayError], int] = {
     errors.MailServerTimeout: 504,
     errors.MailServerError: 502,
     errors.StoreUnavailable: 503,
+    errors.ValueRefused: 422,
     errors.LeaseLost: 503,
     errors.SettingsChanged: 503,
     errors.SecretUnreadable: 500,
@@ -97,10 +99,9 @@ def _on_gateway_error(request: Request, exc: Exception) -> JSONResponse:
     headers = {}
     if status == HTTPStatus.UNAUTHORIZED:
         headers["WWW-Authenticate"] = "Bearer"
-    if isinstance(exc, errors.TooManyRequests):
-        headers["Retry-After"] = str(exc.retry_after_s)
-    elif status == HTTPStatus.SERVICE_UNAVAILABLE:
-        headers["Retry-After"] = str(RETRY_AFTER_S)
+    if isinstance(exc, errors.TooManyRequests) or status == HTTPStatus.SERVICE_UNAVAILABLE:
+        asked_for: float | None = getattr(exc, "retry_after_s", None)
+        headers["Retry-After"] = str(max(1, ceil(RETRY_AFTER_S if asked_for is None else asked_for)))
     faults = None
     if isinstance(exc, errors.InvalidInput):
         faults = [Fault(pointer=fault.pointer, detail=fault.detail) for fault in exc.faults]

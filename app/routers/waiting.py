@@ -13,6 +13,7 @@ from fastapi import FastAPI, Request
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
 
+from app.errors import StoreUnavailable
 from app.gateway import Gateway
 from app.services.events import feed
 from app.services.pages import Slice
@@ -62,7 +63,7 @@ class FeedWatch:
         while self._waiting:
             try:
                 position = await self.last_position()
-            except SQLAlchemyError:
+            except (SQLAlchemyError, StoreUnavailable):
                 # Each looks for itself and meets the fault where it is answered.
                 self._wake(list(self._waiting))
             else:

@@ -14,6 +14,7 @@ from sqlmodel import Session, col
 
 from app import clock, migrations
 from app.adapters.metrics import CONTENT_TYPE, Figures
+from app.errors import StoreUnavailable
 from app.gateway import Gateway
 from app.models import Connector, Cycle, Feed, Message, Quarantined, Submission, WebhookDelivery
 
@@ -51,7 +52,7 @@ def check(gateway: Gateway) -> Readiness:
         with gateway.db.reading() as session:
             session.execute(select(1))
             is_current = migrations.is_current(session.connection())
-    except SQLAlchemyError as exc:
+    except (SQLAlchemyError, StoreUnavailable) as exc:
         log.error("database_unreachable", error=type(exc).__name__)
         return Readiness(database=False, migrations=False, sweep=_has_swept(gateway))
     return Readiness(database=True, migrations=is_current, sweep=_has_swept(gateway))
@@ -62,7 +63,7 @@ def metrics_page(gateway: Gateway) -> MetricsPage:
     figures: Figures | None = None
     try:
         figures = gateway.figures.get(lambda: _count_all(gateway))
-    except SQLAlchemyError as exc:
+    except (SQLAlchemyError, StoreUnavailable) as exc:
         log.error("database_unreachable", error=type(exc).__name__)
     return MetricsPage(gateway.metrics.page(figures), CONTENT_TYPE)
 

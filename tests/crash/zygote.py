@@ -18,6 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from app import logs
 from app.config import Settings
+from app.errors import StoreUnavailable
 from app.gateway import Gateway
 from app.services.fetching import fetch_cycle
 from tests.crash.effects import Effects
@@ -79,7 +80,7 @@ def _run(wanted: dict[str, Any], writing: int) -> None:
         event.listen(gateway.db.engine, "connect", _be_impatient)
     for _ in range(wanted["cycles"]):
         # The database ends the transaction of a process that stands still, as the sweep is used to.
-        with contextlib.suppress(SQLAlchemyError):
+        with contextlib.suppress(SQLAlchemyError, StoreUnavailable):
             fetch_cycle.run(gateway, wanted["connector_id"])
     os.write(writing, str(effects.count).encode())
     gateway.close()

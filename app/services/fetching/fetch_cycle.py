@@ -33,7 +33,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 import structlog
-from sqlalchemy.exc import SQLAlchemyError
 
 from app import clock
 from app.adapters.imap import Folder, ImapSession, Selected
@@ -135,13 +134,13 @@ def _error_of(
     except MailServerError as exc:
         tally.alert = tally.alert or exc.alert
         return exc
+    except StoreUnavailable as exc:
+        log.error("store_unavailable", connector_id=connector.id, error=type(exc.__cause__).__name__)
+        return exc
     except GatewayError as exc:
         return exc
     except ParserUnavailable:
         return ParserBusy()
-    except SQLAlchemyError as exc:
-        log.error("store_unavailable", connector_id=connector.id, error=type(exc).__name__)
-        return StoreUnavailable()
     except Exception as exc:
         # A fault of ours at one mailbox must not end the job that serves all: it is logged, and shown there.
         frame = exc.__traceback__

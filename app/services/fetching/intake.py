@@ -47,7 +47,7 @@ class Intake:
         """Store and move these mails, the suspects after all others, each alone.
 
         Raises:
-            LeaseLost, SettingsChanged, MailServerError, SQLAlchemyError: what was committed before stays, and is
+            LeaseLost, SettingsChanged, MailServerError, StoreUnavailable: what was committed before stays, and is
                 moved by the next cycle where it was not by this one.
         """
         with ThreadPoolExecutor(1, thread_name_prefix="store") as thread:

@@ -24,7 +24,7 @@ from sqlmodel import Session, col
 from app import clock
 from app.adapters import process
 from app.db import Database
-from app.errors import LeaseLost
+from app.errors import LeaseLost, StoreUnavailable
 from app.gateway import Gateway
 from app.ids import new_id
 from app.models import Connector, Lease
@@ -130,7 +130,7 @@ def held(gateway: Gateway, connector: Connector) -> Iterator[HeldLease | None]:
         done.set()
         renewing.join()
         # Where this fails the lease runs out by itself.
-        with contextlib.suppress(SQLAlchemyError):
+        with contextlib.suppress(SQLAlchemyError, StoreUnavailable):
             lease.give_back()
 
 
@@ -186,7 +186,7 @@ def _keep(lease: HeldLease, done: threading.Event) -> None:
             lease.renew()
         except LeaseLost:
             return  # the cycle notices at its next commit or move
-        except SQLAlchemyError as exc:
+        except (SQLAlchemyError, StoreUnavailable) as exc:
             log.warning("lease_not_renewed", error=type(exc).__name__)
 
 

@@ -12,13 +12,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import structlog
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, StatementError
+from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session
 
 from app import clock
 from app.adapters import compression
 from app.adapters.imap import FetchedMail
-from app.errors import SettingsChanged
+from app.errors import SettingsChanged, ValueRefused
 from app.events import EventType, NewEvent, message_event
 from app.gateway import Gateway
 from app.ids import new_id
@@ -34,6 +34,10 @@ from app.services.fetching.quarantine import Known
 from app.services.messages import arrivals, state
 
 log = structlog.get_logger(__name__)
+
+NOT_STORABLE = (ValueRefused, IntegrityError, ValueError)
+"""The database is well, but does not take what a mail holds. That it is not well is `StoreUnavailable`; any other error
+is a mistake of ours, and no mail is to blame."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,16 +89,14 @@ class Store:
         """Store mails that are to be moved to the target. `uidnext` is the source folder's.
 
         Raises:
-            LeaseLost, SettingsChanged, ParserUnavailable, OperationalError: nothing was stored.
+            LeaseLost, SettingsChanged, ParserUnavailable, StoreUnavailable: nothing was stored.
         """
         # Written before the attempt: should the process die over one of them, the next cycle knows.
         self._lease.take_in_hand(self._source.uidvalidity, [mail.uid for mail in fetched])
         mails = [self._read(mail) for mail in fetched]
         try:
             return self._commit(mails, target, uidnext)
-        except (OperationalError, InterfaceError):
-            raise
-        except (DBAPIError, StatementError, ValueError) as exc:
+        except NOT_STORABLE as exc:
             # The database is well, but does not take one of these mails.
             log.warning("batch_not_stored", connector_id=self._connector.id, error=type(exc).__name__)
             return _sum([self._take_alone(mail, target, uidnext) for mail in mails])
@@ -134,9 +136,7 @@ class Store:
     def _take_alone(self, mail: _Mail, target: Target, uidnext: int) -> Stored:
         try:
             return self._commit([mail], target, uidnext)
-        except (OperationalError, InterfaceError):
-            raise
-        except (DBAPIError, StatementError, ValueError):
+        except NOT_STORABLE:
             known = Known(size_octets=mail.size_octets, internal_date=mail.fetched.internal_date)
             is_quarantined = self.note_failure(mail.uid, "store_failed", known=known)
             return Stored([], quarantined=int(is_quarantined))

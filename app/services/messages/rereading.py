@@ -21,6 +21,7 @@ from sqlmodel import Session, col
 from app.adapters import compression
 from app.adapters.parser import ParserPool
 from app.db import Database
+from app.errors import StoreUnavailable
 from app.mime.model import PARSER_FAULTS, READER, SERVER_DEFECTS, DefectCode, ParsedMail
 from app.models import Message, MessageBody
 from app.services.events import outbox
@@ -83,7 +84,7 @@ def tell_waiting(db: Database) -> None:
     try:
         with db.reading() as session:
             count = count_waiting(session)
-    except DBAPIError:
+    except (DBAPIError, StoreUnavailable):
         return
     if count:
         log.warning("messages_wait_to_be_read_again", count=count, command="imap-gateway reread")
