@@ -61,12 +61,13 @@ class BodyReader:
             is_html = part.media_type == "text/html"
             code = DefectCode.HTML_TRUNCATED if is_html else DefectCode.TEXT_TRUNCATED
             self._defects.note(code, f"more than {limit} characters")
-        if decoded.pasted:
-            pasted = decode(decoded.pasted[: 4 * limit], "", self._defects, where=part.media_type)
-            value = _with_footer(value, pasted, is_html=part.media_type == "text/html")
         if "\x00" in value:
             self._defects.note(DefectCode.CONTROL_CHARACTERS, f"NUL in {part.media_type}")
         value = without_marks(clean_text(value, limit))
+        if decoded.pasted:
+            pasted = decode(decoded.pasted[: 4 * limit], "", self._defects, where=part.media_type)
+            pasted = without_marks(clean_text(pasted, limit))
+            value = _with_footer(value, pasted, is_html=part.media_type == "text/html")
         self._decoded[id(part)] = value
         return value
 
