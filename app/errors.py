@@ -24,6 +24,9 @@ GatewayError                      code, retryable
 │   │   ├── ProcessedFolderMissing
 │   │   ├── SameFolder
 │   │   ├── FolderReadOnly
+│   │   ├── NoRightToMove
+│   │   ├── CopyNotRemoved
+│   │   ├── CopiesUnknown
 │   │   ├── OverQuota
 │   │   ├── CommandRefused
 │   │   └── CertificateRefused
@@ -31,6 +34,7 @@ GatewayError                      code, retryable
 │   │   ├── HostUnreachable
 │   │   ├── ConnectionLost
 │   │   ├── TooManyConnections
+│   │   ├── MailNotGiven
 │   │   └── Throttled
 │   └── MailServerTimeout         504
 ├── SecretUnreadable              500, no key decrypts it
@@ -212,6 +216,30 @@ class FolderReadOnly(MailServerRejected):
     default_detail = "The folder to download from is read-only, so mail could not be moved out of it."
 
 
+class NoRightToMove(MailServerRejected):
+    code = "no_right_to_move"
+    default_detail = "The mail server does not allow this account to move mail out of the folder."
+
+
+class CopyNotRemoved(MailServerRejected):
+    code = "copy_not_removed"
+    default_detail = (
+        "The mail server copies mail to the processed folder and does not let it be removed from the folder that it is "
+        "downloaded from."
+    )
+
+    is_second_time = False
+    """It has been seen before: another try would be no better."""
+
+
+class CopiesUnknown(MailServerRejected):
+    code = "copies_unknown"
+    default_detail = (
+        "Some mail stays in the folder that it was downloaded from: it may have been copied to the processed folder "
+        "already, and that folder could not be looked through. New mail is taken in meanwhile."
+    )
+
+
 class OverQuota(MailServerRejected):
     code = "over_quota"
     default_detail = "The mailbox is over its quota, so mail cannot be moved."
@@ -249,6 +277,11 @@ class ConnectionLost(MailServerUnavailable):
 class TooManyConnections(MailServerUnavailable):
     code = "too_many_connections"
     default_detail = "The mail server allows no further connection at the moment."
+
+
+class MailNotGiven(MailServerUnavailable):
+    code = "mail_not_given"
+    default_detail = "The mail server lists mail and does not give it at the moment."
 
 
 class Throttled(MailServerUnavailable):

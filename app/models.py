@@ -19,6 +19,7 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
+    false,
 )
 from sqlmodel import Field, SQLModel
 
@@ -278,6 +279,9 @@ class ServerMessage(SQLModel, table=True):
         default=None, sa_column_args=[ForeignKey("messages.id", ondelete="SET NULL")], index=True
     )
     sha256: str
+    announced_octets: int | None = Field(default=None, sa_type=BigInteger)
+    """The size that the server announced for the mail when it was fetched; null where that was not the number of
+    octets received, or is not known."""
     move_state: str
     """`pending` until the move is proved, then `moved` or `gone` (somebody else took it away)."""
     move_attempts: int = 0
@@ -288,6 +292,10 @@ class ServerMessage(SQLModel, table=True):
     target_uidnext: int | None = Field(default=None, sa_type=BigInteger)
     """The processed folder's UIDNEXT noted before a copy: an earlier copy of ours is not below it."""
     target_uid: int | None = Field(default=None, sa_type=BigInteger)
+    """Where our copy lies. While the move is pending: a copy was seen, and the mail had not left the source (0: its UID
+    there is not known). Seen again, the server does not let mail be moved."""
+    looks: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
+    """Looks for a copy that came to no end, one after the other."""
 
 
 class Quarantined(SQLModel, table=True):
@@ -305,6 +313,8 @@ class Quarantined(SQLModel, table=True):
     """`suspect` while it is tried again by itself, `quarantined` after three failures or at once."""
     reason: str
     attempts: int = 0
+    is_unproved: bool = Field(default=False, sa_column_kwargs={"server_default": false()})
+    """The line was cut over this mail alone: that counts against it once another mail has come."""
     size_octets: int | None = Field(default=None, sa_type=BigInteger)
     from_address: str | None = Field(default=None, sa_type=Text)
     subject: str | None = Field(default=None, sa_type=Text)

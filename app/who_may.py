@@ -73,6 +73,7 @@ ROUTES: dict[str, Rule] = {
     "DELETE /messages/{}": Action.WRITE_CONTENT,
     "POST /messages/delete": Action.WRITE_CONTENT,
     "GET /quarantine": Action.READ_CONTENT,
+    "POST /quarantine/retry": Action.WRITE_CONTENT,
     "POST /quarantine/{}/retry": Action.WRITE_CONTENT,
     "POST /submissions": Action.SEND,
     "GET /submissions": Action.SEND,

@@ -25,6 +25,7 @@ class DefectCode(StrEnum):
     BAD_DATE = "bad_date"
     BAD_ENCODING = "bad_encoding"
     BAD_HEADER = "bad_header"
+    BAD_INTERNAL_DATE = "bad_internal_date"
     BAD_MESSAGE_ID = "bad_message_id"
     BAD_TRANSFER_ENCODING = "bad_transfer_encoding"
     BARE_CR = "bare_cr"

@@ -8,7 +8,7 @@ from app.deps import PrincipalDep, ReadSession, WriteSession
 from app.models import Quarantined
 from app.problems import problem_responses
 from app.schemas.fields import Id, Page
-from app.schemas.messages import QuarantinedRead, QuarantineQuery
+from app.schemas.messages import QuarantinedRead, QuarantineQuery, QuarantineRetry, RetriedCount
 from app.services.fetching import quarantine
 
 router = APIRouter(prefix="/quarantine", tags=["quarantine"])
@@ -23,6 +23,20 @@ def list_quarantined(
         session, principal, connector_id=query.connector_id, after=query.after, limit=query.limit
     )
     return Page[QuarantinedRead].model_validate(page.map(_read))
+
+
+@router.post("/retry", responses=problem_responses(403, 404))
+def retry_many(session: WriteSession, principal: PrincipalDep, body: QuarantineRetry) -> RetriedCount:
+    """Have the next cycles try the mails again that meet all filters."""
+    retried = quarantine.retry_wanted(
+        session,
+        principal,
+        connector_id=body.connector_id,
+        reason=body.reason,
+        folder=body.folder,
+        quarantined_before=body.quarantined_before,
+    )
+    return RetriedCount(retried=retried)
 
 
 @router.post("/{quarantine_id}/retry", responses=problem_responses(403, 404))

@@ -104,6 +104,25 @@ class QuarantineQuery(ListQuery):
     connector_id: Id | None = None
 
 
+class QuarantineRetry(Input):
+    """Which mails in quarantine to try again; at least one filter."""
+
+    connector_id: Id | None = None
+    reason: Annotated[str, Field(min_length=1, max_length=100)] | None = None
+    folder: Annotated[str, Field(min_length=1, max_length=500)] | None = None
+    quarantined_before: AwareDatetime | None = None
+
+    @model_validator(mode="after")
+    def _at_least_one(self) -> Self:
+        if not self.model_dump(exclude_none=True):
+            raise ValueError("at least one filter is needed")
+        return self
+
+
+class RetriedCount(Output):
+    retried: int
+
+
 class QuarantinedRead(Output):
     id: str
     connector_id: str

@@ -76,11 +76,22 @@ class ImapSession:
         self._octets_of: dict[str, bytes] = {}
         """The names that the server has listed, by what is shown of them."""
         self._exists = 0
+        self._has_given_up_move = False
+        self.expunged = 0
+        """Mails that the server said had left the source folder, when it answered the last MOVE."""
 
     @property
     def can_move(self) -> bool:
         # Gmail's folders are labels: what COPY and EXPUNGE do there depends on the user's settings. It has MOVE.
-        return "MOVE" in self.capabilities or "X-GM-EXT-1" in self.capabilities
+        return self.is_gmail or ("MOVE" in self.capabilities and not self._has_given_up_move)
+
+    @property
+    def is_gmail(self) -> bool:
+        return "X-GM-EXT-1" in self.capabilities
+
+    def give_up_move(self) -> None:
+        """The server says that it has MOVE, and refuses it: a proxy that tells another server's capabilities."""
+        self._has_given_up_move = True
 
     @property
     def alert(self) -> str | None:
@@ -172,6 +183,10 @@ class ImapSession:
         if any(ord(character) < 0x20 or ord(character) == 0x7F for character in folder):
             raise CommandRefused("A folder's name must not contain control characters.")
         return self._spelled(folder)
+
+    def lists(self, folder: str) -> bool:
+        """Whether the server has listed a folder of this name in this session."""
+        return folder in self._octets_of
 
     def personal_prefix(self) -> str:
         """The prefix of the personal namespace (RFC 2342), as `INBOX.`; empty where there is none, or the server does
@@ -309,7 +324,7 @@ class ImapSession:
             CommandRefused
         """
         found = self._fetch(uids, "(UID RFC822.SIZE INTERNALDATE)")
-        return [MailInfo(uid, found[uid].size_octets or 0, found[uid].internal_date) for uid in sorted(found)]
+        return [MailInfo(uid, found[uid].size_octets, found[uid].internal_date) for uid in sorted(found)]
 
     def fetch_mails(self, uids: Sequence[int]) -> list[FetchedMail]:
         """The mails as received, in the order asked for. Sets no `\\Seen` (BODY.PEEK).
@@ -317,7 +332,18 @@ class ImapSession:
         Raises:
             CommandRefused
         """
-        found = self._fetch(uids, "(UID INTERNALDATE BODY.PEEK[])")
+        return self._bodies(uids, "(UID INTERNALDATE BODY.PEEK[])")
+
+    def fetch_beginnings(self, uids: Sequence[int], max_octets: int) -> list[FetchedMail]:
+        """As `fetch_mails`, no more than so many octets of each.
+
+        Raises:
+            CommandRefused
+        """
+        return self._bodies(uids, f"(UID BODY.PEEK[]<0.{max_octets}>)")
+
+    def _bodies(self, uids: Sequence[int], items: str) -> list[FetchedMail]:
+        found = self._fetch(uids, items)
         nothing = Fetched(0)
         return [
             FetchedMail(uid, mail.body, mail.internal_date, mail.has_date_defect)
@@ -368,9 +394,11 @@ class ImapSession:
         proved: dict[int, int] = {}
         target = quoted(self._octets(folder))
         wanted = frozenset(uids)
+        self.expunged = 0
         for uid_set in uid_sets(uids):
             with translating(command):
                 answer = self._imap.run("UID", command, uid_set, target)
+            self.expunged += answer.expunged
             proved.update(copyuid.read_copyuid(answer.responses, answer.text, wanted))
         return proved
 

@@ -42,11 +42,11 @@ class Folder:
 
 @dataclass(frozen=True, slots=True)
 class MailInfo:
-    """What is known of a mail before it is fetched. `size_octets` is the server's word, not proof; 0 where it says
+    """What is known of a mail before it is fetched. `size_octets` is the server's word, not proof; None where it says
     nothing that can be."""
 
     uid: int
-    size_octets: int
+    size_octets: int | None
     internal_date: datetime | None
 
 

@@ -39,6 +39,7 @@ from app.adapters.imap import Folder, ImapSession, Selected
 from app.adapters.parser import ParserUnavailable
 from app.errors import (
     CommandRefused,
+    CopiesUnknown,
     FolderMissing,
     GatewayError,
     MailServerError,
@@ -57,6 +58,7 @@ from app.services.fetching.intake import Intake
 from app.services.fetching.leases import HeldLease
 from app.services.fetching.ledger import NumberedFolder
 from app.services.fetching.moving import Mover
+from app.services.fetching.quarantine import FailedUids
 from app.services.fetching.storing import Store
 from app.services.fetching.tally import Tally
 from app.services.mailboxes import folders, sessions
@@ -182,8 +184,8 @@ class _Cycle:
         mover.recover(left_over)
         present = self.imap.search_undeleted()
         self.tally.found = len(present)
-        candidates, suspects, deadly = self._candidates(source, present, mover)
-        if self._needs_confirmation(len(candidates) + len(suspects)):
+        candidates, noted = self._candidates(source, present, mover)
+        if self._needs_confirmation(len(candidates) + len(noted.suspects)):
             self.tally.awaits_confirmation = True
             return
         self._note_baseline(source, selected, present)
@@ -195,7 +197,7 @@ class _Cycle:
             self.lease,
             source=source,
             has_displaced=has_displaced,
-            unparsed=deadly,
+            unparsed=noted.deadly,
         )
         intake = Intake(
             self.imap,
@@ -206,12 +208,16 @@ class _Cycle:
             tally=self.tally,
             stopping=self.stopping,
         )
-        intake.take_in(candidates[:TURN_MAILS], suspects)
+        intake.take_in(
+            candidates[:TURN_MAILS], sorted(noted.suspects - noted.cut_over), sorted(noted.cut_over)
+        )
         if has_displaced and not self.tally.has_more:
             # All mails of the folder have been compared by their bytes: what was not found is not there.
             with self.gateway.db.reading() as session:
                 absent = ledger.displaced_rows(session, source.connector_id, source.folder)
             mover.settle_absent(absent)
+        if mover.held:
+            raise CopiesUnknown
 
     # Folders
 
@@ -286,9 +292,8 @@ class _Cycle:
 
     def _candidates(
         self, source: NumberedFolder, present: Sequence[int], mover: Mover
-    ) -> tuple[list[int], list[int], frozenset[int]]:
-        """The mails that have not been taken in yet; those of them that failed before; and those of these that are
-        not to be parsed any more."""
+    ) -> tuple[list[int], FailedUids]:
+        """The mails that have not been taken in yet and did not fail before; and what is noted of those that did."""
         with self.gateway.db.reading() as session:
             known = ledger.known_uids(session, source, present)
             settled = ledger.settled_at(session, source, sorted(known))
@@ -302,11 +307,8 @@ class _Cycle:
         left_alone = in_quarantine.left_alone.intersection(present)
         self.tally.quarantined = len(left_alone)
         rest = [uid for uid in present if uid not in known and uid not in left_alone]
-        return (
-            [uid for uid in rest if uid not in in_quarantine.suspects],
-            [uid for uid in rest if uid in in_quarantine.suspects],
-            in_quarantine.deadly,
-        )
+        waiting = in_quarantine.only(rest)
+        return [uid for uid in rest if uid not in waiting.suspects], waiting
 
     # Which of the mails that were there before the connector
 

@@ -6,7 +6,7 @@ import time
 from sqlalchemy import select
 from sqlmodel import Session, col
 
-from app.errors import CycleRunning, TooManyRequests, WrongState
+from app.errors import CopyNotRemoved, CycleRunning, TooManyRequests, WrongState
 from app.gateway import Gateway
 from app.models import Connector, Cycle
 from app.services import pages
@@ -27,6 +27,10 @@ NOT_FETCHING = {
     " anew, or resume.",
 }
 """By status: why there is no cycle, and what to do."""
+NOT_REMOVED = (
+    "The mail server copies mail to the processed folder and does not remove it from the source folder, so the"
+    " connector does not fetch: give the account the right to delete mail there, then resume."
+)
 WAIT_S = 60.0
 LOOK_EVERY_S = 0.1
 
@@ -60,7 +64,7 @@ def fetch_now(gateway: Gateway, principal: Principal, connector_id: str) -> Cycl
         with gateway.db.reading() as session:
             connector = rules.require(session, principal, Action.OPERATE, connector_id)
         if connector.status not in fetch_cycle.RUNNABLE:
-            raise WrongState(NOT_FETCHING[connector.status])
+            raise WrongState(_why_not(connector))
         is_trial = not _has_worked(connector)
         if is_trial:
             _require_tries(gateway, principal, connector)
@@ -72,6 +76,12 @@ def fetch_now(gateway: Gateway, principal: Principal, connector_id: str) -> Cycl
         if time.monotonic() >= deadline:
             raise CycleRunning
         time.sleep(LOOK_EVERY_S)
+
+
+def _why_not(connector: Connector) -> str:
+    if connector.status == "stopped" and connector.last_error_code == CopyNotRemoved.code:
+        return NOT_REMOVED
+    return NOT_FETCHING[connector.status]
 
 
 # A fetch that fails with settings that never worked tells as much as a test: no port is scanned and no password guessed

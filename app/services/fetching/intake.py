@@ -8,10 +8,12 @@ suspects, what fails in a batch makes the batch's mails suspects, and suspects a
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from app.adapters.imap import FetchedMail, ImapSession, MailInfo
+from app.adapters.imap import ImapSession, MailInfo
 from app.adapters.parser import ParserPool
-from app.errors import CommandRefused, ConnectionLost, MailServerTimeout
-from app.services.fetching.moving import Mover, batches_of
+from app.errors import CommandRefused
+from app.services.fetching.batches import batches_of
+from app.services.fetching.downloads import Downloads
+from app.services.fetching.moving import Mover
 from app.services.fetching.quarantine import Known
 from app.services.fetching.storing import Store, Stored
 from app.services.fetching.tally import Tally
@@ -41,10 +43,12 @@ class Intake:
         self._parsers = parsers
         self._max_message_octets = max_message_octets
         self._tally = tally
+        self._downloads = Downloads(imap, store, mover, tally)
         self._stopping = stopping
 
-    def take_in(self, uids: Sequence[int], suspects: Sequence[int]) -> None:
-        """Store and move these mails, the suspects after all others, each alone.
+    def take_in(self, uids: Sequence[int], suspects: Sequence[int], cut_over: Sequence[int]) -> None:
+        """Store and move these mails, the suspects after all others, each alone, and last those over which the line
+        was cut.
 
         Raises:
             LeaseLost, SettingsChanged, MailServerError, StoreUnavailable: what was committed before stays, and is
@@ -53,20 +57,27 @@ class Intake:
         with ThreadPoolExecutor(1, thread_name_prefix="store") as thread:
             under_way: Future[Stored] | None = None
             try:
-                for batch in self._batches(uids, suspects):
-                    mails = self._fetch(batch)
+                for batch in self._batches(uids, suspects, cut_over):
+                    mails = self._downloads.mails(batch)
+                    if not mails:
+                        continue
                     if not self._imap.can_expunge_uids:
                         # No COPYUID will tell our copies apart: each batch is settled before the next is begun.
                         earlier, under_way = under_way, None
                         self._finish(earlier)
                     target, uidnext = self._mover.target(), self._mover.uidnext
-                    earlier, under_way = under_way, thread.submit(self._store.take, mails, target, uidnext)
+                    sizes = {info.uid: info.size_octets for info in batch}
+                    earlier, under_way = (
+                        under_way,
+                        thread.submit(self._store.take, mails, sizes, target, uidnext),
+                    )
                     self._finish(earlier)
                     if self._stopping():
                         self._tally.has_more = True
                         break
                 earlier, under_way = under_way, None
                 self._finish(earlier)
+                self._downloads.finish()
             except Exception:
                 # What is on its way into the database gets there, and is moved by the next cycle.
                 if under_way is not None and under_way.exception() is None:
@@ -87,24 +98,35 @@ class Intake:
         self._tally.quarantined += stored.quarantined
         self._tally.defects.update(stored.defects)
 
-    def _batches(self, uids: Sequence[int], suspects: Sequence[int]) -> Iterator[list[MailInfo]]:
+    def _batches(
+        self, uids: Sequence[int], suspects: Sequence[int], cut_over: Sequence[int]
+    ) -> Iterator[list[MailInfo]]:
         for start in range(0, len(uids), WINDOW_MAILS):
             yield from batches_of(self._takeable(uids[start : start + WINDOW_MAILS]))
-        for uid in suspects:
-            for info in self._takeable([uid]):
-                yield [info]
+        rest = list(suspects)
+        while rest:
+            yield from ([info] for info in self._takeable([rest.pop(self._downloads.next_index)]))
+        for uid in self._downloads.left_out(cut_over):
+            yield from ([info] for info in self._takeable([uid]))
 
     def _takeable(self, uids: Sequence[int]) -> list[MailInfo]:
         """What is to be fetched of these: those that are too large are quarantined unseen."""
-        infos = self._imap.fetch_infos(uids)
+        infos = self._downloads.sizes(uids)
         limit = self._max_message_octets
+        takeable = []
         for info in infos:
-            if info.size_octets > limit:
+            if info.size_octets is not None and info.size_octets > limit:
                 self._quarantine_unseen(info)
-        return [info for info in infos if info.size_octets <= limit]
+            else:
+                takeable.append(info)
+        return takeable
 
     def _quarantine_unseen(self, info: MailInfo) -> None:
-        header = self._parsers.parse(self._imap.fetch_header(info.uid, HEADER_OCTETS))
+        try:
+            octets = self._imap.fetch_header(info.uid, HEADER_OCTETS)
+        except CommandRefused:
+            octets = b""
+        header = self._parsers.parse(octets)
         known = Known(
             size_octets=info.size_octets,
             from_address=header.from_.address if header.from_ else None,
@@ -113,40 +135,6 @@ class Intake:
         )
         self._note_failure(info.uid, "too_large", at_once=True, known=known)
 
-    # Fetching
-
-    def _fetch(self, batch: Sequence[MailInfo]) -> list[FetchedMail]:
-        uids = [info.uid for info in batch]
-        try:
-            fetched = self._imap.fetch_mails(uids)
-        except CommandRefused:
-            if len(uids) > 1:
-                return [mail for info in batch for mail in self._fetch([info])]
-            self._note_failure(uids[0], "command_refused", known=_known(batch[0]))
-            return []
-        except (ConnectionLost, MailServerTimeout) as exc:
-            self._suspect(batch, "timeout" if isinstance(exc, MailServerTimeout) else "connection_lost")
-            raise
-        missing = [mail.uid for mail in fetched if mail.raw is None]
-        if missing:
-            # NIL is what a server answers for a mail that somebody has just removed, and for one it cannot read.
-            still = self._imap.search_present(missing)
-            for info in batch:
-                if info.uid in still:
-                    self._note_failure(info.uid, "vanished", known=_known(info))
-        return [mail for mail in fetched if mail.raw is not None]
-
-    def _suspect(self, batch: Sequence[MailInfo], reason: str) -> None:
-        """The connection broke over these: where it was one, that counts against it."""
-        if len(batch) == 1:
-            self._note_failure(batch[0].uid, reason, known=_known(batch[0]))
-            return
-        self._store.suspect([info.uid for info in batch], reason)
-
     def _note_failure(self, uid: int, reason: str, *, at_once: bool = False, known: Known) -> None:
         if self._store.note_failure(uid, reason, at_once=at_once, known=known):
             self._tally.quarantined += 1
-
-
-def _known(info: MailInfo) -> Known:
-    return Known(size_octets=info.size_octets, internal_date=info.internal_date)

@@ -6,10 +6,10 @@ pending, the mail is looked for by its bytes, one row for one mail. Never by Mes
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, delete, func, select
+from sqlalchemy import ColumnElement, delete, func, or_, select
 from sqlmodel import Session, col
 
 from app.ids import new_id
@@ -110,10 +110,12 @@ def add(
     uid: int,
     message_id: str,
     sha256: str,
+    announced_octets: int | None,
     uidnext: int,
     target: Target,
 ) -> ServerMessage:
-    """Note a mail as taken in, with the intent to move it."""
+    """Note a mail as taken in, with the intent to move it. `announced_octets`: its size as the server announced it,
+    where that was true."""
     row = ServerMessage(
         id=new_id(),
         connector_id=source.connector_id,
@@ -122,6 +124,7 @@ def add(
         uid=uid,
         message_id=message_id,
         sha256=sha256,
+        announced_octets=announced_octets,
         move_state=PENDING,
     )
     note_intent(row, uidnext=uidnext, target=target)
@@ -137,6 +140,7 @@ def note_intent(row: ServerMessage, *, uidnext: int, target: Target) -> None:
     row.target_uidvalidity = target.uidvalidity
     row.target_uidnext = target.uidnext
     row.target_uid = None
+    row.looks = 0
 
 
 def replace_at(row: ServerMessage, source: NumberedFolder, uid: int) -> None:
@@ -258,15 +262,23 @@ def settle(session: Session, row: ServerMessage, state: str, *, uidnext: int, ta
     row.target_uid = target_uid
 
 
-def taken_target_uids(session: Session, target: Target, connector_id: str) -> set[int]:
-    """The UIDs in a processed folder at which mails of ours lie already, as far as they are known."""
-    statement = select(col(ServerMessage.target_uid)).where(
+def taken_target_uids(
+    session: Session, target: Target, connector_id: str, *, except_rows: Set[str] = frozenset()
+) -> set[int]:
+    """The UIDs in a processed folder at which mails of ours lie already, as far as they are known; of these rows,
+    their own are not taken."""
+    statement = select(col(ServerMessage.id), col(ServerMessage.target_uid)).where(
         col(ServerMessage.connector_id) == connector_id,
         col(ServerMessage.target_folder) == target.folder,
-        col(ServerMessage.target_uidvalidity) == target.uidvalidity,
+        or_(
+            col(ServerMessage.target_uidvalidity) == target.uidvalidity,
+            col(ServerMessage.target_uidvalidity).is_(None),
+        ),
         col(ServerMessage.target_uid) >= (target.uidnext or 0),
     )
-    return {uid for uid in session.execute(statement).scalars() if uid is not None}
+    return {
+        uid for row_id, uid in session.execute(statement) if uid is not None and row_id not in except_rows
+    }
 
 
 def _at(source: NumberedFolder) -> tuple[ColumnElement[bool], ...]:

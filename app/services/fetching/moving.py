@@ -2,28 +2,35 @@
 
 A tagged OK proves nothing: servers answer OK for UIDs that do not exist, and Exchange answers NO to a MOVE that
 happened. A move is proved by COPYUID, or by looking. What cannot be proved stays `pending` and comes first in the
-next cycle:
+next cycle, which looks for a copy in the processed folder before anything is repeated:
 
-    in the source, not flagged         move it again; where the server has no MOVE, look for an earlier copy first
-    in the source, flagged \\Deleted    without UIDPLUS, with a copy of ours in the processed folder: done.
-                                       Else another client has deleted it: left alone, done
-    not in the source                  done: moved if our copy is found, else somebody took it away
-
-An earlier copy is found by its bytes, above the UIDNEXT that the processed folder had before the move.
+    not in the source                    done: moved if our copy is found, else somebody took it away
+    in the source, and a copy there      only removed; where the server does not do it, twice, the connector stops
+    in the source, no copy there         moved again
+    in the source, not looked through    left where it is, and the connector says so
+    flagged \\Deleted, no copy there     another client has deleted it: left alone, done
 """
 
-import hashlib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import structlog
 
 from app import clock
-from app.adapters.imap import ImapSession, MailInfo
-from app.errors import CommandRefused, FolderMissing, LeaseLost, ProcessedFolderMissing
+from app.adapters.imap import ImapSession
+from app.errors import (
+    CommandRefused,
+    CopyNotRemoved,
+    LeaseLost,
+    MailServerError,
+    NoRightToMove,
+    ProcessedFolderMissing,
+)
 from app.gateway import Gateway
 from app.models import ServerMessage
 from app.services.fetching import ledger
+from app.services.fetching.batches import BATCH_MAILS
+from app.services.fetching.copies import CopyFinder
 from app.services.fetching.leases import HeldLease
 from app.services.fetching.ledger import GONE, MOVED, NumberedFolder, Target
 from app.services.fetching.tally import Tally
@@ -31,10 +38,15 @@ from app.services.messages import state
 
 log = structlog.get_logger(__name__)
 
-BATCH_MAILS = 50
-BATCH_OCTETS = 8 * 1024 * 1024
+MAX_REFUSED = 3
+"""Mails refused one after the other, and none moved: it is not the mails."""
+NEAR_UIDS = 1000
+WITNESS_OCTETS = 1024
+UNKNOWN_UID = 0
+"""Of a copy that is there, nobody knows where."""
 
 _MISSING = frozenset({"TRYCREATE", "NONEXISTENT"})
+_NOT_BY_COPY = frozenset({"NOPERM", "LIMIT", *_MISSING})
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +58,18 @@ class _Departed:
     target_uid: int | None = None
 
 
+@dataclass(slots=True)
+class _Done:
+    """What became of the mails of a move."""
+
+    departed: list[_Departed] = field(default_factory=list)
+    doubled: dict[str, int] = field(default_factory=dict)
+    """Rows whose mails are in the source still, and whose copies lie in the processed folder: at which UID."""
+
+
 class Mover:
-    """Moves mails out of the selected folder, within one cycle. `uidnext`: the lowest UID the server can give to mail
-    arriving in it from now on, as far as is known."""
+    """Moves mails out of the folder that is selected, within one cycle. `uidnext` is the lowest UID that mail gets
+    which comes into it from now on, as far as is known."""
 
     def __init__(
         self,
@@ -67,10 +88,14 @@ class Mover:
         self._source = source
         self._target_folder = target_folder
         self._tally = tally
+        self._copies = CopyFinder(gateway, imap, lease, source=source)
+        self._refused_moves = 0
         self.uidnext = uidnext
+        self.held = 0
+        """Mails that stay in the source until their copies could be looked at."""
 
     def target(self) -> Target:
-        """The processed folder as it is now.
+        """The processed folder as it is now; its counters are None where the server does not tell them.
 
         Raises:
             ProcessedFolderMissing
@@ -78,13 +103,17 @@ class Mover:
         try:
             status = self._imap.status(self._target_folder)
         except CommandRefused as exc:
-            raise ProcessedFolderMissing(server_line=exc.server_line, command=exc.command) from exc
+            if exc.response_code in _MISSING or not self._imap.lists(self._target_folder):
+                raise ProcessedFolderMissing(server_line=exc.server_line, command=exc.command) from exc
+            return Target(self._target_folder, None, None)
         return Target(self._target_folder, status.uidvalidity, status.uidnext)
 
     def recover(self, rows: Sequence[ServerMessage]) -> None:
-        """Settle moves of earlier cycles whose end is not known.
+        """Settle moves of earlier cycles whose end is not known. Mails whose copies could not be looked at stay where
+        they are, and are counted in `held`.
 
         Raises:
+            CopyNotRemoved
             LeaseLost, MailServerError: as `move`.
         """
         if not rows:
@@ -94,14 +123,19 @@ class Mover:
         flagged = self._imap.search_flagged_deleted(present)
         absent = [row for row in rows if row.uid not in present]
         here = [row for row in rows if row.uid in present]
-        copies = self._find_copies(absent if self._imap.can_move else rows)
-        departed = [_departed(row, copies) for row in absent]
-        departed += [_departed(row, copies) for row in here if row.uid in flagged and row.id not in copies]
-        copied = [row for row in here if row.id in copies]
-        if copied:
-            departed += [_Departed(row, MOVED, copies[row.id]) for row in self._take_out(copied)]
-        self._note(departed, failed=[])
-        self._move_again([row for row in here if row.uid not in flagged and row.id not in copies])
+        looked = self._copies.look(rows)
+        done = _Done([_departed(row, looked.found) for row in absent])
+        done.departed += [
+            _Departed(row, GONE)
+            for row in here
+            if row.uid in flagged and row.id not in looked.found and row.id not in looked.open
+        ]
+        self._take_out_copied([row for row in here if row.id in looked.found], looked.found, done)
+        self._note(done.departed, failed=[])
+        self._report_doubled(done)
+        self.held += sum(1 for row in here if row.id in looked.open)
+        rest = [row for row in here if row.uid not in flagged and row.id not in looked.found]
+        self._move_again([row for row in rest if row.id not in looked.open])
 
     def settle_absent(self, rows: Sequence[ServerMessage]) -> None:
         """Settle moves of mails that are known not to be in the source folder any more.
@@ -109,34 +143,37 @@ class Mover:
         Raises:
             MailServerError
         """
-        copies = self._find_copies(rows)
-        self._note([_departed(row, copies) for row in rows], failed=[])
+        found = self._copies.look(rows).found
+        self._note([_departed(row, found) for row in rows], failed=[])
 
     def move(self, rows: Sequence[ServerMessage]) -> None:
         """Move mails whose intent is committed, and note what is proved.
 
         Raises:
             LeaseLost: nothing was sent.
-            ProcessedFolderMissing, OverQuota, CommandRefused: none could be moved.
+            ProcessedFolderMissing, OverQuota, NoRightToMove, CommandRefused: none could be moved.
+            CopyNotRemoved: the server has copied mails and not removed them.
             MailServerError: the outcome is not known; the next cycle looks.
         """
         if not rows:
             return
         self._lease.require()
+        done = _Done()
         refusal: CommandRefused | None = None
         try:
-            departed = self._by_move(rows) if self._imap.can_move else self._by_copy(rows)
+            self._transfer(rows, done)
         except CommandRefused as exc:
             if exc.response_code in _MISSING:
                 raise ProcessedFolderMissing(server_line=exc.server_line, command=exc.command) from exc
             refusal = exc
-            departed = self._one_by_one(rows)
-        gone = {each.row.id for each in departed}
+            self._after_refusal(rows, exc, done)
+        gone = {each.row.id for each in done.departed}
         failed = [row for row in rows if row.id not in gone]
-        self._note(departed, failed)
-        self._report_if_late(len(departed))
-        if refusal is not None and not departed:
-            raise refusal
+        self._note(done.departed, failed)
+        self._report_if_late(len(done.departed))
+        self._report_doubled(done)
+        if refusal is not None and not done.departed:
+            raise _told(refusal)
         if failed:
             log.warning("moves_failed", connector_id=self._source.connector_id, count=len(failed))
 
@@ -148,69 +185,173 @@ class Mover:
             log.warning("lease_lost_during_move", connector_id=self._source.connector_id, moved=moved)
             raise
 
-    def _by_move(self, rows: Sequence[ServerMessage]) -> list[_Departed]:
-        proved = self._imap.move([row.uid for row in rows], self._target_folder)
-        departed = [_Departed(row, MOVED, proved[row.uid]) for row in rows if row.uid in proved]
-        unproved = [row for row in rows if row.uid not in proved]
-        still = self._imap.search_present(row.uid for row in unproved)
-        # With UIDPLUS a mail that COPYUID does not name was not moved by us: another client has taken it.
-        state = GONE if self._imap.can_expunge_uids else MOVED
-        return departed + [_Departed(row, state) for row in unproved if row.uid not in still]
+    def _report_doubled(self, done: _Done) -> None:
+        """Note where a copy lies of a mail that has not left the source: it is not copied again.
 
-    def _by_copy(self, rows: Sequence[ServerMessage]) -> list[_Departed]:
+        Raises:
+            CopyNotRemoved
+        """
+        if not done.doubled:
+            return
+        with self._gateway.db.unit_of_work() as session:
+            rows = ledger.rows_of(session, list(done.doubled))
+            is_second_time = any(row.target_uid is not None for row in rows)
+            for row in rows:
+                row.target_uid = done.doubled[row.id]
+        log.warning("copies_not_removed", connector_id=self._source.connector_id, count=len(rows))
+        error = CopyNotRemoved(command="MOVE" if self._imap.can_move else "EXPUNGE")
+        error.is_second_time = is_second_time
+        raise error
+
+    def _transfer(self, rows: Sequence[ServerMessage], done: _Done) -> None:
+        if self._imap.can_move:
+            self._by_move(rows, done)
+        else:
+            self._by_copy(rows, done)
+
+    def _by_move(self, rows: Sequence[ServerMessage], done: _Done) -> None:
+        proved = self._imap.move([row.uid for row in rows], self._target_folder)
+        named = [row for row in rows if row.uid in proved]
+        # A server that makes MOVE of COPY and EXPUNGE may have done only the first: it tells each EXPUNGE.
+        doubtful = [row for row in rows if row.uid not in proved or self._imap.expunged < len(named)]
+        still = self._imap.search_present(row.uid for row in doubtful)
+        done.departed += [_Departed(row, MOVED, proved[row.uid]) for row in named if row.uid not in still]
+        self._settle_vanished([row for row in rows if row.uid not in proved and row.uid not in still], done)
+        copied = [row for row in named if row.uid in still]
+        self._take_out_copied(copied, {row.id: proved[row.uid] for row in copied}, done)
+
+    def _settle_vanished(self, rows: Sequence[ServerMessage], done: _Done) -> None:
+        """Mails that are gone and that COPYUID does not name: with UIDPLUS, another client has taken them, unless the
+        server does not name what it moves; without it, we have moved them."""
+        found = self._copies.look(rows).found if rows and self._imap.can_expunge_uids else {}
+        state = GONE if self._imap.can_expunge_uids else MOVED
+        done.departed += [
+            _Departed(r, MOVED, found[r.id]) if r.id in found else _Departed(r, state) for r in rows
+        ]
+
+    def _by_copy(self, rows: Sequence[ServerMessage], done: _Done) -> None:
         """COPY, `\\Deleted`, and UID EXPUNGE of exactly these (RFC 4315). Without UIDPLUS they stay, flagged:
         EXPUNGE and CLOSE would take what other clients have flagged."""
-        uids = [row.uid for row in rows]
-        before = self._imap.status(self._target_folder).messages
-        proved = self._imap.copy(uids, self._target_folder)
-        if not proved and self._has_grown(before, by=len(rows)):
-            copied = list(rows)
-        elif proved:
-            copied = [row for row in rows if row.uid in proved]
+        before = self._status_messages()
+        proved = self._imap.copy([row.uid for row in rows], self._target_folder)
+        if proved:
+            copies = {row.id: proved[row.uid] for row in rows if row.uid in proved}
+        elif self._has_grown(before, by=len(rows)):
+            copies = dict.fromkeys((row.id for row in rows), UNKNOWN_UID)
         else:
-            copies = self._find_copies(rows)
-            copied = [row for row in rows if row.id in copies]
-        departed = [_Departed(row, MOVED, proved.get(row.uid)) for row in self._take_out(copied)]
-        copied_ids = {row.id for row in copied}
-        uncopied = [row for row in rows if row.id not in copied_ids]
+            copies = self._copies.look(rows).found
+        self._take_out_copied([row for row in rows if row.id in copies], copies, done)
+        uncopied = [row for row in rows if row.id not in copies]
         still = self._imap.search_present(row.uid for row in uncopied)
-        return departed + [_Departed(row, GONE) for row in uncopied if row.uid not in still]
+        done.departed += [_Departed(row, GONE) for row in uncopied if row.uid not in still]
 
-    def _take_out(self, rows: Sequence[ServerMessage]) -> list[ServerMessage]:
-        """Take mails out of the source folder that have been copied; those that are out of it then."""
-        uids = [row.uid for row in rows]
-        if not uids:
-            return []
-        self._imap.flag_deleted(uids)
-        if self._imap.can_expunge_uids:
-            self._imap.expunge_uids(uids)
-            still = self._imap.search_present(uids)
-            return [row for row in rows if row.uid not in still]
-        still = self._imap.search_present(uids) - self._imap.search_flagged_deleted(uids)
-        return [row for row in rows if row.uid not in still]
+    def _status_messages(self) -> int | None:
+        try:
+            return self._imap.status(self._target_folder).messages
+        except CommandRefused:
+            return None
 
     def _has_grown(self, before: int | None, *, by: int) -> bool:
         """Whether the processed folder is known to hold so many mails more."""
-        after = self._imap.status(self._target_folder).messages
+        after = self._status_messages()
         return before is not None and after is not None and after - before >= by
 
-    def _one_by_one(self, rows: Sequence[ServerMessage]) -> list[_Departed]:
-        """After a refusal: a part may have been moved, or all of it (Exchange), or another client has taken some
-        (Dovecot then refuses the whole set); and one mail must not keep the others."""
-        still = self._imap.search_present(row.uid for row in rows)
-        vanished = [row for row in rows if row.uid not in still]
-        copies = self._find_copies(vanished)
-        departed = [_departed(row, copies) for row in vanished]
-        remaining = [row for row in rows if row.uid in still]
-        if len(rows) == 1:
-            return departed
-        for row in remaining:
+    def _take_out_copied(self, rows: Sequence[ServerMessage], copies: dict[str, int], done: _Done) -> None:
+        """Remove mails from the source folder whose copies are there; where the server does not do it, they are
+        doubled, and nothing is repeated."""
+        if not rows:
+            return
+        out = {row.id for row in self._taken_out(rows)}
+        done.departed += [_Departed(row, MOVED, copies[row.id] or None) for row in rows if row.id in out]
+        done.doubled |= {row.id: copies[row.id] for row in rows if row.id not in out}
+
+    def _taken_out(self, rows: Sequence[ServerMessage]) -> list[ServerMessage]:
+        uids = [row.uid for row in rows]
+        try:
+            self._imap.flag_deleted(uids)
+            if self._imap.can_expunge_uids:
+                self._imap.expunge_uids(uids)
+        except CommandRefused as exc:
+            log.info("removal_refused", connector_id=self._source.connector_id, code=exc.response_code)
+        still = self._imap.search_present(uids)
+        if not self._imap.can_expunge_uids:
+            still -= self._imap.search_flagged_deleted(uids)
+        return [row for row in rows if row.uid not in still]
+
+    def _after_refusal(self, rows: Sequence[ServerMessage], refusal: CommandRefused, done: _Done) -> None:
+        """A part may have been moved, or all of it (Exchange), or copied and not removed, or another client has taken
+        some (Dovecot then refuses the whole set); and one mail must not keep the others."""
+        handled = {each.row.id for each in done.departed} | done.doubled.keys()
+        rest = self._untouched([row for row in rows if row.id not in handled], done)
+        if done.doubled or refusal.response_code == "NOPERM":
+            return
+        if refusal.response_code == "LIMIT":
+            # So many at a time (RFC 9738); where none was moved, another time.
+            if 0 < len(rest) < len(rows):
+                self._go_on(rest, done)
+            return
+        if (refusal.server_line or "").startswith("BAD") and self._may_copy_instead:
+            self._imap.give_up_move()
+        refused = 0
+        for row in rest:
+            if refused >= MAX_REFUSED and not done.departed:
+                return
             self._lease.require()
-            try:
-                departed += self._by_move([row]) if self._imap.can_move else self._by_copy([row])
-            except CommandRefused as exc:
-                log.info("move_refused", connector_id=self._source.connector_id, code=exc.response_code)
-        return departed
+            refused += not self._alone(row, done)
+            if done.doubled:
+                return
+
+    def _go_on(self, rows: Sequence[ServerMessage], done: _Done) -> None:
+        self._lease.require()
+        try:
+            self._transfer(rows, done)
+        except CommandRefused as exc:
+            self._after_refusal(rows, exc, done)
+
+    @property
+    def _may_copy_instead(self) -> bool:
+        return self._imap.can_move and not self._imap.is_gmail
+
+    def _untouched(self, rows: Sequence[ServerMessage], done: _Done) -> list[ServerMessage]:
+        """Those that a refused command has neither moved nor copied."""
+        still = self._imap.search_present(row.uid for row in rows)
+        looked = self._copies.look(rows)
+        done.departed += [_departed(row, looked.found) for row in rows if row.uid not in still]
+        here = [row for row in rows if row.uid in still]
+        self._take_out_copied([row for row in here if row.id in looked.found], looked.found, done)
+        return [row for row in here if row.id not in looked.found and row.id not in looked.open]
+
+    def _alone(self, row: ServerMessage, done: _Done) -> bool:
+        """Move one mail, by COPY where MOVE is refused; whether the server took the first command."""
+        try:
+            self._transfer([row], done)
+            return True
+        except CommandRefused as exc:
+            log.info("move_refused", connector_id=self._source.connector_id, code=exc.response_code)
+            if not self._may_copy_instead or exc.response_code in _NOT_BY_COPY:
+                return False
+        if not self._untouched([row], done) or done.doubled:
+            return True
+        self._refused_moves += 1
+        if self._refused_moves >= MAX_REFUSED:
+            self._imap.give_up_move()
+        try:
+            self._by_copy([row], done)
+        except CommandRefused as exc:
+            log.info("copy_refused", connector_id=self._source.connector_id, code=exc.response_code)
+        return False
+
+    def gives_mail(self) -> bool:
+        """Whether the server gives a mail of the processed folder, where there is one."""
+        try:
+            selected = self._imap.examine(self._target_folder)
+            near_the_end = max(1, (selected.uidnext or 1) - NEAR_UIDS)
+            uids = self._imap.search_from(near_the_end)[-1:] if selected.exists else []
+            mails = self._imap.fetch_beginnings(uids, WITNESS_OCTETS)
+        except CommandRefused:
+            mails = []
+        self._copies.select_again()
+        return any(mail.raw is not None for mail in mails)
 
     def _move_again(self, rows: Sequence[ServerMessage]) -> None:
         for start in range(0, len(rows), BATCH_MAILS):
@@ -243,7 +384,7 @@ class Mover:
 
     def _report_if_doubled(self, row: ServerMessage, settled: _Departed) -> None:
         """Two instances have moved one mail at the same moment, and each has a COPYUID for it."""
-        if settled.target_uid is not None and row.target_uid not in {None, settled.target_uid}:
+        if settled.target_uid is not None and row.target_uid not in {None, UNKNOWN_UID, settled.target_uid}:
             log.error(
                 "moved_twice",
                 connector_id=row.connector_id,
@@ -251,59 +392,13 @@ class Mover:
                 uids=[row.target_uid, settled.target_uid],
             )
 
-    def _find_copies(self, rows: Sequence[ServerMessage]) -> dict[str, int]:
-        """Copies of ours that lie in the processed folder already: row to UID there. Selects that folder and then
-        the source folder again."""
-        targets = {
-            Target(row.target_folder, row.target_uidvalidity, row.target_uidnext)
-            for row in rows
-            if row.target_folder is not None and row.target_uidnext is not None
-        }
-        found: dict[str, int] = {}
-        for target in sorted(targets, key=lambda each: (each.folder, each.uidnext or 0)):
-            wanted: dict[str, list[str]] = {}
-            for row in rows:
-                if Target(row.target_folder or "", row.target_uidvalidity, row.target_uidnext) == target:
-                    wanted.setdefault(row.sha256, []).append(row.id)
-            found.update(self._copies_in(target, wanted, set(found.values())))
-        if targets:
-            again = self._imap.select(self._source.folder)
-            if (again.uidvalidity or 0) != self._source.uidvalidity:
-                raise FolderMissing("The folder to download from was replaced by another in mid-cycle.")
-        return found
-
-    def _copies_in(self, target: Target, wanted: dict[str, list[str]], taken: set[int]) -> dict[str, int]:
-        try:
-            selected = self._imap.examine(target.folder)
-        except CommandRefused:
-            return {}
-        if selected.uidvalidity != target.uidvalidity:
-            return {}
-        with self._gateway.db.reading() as session:
-            taken = taken | ledger.taken_target_uids(session, target, self._source.connector_id)
-        uids = [uid for uid in self._imap.search_from(target.uidnext or 1) if uid not in taken]
-        found: dict[str, int] = {}
-        for batch in batches_of(self._imap.fetch_infos(uids)):
-            for mail in self._imap.fetch_mails([info.uid for info in batch]):
-                row_ids = wanted.get(hashlib.sha256(mail.raw).hexdigest()) if mail.raw is not None else None
-                if row_ids:
-                    found[row_ids.pop(0)] = mail.uid
-        return found
-
 
 def _departed(row: ServerMessage, copies: dict[str, int]) -> _Departed:
     return _Departed(row, MOVED, copies[row.id]) if row.id in copies else _Departed(row, GONE)
 
 
-def batches_of(infos: Sequence[MailInfo]) -> Iterator[list[MailInfo]]:
-    """Mails in batches of up to 50 or 8 MB, by what the server says of their sizes; a larger one alone."""
-    batch: list[MailInfo] = []
-    octets = 0
-    for info in infos:
-        if batch and (len(batch) == BATCH_MAILS or octets + info.size_octets > BATCH_OCTETS):
-            yield batch
-            batch, octets = [], 0
-        batch.append(info)
-        octets += info.size_octets
-    if batch:
-        yield batch
+def _told(refusal: CommandRefused) -> MailServerError:
+    """What a refusal to move means to the mailbox's owner."""
+    if refusal.response_code != "NOPERM":
+        return refusal
+    return NoRightToMove(command=refusal.command, server_line=refusal.server_line, response_code="NOPERM")

@@ -1,7 +1,8 @@
 """What became of a fetch cycle: its row in the history, and the connector's health.
 
 A first failure makes an active connector `failing`, a success makes it `active` again. Three refused logins make it
-`stopped`: trying the same password again is pointless (RFC 5530) and gets addresses banned. Everything else is tried
+`stopped`: trying the same password again is pointless (RFC 5530) and gets addresses banned. So does a server that
+copies mail and does not remove it, seen twice: each further try would double it. Everything else is tried
 again, ever more rarely, for ever: a server that is away for a weekend must not need an administrator on Monday.
 """
 
@@ -14,6 +15,7 @@ from sqlmodel import Session, col
 from app import clock
 from app.backoff import Growing
 from app.errors import (
+    CopyNotRemoved,
     GatewayError,
     LeaseLost,
     LoginRefused,
@@ -99,6 +101,10 @@ def _apply(connector: Connector, tally: Tally, error: GatewayError | None, now: 
             connector.status = "stopped"
             connector.next_fetch_at = None
             return EventType.CONNECTOR_STOPPED
+    if isinstance(error, CopyNotRemoved) and error.is_second_time:
+        connector.status = "stopped"
+        connector.next_fetch_at = None
+        return EventType.CONNECTOR_STOPPED
     was_active = connector.status == "active"
     connector.status = "failing"
     connector.next_fetch_at = now + _delay(connector, error)

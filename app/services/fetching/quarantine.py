@@ -5,7 +5,7 @@ once where another try would end the same. A quarantined one is left alone until
 """
 
 from collections.abc import Iterable, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from sqlalchemy import ColumnElement, delete, select, update
@@ -66,9 +66,22 @@ class FailedUids:
     """Quarantined: not to be tried."""
     suspects: frozenset[int]
     """To be tried one by one, after all others."""
+    cut_over: frozenset[int]
+    """Those of the suspects over which the line was cut last time: they come last of all."""
     deadly: frozenset[int]
     """Those of the suspects over which the process has died so often that they are not parsed any more."""
     of_earlier_numbering: bool
+
+    def only(self, uids: Iterable[int]) -> "FailedUids":
+        """What is noted of these."""
+        these = frozenset(uids)
+        return replace(
+            self,
+            left_alone=self.left_alone & these,
+            suspects=self.suspects & these,
+            cut_over=self.cut_over & these,
+            deadly=self.deadly & these,
+        )
 
     def has_absent(self, present: Iterable[int]) -> bool:
         """Whether some of these are no longer there."""
@@ -86,6 +99,7 @@ def failed_uids(session: Session, source: NumberedFolder) -> FailedUids:
     return FailedUids(
         left_alone=frozenset(row.uid for row in current if row.state == QUARANTINED),
         suspects=frozenset(row.uid for row in suspects),
+        cut_over=frozenset(row.uid for row in suspects if row.is_unproved),
         deadly=frozenset(
             row.uid for row in suspects if row.reason == PROCESS_DIED and row.attempts >= MAX_ATTEMPTS
         ),
@@ -103,27 +117,37 @@ def note_failure(
     known: Known | None = None,
 ) -> NewEvent | None:
     """Note that a mail was not taken in; the event to append, where this made it quarantined."""
-    known = known or Known()
-    now = clock.utc_now()
-    statement = select(Quarantined).where(*_at(source), col(Quarantined.uid) == uid)
-    row = session.execute(statement.with_for_update()).scalar_one_or_none()
-    if row is None:
-        row = _suspect(source, uid, reason, now)
-        session.add(row)
+    row = _row(session, source, uid, reason)
     before = row.state
     row.reason = reason
     row.attempts += 1
-    row.updated_at = now
-    row.size_octets = known.size_octets if known.size_octets is not None else row.size_octets
-    row.from_address = _clean(known.from_address) or row.from_address
-    row.subject = _clean(known.subject) or row.subject
-    row.internal_date = known.internal_date or row.internal_date
+    row.is_unproved = False
+    _learn(row, known or Known())
     if at_once or row.attempts >= MAX_ATTEMPTS:
         row.state = QUARANTINED
     session.flush()
     if row.state == QUARANTINED and before != QUARANTINED:
         return quarantined_event(connector_id=source.connector_id, quarantine_id=row.id, reason=reason)
     return None
+
+
+def note_cut(
+    session: Session, source: NumberedFolder, uid: int, *, reason: str, known: Known | None = None
+) -> None:
+    """The line was cut over this mail alone. What it has cost so far is not counted yet: see `prove`."""
+    row = _row(session, source, uid, reason)
+    if row.reason != PROCESS_DIED:
+        row.reason = reason
+    row.is_unproved = True
+    _learn(row, known or Known())
+    session.flush()
+
+
+def prove(session: Session, source: NumberedFolder, uid: int) -> NewEvent | None:
+    """Other mails have come since the line was cut over this one: count it. The event to append, where this made it
+    quarantined."""
+    row = _row(session, source, uid, "connection_lost")
+    return note_failure(session, source, uid, reason=row.reason) if row.is_unproved else None
 
 
 def suspect(session: Session, source: NumberedFolder, uids: Sequence[int], *, reason: str) -> None:
@@ -142,7 +166,7 @@ def note_deaths(session: Session, source: NumberedFolder, uids: Sequence[int]) -
     session.execute(
         update(Quarantined)
         .where(*_at(source), col(Quarantined.uid).in_(uids), col(Quarantined.state) == SUSPECT)
-        .values(reason=PROCESS_DIED, attempts=col(Quarantined.attempts) + 1),
+        .values(reason=PROCESS_DIED, is_unproved=False, attempts=col(Quarantined.attempts) + 1),
         execution_options={"synchronize_session": False},
     )
 
@@ -201,17 +225,60 @@ def retry(session: Session, principal: Principal, quarantine_id: str) -> Quarant
     connector = rules.require(session, principal, Action.WRITE_CONTENT, connector_id)
     if row is None:
         raise NotFound
-    now = clock.utc_now()
-    row.state = SUSPECT
-    row.attempts = 0
-    row.updated_at = now
-    session.flush()
-    session.execute(
-        update(Connector)
-        .where(col(Connector.id) == connector.id, col(Connector.status) == "active")
-        .values(next_fetch_at=now)
-    )
+    _release(session, [row.id], [connector.id])
+    session.refresh(row)
     return row
+
+
+def retry_wanted(
+    session: Session,
+    principal: Principal,
+    *,
+    connector_id: str | None,
+    reason: str | None,
+    folder: str | None,
+    quarantined_before: datetime | None,
+) -> int:
+    """Have the next cycles try the mails again that meet all filters, of those the caller may; how many they are.
+
+    Raises:
+        ScopeMissing, NotFound
+    """
+    visible = rules.visible_connector_ids(principal, Action.WRITE_CONTENT)
+    wanted = [col(Quarantined.state) == QUARANTINED, col(Quarantined.connector_id).in_(visible)]
+    if connector_id is not None:
+        rules.require(session, principal, Action.WRITE_CONTENT, connector_id)
+        wanted.append(col(Quarantined.connector_id) == connector_id)
+    if reason is not None:
+        wanted.append(col(Quarantined.reason) == reason)
+    if folder is not None:
+        wanted.append(col(Quarantined.folder) == folder)
+    if quarantined_before is not None:
+        wanted.append(col(Quarantined.updated_at) < quarantined_before)
+    statement = select(col(Quarantined.id), col(Quarantined.connector_id)).where(*wanted)
+    found = session.execute(statement.order_by(col(Quarantined.id)).with_for_update()).all()
+    _release(session, [row_id for row_id, _ in found], list({connector for _, connector in found}))
+    return len(found)
+
+
+def _release(session: Session, row_ids: Sequence[str], connector_ids: Sequence[str]) -> None:
+    """As if the mails were seen for the first time, and soon."""
+    now = clock.utc_now()
+    for start in range(0, len(row_ids), 500):
+        session.execute(
+            update(Quarantined)
+            .where(col(Quarantined.id).in_(row_ids[start : start + 500]))
+            .values(state=SUSPECT, attempts=0, is_unproved=False, updated_at=now),
+            execution_options={"synchronize_session": False},
+        )
+    for start in range(0, len(connector_ids), 500):
+        session.execute(
+            update(Connector)
+            .where(
+                col(Connector.id).in_(connector_ids[start : start + 500]), col(Connector.status) == "active"
+            )
+            .values(next_fetch_at=now)
+        )
 
 
 def _at(source: NumberedFolder) -> tuple[ColumnElement[bool], ...]:
@@ -220,6 +287,24 @@ def _at(source: NumberedFolder) -> tuple[ColumnElement[bool], ...]:
         col(Quarantined.folder) == source.folder,
         col(Quarantined.uidvalidity) == source.uidvalidity,
     )
+
+
+def _row(session: Session, source: NumberedFolder, uid: int, reason: str) -> Quarantined:
+    """A mail's row, locked; made where there is none."""
+    statement = select(Quarantined).where(*_at(source), col(Quarantined.uid) == uid)
+    row = session.execute(statement.with_for_update()).scalar_one_or_none()
+    if row is None:
+        row = _suspect(source, uid, reason, clock.utc_now())
+        session.add(row)
+    return row
+
+
+def _learn(row: Quarantined, known: Known) -> None:
+    row.updated_at = clock.utc_now()
+    row.size_octets = known.size_octets if known.size_octets is not None else row.size_octets
+    row.from_address = _clean(known.from_address) or row.from_address
+    row.subject = _clean(known.subject) or row.subject
+    row.internal_date = known.internal_date or row.internal_date
 
 
 def _suspect(source: NumberedFolder, uid: int, reason: str, now: datetime) -> Quarantined:

@@ -8,8 +8,8 @@ it was when the cycle began.
 
 import hashlib
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import structlog
 from sqlalchemy.exc import IntegrityError
@@ -23,7 +23,7 @@ from app.events import EventType, NewEvent, message_event
 from app.gateway import Gateway
 from app.ids import new_id
 from app.mime.minimal import parse_minimal
-from app.mime.model import DefectCode, ParsedMail
+from app.mime.model import Defect, DefectCode, ParsedMail
 from app.models import Connector, Message, ServerMessage
 from app.services.events import outbox
 from app.services.events.recipients import recipients_of
@@ -47,6 +47,7 @@ class _Mail:
     uid: int
     size_octets: int
     sha256: str
+    announced_octets: int | None
     fetched: FetchedMail
     parsed: ParsedMail
     source_zstd: bytes
@@ -85,15 +86,18 @@ class Store:
         self._has_displaced = has_displaced
         self._unparsed = unparsed
 
-    def take(self, fetched: Sequence[FetchedMail], target: Target, uidnext: int) -> Stored:
-        """Store mails that are to be moved to the target. `uidnext` is the source folder's.
+    def take(
+        self, fetched: Sequence[FetchedMail], sizes: Mapping[int, int | None], target: Target, uidnext: int
+    ) -> Stored:
+        """Store mails that are to be moved to the target. `sizes` by UID as the server announced them, `uidnext` is
+        the source folder's.
 
         Raises:
             LeaseLost, SettingsChanged, ParserUnavailable, StoreUnavailable: nothing was stored.
         """
         # Written before the attempt: should the process die over one of them, the next cycle knows.
         self._lease.take_in_hand(self._source.uidvalidity, [mail.uid for mail in fetched])
-        mails = [self._read(mail) for mail in fetched]
+        mails = [self._read(mail, sizes.get(mail.uid)) for mail in fetched]
         try:
             return self._commit(mails, target, uidnext)
         except NOT_STORABLE as exc:
@@ -113,20 +117,38 @@ class Store:
             log.warning("mail_quarantined", connector_id=self._connector.id, uid=uid, reason=reason)
         return event is not None
 
+    def note_cut(self, uid: int, reason: str, *, known: Known) -> None:
+        """The line was cut over this mail, asked for alone: the next cycle finds out whether that is the mail's
+        fault."""
+        with self._gateway.db.unit_of_work() as session:
+            quarantine.note_cut(session, self._source, uid, reason=reason, known=known)
+
+    def prove(self, uid: int) -> bool:
+        """Others have come since the line was cut over this mail; whether this made it quarantined."""
+        with self._gateway.db.unit_of_work() as session:
+            event = quarantine.prove(session, self._source, uid)
+            if event is not None:
+                outbox.append(session, [event])
+        return event is not None
+
     def suspect(self, uids: Sequence[int], reason: str) -> None:
         """One of these mails may be at fault: they are to be tried one by one."""
         with self._gateway.db.unit_of_work() as session:
             quarantine.suspect(session, self._source, uids, reason=reason)
 
-    def _read(self, mail: FetchedMail) -> _Mail:
+    def _read(self, mail: FetchedMail, announced_octets: int | None) -> _Mail:
         assert mail.raw is not None
         if mail.uid in self._unparsed:
             parsed = parse_minimal(b"", DefectCode.PARSER_DIED, "the gateway itself was ended over this mail")
         else:
             parsed = self._gateway.parsers.parse(mail.raw)
+        if mail.has_date_defect:
+            defect = Defect(DefectCode.BAD_INTERNAL_DATE, "the mail server's date of arrival is no date")
+            parsed = replace(parsed, defects=(*parsed.defects, defect))
         return _Mail(
             uid=mail.uid,
             size_octets=len(mail.raw),
+            announced_octets=announced_octets if announced_octets == len(mail.raw) else None,
             sha256=hashlib.sha256(mail.raw).hexdigest(),
             fetched=mail,
             parsed=parsed,
@@ -237,6 +259,7 @@ class Store:
                 uid=mail.uid,
                 message_id=ids[mail.uid],
                 sha256=mail.sha256,
+                announced_octets=mail.announced_octets,
                 uidnext=uidnext,
                 target=target,
             )

@@ -169,9 +169,9 @@ class TestAMove:
 
     def test_refused_for_one_mail_does_not_stop_the_others(self, box: Mailbox, imap_proxy: ImapProxy) -> None:
         imap_proxy.break_on("UID MOVE", answer("NO [CANNOT] not this one"), times=2)
-        cycle = box.fetch()
-        assert (cycle.stored, cycle.moved) == (4, 3)
-        assert box.fetch_well().moved == 1
+        cycle = box.fetch_well()
+        assert (cycle.stored, cycle.moved) == (4, 4)
+        assert imap_proxy.sent("UID COPY 1 ")
         assert len(box.raws("Trash")) == 4
 
     def test_of_a_message_deleted_meanwhile_is_still_made_and_nothing_is_downloaded_again(
@@ -317,7 +317,7 @@ class TestAMailOverWhichTheProcessDied:
             noted = quarantine.failed_uids(
                 session, NumberedFolder(box.connector_id, "INBOX", box.uidvalidity())
             )
-        assert noted.suspects == frozenset({1, 2})
+        assert noted.suspects == frozenset({1, 2, 3, 4})  # the line was cut over the sizes of the others
         box.fetch_well()
         assert hashes(box.sources()) == hashes(seen)
         unparsed = [message for message in box.messages() if message.uid == 1]
@@ -355,8 +355,8 @@ class TestAMailThatCannotBeTakenIn:
     def test_given_as_nil_is_never_stored_as_an_empty_mail(self, box: Mailbox, imap_proxy: ImapProxy) -> None:
         nil = b"* 1 FETCH (UID 1 BODY[] NIL)\r\n"
         imap_proxy.break_on(
-            "UID FETCH .*BODY.PEEK\\[\\]", lambda exchange: [nil, exchange.tag + b" OK done\r\n"]
+            "UID FETCH .*BODY.PEEK\\[\\]", lambda exchange: [nil, exchange.tag + b" OK done\r\n"], times=5
         )
-        cycle = box.fetch_well()
-        assert cycle.stored == 0
+        cycle = box.fetch()
+        assert (cycle.stored, cycle.error_code) == (0, "mail_not_given")
         assert box.fetch_well().stored == 4

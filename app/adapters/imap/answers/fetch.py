@@ -114,7 +114,8 @@ def _mail(cursor: Cursor) -> Fetched | None:
         if not name:
             raise _Broken
         value = cursor.value()
-        if value.kind is Kind.END and not _is_without_value(cursor):
+        is_missing = value.kind is Kind.END and not _is_without_value(cursor)
+        if is_missing or not cursor.goes_on_well:
             raise _Broken
         if name == b"UID":
             uids.add(numbers.uid(value.octets) or 0)
@@ -144,7 +145,7 @@ def _item(name: bytes, value: Token) -> dict[str, Any]:
         return {}
     if name.startswith((b"BODY[HEADER]", b"RFC822.HEADER")):
         return {"header": octets}
-    return {"body": octets} if name in {b"BODY[]", b"RFC822"} else {}
+    return {"body": octets} if name in {b"BODY[]", b"BODY[]<0>", b"RFC822"} else {}
 
 
 def _merged(one: Fetched | None, other: Fetched) -> Fetched:

@@ -23,6 +23,7 @@ _NAME = re.compile(rb"[^\s()\[\"]++(?:\[[^\]]*+\](?:<\d++>)?)?")
 _ESCAPED = re.compile(rb'\\(["\\])')
 _LIST_PART = re.compile(rb'[^()"]++|"(?:[^"\\]|\\.)*+"?|[()]', re.DOTALL)
 MAX_LIST_OCTETS = 64 * 1024
+MAX_LIST_PARTS = 10_000
 
 
 class Kind(Enum):
@@ -64,6 +65,11 @@ class Cursor:
     def is_at_literal(self) -> bool:
         """Whether the text has come to its end, and a literal follows."""
         return self._position >= len(self._texts[self._part]) and self._part < len(self._literals)
+
+    @property
+    def goes_on_well(self) -> bool:
+        """Whether what stands here may follow a value: a space, a bracket, or the end."""
+        return self._texts[self._part][self._position : self._position + 1] in {b"", b" ", b"\t", b")"}
 
     def peek(self) -> bytes:
         """The next octet that is no space; empty at the end of the text."""
@@ -125,7 +131,7 @@ class Cursor:
         depth = 0
         content: list[bytes] = []
         kept = 0
-        while True:
+        for _ in range(MAX_LIST_PARTS):
             found = _LIST_PART.match(self._texts[self._part], self._position)
             if found is None:
                 if self._literal() is END:
@@ -138,3 +144,6 @@ class Cursor:
             if kept < MAX_LIST_OCTETS:
                 content.append(found[0])
                 kept += len(found[0])
+        # Nobody asked for such a list: the rest of the response is passed over.
+        self._position = len(self._texts[self._part])
+        return Token(Kind.LIST, b"".join(content))

@@ -1,0 +1,222 @@
+"""Looking for copies of ours in the processed folder: whether a move whose end is not known was made.
+
+A copy is known by its bytes, above the UIDNEXT that the folder had before the move. What is downloaded is bounded: a
+size only chooses what to look at. The size that the server announces for a copy is compared with the one that this
+server announced for the mail when it was fetched, and only where that one was true; where it was not, or is not known,
+the bytes of all mails in question decide. What cannot be looked at (too large, refused, too much at once) leaves the
+answer open, and the next cycle goes on from there.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from app.adapters.imap import ImapSession, MailInfo
+from app.errors import CommandRefused, FolderMissing
+from app.gateway import Gateway
+from app.models import ServerMessage
+from app.services.fetching import ledger
+from app.services.fetching.batches import batches_of
+from app.services.fetching.leases import HeldLease
+from app.services.fetching.ledger import NumberedFolder, Target
+
+MAX_OCTETS = 32 * 1024 * 1024
+"""Downloaded by one look."""
+MAX_CANDIDATES = 20_000
+MAX_LOOKS = 5
+"""Looks that came to no end, at which the line was cut perhaps: then only every tenth cycle looks."""
+RARELY = 10
+MARGIN_OCTETS = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """What a look found."""
+
+    found: dict[str, int]
+    """Row to UID in the processed folder."""
+    open: frozenset[str]
+    """Rows of which it is not known whether there is a copy."""
+
+
+@dataclass(slots=True)
+class _Search:
+    """A look into one folder."""
+
+    rows: list[ServerMessage]
+    first_uids: dict[str, int]
+    """Row to the lowest UID that its copy can have."""
+    found: dict[str, int] = field(default_factory=dict)
+    open: set[str] = field(default_factory=set)
+    first_open_uid: int | None = None
+    octets: int = 0
+
+    def plausible(self, info: MailInfo) -> list[ServerMessage]:
+        """The rows whose copy this mail may be."""
+        return [
+            row
+            for row in self.rows
+            if row.id not in self.found
+            and info.uid >= self.first_uids[row.id]
+            and (
+                row.announced_octets is None
+                or info.size_octets is None
+                or info.size_octets == row.announced_octets
+            )
+        ]
+
+    def leave_open(self, info: MailInfo) -> None:
+        self.open.update(row.id for row in self.plausible(info))
+        self.first_open_uid = min(self.first_open_uid or info.uid, info.uid)
+
+    def match(self, uid: int, raw: bytes) -> None:
+        sha256 = hashlib.sha256(raw).hexdigest()
+        for row in self.rows:
+            if row.sha256 == sha256 and row.id not in self.found and uid >= self.first_uids[row.id]:
+                self.found[row.id] = uid
+                return
+
+
+class CopyFinder:
+    """Looks for copies, within one cycle. Selects the processed folder and then the source folder again."""
+
+    def __init__(
+        self, gateway: Gateway, imap: ImapSession, lease: HeldLease, *, source: NumberedFolder
+    ) -> None:
+        self._gateway = gateway
+        self._imap = imap
+        self._lease = lease
+        self._source = source
+        self._max_octets = gateway.settings.max_message_octets
+
+    def look(self, rows: Sequence[ServerMessage]) -> Looked:
+        """Look for copies of these rows' mails.
+
+        Raises:
+            FolderMissing: the source folder was replaced in mid-cycle.
+            LeaseLost, MailServerError
+        """
+        by_folder: dict[str, list[ServerMessage]] = {}
+        for row in rows:
+            if row.target_folder is not None:
+                by_folder.setdefault(row.target_folder, []).append(row)
+        found: dict[str, int] = {}
+        left_open: set[str] = set()
+        for folder, of_folder in sorted(by_folder.items()):
+            search = self._look_in(folder, of_folder)
+            found |= search.found
+            left_open |= search.open - search.found.keys()
+        if by_folder:
+            self.select_again()
+        return Looked(found, frozenset(left_open))
+
+    def select_again(self) -> None:
+        """Select the source folder.
+
+        Raises:
+            FolderMissing: it was replaced in mid-cycle.
+        """
+        again = self._imap.select(self._source.folder)
+        if (again.uidvalidity or 0) != self._source.uidvalidity:
+            raise FolderMissing("The folder to download from was replaced by another in mid-cycle.")
+
+    def _look_in(self, folder: str, rows: list[ServerMessage]) -> _Search:
+        search = _Search(rows, {})
+        try:
+            selected = self._imap.examine(folder)
+        except CommandRefused:
+            # A folder that is not there holds no copy; one that is and cannot be looked into may.
+            search.open = {row.id for row in rows} if self._imap.lists(folder) else set()
+            return search
+        for row in rows:
+            # In a folder numbered anew, the UIDs of before mean nothing.
+            is_same = None in {row.target_uidvalidity, selected.uidvalidity} or (
+                row.target_uidvalidity == selected.uidvalidity
+            )
+            search.first_uids[row.id] = (row.target_uidnext or 1) if is_same else 1
+        target = Target(folder, selected.uidvalidity, min(search.first_uids.values()))
+        candidates = self._candidates(search, target)
+        if candidates and self._may_look(search):
+            self._note_look(search)
+            self._compare(search, candidates)
+            self._keep_progress(search, target)
+        return search
+
+    def _candidates(self, search: _Search, target: Target) -> list[MailInfo]:
+        """The mails that may be copies, by UID."""
+        ours = {row.id for row in search.rows}
+        with self._gateway.db.reading() as session:
+            taken = ledger.taken_target_uids(session, target, self._source.connector_id, except_rows=ours)
+        uids = [uid for uid in self._imap.search_from(target.uidnext or 1) if uid not in taken]
+        for uid in uids[MAX_CANDIDATES:]:
+            search.leave_open(MailInfo(uid, None, None))
+        uids = uids[:MAX_CANDIDATES]
+        if not uids:
+            return []
+        try:
+            infos = {info.uid: info for info in self._imap.fetch_infos(uids)}
+        except CommandRefused:
+            infos = {}
+        every = [infos.get(uid, MailInfo(uid, None, None)) for uid in uids]
+        return [info for info in every if search.plausible(info)]
+
+    def _may_look(self, search: _Search) -> bool:
+        looks = max(row.looks for row in search.rows)
+        if looks < MAX_LOOKS or looks % RARELY == 0:
+            return True
+        self._note_look(search)
+        search.open.update(row.id for row in search.rows)
+        return False
+
+    def _note_look(self, search: _Search) -> None:
+        """Written before the attempt: a mail that cuts the line must not do so in every cycle."""
+        with self._gateway.db.unit_of_work() as session:
+            self._lease.confirm(session)
+            for row in ledger.rows_of(session, [row.id for row in search.rows]):
+                row.looks += 1
+
+    def _compare(self, search: _Search, candidates: Sequence[MailInfo]) -> None:
+        for batch in batches_of(candidates):
+            wanted = [info for info in batch if search.plausible(info)]
+            takeable = [info for info in wanted if (info.size_octets or 0) <= self._max_octets]
+            for info in wanted:
+                if info not in takeable:
+                    search.leave_open(info)
+            if search.octets >= MAX_OCTETS:
+                for info in takeable:
+                    search.leave_open(info)
+            elif takeable:
+                self._download(search, takeable)
+
+    def _download(self, search: _Search, batch: Sequence[MailInfo]) -> None:
+        # No more than a mail can have that is ours, whatever the server says of its size.
+        sizes = [info.size_octets for info in batch]
+        known = [size for size in sizes if size is not None]
+        most = max(known) + MARGIN_OCTETS if len(known) == len(sizes) else self._max_octets
+        try:
+            mails = self._imap.fetch_beginnings([info.uid for info in batch], most)
+        except CommandRefused:
+            if len(batch) > 1:
+                for info in batch:
+                    self._download(search, [info])
+            else:
+                search.leave_open(batch[0])
+            return
+        for info, mail in zip(batch, mails, strict=True):
+            if mail.raw is None:
+                search.leave_open(info)
+            else:
+                search.octets += len(mail.raw)
+                search.match(mail.uid, mail.raw)
+
+    def _keep_progress(self, search: _Search, target: Target) -> None:
+        """What has been looked at is not looked at again, and a look that came to its end is none too many."""
+        first_open = search.first_open_uid
+        with self._gateway.db.unit_of_work() as session:
+            self._lease.confirm(session)
+            for row in ledger.rows_of(session, [row.id for row in search.rows]):
+                if row.id not in search.open:
+                    row.looks = 0
+                elif first_open is not None and target.uidvalidity is not None:
+                    row.target_uidvalidity = target.uidvalidity
+                    row.target_uidnext = max(first_open, search.first_uids[row.id])
