@@ -22,7 +22,7 @@ from app.mime.compose import (
     rebuilt_address,
     usable_msg_id,
 )
-from app.mime.parse import parse_mail
+from tests.support.sandboxed_reader import parse_mail
 
 NOW = datetime(2024, 5, 6, 7, 8, 9, tzinfo=UTC)
 SENDER = Mailbox("info@firma.cz", "Firma")

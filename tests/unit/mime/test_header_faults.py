@@ -6,7 +6,7 @@ import pytest
 
 from app.mime.minimal import parse_minimal
 from app.mime.model import DefectCode, ParsedMail
-from app.mime.parse import parse_mail
+from tests.support.sandboxed_reader import parse_mail
 
 from .mails import cpu_seconds, multipart, part
 

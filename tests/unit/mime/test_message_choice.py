@@ -2,7 +2,7 @@
 
 import pytest
 
-from app.mime.parse import parse_mail
+from tests.support.sandboxed_reader import parse_mail
 
 from .mails import base64_part, mail, multipart, nested, part
 

@@ -4,7 +4,7 @@ import base64
 from collections.abc import Sequence
 
 from app.mime.model import Listed, ParsedMail
-from app.mime.parse import extract_attachment, parse_mail
+from tests.support.sandboxed_reader import extract_attachment, parse_mail
 from tests.unit.mime.mails import base64_part, multipart, nested, part
 
 PDF = "Content-Disposition: attachment; filename="

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from app.mime.model import Address, AttachmentInfo, DefectCode, ParsedMail
-from app.mime.parse import extract_attachment, parse_mail
+from tests.support.sandboxed_reader import extract_attachment, parse_mail
 
 from .mails import PANGRAM, base64_part, mail, multipart, nested, part
 

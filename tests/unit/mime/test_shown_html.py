@@ -5,10 +5,10 @@ import re
 
 import pytest
 
-from app.mime.parse import parse_mail
 from app.mime.plain import render_html
 from app.mime.sanitise import read_html, sanitise_html
 from app.mime.snippet import make_snippet, without_marks
+from tests.support.sandboxed_reader import parse_mail
 from tests.unit.mime.mails import base64_part, cpu_seconds, multipart, part
 
 
