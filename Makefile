@@ -8,8 +8,10 @@ WORKERS ?= 2
 # What breaks things: all of it, with what `make test` leaves out.
 SOAKED := tests/crash tests/integration tests/walks
 
+QUICK := tests/unit tests/api
+
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo test check format lint types arrows docs bench soak clean
+.PHONY: help setup run demo quick test check format lint types arrows docs bench soak clean
 
 help: ## tell what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 10
@@ -34,6 +36,9 @@ run: $(STAMP) ## serve on this machine with settings for development
 
 demo: $(STAMP) ## show what the gateway does; ARGS="--once" for one round
 	@$(BIN)/imap-gateway demo $(ARGS)
+
+quick: $(STAMP) ## run unit and API tests on SQLite alone, while you write
+	@$(BIN)/python -m pytest $(QUICK) -k "not postgresql" -n $(WORKERS) $(ARGS)
 
 test: $(STAMP) ## run all tests; real servers that are not installed are unpacked into .servers
 	@$(BIN)/python -m tests.servers.unpack
