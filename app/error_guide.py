@@ -122,6 +122,22 @@ MAIL_SERVERS = {
         "The server opens the source folder for reading only, so mail could not be moved out of it.",
         "Give the account the right to delete in that folder, or choose another one.",
     ),
+    "no_right_to_move": Entry(
+        "The server does not allow this account to move mail out of the source folder.",
+        "Give the account the rights to delete and to expunge in that folder, or choose another one.",
+    ),
+    "copy_not_removed": Entry(
+        "The server copies mail to the processed folder and does not remove it from the source folder. The second time, the"
+        " connector is `stopped`: each further try would copy the mail once more.",
+        "Give the account the rights to delete and to expunge in the source folder, then resume. What has been copied is"
+        " only removed.",
+    ),
+    "copies_unknown": Entry(
+        "Some mail may have been copied to the processed folder already, and that folder could not be looked through. It"
+        " stays in the source folder, so that it is not copied twice; new mail is taken in meanwhile.",
+        "Look for mail in the processed folder that no mail program can open, and remove it. Or move the mail that is left"
+        " in the source folder by hand: it is stored.",
+    ),
     "over_quota": Entry(
         "The mailbox is over its quota, so the server refuses to copy or move mail.",
         "Make room in the mailbox, or raise its quota.",
@@ -152,6 +168,11 @@ MAIL_SERVERS = {
     "too_many_connections": Entry(
         "The mail server allows no further connection of this account or from this address.",
         "Wait. If it recurs, close other programs that use the mailbox, or poll less often.",
+    ),
+    "mail_not_given": Entry(
+        "The mail server lists mail and does not give it: it refuses, or says that all is well and sends none.",
+        "Wait. The gateway tries again by itself, and holds nothing against the mails. If it recurs, ask the server's"
+        " operator: its store may be damaged or away.",
     ),
     "throttled": Entry(
         "The mail server asked for a pause.",
