@@ -201,6 +201,10 @@ GATEWAY = {
         "The gateway's database is locked, full, restarting or out of reach.",
         "Wait; nothing was lost. The operator looks at the database and its disk.",
     ),
+    "value_refused": Entry(
+        "The gateway's database does not take one of the values: it is too large, or no text.",
+        "Send less, or other characters. Where you cannot tell which value it is, report it with its `request_id`.",
+    ),
     "store_in_use": Entry(
         "`serve` refuses to start: another process serves from the same SQLite file.",
         "Stop the other process, set `GATEWAY_RUN_JOBS=false` for one of the two, or use PostgreSQL.",
