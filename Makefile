@@ -9,6 +9,8 @@ WORKERS ?= 2
 SOAKED := tests/crash tests/integration tests/walks
 
 QUICK := tests/unit tests/api
+# What `make quick` leaves out: the second database, and what takes seconds because it draws inputs or measures time.
+SLOW := postgresql or test_bad_mails or test_any_tree or test_parser_process or test_sandbox or takes_long or linear_time
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run demo quick test check format lint types arrows docs bench soak clean
@@ -38,7 +40,7 @@ demo: $(STAMP) ## show what the gateway does; ARGS="--once" for one round
 	@$(BIN)/imap-gateway demo $(ARGS)
 
 quick: $(STAMP) ## run unit and API tests on SQLite alone, while you write
-	@$(BIN)/python -m pytest $(QUICK) -k "not postgresql" -n $(WORKERS) $(ARGS)
+	@$(BIN)/python -m pytest $(QUICK) -m "not (soak or hypothesis)" -k "not ($(SLOW))" -n $(WORKERS) $(ARGS)
 
 test: $(STAMP) ## run all tests; real servers that are not installed are unpacked into .servers
 	@$(BIN)/python -m tests.servers.unpack

@@ -47,10 +47,11 @@ def test_the_documents_that_matter_most_are_looked_at() -> None:
 def test_every_decision_has_a_date_a_status_and_a_row_in_the_list() -> None:
     listed = (ROOT / "docs" / "adr" / "README.md").read_text(encoding="utf-8")
     records = sorted((ROOT / "docs" / "adr").glob("0*.md"))
-    assert len(records) >= 9
+    assert [int(record.name[:4]) for record in records] == list(range(1, len(records) + 1))
     for record in records:
         lines = record.read_text(encoding="utf-8").splitlines()
         dated = re.fullmatch(r"Date: (\d{4}-\d\d-\d\d)\. Status: ([a-z][\w ]*)\.", lines[2])
         assert dated is not None, record.name
         number, title = lines[0].removeprefix("# ").split(". ", 1)
+        assert int(number) == int(record.name[:4])
         assert f"| {number} | [{title}]({record.name}) | {dated[1]} | {dated[2]} |" in listed
