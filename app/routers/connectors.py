@@ -29,6 +29,7 @@ from app.schemas.fields import Id, Line, ListQuery, Page
 from app.services.connectors import checks, connectors
 from app.services.connectors.connectors import Detailed
 from app.services.connectors.settings import first_fetch_of, server_of
+from app.services.events.recipients import notifies_users
 from app.services.fetching import history
 
 router = APIRouter(prefix="/connectors", tags=["connectors"], responses=problem_responses(403))
@@ -183,7 +184,6 @@ def list_cycles(
 
 def _read(detailed: Detailed) -> ConnectorRead | ConnectorShort:
     connector = detailed.connector
-    notifies_users = connector.source_folder == "INBOX"
     if not detailed.in_full:
         return ConnectorShort.model_validate(
             {
@@ -192,7 +192,7 @@ def _read(detailed: Detailed) -> ConnectorRead | ConnectorShort:
                 "kind": connector.kind,
                 "email_address": connector.email_address,
                 "status": connector.status,
-                "notifies_users": notifies_users,
+                "notifies_users": notifies_users(connector),
             }
         )
     return ConnectorRead.model_validate(
@@ -215,7 +215,7 @@ def _read(detailed: Detailed) -> ConnectorRead | ConnectorShort:
             "alert": _alert(connector),
             "last_success_at": connector.last_success_at,
             "has_credentials": detailed.has_credentials,
-            "notifies_users": notifies_users,
+            "notifies_users": notifies_users(connector),
             "created_at": connector.created_at,
             "updated_at": connector.updated_at,
         }

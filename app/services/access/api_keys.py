@@ -192,11 +192,14 @@ def recognise(session: Session, key: str) -> ApiKey:
     row = session.scalars(select(ApiKey).where(col(ApiKey.prefix) == key[:_PREFIX_CHARS])).one_or_none()
     # Compared also where no such prefix exists, so that time does not tell which prefixes do.
     is_same = hmac.compare_digest(_digest(key), row.sha256 if row is not None else _digest(""))
-    if row is None or not is_same or row.revoked_at is not None:
-        raise Unauthenticated
-    if row.expires_at is not None and row.expires_at <= clock.utc_now():
+    if row is None or not is_same or not is_valid(row):
         raise Unauthenticated
     return row
+
+
+def is_valid(row: ApiKey) -> bool:
+    """Whether the key is neither revoked nor expired."""
+    return row.revoked_at is None and (row.expires_at is None or row.expires_at > clock.utc_now())
 
 
 def is_use_to_be_recorded(row: ApiKey) -> bool:

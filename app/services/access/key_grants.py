@@ -12,7 +12,7 @@ from app import clock
 from app.audit_actions import AuditAction
 from app.errors import NotFound, WrongState
 from app.models import ApiKey, KeyGrant
-from app.services.access import audit, rules
+from app.services.access import api_keys, audit, rules
 from app.services.access.rules import Action, Principal
 
 
@@ -50,14 +50,13 @@ def grant(session: Session, principal: Principal, connector_id: str, key_id: str
     """
     connector = rules.require(session, principal, Action.GRANT_KEYS, connector_id, lock=True)
     key = session.get(ApiKey, key_id)
-    now = clock.utc_now()
-    if key is None or key.revoked_at is not None or (key.expires_at is not None and key.expires_at <= now):
+    if key is None or not api_keys.is_valid(key):
         raise NotFound("There is no such API key, or it is not valid any more.")
     if key.connector_ids and connector.id not in key.connector_ids:
         raise WrongState("This API key is limited to other connectors.")
     found = session.get(KeyGrant, (key_id, connector_id))
     if found is None:
-        found = KeyGrant(api_key_id=key_id, connector_id=connector_id, granted_at=now)
+        found = KeyGrant(api_key_id=key_id, connector_id=connector_id, granted_at=clock.utc_now())
         session.add(found)
         _note(session, principal, AuditAction.KEY_GRANTED, connector_id, key, before=None)
         session.flush()

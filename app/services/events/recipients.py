@@ -7,6 +7,11 @@ from app.events import Recipients
 from app.models import Connector, GroupBinding
 
 
+def notifies_users(connector: Connector) -> bool:
+    """Whether users are told of new mail: only where it is taken from INBOX."""
+    return connector.source_folder == "INBOX"
+
+
 def recipients_of(session: Session, connector: Connector) -> Recipients:
     """Who handles a connector's mail: its owner, or the groups bound to it."""
     if connector.kind == "personal":

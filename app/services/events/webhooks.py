@@ -26,7 +26,7 @@ from app.ids import new_id
 from app.models import ApiKey, Connector, Event, Webhook, WebhookDelivery
 from app.schemas.events import WebhookCreate, WebhookUpdate
 from app.services import pages
-from app.services.access import audit, rules
+from app.services.access import api_keys, audit, rules
 from app.services.access.audit import differences
 from app.services.access.rules import SCOPES, Action, Principal
 from app.services.events import outbox
@@ -236,8 +236,7 @@ def _visible_to(session: Session, name: str) -> ColumnElement[bool]:
     if kind == "user":  # only administrators make webhooks
         return true()
     key = session.get(ApiKey, principal_id)
-    now = clock.utc_now()
-    if key is None or key.revoked_at is not None or (key.expires_at is not None and key.expires_at <= now):
+    if key is None or not api_keys.is_valid(key):
         return false()
     limit = frozenset(key.connector_ids) or None
     return col(Event.connector_id).in_(_visible_ids(Principal("key", key.id, connector_limit=limit)))

@@ -26,7 +26,7 @@ from app.mime.minimal import parse_minimal
 from app.mime.model import Defect, DefectCode, ParsedMail
 from app.models import Connector, Message, ServerMessage
 from app.services.events import outbox
-from app.services.events.recipients import recipients_of
+from app.services.events.recipients import notifies_users, recipients_of
 from app.services.fetching import ledger, quarantine
 from app.services.fetching.leases import HeldLease
 from app.services.fetching.ledger import NumberedFolder, Target
@@ -286,7 +286,7 @@ class Store:
                 event_type,
                 connector_id=self._connector.id,
                 message_id=message_id,
-                notify=self._connector.source_folder == "INBOX",
+                notify=notifies_users(self._connector),
                 recipients=recipients,
             )
             for event_type, message_id in subjects
