@@ -12,7 +12,7 @@ from app.mime.model import DefectCode, Defects
 from app.mime.uuencode import decode_uuencoded
 
 _ALPHABET = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
-_NOT_ALPHABET = bytes(set(range(256)) - set(_ALPHABET))
+_NEITHER_LETTER_NOR_PADDING = bytes(set(range(256)) - set(_ALPHABET + b"="))
 _BASE64_OCTETS = _ALPHABET + b"=\r\n \t"
 _IDENTITY = frozenset({"", "7bit", "8bit", "binary", "7-bit", "8-bit", "none", "7bits", "8bits", "plain"})
 _BASE64 = frozenset({"base64", "base-64", "x-base64", "b64"})
@@ -58,11 +58,11 @@ def decode_base64(data: bytes) -> tuple[bytes, bool]:
     except binascii.Error:
         pass
     pieces = []
-    for piece in data.split(b"=") if pad >= 0 else [data]:
-        letters = piece.translate(None, _NOT_ALPHABET)
-        # One letter over four holds no whole octet.
-        letters = letters[: len(letters) - 1] if len(letters) % 4 == 1 else letters
-        pieces.append(binascii.a2b_base64(letters + b"=" * (-len(letters) % 4)))
+    for letters in data.translate(None, _NEITHER_LETTER_NOR_PADDING).split(b"="):
+        if letters:
+            # One letter over four holds no whole octet.
+            whole = letters[: len(letters) - 1] if len(letters) % 4 == 1 else letters
+            pieces.append(binascii.a2b_base64(whole + b"=" * (-len(whole) % 4)))
     return b"".join(pieces), False
 
 
