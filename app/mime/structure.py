@@ -115,6 +115,9 @@ class _BlankLines:
         return min(ends)
 
 
+_BEGINNING = len(b"--x")
+
+
 class _Walker:
     def __init__(self, raw: bytes, defects: Defects, depth: int, parts: int, place: str) -> None:
         self._raw, self._defects = raw, defects
@@ -122,6 +125,8 @@ class _Walker:
         self._blanks = _BlankLines(raw)
         self._open: list[_Open] = []
         self._levels: dict[bytes, int] = {}
+        self._beginnings: frozenset[bytes] = frozenset()
+        """Of the open delimiters: a line that begins otherwise needs no closer look."""
         self._leaf: Part | None = None
         self._false = 0
         self._charset = ""
@@ -135,6 +140,10 @@ class _Walker:
             hit = self._raw.find(b"\n--", at)
             if hit < 0:
                 break
+            if self._raw[hit + 1 : hit + 1 + _BEGINNING] not in self._beginnings:
+                self._false += 1
+                at = hit + 1
+                continue
             found = self._delimiter(hit)
             at = self._take(hit, *found) if found else self._line_end(hit + 1)
         if self._open:
@@ -275,6 +284,7 @@ class _Walker:
             elif delimiter:
                 self._open.append(_Open(part, delimiter, self._levels.get(delimiter)))
                 self._levels[delimiter] = len(self._open) - 1
+                self._beginnings |= {delimiter[:_BEGINNING]}
                 return
         self._leaf = part
 
