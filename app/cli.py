@@ -220,7 +220,8 @@ def reread() -> None:
 
     Ids, places in the feed, states, bytes and the numbers of attachments stay. It may be stopped and run again.
     """
-    logs.configure()
+    settings = _settings()
+    logs.configure(level=settings.log_level, form=settings.log_format)
     done = rereading.Progress()
     database = _database()
     try:

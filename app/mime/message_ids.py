@@ -11,7 +11,8 @@ from app.mime.encoded_words import decode_value, decode_words
 from app.mime.model import DefectCode, Defects
 from app.mime.text import clean_line
 
-MESSAGE_ID_MAX_CHARS = 998
+MESSAGE_ID_MAX_OCTETS = 998
+"""A line of a header (RFC 5322 §2.1.1). More than 2,700 would be too long for an index of PostgreSQL."""
 
 _ORDINARY = re.compile(rb"\s*+(?:<[!#-&(-;=?-Z^-~]{1,500}+>\s*+)++")
 _BRACKETED = re.compile(r"<[^<>]++>")
@@ -45,7 +46,11 @@ def read_message_ids(raw: bytes, defects: Defects, *, where: str) -> tuple[str, 
     if has_prose and len(ids) > 1 and not value.lstrip().startswith("<"):
         # "Message from Jan <jan@firma.cz> of Monday <87x@firma.cz>": people are named before the mail is.
         ids = ids[-1:]
-    return tuple(f"<{text}>" for each in ids if (text := clean_line(each, MESSAGE_ID_MAX_CHARS)))
+    return tuple(f"<{text}>" for each in ids if (text := _cut(clean_line(each, MESSAGE_ID_MAX_OCTETS))))
+
+
+def _cut(text: str) -> str:
+    return text if text.isascii() else text.encode()[:MESSAGE_ID_MAX_OCTETS].decode("utf-8", "ignore")
 
 
 def _decoded(found: str, defects: Defects, where: str) -> str:

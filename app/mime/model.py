@@ -54,7 +54,7 @@ PARSER_FAULTS = frozenset(
     {DefectCode.PARSER_DIED, DefectCode.PARSER_ERROR, DefectCode.PARSER_MEMORY, DefectCode.PARSER_TIMEOUT}
 )
 """With one of these a mail shows less than it holds, or nothing: the reader failed, not the sender."""
-SERVER_DEFECTS: frozenset[DefectCode] = frozenset()
+SERVER_DEFECTS = frozenset({DefectCode.BAD_INTERNAL_DATE})
 """Noted where a mail is stored and not where it is read: reading it again keeps them."""
 
 

@@ -304,3 +304,10 @@ def test_a_header_that_begins_oddly_is_a_header(opening: bytes) -> None:
 )  # fmt: skip
 def test_no_list_of_people_takes_long(value: str) -> None:
     assert cpu_seconds(lambda: read(f"To: {value}", f"References: {value}", f"Date: {value}")) < 0.5
+
+
+def test_an_identifier_is_no_longer_than_a_line_in_octets() -> None:
+    long = "😀" * 900 + "@x.cz"
+    parsed = read(f"Message-ID: <{long}>", f"References: <{long}>")
+    assert parsed.message_id_header == f"<{'😀' * 249}>"
+    assert parsed.references == (parsed.message_id_header,)
