@@ -30,8 +30,11 @@ _MAX_DECODING_ROUNDS = 5
 _Q_OCTET = re.compile(rb"=([0-9A-Fa-f]{2})")
 _QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9]+(?: [A-Za-z0-9]+)*")
-# RFC 5321 §4.1.2 Dot-string; a quoted local part is legal, refused by many servers, and used by nobody.
+# RFC 5321 §4.1.2: Dot-string, or Quoted-string. Quotes are needed where dots stand oddly, as NTT docomo gave them out.
 _LOCAL_PART = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*")
+_ODD_DOTS = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]+")
+# Without what a careless server could take for the end of the path: quotes, backslashes, angle brackets.
+_QUOTED_LOCAL_PART = re.compile(r'"[ !#-;=?-\[\]-~]+"')
 _DOMAIN = re.compile(
     r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9])?(?:\.[A-Za-z0-9](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9])?)*"
 )
@@ -126,7 +129,11 @@ def rebuilt_address(address: str, pointer: str) -> str:
         raise InvalidInput(FieldFault(pointer, "must be an e-mail address"))
     if not local.isascii():
         raise InvalidInput(FieldFault(pointer, "must have only ASCII characters before the @"))
-    if not _LOCAL_PART.fullmatch(local) or len(local) > 64:
+    if not _LOCAL_PART.fullmatch(local) and _ODD_DOTS.fullmatch(local):
+        local = f'"{local}"'
+    elif not _LOCAL_PART.fullmatch(local) and not _QUOTED_LOCAL_PART.fullmatch(local):
+        raise InvalidInput(FieldFault(pointer, "must be an e-mail address"))
+    if len(local) > 64:
         raise InvalidInput(FieldFault(pointer, "must be an e-mail address"))
     if not domain.isascii():
         try:

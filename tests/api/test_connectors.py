@@ -342,6 +342,8 @@ class TestWhatIsWrong:
             ({"imap": {"host": "imap.f\u0456rma.cz", "username": "a"}}, "/imap/host", "in ASCII"),
             ({"email_address": "objednavka"}, "/email_address", "must be an e-mail address"),
             ({"email_address": "jana\u202e@firma.cz"}, "/email_address", "control characters"),
+            ({"email_address": "jan.novák@firma.cz"}, "/email_address", "ASCII characters before the @"),
+            ({"email_address": "jan@firma..cz"}, "/email_address", "must have a valid domain"),
             ({"folder": "INBOX"}, "/folder", "is not known here"),
             ({"Folder": "INBOX"}, "/Folder", "is not known here"),
             ({"first_fetch": {"since": "1.1.2026"}}, "/first_fetch/since", "date"),

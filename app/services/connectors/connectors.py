@@ -264,7 +264,7 @@ def _create(
         name=body.name,
         kind=body.kind,
         owner=body.owner,
-        email_address=body.email_address,
+        email_address="",
         imap_host=body.imap.host,
         imap_port=body.imap.port,
         imap_security=body.imap.security,

@@ -6,6 +6,7 @@ from typing import Any, Literal
 from pydantic import ValidationError
 
 from app.errors import InvalidInput
+from app.mime.compose import rebuilt_address
 from app.models import Connector
 from app.schemas.connectors import (
     ConnectorSettings,
@@ -76,7 +77,13 @@ def _merge(target: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
 
 
 def write(connector: Connector, wanted: ConnectorSettings, default_poll_interval_s: int) -> None:
-    """Put the settings into the row."""
+    """Put the settings into the row.
+
+    Raises:
+        InvalidInput: nothing can be sent from the new address. One that is stored already stays.
+    """
+    if connector.email_address != wanted.email_address:
+        rebuilt_address(wanted.email_address, "/email_address")
     connector.name = wanted.name
     connector.email_address = wanted.email_address
     connector.imap_host = wanted.imap.host
