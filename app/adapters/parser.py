@@ -314,6 +314,8 @@ def _read(pipe: IO[bytes] | None, octets: int, deadline: float) -> bytes:
     assert pipe is not None
     pieces = []
     while octets:
+        if time.monotonic() > deadline:
+            raise TimeoutError
         try:
             piece = os.read(pipe.fileno(), min(octets, MEGABYTE))
         except BlockingIOError:

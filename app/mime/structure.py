@@ -115,7 +115,8 @@ class _BlankLines:
         return min(ends)
 
 
-_BEGINNING = len(b"--x")
+_BEGINNING = len(b"--xy")
+_AFTER_DELIMITER = (b"", b"\r", b"\n", b" ", b"\t", b"-")
 
 
 class _Walker:
@@ -284,7 +285,7 @@ class _Walker:
             elif delimiter:
                 self._open.append(_Open(part, delimiter, self._levels.get(delimiter)))
                 self._levels[delimiter] = len(self._open) - 1
-                self._beginnings |= {delimiter[:_BEGINNING]}
+                self._beginnings |= {(delimiter + octet)[:_BEGINNING] for octet in _AFTER_DELIMITER}
                 return
         self._leaf = part
 

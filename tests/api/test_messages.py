@@ -451,6 +451,7 @@ class TestAttachment:
         shown: str,
     ) -> None:
         raw = with_attachment("inline; filename=a", content_type, *lines)
+        raw = raw.replace(b"text/plain", b"text/html").replace(b"see there", b"<img src=cid:x@y>")
         _content, headers = self.get(client, gateway, orders, raw)
         assert headers["content-disposition"].startswith(f"{shown}; ")
 

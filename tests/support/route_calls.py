@@ -87,6 +87,7 @@ CALLS: dict[str, Call] = {
     "DELETE /messages/{}": Call("/messages/{message}", uses_up=True),
     "POST /messages/delete": Call("/messages/delete", {"connector_id": "{connector}"}, uses_up=True),
     "GET /quarantine": Call("/quarantine?connector_id={connector}"),
+    "POST /quarantine/retry": Call("/quarantine/retry", {"connector_id": "{connector}"}),
     "POST /quarantine/{}/retry": Call("/quarantine/{quarantined}/retry"),
     "POST /submissions": Call(
         "/submissions", {"connector_id": "{connector}", "to": ["eva@firma.cz"], "text": "Hello"}
