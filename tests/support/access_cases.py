@@ -1,5 +1,8 @@
-"""Every kind of caller towards every kind of connector, in a database: for the test of the rules, and for the
-table in docs/access.md, which is what the rules answer (`python -m tests.support.access_cases > docs/access.md`)."""
+"""Every kind of caller and every kind of connector, in a database.
+
+The test of the rules uses it. So does the table in docs/access.md, which shows what the rules answer
+(`python -m tests.support.access_cases > docs/access.md`).
+"""
 
 import sys
 import tempfile
@@ -48,25 +51,26 @@ PERSONAL = {
 HEAD = """\
 # Who may do what
 
-Written from what `app/services/access/rules.py` answers (`python -m tests.support.access_cases > docs/access.md`); a test keeps
-it fresh. `yes`; `404`: for this caller it does not exist; `403`: they see it and may not. A key without the scope
-gets 403. "API key for others" is limited to other connectors.
+This page is generated from `app/services/access/rules.py` (`python -m tests.support.access_cases > docs/access.md`). A test
+compares the two. `yes`: allowed. `404`: for this caller the object does not exist. `403`: the caller sees the object, but
+may not do this. A key without the scope gets 403. "API key for others" is a key that is limited to other connectors.
 
-Beyond this table:
-- Everybody creates a personal connector of their own; other ones are created by administrators and keys with
-  `connectors:write` that are not limited to certain connectors.
-- Kind and owner of a connector never change. Personal connectors take no group bindings: who may
-  bind groups is answered 409 there.
-- Once the owner of a personal mailbox has entered the password, there or by a link, it is *sealed* for good: others
-  change neither its folders nor its address and enter no password, and whoever changes host, port, security or user
-  name discards the stored one, so that nothing is fetched or sent until the owner has entered it again.
-- Webhooks are for administrators and keys with `webhooks:write`, API keys and the audit trail for administrators and
-  keys with `admin`; a key makes no key with more scopes, connectors or time than its own, and sees of the audit trail
-  what concerns its connectors.
-- Whoever deletes a connector with `?messages=delete` deletes what is stored of its mail, also who may not read it: the
-  gateway's operator must be able to let go of a mailbox. The audit trail tells of each message.
-- Whoever holds a link for entering a password may do that, once, and see the settings that the page shows.
-- Groups come from the token of each request: who leaves a group loses its mail with the next token.
+Rules that the tables do not show:
+- Every user may create a personal connector for themselves. Only administrators, and keys with `connectors:write` that
+  are not limited to certain connectors, may create other connectors.
+- The kind and the owner of a connector never change. A personal connector takes no group bindings: a caller who may
+  otherwise bind groups gets 409 there.
+- When the owner of a personal mailbox has entered the password, in the application or by a link, the connector is
+  *sealed* for good. From then on others cannot change its folders or its address, and cannot enter a password. A change
+  of host, port, security or user name discards the stored password. Nothing is fetched or sent until the owner has
+  entered it again.
+- Webhooks are for administrators and for keys with `webhooks:write`. API keys and the audit trail are for
+  administrators and for keys with `admin`. A key cannot create a key with more scopes, more connectors or a longer life
+  than its own. In the audit trail a key sees only what concerns its own connectors.
+- `?messages=delete` on the deletion of a connector deletes its stored mail, even when the caller may not read that
+  mail: the operator of the gateway must be able to give up a mailbox. The audit trail records each message.
+- The holder of a link for entering a password may enter it once, and sees the settings that the page shows.
+- Groups come from the token of each request: a user who leaves a group loses access to its mail with the next token.
 """
 
 
