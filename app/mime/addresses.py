@@ -252,8 +252,8 @@ class _Reader:
         if not self._is_decoded:
             text = decode_words(text, self._defects, where=self._where)
         text = clean_line(_SPACES.sub(" ", text[: 4 * NAME_MAX_CHARS]), NAME_MAX_CHARS)
-        if text.startswith('"') and text.count('"') == 2 and text.endswith('"') and text != '""':
-            text = text[1:-1].strip()
+        if text.startswith('"') and text.count('"') == 2 and text.endswith('"'):
+            text = text[1:-1].strip() or text
         return text
 
 

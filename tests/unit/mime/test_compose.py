@@ -200,7 +200,8 @@ def assert_as_meant(raw: bytes, subject: str, name: str, file_name: str) -> None
     assert [address.address for address in parsed.to] == ["a@b.cz", "jan@example.com"]
     assert str(message["Subject"] or "") == subject.strip()
     # Not by `email`, which up to 3.13 puts a space between the encoded words of a display name.
-    assert (parsed.to[0].name or "").split() == name.split()
+    # Quotes around the whole name are left out by our reader: many mailers encode them with the name.
+    assert (parsed.to[0].name or "").strip('" ').split() == name.strip('" ').split()
     assert [address.addr_spec for address in message["To"].addresses] == ["a@b.cz", "jan@example.com"]
     assert file_name_in(raw) == file_name
 

@@ -8,7 +8,7 @@ from app.mime.minimal import parse_minimal
 from app.mime.model import DefectCode, ParsedMail
 from tests.support.sandboxed_reader import parse_mail
 
-from .mails import cpu_seconds, multipart, part
+from .mails import assert_linear, multipart, part
 
 
 def read(*lines: bytes | str, body: bytes = b"x") -> ParsedMail:
@@ -19,6 +19,7 @@ def read(*lines: bytes | str, body: bytes = b"x") -> ParsedMail:
 @pytest.mark.parametrize(
     ("value", "expected"),
     [
+        (r'"\" \"" <a@b.cz>', [('" "', "a@b.cz")]),
         ("Novák, Jan <jan@x.cz>", [("Novák, Jan", "jan@x.cz")]),
         (
             "Novák, Jan, Ing. <jan@x.cz>, Petr <p@x.cz>",
@@ -303,7 +304,7 @@ def test_a_header_that_begins_oddly_is_a_header(opening: bytes) -> None:
      "a@b . " * 10_000, "@ " * 30_000, "a@" + ". " * 30_000],
 )  # fmt: skip
 def test_no_list_of_people_takes_long(value: str) -> None:
-    assert cpu_seconds(lambda: read(f"To: {value}", f"References: {value}", f"Date: {value}")) < 0.5
+    assert_linear(lambda each: read(f"To: {each}", f"References: {each}", f"Date: {each}"), value)
 
 
 def test_an_identifier_is_no_longer_than_a_line_in_octets() -> None:
