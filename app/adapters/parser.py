@@ -168,12 +168,26 @@ class ParserProcess:
         if self._child is not None and self._child.poll() is None:
             return self._child
         self._stop()
+        try:
+            return self._ready()
+        except EOFError:  # killed, say where memory is short: once more, as over a mail
+            pass
+        try:
+            return self._ready()
+        except EOFError as exc:
+            raise ParserUnavailable("the parser process does not start: it dies") from exc
+
+    def _ready(self) -> subprocess.Popen[bytes]:
+        """A new child that can be asked. Raises EOFError, with no child left, where it dies before."""
         self._child = child = self._start()
         try:
             ready = _read(child.stdout, len(READY), time.monotonic() + START_TIMEOUT_S)
-        except (EOFError, TimeoutError) as exc:
+        except EOFError:
             self._stop()
-            raise ParserUnavailable(f"the parser process does not start: exit {child.returncode}") from exc
+            raise
+        except TimeoutError as exc:
+            self._stop()
+            raise ParserUnavailable("the parser process does not start in time") from exc
         if ready != READY:
             self._stop()
             raise ParserUnavailable("the parser process speaks another language")

@@ -88,9 +88,7 @@ def test_attachments_come_out_exact(process: ParserProcess) -> None:
 def test_a_mail_of_50_mb_is_read_and_the_child_is_replaced_afterwards(process: ParserProcess) -> None:
     content = random.Random(1).randbytes(37_000_000)
     raw = multipart("mixed", part(body="viz příloha"), base64_part("application/pdf; name=a.pdf", content))
-    started = time.monotonic()
     parsed = process.parse(raw)
-    assert time.monotonic() - started < 10
     assert ([each.size_octets for each in parsed.attachments], parsed.defects) == ([37_000_000], ())
     found = process.attachment(raw, 1)
     assert found is not None
@@ -98,9 +96,7 @@ def test_a_mail_of_50_mb_is_read_and_the_child_is_replaced_afterwards(process: P
 
 
 def test_a_mail_over_its_cpu_time_is_read_without_html(process: ParserProcess) -> None:
-    started = time.monotonic()
     parsed = process.parse(SLOW)
-    assert time.monotonic() - started < 15
     assert defects(parsed)[:1] == [("parser_timeout", "CPU time")]
     assert DefectCode.HTML_WITHHELD in [defect.code for defect in parsed.defects]
     assert (parsed.subject, parsed.html, [each.name for each in parsed.attachments]) == (
@@ -112,7 +108,7 @@ def test_a_mail_over_its_cpu_time_is_read_without_html(process: ParserProcess) -
 
 
 def test_a_mail_over_its_wall_time_is_read_without_html() -> None:
-    with limited(cpu_s=60.0, wall_s=1.0, wall_s_per_megabyte=0.0) as process:
+    with limited(cpu_s=60.0, wall_s=3.0, wall_s_per_megabyte=0.0) as process:
         process.parse(ORDINARY)
         parsed = process.parse(SLOW)
         assert defects(parsed)[0] == ("parser_timeout", "wall clock")
@@ -141,44 +137,71 @@ def test_a_mail_over_its_memory_is_read_without_html_and_the_next_as_ever() -> N
         assert process.parse(ORDINARY) == parse_mail(ORDINARY)
 
 
-def test_a_child_that_is_killed_over_a_mail_is_replaced(process: ParserProcess) -> None:
-    process.parse(ORDINARY)
+def test_a_child_that_is_killed_over_a_mail_is_replaced() -> None:
     killed: list[int] = []
+    with limited(cpu_s=60.0) as process:
 
-    def kill_each_child_once_it_works() -> None:
-        deadline = time.monotonic() + 20
-        while len(killed) < 2 and time.monotonic() < deadline:
-            pid = process.pid
-            if pid is not None and pid not in killed and _cpu_ticks(pid) > 20:
-                os.kill(pid, signal.SIGKILL)
-                killed.append(pid)
+        def kill_the_first_child_over_its_mail() -> None:
+            while process.pid is None or not _has_a_mail_in_hand(process.pid):
+                assert time.monotonic() < deadline
+            killed.append(process.pid)
+            os.kill(process.pid, signal.SIGKILL)
 
-    killer = threading.Thread(target=kill_each_child_once_it_works)
-    killer.start()
-    parsed = process.parse(SLOW)
-    # The second child reads the mail without HTML and is done before it can be killed.
-    assert defects(parsed)[0] == ("parser_died", "SIGKILL")
-    assert parsed.subject == "kůň"
-    assert process.parse(ORDINARY) == parse_mail(ORDINARY)
-    process.close()
-    killed.append(0)
-    killer.join()
+        deadline = time.monotonic() + 60
+        killer = threading.Thread(target=kill_the_first_child_over_its_mail)
+        killer.start()
+        parsed = process.parse(SLOW)
+        killer.join()
+        assert defects(parsed)[0] == ("parser_died", "SIGKILL")
+        assert (parsed.subject, [each.name for each in parsed.attachments]) == ("kůň", ["a.png"])
+        assert process.pid not in [None, *killed]
+        assert process.parse(ORDINARY) == parse_mail(ORDINARY)
 
 
-def _cpu_ticks(pid: int) -> int:
+def _has_a_mail_in_hand(pid: int) -> bool:
+    """Each mail gets its CPU time, which a child that is only starting has no limit of."""
     try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        limits = Path(f"/proc/{pid}/limits").read_text().splitlines()
     except OSError:
-        return 0
-    return int(fields[11]) + int(fields[12])
+        return False
+    return any(line.startswith("Max cpu time") and line.split()[3] != "unlimited" for line in limits)
+
+
+class DiesAtItsStart(ParserProcess):
+    """Its first children are killed before they say that they are ready."""
+
+    def __init__(self, times: int) -> None:
+        super().__init__()
+        self.times = times
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        child = super()._start()
+        if self.times > 0:
+            self.times -= 1
+            child.kill()
+        return child
+
+
+def test_a_child_that_dies_at_its_start_is_started_once_more() -> None:
+    with DiesAtItsStart(times=1) as process:
+        assert process.parse(ORDINARY) == parse_mail(ORDINARY)
+
+
+def test_children_that_die_at_their_start_say_nothing_about_the_mail() -> None:
+    with DiesAtItsStart(times=2) as process:
+        with pytest.raises(ParserUnavailable):
+            process.parse(ORDINARY)
+        assert process.pid is None
+        assert process.parse(ORDINARY) == parse_mail(ORDINARY)
 
 
 def test_a_child_that_died_between_two_mails_is_not_noticed(process: ParserProcess) -> None:
     process.parse(ORDINARY)
     assert process.pid is not None
     os.kill(process.pid, signal.SIGKILL)
+    deadline = time.monotonic() + 60
     while process.pid is not None:
-        pass
+        assert time.monotonic() < deadline
     assert process.parse(ORDINARY) == parse_mail(ORDINARY)
 
 
@@ -226,7 +249,7 @@ def test_a_gateway_that_is_killed_leaves_no_child() -> None:
         assert gateway.stdout is not None
         child = int(gateway.stdout.readline())
         gateway.kill()
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while _is_running(child):
         assert time.monotonic() < deadline
 
