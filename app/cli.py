@@ -1,6 +1,7 @@
 """The command `imap-gateway`. Each command calls one thing; what goes wrong is one sentence on standard error."""
 
 import json
+import os
 import secrets
 import sys
 from contextlib import AbstractContextManager, nullcontext
@@ -17,7 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from sqlalchemy import make_url
 from sqlalchemy.exc import OperationalError
 
-from app import __version__, clock, database_reach, logs, migrations, openapi_page, serve_lock
+from app import __version__, clock, database_files, database_reach, logs, migrations, openapi_page, serve_lock
 from app.adapters.identity import development_token
 from app.adapters.parser import ParserPool, ParserUnavailable
 from app.config import ENV_FILE, Settings, unknown_names
@@ -104,6 +105,9 @@ def serve(
     )
     for name in unknown_names(ENV_FILE):
         log.warning("setting_unknown", name=name)
+    if os.geteuid() == 0:
+        log.warning("runs_as_root", advice="run the service as a user of its own: docs/installing.md")
+    database_files.make_private(settings.database_url)
     with _right_to_serve(settings):
         if migrate:
             migrations.upgrade(settings.database_url)
@@ -121,7 +125,9 @@ def serve(
 @app.command()
 def migrate() -> None:
     """Bring the database's schema up to this version."""
-    migrations.upgrade(_settings().database_url)
+    database_url = _settings().database_url
+    database_files.make_private(database_url)
+    migrations.upgrade(database_url)
     typer.echo("The schema is up to date.")
 
 

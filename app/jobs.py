@@ -10,7 +10,7 @@ import structlog
 from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 
-from app import clock
+from app import clock, database_files
 from app.gateway import Gateway
 from app.services.access import audit
 from app.services.connectors import credential_links
@@ -41,6 +41,9 @@ class Jobs:
         self._add("submissions", self._sender.send_due, seconds=1)
         self._add("webhooks", self._deliverer.deliver_due, seconds=1)
         self._add("retention", lambda: retention.delete_due(gateway), seconds=60)
+        self._add(
+            "checkpoint", lambda: database_files.forget_deleted(gateway.settings.database_url), seconds=15
+        )
         self._add("event_retention", lambda: feed.delete_old(gateway), seconds=3600)
         self._add("audit_retention", lambda: audit.delete_old(gateway), seconds=3600)
         self._add("credential_links", lambda: credential_links.delete_expired(gateway), seconds=3600)

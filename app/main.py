@@ -75,6 +75,10 @@ def create_app(settings: Settings) -> FastAPI:
         responses=problems.problem_responses(401, 422),
         docs_url=None,  # the framework's pages load their scripts from a public host: see `documentation`
         redoc_url=None,
+        # A redirect would lead wherever the Host header says: also the page on which a password is typed.
+        redirect_slashes=False,
+        # Spans would carry paths (a credential link is one), queries and bodies.
+        telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
     )
     app.state.gateway = gateway
     for module in (

@@ -5,13 +5,12 @@ none behind. Never on the database file itself: SQLite's own locks there end wit
 """
 
 import fcntl
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
-from sqlalchemy import make_url
-
+from app import database_files
 from app.errors import StoreInUse
 
 WAIT_S = 15.0
@@ -26,11 +25,11 @@ def only_server(database_url: str, *, wait_s: float = WAIT_S) -> Iterator[None]:
     Raises:
         StoreInUse: another process has held it for `wait_s`.
     """
-    url = make_url(database_url)
-    if url.get_backend_name() != "sqlite" or not url.database:
+    path = database_files.path_of(database_url)
+    if path is None:
         yield
         return
-    with Path(f"{url.database}.lock").open("w") as file:
+    with open(f"{path}.lock", "w", opener=_open_private) as file:
         _acquire(file.fileno(), wait_s)
         yield
 
@@ -46,3 +45,7 @@ def _acquire(descriptor: int, wait_s: float) -> None:
             time.sleep(LOOK_EACH_S)
         else:
             return
+
+
+def _open_private(path: str, flags: int) -> int:
+    return os.open(path, flags, mode=database_files.PRIVATE)

@@ -8,6 +8,8 @@ import socket
 import sys
 from pathlib import Path
 
+from app import database_files
+
 SETTINGS = Path(".dev.env")
 PORT = 8000
 
@@ -36,6 +38,7 @@ def main() -> None:
         }
         SETTINGS.touch(mode=0o600)
         SETTINGS.write_text("".join(f"export {name}={shlex.quote(value)}\n" for name, value in made.items()))
+    database_files.narrow(SETTINGS)  # it holds keys
     for line in SETTINGS.read_text().splitlines():
         name, _, value = line.removeprefix("export ").partition("=")
         os.environ.setdefault(name, shlex.split(value)[0] if value else "")

@@ -6,6 +6,8 @@ asymmetric algorithms, and a published key of another kind is not taken in. So n
 used as an HMAC secret passes.
 """
 
+import ipaddress
+import ssl
 import threading
 import unicodedata
 from collections.abc import Mapping, Sequence
@@ -19,6 +21,9 @@ from joserfc import jwk, jws, jwt
 from joserfc.errors import JoseError
 
 from app import clock
+from app.adapters import checked_http
+from app.adapters.checked_http import CheckedNetwork, CheckedTransport, Deadline
+from app.adapters.network import IPNetwork, NetworkPolicy
 from app.config import Settings
 from app.errors import SettingsIncomplete, Unauthenticated
 
@@ -31,11 +36,17 @@ MAX_NAME_CHARS = 255
 MAX_TIME_S = 1e12
 """Far beyond any date; what is above is no time."""
 JWKS_TIMEOUT_S = 5.0
+"""For one connection, one read; and for all of it together, twice that."""
 JWKS_MAX_OCTETS = 1_000_000
+JWKS_HEADERS = {"Accept": "application/json", "Accept-Encoding": "identity"}
 JWKS_RETRY_AFTER = timedelta(minutes=1)
 """At most one request in this time, whatever tokens come in."""
 JWKS_MAX_AGE = timedelta(hours=1)
-"""A key that the provider has withdrawn is not trusted for longer."""
+"""After this the keys are fetched again: a key that the provider has withdrawn is forgotten then."""
+JWKS_TRUSTED_FOR = timedelta(days=1)
+"""Where the provider cannot be reached, its keys serve for this long."""
+LOOPBACK = (ipaddress.IPv4Network("127.0.0.0/8"), ipaddress.IPv6Network("::1/128"))
+ANYWHERE = (ipaddress.IPv4Network("0.0.0.0/0"), ipaddress.IPv6Network("::/0"))
 
 ASYMMETRIC_ALGORITHMS = (
     "RS256",
@@ -50,6 +61,8 @@ ASYMMETRIC_ALGORITHMS = (
     "EdDSA",
     "Ed25519",
 )
+# RecursionError: brackets without end.
+FETCH_FAILURES = (*checked_http.FAILURES, ValueError, TypeError, KeyError, RecursionError)
 ASYMMETRIC_KEY_TYPES = frozenset({"RSA", "EC", "OKP"})
 
 
@@ -157,12 +170,23 @@ class SharedSecret:
 
 class PublishedKeys:
     """The identity provider's public keys, fetched when first needed, when an unknown key id turns up, and
-    when they are an hour old."""
+    when they are an hour old.
+
+    Over http:// whoever stands between could put keys of their own into the answer: it is spoken only inside loopback
+    and `private_networks`. An https:// address may lead anywhere: the operator names it.
+    """
 
     algorithms = ASYMMETRIC_ALGORITHMS
 
-    def __init__(self, url: str) -> None:
-        self._url = url
+    def __init__(self, url: str, *, private_networks: Sequence[IPNetwork] = ()) -> None:
+        self._url = httpx.URL(url)
+        is_plain = self._url.scheme == "http"
+        self._deadline = Deadline()
+        self._network = CheckedNetwork(
+            NetworkPolicy([*LOOPBACK, *private_networks] if is_plain else ANYWHERE),
+            self._deadline,
+            private_only=is_plain,
+        )
         self._lock = threading.Lock()
         self._keys: Sequence[jwk.Key] = ()
         self._fetched_at = self._tried_at = datetime.min.replace(tzinfo=UTC)
@@ -175,7 +199,7 @@ class PublishedKeys:
         return key
 
     def _known(self, key_id: str | None) -> jwk.Key | None:
-        keys = self._keys
+        keys = self._keys if clock.utc_now() - self._fetched_at < JWKS_TRUSTED_FOR else ()
         if key_id is None:
             # RFC 7515 §4.1.4: `kid` is optional; without it only a single key is unambiguous.
             return keys[0] if len(keys) == 1 else None
@@ -191,17 +215,23 @@ class PublishedKeys:
             try:
                 self._keys = _usable_keys(self._fetch())
                 self._fetched_at = now
-            except (httpx.HTTPError, ValueError, TypeError, KeyError, RecursionError) as exc:
+            except FETCH_FAILURES as exc:
                 # The old keys stay: a provider that is down for an hour must not lock everybody out.
                 log.error("jwks_unavailable", error=type(exc).__name__, known_keys=len(self._keys))
 
     def _fetch(self) -> Any:
-        options: dict[str, Any] = {"timeout": JWKS_TIMEOUT_S, "follow_redirects": False}
-        with httpx.stream("GET", self._url, headers={"Accept": "application/json"}, **options) as response:
+        self._deadline.set(JWKS_TIMEOUT_S * 2)
+        with (
+            httpx.Client(
+                transport=CheckedTransport(self._network, ssl.create_default_context()),
+                timeout=JWKS_TIMEOUT_S,
+            ) as client,
+            client.stream("GET", self._url, headers=JWKS_HEADERS) as response,
+        ):
             if response.status_code != httpx.codes.OK:
                 raise ValueError("not 200")
             body = b""
-            for part in response.iter_bytes():
+            for part in response.iter_raw():
                 body += part
                 if len(body) > JWKS_MAX_OCTETS:
                     raise ValueError("too large")
@@ -214,7 +244,7 @@ def verifier_from(settings: Settings) -> TokenVerifier:
     if settings.jwt_secret is not None:
         keys = SharedSecret(settings.jwt_secret.get_secret_value())
     elif settings.jwt_jwks_url is not None:
-        keys = PublishedKeys(settings.jwt_jwks_url)
+        keys = PublishedKeys(settings.jwt_jwks_url, private_networks=settings.allowed_private_networks)
     else:
         return _RefuseAll()
     return JwtVerifier(

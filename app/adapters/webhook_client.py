@@ -10,18 +10,17 @@ import base64
 import contextlib
 import secrets
 import ssl
-import time
-from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import httpcore
 import httpx
 from standardwebhooks import Webhook
 
+from app.adapters.checked_http import CheckedNetwork, CheckedTransport, Deadline
 from app.adapters.network import NetworkPolicy
 from app.errors import GatewayError
 
@@ -108,10 +107,10 @@ class WebhookClient:
         self._url = httpx.URL(target.url)
         self._signer = Webhook(target.secret)
         self._limits = limits
-        self._deadline = _Deadline()
+        self._deadline = Deadline()
         self._client = httpx.Client(
-            transport=_Transport(
-                _CheckedNetwork(network, self._deadline, private_only=self._url.scheme == "http"), tls
+            transport=CheckedTransport(
+                CheckedNetwork(network, self._deadline, private_only=self._url.scheme == "http"), tls
             ),
             timeout=limits.step_s,
             follow_redirects=False,
@@ -190,128 +189,3 @@ def _retry_after_s(value: str, at: datetime) -> float | None:
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
     return max((moment - at).total_seconds(), 0.0)
-
-
-class _Deadline:
-    """When an attempt must have ended."""
-
-    def __init__(self) -> None:
-        self._end = 0.0
-
-    def set(self, limit_s: float) -> None:
-        self._end = time.monotonic() + limit_s
-
-    def within(self, timeout_s: float | None) -> float:
-        """A timeout cut to what is left."""
-        left_s = self._end - time.monotonic()
-        return max(left_s if timeout_s is None else min(timeout_s, left_s), 0.001)
-
-    @property
-    def is_over(self) -> bool:
-        return time.monotonic() >= self._end
-
-
-class _CheckedNetwork(httpcore.SyncBackend):
-    """Connects to the addresses that the policy permits, never to a name."""
-
-    def __init__(self, network: NetworkPolicy, deadline: _Deadline, *, private_only: bool) -> None:
-        self._network = network
-        self._deadline = deadline
-        self._private_only = private_only
-
-    def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,
-        local_address: str | None = None,
-        socket_options: Iterable[Any] | None = None,
-    ) -> httpcore.NetworkStream:
-        addresses = self._network.resolve(host, port, private_only=self._private_only)
-        for tried, address in enumerate(addresses, start=1):
-            share_s = self._deadline.within(timeout) / (len(addresses) - tried + 1)
-            try:
-                stream = super().connect_tcp(str(address), port, share_s, local_address, socket_options)
-            except (httpcore.ConnectError, httpcore.ConnectTimeout):
-                if tried == len(addresses):
-                    raise
-            else:
-                return _TimedStream(stream, self._deadline)
-        raise httpcore.ConnectError
-
-
-class _TimedStream(httpcore.NetworkStream):
-    """Cuts every timeout to what is left of the attempt. A TLS handshake has one timeout for all of it."""
-
-    def __init__(self, stream: httpcore.NetworkStream, deadline: _Deadline) -> None:
-        self._stream = stream
-        self._deadline = deadline
-
-    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        if self._deadline.is_over:
-            raise httpcore.ReadTimeout
-        return self._stream.read(max_bytes, self._deadline.within(timeout))
-
-    def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        if self._deadline.is_over:
-            raise httpcore.WriteTimeout
-        self._stream.write(buffer, self._deadline.within(timeout))
-
-    def close(self) -> None:
-        self._stream.close()
-
-    def start_tls(
-        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
-    ) -> httpcore.NetworkStream:
-        secured = self._stream.start_tls(ssl_context, server_hostname, self._deadline.within(timeout))
-        return _TimedStream(secured, self._deadline)
-
-    def get_extra_info(self, info: str) -> Any:
-        return self._stream.get_extra_info(info)
-
-
-class _Transport(httpx.BaseTransport):
-    """httpx over our own network; its own transport takes none."""
-
-    def __init__(self, network: httpcore.NetworkBackend, tls: ssl.SSLContext) -> None:
-        self._pool = httpcore.ConnectionPool(
-            ssl_context=tls, network_backend=network, max_connections=1, keepalive_expiry=10
-        )
-
-    def handle_request(self, request: httpx.Request) -> httpx.Response:
-        assert isinstance(request.stream, httpx.SyncByteStream)
-        response = self._pool.handle_request(
-            httpcore.Request(
-                method=request.method,
-                url=httpcore.URL(
-                    scheme=request.url.raw_scheme,
-                    host=request.url.raw_host,
-                    port=request.url.port,
-                    target=request.url.raw_path,
-                ),
-                headers=request.headers.raw,
-                content=request.stream,
-                extensions=request.extensions,
-            )
-        )
-        extensions: Mapping[str, Any] = response.extensions
-        return httpx.Response(
-            response.status,
-            headers=response.headers,
-            stream=_Body(response),
-            extensions=dict(extensions),
-        )
-
-    def close(self) -> None:
-        self._pool.close()
-
-
-class _Body(httpx.SyncByteStream):
-    def __init__(self, response: httpcore.Response) -> None:
-        self._response = response
-
-    def __iter__(self) -> Iterator[bytes]:
-        yield from self._response.iter_stream()
-
-    def close(self) -> None:
-        self._response.close()

@@ -1,8 +1,11 @@
 """What every answer carries, whatever route and outcome."""
 
+from typing import Any
+
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
+from opentelemetry import trace
 from structlog.testing import capture_logs
 
 from app.gateway import Gateway
@@ -117,3 +120,38 @@ def test_the_page_of_errors_loads_nothing_and_runs_nothing(client: TestClient) -
     assert page.headers["content-security-policy"].startswith("default-src 'none'; style-src 'sha256-")
     assert "<script" not in page.text
     assert "`" not in page.text
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", "/credential-links/TOKEN/"),
+        ("GET", "/messages/"),
+        ("GET", "/docs/"),
+        ("GET", "/health/live/"),
+    ],
+)
+def test_a_slash_too_many_is_no_route_and_leads_nowhere(client: TestClient, method: str, path: str) -> None:
+    answer = client.request(method, path, headers={"Host": "evil.example"}, follow_redirects=False)
+    assert (answer.status_code, answer.headers.get("location")) == (404, None)
+
+
+def test_requests_are_in_no_trace_whatever_telemetry_the_process_has(
+    settings: SettingsFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    provider = Spans()
+    monkeypatch.setattr(trace, "_TRACER_PROVIDER", provider)
+    with TestClient(create_app(settings())) as client:
+        client.get("/messages", params={"q": "secret"}, headers=READER)
+    assert provider.asked == []
+
+
+class Spans(trace.TracerProvider):
+    """Notes who asks for a tracer."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    def get_tracer(self, instrumenting_module_name: str, *_: Any, **__: Any) -> trace.Tracer:
+        self.asked.append(instrumenting_module_name)
+        return trace.NoOpTracer()

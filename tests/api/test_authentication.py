@@ -3,9 +3,13 @@
 import base64
 import hashlib
 import hmac
+import ipaddress
 import json
+import socket
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import pytest
@@ -14,7 +18,15 @@ from fastapi.testclient import TestClient
 from joserfc import jwk, jwt
 
 from app import clock
-from app.adapters.identity import JWKS_MAX_AGE, Claims, JwtVerifier, PublishedKeys, verifier_from
+from app.adapters import identity
+from app.adapters.identity import (
+    JWKS_MAX_AGE,
+    JWKS_TRUSTED_FOR,
+    Claims,
+    JwtVerifier,
+    PublishedKeys,
+    verifier_from,
+)
 from app.config import Settings
 from app.errors import Unauthenticated
 from tests.servers.http_receiver import Answer, HttpReceiver
@@ -54,6 +66,29 @@ def good(**changes: Any) -> dict[str, Any]:
         **changes,
     }
     return {name: value for name, value in claims.items() if value is not ...}
+
+
+@contextmanager
+def drip(document: bytes, *, each_s: float) -> Iterator[str]:
+    """The address of a server that sends the document octet by octet."""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def answer() -> None:
+        connection, _ = listener.accept()
+        with connection, suppress(OSError):
+            connection.recv(65536)
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(document))
+            for octet in document:
+                time.sleep(each_s)
+                connection.sendall(bytes([octet]))
+
+    server = threading.Thread(target=answer)
+    server.start()
+    try:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}/keys"
+    finally:
+        server.join()
+        listener.close()
 
 
 def hs256_settings(**changes: Any) -> Settings:
@@ -305,6 +340,45 @@ class TestPublishedKeys:
             traveller.shift(JWKS_MAX_AGE.total_seconds() + 1)
             assert verifier.verify(provider.sign(key, "ES256")).subject == "jana"
 
+    def test_they_serve_for_a_day_at_most(self, provider: "Provider") -> None:
+        key = provider.publish("EC", "P-256")
+        verifier = provider.verifier()
+        with time_machine.travel(clock.utc_now(), tick=False) as traveller:
+            verifier.verify(provider.sign(key, "ES256"))
+            provider.fail(503)
+            traveller.shift(JWKS_TRUSTED_FOR.total_seconds() + 1)
+            with pytest.raises(Unauthenticated):
+                verifier.verify(provider.sign(key, "ES256"))
+            provider.answer()
+            traveller.shift(61)
+            assert verifier.verify(provider.sign(key, "ES256")).subject == "jana"
+
+    @pytest.mark.parametrize(("networks", "is_let_in"), [((), True), (("10.0.0.0/8",), True), (None, False)])
+    def test_plain_http_is_spoken_inside_loopback_and_the_private_networks_alone(
+        self, provider: "Provider", monkeypatch: pytest.MonkeyPatch, networks: Any, is_let_in: bool
+    ) -> None:
+        if networks is None:  # the provider's address counts as one outside
+            monkeypatch.setattr(identity, "LOOPBACK", ())
+        key = provider.publish("EC", "P-256")
+        private = [ipaddress.ip_network(network) for network in networks or ()]
+        verifier = JwtVerifier(PublishedKeys(provider.url, private_networks=private))
+        token = provider.sign(key, "ES256")
+        if is_let_in:
+            assert verifier.verify(token).subject == "jana"
+        else:
+            with pytest.raises(Unauthenticated):
+                verifier.verify(token)
+        assert provider.requests == int(is_let_in)
+
+    def test_an_answer_that_drips_is_given_up(
+        self, provider: "Provider", monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(identity, "JWKS_TIMEOUT_S", 0.3)
+        key = provider.publish("EC", "P-256")
+        document = json.dumps({"keys": provider.documents}).encode()
+        with drip(document, each_s=20 / len(document)) as url, pytest.raises(Unauthenticated):
+            JwtVerifier(PublishedKeys(url)).verify(provider.sign(key, "ES256"))
+
     def test_a_redirect_to_keys_is_not_followed(self, provider: "Provider") -> None:
         key = provider.publish("EC", "P-256")
         with HttpReceiver() as elsewhere:
@@ -344,6 +418,10 @@ class Provider:
 
     def redirect_to(self, url: str) -> None:
         self._receiver.redirect_to(url)
+
+    @property
+    def url(self) -> str:
+        return self._receiver.url
 
     @property
     def requests(self) -> int:
