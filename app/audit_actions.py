@@ -1,4 +1,4 @@
-"""What the audit trail tells of: past facts."""
+"""The actions that the audit trail records, as facts of the past."""
 
 from enum import StrEnum
 

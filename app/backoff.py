@@ -1,6 +1,6 @@
-"""How long to wait before another try. Pure: callers store the date; nothing here sleeps or tries.
+"""How long to wait before another attempt. Pure: callers store the date; nothing here sleeps or makes an attempt.
 
-Delays are spread at random, so that what failed together does not come back together.
+Delays are spread at random, so that tasks that failed at the same time do not all come back at the same time.
 """
 
 import random
@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 MAX_EXPONENT = 32
-"""Enough for every delay to reach its longest; more would overflow."""
+"""Large enough for every delay to reach its longest value; a larger exponent would overflow."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Growing:
-    """Delays that grow by a factor, up to a longest one."""
+    """Delays that grow by a factor, up to a longest delay."""
 
     first_s: float
     longest_s: float
@@ -23,20 +23,20 @@ class Growing:
     """The delay is multiplied by a random number between these two."""
 
     def after(self, failures: int, *, at_least_s: float = 0.0) -> timedelta:
-        """The delay after so many failures, counted from 1. `at_least_s` is met before the spread."""
+        """The delay after this number of failures, counted from 1. `at_least_s` applies before the spread."""
         grown_s = self.first_s * self.factor ** min(max(failures - 1, 0), MAX_EXPONENT)
         return _spread(max(min(grown_s, self.longest_s), at_least_s), self.spread)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listed:
-    """Delays as listed, then no more."""
+    """The listed delays, then no more attempts."""
 
     delays_s: Sequence[float]
     spread: tuple[float, float] = (0.8, 1.2)
 
     def after(self, failures: int) -> timedelta | None:
-        """The delay after so many failures, counted from 1. None: the last try has failed."""
+        """The delay after this number of failures, counted from 1. None: the last attempt has failed."""
         if failures > len(self.delays_s):
             return None
         return _spread(self.delays_s[failures - 1], self.spread)

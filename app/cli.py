@@ -1,4 +1,4 @@
-"""The command `imap-gateway`. Each command calls one thing; what goes wrong is one sentence on standard error."""
+"""The command `imap-gateway`. Each command makes one call. An error becomes one sentence on standard error."""
 
 import json
 import os
@@ -33,7 +33,7 @@ from app.services.access import api_keys, audit
 from app.services.messages import rereading
 
 GRACE_S = 10
-"""How long a stopping server waits for requests that wait for news."""
+"""How long a server that stops waits for long polls and streams to end."""
 EXIT_STALE = 1
 EXIT_FAILED = 1
 EXIT_SETTINGS = 2
@@ -52,7 +52,7 @@ app.add_typer(keys, name="keys")
 
 
 def main() -> None:
-    """The console script's entry."""
+    """The entry point of the console script."""
     try:
         app()
     except SettingsIncomplete as error:
@@ -94,7 +94,7 @@ def serve(
     port: Annotated[int, typer.Option(help="Port to listen on.", min=0, max=65535)] = 8000,
     migrate: Annotated[bool, typer.Option(help="Run pending migrations first.")] = True,
 ) -> None:
-    """Serve the HTTP interface, and fetch, send and deliver beside it."""
+    """Serve the HTTP interface, and run the jobs that fetch, send and deliver."""
     settings = _settings()
     settings.require_serving()
     logs.configure(level=settings.log_level, form=settings.log_format)
@@ -132,7 +132,7 @@ def migrate() -> None:
 
 
 @app.command()
-def demo(once: Annotated[bool, typer.Option(help="One round, checked, then the end.")] = False) -> None:
+def demo(once: Annotated[bool, typer.Option(help="Do one round, check it, and end.")] = False) -> None:
     """Run the gateway with a mail server and sample mailboxes of its own."""
     from app.demo import run  # noqa: PLC0415 - its mail servers are an optional dependency
 
@@ -144,11 +144,13 @@ def create_key(
     name: Annotated[str, typer.Option(help="What the key is for.")],
     scope: Annotated[list[str], typer.Option(help="A scope; may be repeated.")],
     connector: Annotated[
-        list[str] | None, typer.Option(help="Id of a connector it is limited to; may be repeated.")
+        list[str] | None, typer.Option(help="Id of a connector that the key may use; may be repeated.")
     ] = None,
-    expires_in_days: Annotated[int | None, typer.Option(min=1, help="Without it, never.")] = None,
+    expires_in_days: Annotated[
+        int | None, typer.Option(min=1, help="Without it, the key never expires.")
+    ] = None,
 ) -> None:
-    """Make an API key and print it, this once."""
+    """Create an API key and print it. It is shown only now."""
     request = _validated(name=name, scopes=scope, connector_ids=connector or [])
     expires_at = clock.utc_now() + timedelta(days=expires_in_days) if expires_in_days else None
     with _database().unit_of_work() as session:
@@ -165,15 +167,15 @@ def create_key(
 
 @keys.command("list")
 def list_keys() -> None:
-    """List API keys, revoked ones too; never the keys themselves."""
+    """List API keys, including revoked ones, without the keys themselves."""
     with _database().reading() as session:
         for row in api_keys.all_keys(session):
             typer.echo(_line(row))
 
 
 @keys.command("revoke")
-def revoke_key(key: Annotated[str, typer.Argument(help="Its id, or its prefix (gwk_…).")]) -> None:
-    """Revoke an API key: it stops at once."""
+def revoke_key(key: Annotated[str, typer.Argument(help="The id of the key, or its prefix (gwk_…).")]) -> None:
+    """Revoke an API key: it stops working at once."""
     with _database().unit_of_work() as session:
         row = api_keys.find_by_id_or_prefix(session, key)
         if row is None:
@@ -203,8 +205,8 @@ def token(
 def rotate_secrets() -> None:
     """Encrypt stored secrets anew with the first of GATEWAY_SECRET_KEYS, while the service runs.
 
-    First put the new key in front of the old and restart the service; take the old key away when this command
-    has ended well. It may be stopped and run again.
+    First put the new key before the old one and restart the service. Remove the old key after this command has
+    succeeded. You may stop the command and run it again.
     """
     settings = _settings()
     settings.require_secret_keys()
@@ -222,9 +224,10 @@ def rotate_secrets() -> None:
 
 @app.command()
 def reread() -> None:
-    """Read stored mails again that an older version read, or that could not be read, while the service runs.
+    """Read stored mails again, while the service runs: those that an older version read, or that could not be read.
 
-    Ids, places in the feed, states, bytes and the numbers of attachments stay. It may be stopped and run again.
+    Ids, places in the feed, states, bytes and the numbers of attachments do not change. You may stop the command and
+    run it again.
     """
     settings = _settings()
     logs.configure(level=settings.log_level, form=settings.log_format)
@@ -260,8 +263,10 @@ def generate_secret() -> None:
 
 @app.command()
 def openapi(
-    check: Annotated[bool, typer.Option("--check", help="Only say whether openapi.md is fresh.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="The OpenAPI document itself.")] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Only check whether openapi.md is up to date.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the OpenAPI document instead.")] = False,
 ) -> None:
     """Print the HTTP interface as the page openapi.md."""
     if as_json:

@@ -1,8 +1,8 @@
-"""The only reader of the host's time, so that tests can move it and nothing else reads it by accident."""
+"""Only this module reads the host's time, so tests can move it, and no other code reads it by accident."""
 
 from datetime import UTC, datetime
 
 
 def utc_now() -> datetime:
-    """The present instant, aware, UTC, to the microsecond."""
+    """The present time: aware, UTC, to the microsecond."""
     return datetime.now(UTC)

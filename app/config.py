@@ -1,4 +1,4 @@
-"""Settings, read once from the environment (prefix `GATEWAY_`). No other module looks at the environment."""
+"""Settings, read once from the environment (prefix `GATEWAY_`). No other module reads the environment."""
 
 import difflib
 import ipaddress
@@ -18,13 +18,13 @@ ENV_PREFIX = "GATEWAY_"
 ENV_FILE = Path(".env")
 FILE_SUFFIX = "_FILE"
 SECRET_SETTINGS = frozenset({"DATABASE_URL", "SECRET_KEYS", "JWT_SECRET"})
-"""May also stand in a file of their own, which `GATEWAY_<NAME>_FILE` names."""
+"""Each of these may also be in a file of its own, which `GATEWAY_<NAME>_FILE` names."""
 SECRET_FILE_MAX_OCTETS = 64 * 1024
 MISSPELT_FROM = 0.8
-"""How alike a name must be to a setting's to be taken for a slip of the pen (difflib's ratio).
+"""From this similarity on (difflib's ratio), a name counts as a misspelt setting.
 
-`PORT`, which Kubernetes sets for a service called `gateway`, is 0.57 like `MAIL_PORTS`; `POLL_INTERVAL` is 0.93 like
-`POLL_INTERVAL_S`.
+`PORT`, which Kubernetes sets for a service with the name `gateway`, has 0.57 with `MAIL_PORTS`. `POLL_INTERVAL` has 0.93
+with `POLL_INTERVAL_S`.
 """
 IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -38,7 +38,7 @@ ORIGIN = re.compile(r"https?://(?:[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:.]+
 class Settings(BaseSettings):
     """Everything an operator can set. Lists are comma-separated; an empty text is an empty list."""
 
-    # A value that is refused may be a secret: errors name the setting, not what it holds.
+    # A refused value may be a secret: errors name the setting, not its value.
     model_config = SettingsConfigDict(
         env_prefix=ENV_PREFIX, extra="ignore", frozen=True, hide_input_in_errors=True
     )
@@ -55,9 +55,9 @@ class Settings(BaseSettings):
     jwt_roles_claim: str = Field(default="roles", min_length=1)
 
     allowed_private_networks: Annotated[tuple[IPNetwork, ...], NoDecode] = ()
-    """Private or loopback ranges in which mail and webhook hosts may be reached; none by default."""
+    """Private or loopback ranges in which the gateway may contact mail and webhook hosts; none by default."""
     mail_ports: Annotated[tuple[int, ...], NoDecode] = (143, 993, 25, 465, 587)
-    """Ports a connector may name outside the allowed private networks."""
+    """The ports that a connector may name outside the allowed private networks."""
 
     poll_interval_s: int = Field(default=60, ge=1)
     lease_s: int = Field(default=30, ge=1)
@@ -67,7 +67,7 @@ class Settings(BaseSettings):
     max_message_octets: int = Field(default=50 * 1024 * 1024, ge=1024)
     max_request_octets: int = Field(default=40 * 1024 * 1024, ge=1024)
     cors_origins: Annotated[tuple[str, ...], NoDecode] = ()
-    """Origins whose pages may call the API from a browser, each as the browser names it; none by default."""
+    """Origins whose pages may call the API from a browser, spelled as the browser spells them; none by default."""
     public_url: str | None = None
     events_retention_days: int = Field(default=30, ge=1)
     audit_retention_days: int = Field(default=365, ge=1)
@@ -75,7 +75,7 @@ class Settings(BaseSettings):
     """False: this process answers HTTP only; another one fetches, sends and delivers."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["auto", "json", "text"] = "auto"
-    """`auto`: lines for people where standard error is a terminal, JSON elsewhere."""
+    """`auto`: readable text if standard error is a terminal, otherwise JSON."""
 
     @field_validator("secret_keys", "allowed_private_networks", "mail_ports", "cors_origins", mode="before")
     @classmethod
@@ -92,14 +92,16 @@ class Settings(BaseSettings):
     @field_validator("database_url")
     @classmethod
     def _driver_is_named(cls, value: str) -> str:
-        # SQLAlchemy takes a URL without a driver for psycopg2, which is not installed.
+        # For a URL without a driver SQLAlchemy uses psycopg2, which is not installed.
         for scheme in ("postgresql://", "postgres://"):
             if value.startswith(scheme):
                 return "postgresql+psycopg://" + value.removeprefix(scheme)
         if not value.startswith(("sqlite:///", "postgresql+psycopg://")):
             raise ValueError("must begin with sqlite:/// or postgresql+psycopg://")
         if value == "sqlite:///" or ":memory:" in value:
-            raise ValueError("must name a file: mail that is moved on the server is nowhere else")
+            raise ValueError(
+                "must name a file: after a mail is moved, its only lasting copy is in this database"
+            )
         return value
 
     @field_validator("jwt_jwks_url", "public_url")
@@ -126,7 +128,7 @@ class Settings(BaseSettings):
     @field_validator("cors_origins")
     @classmethod
     def _are_origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        # Not "*": a token that leaked could then be used by whatever page its thief can make somebody open.
+        # Not "*": otherwise a thief with a leaked token could use it from any page that somebody opens.
         origins = [origin.lower() for origin in value]
         if not all(ORIGIN.fullmatch(origin) for origin in origins):
             raise ValueError("each must be scheme://host or scheme://host:port, as https://mail.example.com")
@@ -155,23 +157,23 @@ class Settings(BaseSettings):
         return self
 
     def require_secret_keys(self) -> None:
-        """Raises SettingsIncomplete where there is no key to encrypt with."""
+        """Raise SettingsIncomplete if there is no key to encrypt with."""
         if not self.secret_keys:
             raise SettingsIncomplete(f"not set: {NO_KEYS}")
 
     @classmethod
     def from_environment(cls, *, env_file: Path | None = None) -> Self:
-        """The settings of this process; what the environment says goes before what `env_file` says.
+        """The settings of this process. The environment takes precedence over `env_file`.
 
         Raises:
-            SettingsIncomplete: naming each setting that is wrong, in the environment's spelling.
+            SettingsIncomplete: with the name of each wrong setting, as spelled in the environment.
         """
-        said = _read_environment(env_file)
-        faults = [*_misspelt(said), *_put_secrets_from_files(said)]
+        values = _read_environment(env_file)
+        faults = [*_misspelt(values), *_put_secrets_from_files(values)]
         if faults:
             raise SettingsIncomplete("; ".join(faults))
         known: dict[str, Any] = {
-            name.lower(): value for name, value in said.items() if name in _known_names()
+            name.lower(): value for name, value in values.items() if name in _known_names()
         }
         try:
             return cls(**known)
@@ -179,10 +181,10 @@ class Settings(BaseSettings):
             raise SettingsIncomplete("; ".join(_sentence(error) for error in exc.errors())) from None
 
     def require_serving(self) -> None:
-        """Check what only a serving process needs.
+        """Check the settings that only a serving process needs.
 
         Raises:
-            SettingsIncomplete: naming the settings that are missing.
+            SettingsIncomplete: with the names of the missing settings.
         """
         missing = [] if self.secret_keys else [NO_KEYS]
         if self.jwt_secret is None and self.jwt_jwks_url is None:
@@ -192,18 +194,18 @@ class Settings(BaseSettings):
 
 
 def unknown_names(env_file: Path | None = None) -> list[str]:
-    """Names with our prefix that are no settings, sorted: somebody else's, or meant for another version."""
+    """Names with our prefix that are no settings, sorted. They belong to another program or another version."""
     return sorted(ENV_PREFIX + name for name in _read_environment(env_file) if name not in _known_names())
 
 
 def _read_environment(env_file: Path | None) -> dict[str, str]:
-    """Values by name without the prefix, in capitals. Later ones win: the file, then the environment."""
+    """Values by name; names without the prefix, in capitals. The environment overrides the file."""
     from_file = dotenv_values(env_file, interpolate=False) if env_file is not None else {}
-    said: dict[str, str] = {}
+    values: dict[str, str] = {}
     for name, value in [*from_file.items(), *os.environ.items()]:
         if name.upper().startswith(ENV_PREFIX) and value is not None:
-            said[name.upper().removeprefix(ENV_PREFIX)] = value
-    return said
+            values[name.upper().removeprefix(ENV_PREFIX)] = value
+    return values
 
 
 def _known_names() -> frozenset[str]:
@@ -211,29 +213,29 @@ def _known_names() -> frozenset[str]:
     return frozenset({name.upper() for name in Settings.model_fields} | files)
 
 
-def _misspelt(said: Mapping[str, str]) -> list[str]:
-    """A sentence for each name that is nearly a setting's: a slip would else leave the default in force."""
+def _misspelt(values: Mapping[str, str]) -> list[str]:
+    """A sentence for each name that is almost the name of a setting: otherwise the default would silently apply."""
     known = sorted(_known_names())
     faults = []
-    for name in sorted(set(said) - set(known)):
+    for name in sorted(set(values) - set(known)):
         for meant in difflib.get_close_matches(name, known, n=1, cutoff=MISSPELT_FROM):
             faults.append(f"{ENV_PREFIX}{name} is no setting; {ENV_PREFIX}{meant} is")
     return faults
 
 
-def _put_secrets_from_files(said: dict[str, str]) -> list[str]:
-    """Read the files that `…_FILE` names into `said`. Returns a sentence for each that cannot be read."""
+def _put_secrets_from_files(values: dict[str, str]) -> list[str]:
+    """Read the files that the `…_FILE` settings name into `values`. Returns a sentence for each unreadable file."""
     faults = []
     for name in sorted(SECRET_SETTINGS):
-        path = said.pop(name + FILE_SUFFIX, "")
+        path = values.pop(name + FILE_SUFFIX, "")
         if not path:
             continue
-        if said.get(name):
+        if values.get(name):
             faults.append(f"set {ENV_PREFIX}{name} or {ENV_PREFIX}{name}{FILE_SUFFIX}, not both")
             continue
         try:
             with Path(path).open(encoding="utf-8") as file:
-                said[name] = file.read(SECRET_FILE_MAX_OCTETS).strip()
+                values[name] = file.read(SECRET_FILE_MAX_OCTETS).strip()
         except (OSError, UnicodeDecodeError) as exc:
             reason = exc.strerror if isinstance(exc, OSError) else "it is not text in UTF-8"
             faults.append(f"{ENV_PREFIX}{name}{FILE_SUFFIX}: the file cannot be read: {reason}")
@@ -241,7 +243,7 @@ def _put_secrets_from_files(said: dict[str, str]) -> list[str]:
 
 
 def _as_browsers_say(origin: str) -> str:
-    """Without the port that goes without saying."""
+    """The origin without the usual port of its scheme."""
     return origin.removesuffix(":443" if origin.startswith("https:") else ":80")
 
 

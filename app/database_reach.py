@@ -1,7 +1,7 @@
 """Why the database cannot be used, in one sentence for the person who starts the service.
 
-What libpq says while it connects carries no code and is in the server's language, so PostgreSQL is asked again: over
-its maintenance database, with the same login.
+The errors of libpq while it connects have no code and are in the server's language. So the gateway asks PostgreSQL
+again, over its maintenance database, with the same login.
 """
 
 import os
@@ -16,7 +16,7 @@ MAINTENANCE_DATABASE = "postgres"
 
 
 def why_unusable(database_url: str) -> str:
-    """A sentence for people; no password in it. Looks at the file, or connects to the server."""
+    """A sentence for people, without the password. Looks at the file, or connects to the server."""
     url = make_url(database_url)
     return _about_file(url) if url.get_backend_name() == "sqlite" else _about_server(url)
 
@@ -27,7 +27,7 @@ def _about_file(url: URL) -> str:
     if not folder.is_dir():
         return f"The folder {folder} for the database does not exist; {SETTING}."
     if path.exists() and not os.access(path, os.R_OK | os.W_OK):
-        return f"The database {path} may not be read and written by this user; {SETTING}."
+        return f"This user may not read and write the database {path}; {SETTING}."
     if not os.access(folder, os.W_OK):
         return f"This user may not write into the folder {folder} of the database; {SETTING}."
     return f"The database {path} cannot be used: it is locked by another process or damaged; {SETTING}."
@@ -49,5 +49,5 @@ def _about_server(url: URL) -> str:
     except psycopg.Error:
         return f"PostgreSQL at {where} cannot be reached, or refuses the login; {SETTING}."
     if exists is None:
-        return f"PostgreSQL at {where} has no database {url.database}; make it (createdb {url.database}), or {SETTING}."
+        return f"PostgreSQL at {where} has no database {url.database}; create it (createdb {url.database}), or {SETTING}."
     return f"The database {url.database} at {where} cannot be used at the moment; {SETTING}."

@@ -1,13 +1,13 @@
-"""The database: engine, sessions and the one owner of transactions. No queries here.
+"""The database: the engine, the sessions, and the only place that owns transactions. No queries here.
 
-Errors of the drivers become errors of ours by their codes: see `store_errors`.
+`store_errors` turns the drivers' errors into errors of ours, by their codes.
 
-SQLite (the embedded default) runs in WAL mode with `synchronous=FULL`, because after a mail has been moved to
-the trash the database holds its only durable copy: `NORMAL` may lose the last commits at a power cut. Writers
-begin IMMEDIATE, so that a transaction never fails half-way for want of the write lock. PostgreSQL runs READ
-COMMITTED with `synchronous_commit` as the server has it, raised to `on` where it is lower.
+SQLite (the embedded default) runs in WAL mode with `synchronous=FULL`. After a mail has been moved to the trash, the
+database holds its only durable copy, and `NORMAL` may lose the last commits in a power cut. Transactions that write
+begin IMMEDIATE, so that none fails half-way because it cannot get the write lock. PostgreSQL runs READ COMMITTED. Its
+`synchronous_commit` stays as the server sets it, but `off` becomes `on`.
 
-Parameters are hidden from errors: they hold subjects, texts and ciphertexts, and errors end up in logs.
+Errors hide the parameters: these hold subjects, texts and ciphertexts, and errors end up in logs.
 """
 
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ from app.errors import StoreUnavailable
 SQLITE_BUSY_TIMEOUT_MS = 30_000
 IDLE_IN_TRANSACTION_S = 60
 SQLITE_PAGE_OCTETS = 16_384
-"""Large pages: mails are large values, and a batch of them commits a third faster than with 4 kB."""
+"""Large pages: mails are large values, and a batch of them commits a third faster than with pages of 4 kB."""
 
 
 class Database:
@@ -35,12 +35,12 @@ class Database:
         self.is_sqlite = make_url(url).get_backend_name() == "sqlite"
         self.engine = _sqlite_engine(url, pool_size) if self.is_sqlite else _postgres_engine(url, pool_size)
         store_errors.translate(self.engine)
-        # SQLite's write lock is taken at BEGIN; on PostgreSQL both engines are alike.
+        # A writing transaction takes SQLite's write lock at BEGIN; on PostgreSQL both engines do the same.
         self._write_engine = self.engine.execution_options(gateway_writes=True)
 
     @contextmanager
     def unit_of_work(self) -> Iterator[Session]:
-        """One transaction: committed when the block ends, rolled back when it raises. No network call inside.
+        """One transaction. It is committed when the block ends, and rolled back when the block raises. No network call inside.
 
         Raises:
             StoreUnavailable, ValueRefused
@@ -54,7 +54,7 @@ class Database:
 
     @contextmanager
     def reading(self) -> Iterator[Session]:
-        """A session that only reads, from one snapshot on SQLite; what it changes is rolled back."""
+        """A session that only reads, on SQLite from one snapshot. Changes are rolled back."""
         with _a_connection_in_time(), Session(self.engine, expire_on_commit=False) as session:
             yield session
 
@@ -79,10 +79,10 @@ def _postgres_engine(url: str, pool_size: int) -> Engine:
     def _on_connect(dbapi_connection: Any, _record: object) -> None:
         with dbapi_connection.cursor() as cursor:
             cursor.execute("SET TIME ZONE 'UTC'")
-            # No transaction of ours waits for anything: one that does belongs to a process that stands still, and
-            # its locks would hold up all others.
+            # No transaction of ours waits for anything. If one does, its process has stopped, and its locks would hold
+            # up all others.
             cursor.execute(f"SET idle_in_transaction_session_timeout = '{IDLE_IN_TRANSACTION_S}s'")
-            # A cluster tuned for speed may default to `off`, which loses the last commits in a crash.
+            # A server tuned for speed may have the default `off`, which loses the last commits in a crash.
             cursor.execute(
                 "SELECT set_config('synchronous_commit', 'on', false)"
                 " WHERE current_setting('synchronous_commit') = 'off'"
@@ -99,7 +99,7 @@ def _sqlite_engine(url: str, pool_size: int) -> Engine:
     def _on_connect(dbapi_connection: Any, _record: object) -> None:
         dbapi_connection.isolation_level = None  # the driver must not begin transactions of its own
         cursor = dbapi_connection.cursor()
-        # The page size takes effect only before the first table is made and before WAL is on.
+        # The page size takes effect only before the first table is created and before WAL is on.
         for pragma in (
             f"busy_timeout = {SQLITE_BUSY_TIMEOUT_MS}",
             f"page_size = {SQLITE_PAGE_OCTETS}",

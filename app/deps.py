@@ -1,4 +1,4 @@
-"""What routes ask for: the gateway, the caller, a session. No logic of its own."""
+"""The dependencies of the routes: the gateway, the caller, a session. No logic of its own."""
 
 from collections.abc import Iterator
 from typing import Annotated
@@ -24,7 +24,7 @@ GatewayDep = Annotated[Gateway, Depends(get_gateway)]
 
 
 def get_origin(request: Request) -> str | None:
-    """The network address that the request came from: the proxy's word where uvicorn trusts the proxy."""
+    """The network address that the request came from; if uvicorn trusts the proxy, the address that the proxy names."""
     return request.client.host if request.client is not None else None
 
 
@@ -54,6 +54,6 @@ def _reading_session(gateway: GatewayDep) -> Iterator[Session]:
         yield session
 
 
-# scope="function": the transaction ends before the answer is sent, so a failing commit is not answered 201.
+# scope="function": the transaction ends before the answer is sent, so a commit that fails does not get 201.
 WriteSession = Annotated[Session, Depends(_writing_session, scope="function")]
 ReadSession = Annotated[Session, Depends(_reading_session, scope="function")]

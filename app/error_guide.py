@@ -1,7 +1,7 @@
-"""What each error code means to a caller: the page that the `type` of a problem leads to.
+"""What each error code means for a caller: the page to which the `type` of a problem leads.
 
-Served as HTML at `/docs/errors`, and written as Markdown into docs/errors.md (`python -m tools.errors`). A test
-demands an entry for each code, and no other entries.
+The gateway serves it as HTML at `/docs/errors`; `python -m tools.errors` writes it as Markdown into docs/errors.md. A
+test requires an entry for each code, and no other entries.
 """
 
 import re
@@ -19,7 +19,7 @@ from app.web_pages.page import framed
 
 @dataclass(frozen=True)
 class Entry:
-    """What happened, and what to do about it; words in backticks are code."""
+    """What happened, and what to do. Words in backticks are code."""
 
     happened: str
     to_do: str
@@ -40,24 +40,24 @@ REQUESTS = {
         "Use a key with that scope. Scopes of a key cannot be changed: create another key.",
     ),
     "not_found": Entry(
-        "There is no such object, or you may not know that there is. An address that is no route answers this too.",
-        "Check the id and the address. If both are right, ask for access: a group binding, a key grant, another key.",
+        "There is no such object, or you may not see it. An unknown address answers this too.",
+        "Check the id and the address. If both are correct, ask for access: a group binding, a key grant, another key.",
     ),
     "method_not_allowed": Entry(
         "The address exists, but does not take this HTTP method.",
-        "Choose a method that the interface lists for this address.",
+        "Use a method that the interface lists for this address.",
     ),
     "conflict": Entry(
         "The object's present state does not allow the action.",
-        "Read the object again and decide anew.",
+        "Read the object again, then decide what to do.",
     ),
     "already_exists": Entry(
         "An object with the same key exists already; for example, the group is bound to the connector.",
         "Use the existing object, or choose another key.",
     ),
     "wrong_state": Entry(
-        "The object is in a state in which this cannot be done; `detail` says what is in the way. For example, the"
-        " connector is paused or has no credentials, or the submission is no longer queued.",
+        "The state of the object does not allow this action; `detail` says what prevents it. For example, the connector is"
+        " paused or has no credentials, or the submission is no longer queued.",
         "Bring the object into the state that `detail` names, then repeat the request.",
     ),
     "cycle_running": Entry(
@@ -65,7 +65,7 @@ REQUESTS = {
         "Wait and repeat the request. The running cycle takes new mail in as well.",
     ),
     "messages_stored": Entry(
-        "The connector cannot be deleted by itself, because messages of it are stored.",
+        "The connector cannot be deleted alone, because its messages are stored.",
         "Repeat the request with `?messages=delete` to delete the messages too, or pause the connector instead.",
     ),
     "idempotency_mismatch": Entry(
@@ -73,37 +73,37 @@ REQUESTS = {
         "Use a new key for a new request; repeat a request unchanged with its key.",
     ),
     "attachment_unreadable": Entry(
-        "The attachment cannot be taken out of the mail: the reader failed over it.",
-        "Read the mail's source, `GET /messages/{id}/source`, which holds every byte.",
+        "The attachment cannot be taken out of the mail: the reader failed.",
+        "Get the source of the mail with `GET /messages/{id}/source`. It holds every byte.",
     ),
     "too_large": Entry(
-        "The body is larger than the gateway takes: `GATEWAY_MAX_REQUEST_OCTETS` for a submission, 1 MiB elsewhere.",
+        "The body is larger than the limit: `GATEWAY_MAX_REQUEST_OCTETS` for a submission, 1 MiB elsewhere.",
         "Send less, or ask the operator to raise the limit for submissions.",
     ),
     "invalid_input": Entry(
-        "The input breaks a rule, or holds a name that is not known. `errors` lists each fault with a JSON Pointer to"
-        " the field.",
-        "Correct the fields that `errors` names. The same input is refused again.",
+        "The input breaks a rule, or contains an unknown name. `errors` lists each fault with a JSON Pointer to the"
+        " field.",
+        "Correct the fields that `errors` names. The same input will be refused again.",
     ),
     "too_many_requests": Entry(
-        "You tried logins, made links or fetched by command more often than the gateway allows in a minute.",
-        "Wait as many seconds as `Retry-After` says.",
+        "You tried logins, made links or fetched by command more often in a minute than the gateway allows.",
+        "Wait for the number of seconds in `Retry-After`.",
     ),
 }
 
 MAIL_SERVERS = {
     "mail_server_error": Entry(
         "The mail server could not be used, for a reason that has no code of its own.",
-        "Look into the gateway's log at the request id.",
+        "Look for the request id in the gateway's log.",
     ),
     "mail_server_rejected": Entry(
         "The mail server understood a request and refused it.",
-        "Look into the gateway's log at the request id; the server's response code stands there.",
+        "Look for the request id in the gateway's log; the line holds the server's response code.",
     ),
     "login_refused": Entry(
         "The mail server refused the user name or the password. After three refusals in a row the connector is"
         " `stopped`, so that the account is not locked.",
-        "Enter the credentials again. Some providers want a password made for applications, or IMAP switched on first.",
+        "Enter the credentials again. Some providers require a password for applications, or you must first switch IMAP on.",
     ),
     "source_folder_missing": Entry(
         "The folder to download from does not exist on the mail server.",
@@ -116,41 +116,41 @@ MAIL_SERVERS = {
     "same_folder": Entry(
         "The folder to download from and the folder to move to are the same, or several connectors move mail in a"
         " circle.",
-        "Choose another processed folder.",
+        "Choose another folder as the processed folder.",
     ),
     "folder_read_only": Entry(
-        "The server opens the source folder for reading only, so mail could not be moved out of it.",
-        "Give the account the right to delete in that folder, or choose another one.",
+        "The server opens the source folder as read-only, so the gateway could not move mail out of it.",
+        "Give the account the right to delete in that folder, or choose another folder.",
     ),
     "no_right_to_move": Entry(
         "The server does not allow this account to move mail out of the source folder.",
-        "Give the account the rights to delete and to expunge in that folder, or choose another one.",
+        "Give the account the rights to delete and to expunge in that folder, or choose another folder.",
     ),
     "copy_not_removed": Entry(
         "The server copies mail to the processed folder and does not remove it from the source folder. The second time, the"
-        " connector is `stopped`: each further try would copy the mail once more.",
-        "Give the account the rights to delete and to expunge in the source folder, then resume. What has been copied is"
-        " only removed.",
+        " connector is `stopped`: each further attempt would copy the mail once more.",
+        "Give the account the rights to delete and to expunge in the source folder, then resume. The gateway only removes the"
+        " mail that has been copied; it does not copy it again.",
     ),
     "copies_unknown": Entry(
-        "Some mail may have been copied to the processed folder already, and that folder could not be looked through. It"
-        " stays in the source folder, so that it is not copied twice; new mail is taken in meanwhile.",
-        "Look for mail in the processed folder that no mail program can open, and remove it. Or move the mail that is left"
-        " in the source folder by hand: it is stored.",
+        "Some mail may have been copied to the processed folder already, but the gateway could not search that folder. The mail"
+        " stays in the source folder, so that it is not copied twice. New mail is taken in meanwhile.",
+        "In the processed folder, look for mail that no mail program can open, and remove it. Or move the remaining mail out"
+        " of the source folder by hand: the gateway has stored it.",
     ),
     "over_quota": Entry(
         "The mailbox is over its quota, so the server refuses to copy or move mail.",
         "Make room in the mailbox, or raise its quota.",
     ),
     "command_refused": Entry(
-        "The mail server refused a command for a reason that it does not give in a form we know.",
-        "Look into the gateway's log: the command and the server's response code stand there.",
+        "The mail server refused a command and did not give the reason in a known form.",
+        "Look into the gateway's log: it holds the command and the server's response code.",
     ),
     "certificate_refused": Entry(
-        "The mail server's TLS certificate could not be verified: it has expired, is for another name, or comes from an"
-        " issuer that is not trusted.",
-        "Use the host name that the certificate is for, or have the certificate renewed. The check cannot be switched"
-        " off.",
+        "The mail server's TLS certificate could not be verified: it has expired, is for another name, or its issuer is not"
+        " trusted.",
+        "Use the host name in the certificate, or ask the server's operator to renew the certificate. The check cannot be"
+        " switched off.",
     ),
     "mail_server_unavailable": Entry(
         "The mail server says that it is not available at the moment.",
@@ -162,77 +162,77 @@ MAIL_SERVERS = {
     ),
     "connection_lost": Entry(
         "The connection to the mail server broke.",
-        "Wait; the next cycle goes on where this one stopped. If it recurs, look for a firewall or a load balancer"
+        "Wait; the next cycle continues where this one stopped. If it happens again, look for a firewall or a load balancer"
         " with a short time limit.",
     ),
     "too_many_connections": Entry(
         "The mail server allows no further connection of this account or from this address.",
-        "Wait. If it recurs, close other programs that use the mailbox, or poll less often.",
+        "Wait. If it happens again, close other programs that use the mailbox, or poll less often.",
     ),
     "mail_not_given": Entry(
-        "The mail server lists mail and does not give it: it refuses, or says that all is well and sends none.",
-        "Wait. The gateway tries again by itself, and holds nothing against the mails. If it recurs, ask the server's"
-        " operator: its store may be damaged or away.",
+        "The mail server lists mail and does not send it: it refuses, or answers OK without the mail.",
+        "Wait. The gateway tries again by itself and quarantines nothing. If it happens again, ask the server's operator:"
+        " the server's storage may be damaged or missing.",
     ),
     "throttled": Entry(
         "The mail server asked for a pause.",
-        "Wait. The gateway stays away for as long as the server asked. If it recurs, poll less often.",
+        "Wait. The gateway stays away for as long as the server asked. If it happens again, poll less often.",
     ),
     "mail_server_timeout": Entry(
         "The mail server did not answer within `GATEWAY_COMMAND_TIMEOUT_S`.",
-        "Wait. If it recurs, look at the server's load, or raise the limit.",
+        "Wait. If it happens again, look at the server's load, or raise the limit.",
     ),
 }
 
 GATEWAY = {
     "internal_error": Entry(
-        "A fault of the gateway. Nothing more is said outwards.",
-        "Report it with the `request_id`; the log holds the type and the place of the error under this id.",
+        "The gateway has a fault. The answer gives no more details.",
+        "Report the `request_id`; the log holds the type and the place of the error under this id.",
     ),
     "parser_busy": Entry(
         "All parser processes are busy, so the mail could not be read in time.",
-        "Repeat the request after `Retry-After`. If it recurs, raise `GATEWAY_FETCH_THREADS`.",
+        "Repeat the request after `Retry-After`. If it happens again, raise `GATEWAY_FETCH_THREADS`.",
     ),
     "secret_unreadable": Entry(
         "No configured key decrypts the stored credentials.",
         "Put the key back into `GATEWAY_SECRET_KEYS`, or enter the credentials again.",
     ),
     "store_unavailable": Entry(
-        "The gateway's database is locked, full, restarting or out of reach.",
-        "Wait; nothing was lost. The operator looks at the database and its disk.",
+        "The gateway's database is locked, full, restarting or unreachable.",
+        "Wait; nothing was lost. The operator should look at the database and its disk.",
     ),
     "value_refused": Entry(
-        "The gateway's database does not take one of the values: it is too large, or no text.",
-        "Send less, or other characters. Where you cannot tell which value it is, report it with its `request_id`.",
+        "The gateway's database does not accept one of the values: it is too large, or it is not text.",
+        "Send less, or other characters. If you do not know which value it is, report the `request_id`.",
     ),
     "store_in_use": Entry(
         "`serve` refuses to start: another process serves from the same SQLite file.",
-        "Stop the other process, set `GATEWAY_RUN_JOBS=false` for one of the two, or use PostgreSQL.",
+        "Stop the other process, or set `GATEWAY_RUN_JOBS=false` for one of the two, or use PostgreSQL.",
     ),
     "settings_incomplete": Entry(
         "The process refuses to start: a setting is missing, wrong or misspelt. The message names it.",
         "Correct the setting: docs/operating.md lists them.",
     ),
     "lease_lost": Entry(
-        "Another instance took the mailbox over while this one was fetching from it.",
-        "Nothing: the other instance goes on. If it recurs, raise `GATEWAY_LEASE_S`.",
+        "Another instance took over the mailbox while this one was fetching from it.",
+        "Do nothing: the other instance continues. If it happens again, raise `GATEWAY_LEASE_S`.",
     ),
     "settings_changed": Entry(
-        "The connector was changed while a cycle of it was running; the cycle stopped.",
-        "Nothing: the next cycle goes by the new settings.",
+        "The connector was changed while its cycle was running, so the cycle stopped.",
+        "Do nothing: the next cycle uses the new settings.",
     ),
 }
 
 REASONS_TO_DO = {
     "too_large": "Raise `GATEWAY_MAX_MESSAGE_OCTETS`, then retry; or move the mail away by hand.",
-    "unreadable": "Retry once. If it recurs, move the mail away by hand and report the server's name and version.",
+    "unreadable": "Retry once. If it fails again, move the mail away by hand and report the server's name and version.",
     "vanished": "Look at the mailbox with another program: the server's index may need a repair.",
-    "size_mismatch": "Retry. If it recurs, the server's index may need a repair.",
-    "connection_lost": "Retry when the server is well.",
-    "timeout": "Retry when the server is well, or raise `GATEWAY_COMMAND_TIMEOUT_S`.",
+    "size_mismatch": "Retry. If it fails again, the server's index may need a repair.",
+    "connection_lost": "Retry when the server works again.",
+    "timeout": "Retry when the server works again, or raise `GATEWAY_COMMAND_TIMEOUT_S`.",
     "command_refused": "Look at the mail with another program: its file on the server may be damaged.",
     "store_failed": "Look into the log at this time, then retry.",
-    "process_died": "Retry. If it recurs, report it: one mail should not be able to end the process.",
+    "process_died": "Retry. If it fails again, report it: one mail should not be able to end the process.",
 }
 
 SECTIONS: Mapping[str, Mapping[str, Entry]] = {
@@ -242,16 +242,16 @@ SECTIONS: Mapping[str, Mapping[str, Entry]] = {
 }
 
 INTRODUCTION = """\
-An error answers `application/problem+json` (RFC 9457). Programs decide by `code` and `retryable`: both are stable, while
+An error answers `application/problem+json` (RFC 9457). Programs should use `code` and `retryable`, which are stable.
 `title` and `detail` are for people and may change. `type` leads to the entry of the code on this page. `retryable` means
-that the same request may succeed later without a change; answers 429 and 503 say in `Retry-After` after how many
-seconds to try again. `request_id` finds the request in the gateway's log.
+that the same request may succeed later without a change. In answers 429 and 503, `Retry-After` says after how many seconds
+to try again. `request_id` helps to find the request in the gateway's log.
 
-The same codes stand in a connector's `last_error`, in the history of its cycles, in the report of
-`POST /connectors/test`, and in the `code` of the events `connector.failing` and `connector.stopped`."""
+A connector's `last_error`, the history of its cycles, the report of `POST /connectors/test`, and the `code` of the events
+`connector.failing` and `connector.stopped` use the same codes."""
 
 QUARANTINE_INTRODUCTION = """\
-The `reason` of a mail in `GET /quarantine` and of the event `message.quarantined`. The mail stays in its folder on the
+These are the reasons in `GET /quarantine` and in the event `message.quarantined`. The mail stays in its folder on the
 server. `POST /quarantine/{id}/retry` tries it again."""
 
 QUARANTINE_HEADING = "Reasons of the quarantine"
@@ -263,7 +263,7 @@ def entries() -> dict[str, Entry]:
 
 
 def classes() -> dict[str, type[errors.GatewayError]]:
-    """The class of each code, the root's included."""
+    """The class of each code, including the root."""
     found: dict[str, type[errors.GatewayError]] = {}
     waiting = [errors.GatewayError]
     while waiting:
@@ -287,7 +287,7 @@ def markdown() -> str:
 
 
 def html() -> str:
-    """The page as the gateway serves it; each code is the id of its heading."""
+    """The page as the gateway serves it. Each code is the id of its heading."""
     body = _paragraphs(INTRODUCTION)
     for section, found in SECTIONS.items():
         body += Markup("<h2>{}</h2>").format(section)
@@ -320,7 +320,7 @@ def _paragraphs(text: str) -> Markup:
 
 
 def _with_code(text: str) -> Markup:
-    """Words in backticks as code, all else escaped."""
+    """Words in backticks become code; everything else is escaped."""
     parts = re.split(r"`([^`]*)`", text)
     return Markup("").join(
         Markup("<code>{}</code>").format(part) if odd % 2 else escape(part) for odd, part in enumerate(parts)

@@ -1,4 +1,4 @@
-"""What can go wrong, as one tree. Branches say what the caller may do, leaves say what happened.
+"""All errors as one tree. Branches say what the caller may do, leaves say what happened.
 
 GatewayError                      code, retryable
 ├── SettingsIncomplete            the process refuses to start
@@ -18,7 +18,7 @@ GatewayError                      code, retryable
 ├── TooManyRequests               429, with Retry-After
 ├── ParserBusy                    503, with Retry-After
 ├── MailServerError
-│   ├── MailServerRejected        502, it answered no
+│   ├── MailServerRejected        502, the server refused
 │   │   ├── LoginRefused
 │   │   ├── FolderMissing
 │   │   ├── ProcessedFolderMissing
@@ -44,8 +44,8 @@ GatewayError                      code, retryable
 ├── LeaseLost                     internal: another instance took the mailbox over
 └── SettingsChanged               internal: the connector was changed while its cycle ran
 
-`str(error)` is the outward sentence: generic, no secret, nothing of what the server said. What the server
-said is in fields, for the log alone.
+`str(error)` is the sentence for callers: general, without secrets, without the server's text. Fields hold the server's
+text, for the log only.
 """
 
 from dataclasses import dataclass
@@ -71,12 +71,12 @@ class SettingsIncomplete(GatewayError):
 
 class Unauthenticated(GatewayError):
     code = "unauthenticated"
-    default_detail = "A valid bearer token is needed."
+    default_detail = "This request needs a valid bearer token."
 
 
 class Forbidden(GatewayError):
     code = "forbidden"
-    default_detail = "You may see this, but not do that with it."
+    default_detail = "You may see this object, but you may not do this with it."
 
 
 class ScopeMissing(Forbidden):
@@ -143,7 +143,7 @@ class InvalidInput(GatewayError):
 
 class TooLarge(GatewayError):
     code = "too_large"
-    default_detail = "The request is larger than this gateway takes."
+    default_detail = "The request is larger than this gateway accepts."
 
 
 class TooManyRequests(GatewayError):
@@ -163,7 +163,7 @@ class ParserBusy(GatewayError):
 
 
 class MailServerError(GatewayError):
-    """Something between us and a mail server. `command` and `server_line` are for the log, never for callers."""
+    """An error between us and a mail server. `command` and `server_line` are for the log, never for callers."""
 
     code = "mail_server_error"
     default_detail = "The mail server could not be used."
@@ -182,7 +182,7 @@ class MailServerError(GatewayError):
         self.alert: str | None = None
         """What the server asked to show to its user, as plain text (RFC 9051 §7.1)."""
         self.turned_away = False
-        """The server did not look at the mailbox: it would hardly have let another in."""
+        """The server refused without looking at the mailbox, so it would probably refuse other mailboxes too."""
         super().__init__(detail)
 
 
@@ -224,12 +224,12 @@ class NoRightToMove(MailServerRejected):
 class CopyNotRemoved(MailServerRejected):
     code = "copy_not_removed"
     default_detail = (
-        "The mail server copies mail to the processed folder and does not let it be removed from the folder that it is "
-        "downloaded from."
+        "The mail server copies mail to the processed folder, but does not allow the gateway to remove it from the folder "
+        "that it is downloaded from."
     )
 
     is_second_time = False
-    """It has been seen before: another try would be no better."""
+    """This has happened before, so another attempt would end the same way."""
 
 
 class CopiesUnknown(MailServerRejected):
@@ -261,7 +261,7 @@ class MailServerUnavailable(MailServerError):
     default_detail = "The mail server is not available at the moment."
 
     retry_after_s: float | None = None
-    """How long the server asked us to stay away, where it said so."""
+    """How long the server asked us to stay away; None if it did not say."""
 
 
 class HostUnreachable(MailServerUnavailable):
@@ -315,19 +315,19 @@ class StoreUnavailable(GatewayError):
 class StoreInUse(StoreUnavailable):
     code = "store_in_use"
     default_detail = (
-        "Another process serves from this SQLite file and has not stopped. Stop it, or let this one answer HTTP only"
-        " (GATEWAY_RUN_JOBS=false), or use PostgreSQL, which takes any number."
+        "Another process serves from this SQLite file and has not stopped. Stop it, or let this process answer HTTP only"
+        " (GATEWAY_RUN_JOBS=false), or use PostgreSQL, which allows any number of processes."
     )
 
 
 class ValueRefused(GatewayError):
     code = "value_refused"
-    default_detail = "The gateway's database does not take one of the values."
+    default_detail = "The gateway's database does not accept one of the values."
 
 
 class SettingsChanged(GatewayError):
     code = "settings_changed"
     retryable = True
     default_detail = (
-        "The connector was changed while its cycle was running; the next one goes by the new settings."
+        "The connector was changed while its cycle was running; the next cycle uses the new settings."
     )

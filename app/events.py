@@ -1,5 +1,5 @@
-"""The events other services learn of, as CloudEvents 1.0. Pure: nothing is sent here, nothing of a mail's
-content is in them."""
+"""The events for other services, as CloudEvents 1.0. Pure: this module sends nothing. No event holds content of a
+mail."""
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -12,7 +12,7 @@ SOURCE = "/imap-gateway"
 
 
 class EventType(StrEnum):
-    """The middle of the CloudEvents `type`: a past fact."""
+    """The middle of the CloudEvents `type`: a fact of the past."""
 
     MESSAGE_STORED = "message.stored"
     MESSAGE_RETURNED = "message.returned"
@@ -29,7 +29,7 @@ class EventType(StrEnum):
 
     @property
     def full(self) -> str:
-        """As it stands in the CloudEvent."""
+        """The `type` in the CloudEvent."""
         return f"{TYPE_PREFIX}{self.value}{TYPE_SUFFIX}"
 
 
@@ -40,13 +40,13 @@ class NewEvent:
     type: EventType
     connector_id: str | None
     subject: str
-    """What it is about: `messages/{id}`, `connectors/{id}`, …"""
+    """The object of the event: `messages/{id}`, `connectors/{id}`, …"""
     data: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Recipients:
-    """Who handles a connector's mail: its owner, or the groups bound to it."""
+    """The people who handle a connector's mail: its owner, or the groups bound to it."""
 
     users: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
@@ -60,7 +60,7 @@ def message_event(
     notify: bool,
     recipients: Recipients,
 ) -> NewEvent:
-    """A message was stored, returned, processed or deleted. `notify`: users are to be told of it."""
+    """A message was stored, returned, processed or deleted. `notify`: the application should notify users."""
     data = {
         "connector_id": connector_id,
         "message_id": message_id,
@@ -79,7 +79,7 @@ def quarantined_event(*, connector_id: str, quarantine_id: str, reason: str) -> 
 def connector_event(
     event_type: EventType, *, connector_id: str, recipients: Recipients, code: str | None = None
 ) -> NewEvent:
-    """The state of a connector changed; `code` is the error's, where one is the cause."""
+    """The status of a connector changed. `code` is the code of the error, if an error is the cause."""
     data: dict[str, Any] = {
         "connector_id": connector_id,
         "recipients": {"users": list(recipients.users), "groups": list(recipients.groups)},
@@ -100,7 +100,7 @@ def submission_event(
 def cloud_event(
     *, event_id: str, full_type: str, subject: str, time: datetime, data: dict[str, Any], source: str
 ) -> dict[str, Any]:
-    """The CloudEvent as it stands in JSON (CloudEvents 1.0, JSON format §2), the same wherever it goes out."""
+    """The CloudEvent in JSON (CloudEvents 1.0, JSON format §2). The feed, the stream and webhooks all use it."""
     return {
         "specversion": "1.0",
         "id": event_id,
@@ -114,5 +114,5 @@ def cloud_event(
 
 
 def full_type_of(name: str) -> str | None:
-    """The CloudEvents `type` that a caller means, who may write it in full or in short; None: there is none."""
+    """The CloudEvents `type` for a name that a caller wrote in full or in short. None: there is no such type."""
     return next((each.full for each in EventType if name in {each.value, each.full}), None)

@@ -1,4 +1,4 @@
-"""The parts of the running gateway that services need, made once from the settings and handed down."""
+"""The parts of the running gateway that services need. They are made once from the settings and passed down."""
 
 import ssl
 from dataclasses import dataclass, field
@@ -33,20 +33,20 @@ class Gateway:
     mail_network: NetworkPolicy
     webhook_network: NetworkPolicy
     tls: ssl.SSLContext
-    """How mail servers are verified."""
+    """Verifies mail servers."""
     parsers: ParserPool
     metrics: Metrics
     figures: ShortMemory
     checks: RateLimit
-    """Of the logins that callers may try: the gateway is no port scanner."""
+    """Limits the trial logins of callers, so that nobody uses the gateway as a port scanner."""
     failed_fetches: RateLimit
-    """Of the fetches by command with settings that never worked, by caller."""
+    """Limits fetches by command with settings that have never worked, for each caller."""
     links: RateLimit
-    """Of the links for entering a password that callers may make."""
+    """Limits the links for entering a password that a caller makes."""
     server_cooldown: ServerCooldown
-    """Which mail servers are left alone by the sweep."""
+    """The mail servers that the sweep leaves alone."""
     last_runs: dict[str, datetime] = field(default_factory=dict)
-    """When each job of this process last ended well."""
+    """When each job of this process last succeeded."""
 
     @classmethod
     def from_settings(cls, settings: Settings) -> "Gateway":

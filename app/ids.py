@@ -1,11 +1,12 @@
-"""Identifiers of our own rows: UUID version 7 (RFC 9562 §5.7), opaque to callers, ascending in time for our indexes."""
+"""Identifiers of our own rows: UUID version 7 (RFC 9562 §5.7). Callers do not interpret them; they ascend in time for the
+sake of our indexes."""
 
 import secrets
 import time
 
 
 def new_id() -> str:
-    """A fresh identifier: 32 hexadecimal digits, ascending by the millisecond of its making."""
+    """A new identifier: 32 hexadecimal digits, in ascending order of the millisecond of creation."""
     milliseconds = time.time_ns() // 1_000_000
     random_a = secrets.randbits(12)
     random_b = secrets.randbits(62)

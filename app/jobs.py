@@ -1,7 +1,7 @@
-"""The jobs that run beside the HTTP interface, in this process: each is one call of a service.
+"""The jobs that run in this process beside the HTTP interface. Each makes one call of a service.
 
-APScheduler 3 drops a run that starts a second late unless told otherwise: every job here has a generous
-grace, runs once at a time, and makes up for missed runs by one.
+By default APScheduler 3 drops a run that starts a second late. So every job here has a long grace time. A job never runs
+twice at the same time, and one run makes up for all missed runs.
 """
 
 from collections.abc import Callable
@@ -25,7 +25,7 @@ MISFIRE_GRACE_S = 3600
 
 
 class Jobs:
-    """The scheduler and the worker threads of fetching and sending; started and stopped by the lifespan."""
+    """The scheduler and the worker threads for fetching and sending. The lifespan starts and stops them."""
 
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
@@ -52,7 +52,7 @@ class Jobs:
         self._scheduler.start()
 
     def stop(self) -> None:
-        """Start nothing more, wait for what runs."""
+        """Start no more work, and wait for the work that runs."""
         self._sweeper.stop()
         self._sender.stop()
         self._deliverer.stop()
@@ -73,6 +73,6 @@ def _run(gateway: Gateway, name: str, call: Callable[[], object]) -> None:
         call()
         gateway.last_runs[name] = clock.utc_now()
     except Exception as exc:
-        # A job is tried again at its next turn; the log says what happened, without the values in the text.
+        # The job runs again at its next turn. The log says what happened, without the error's text, which may hold values.
         log.error("job_failed", job=name, error=type(exc).__name__)
         raise

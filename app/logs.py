@@ -1,6 +1,9 @@
-"""Logs: one JSON object a line, or in a terminal a line for people, with the request's id. No secret and nothing of a mail's content gets in,
-because only named, chosen values are logged; what is logged is cut and escaped. Of an exception the log has its
-type and place and never its text, which libraries fill with what they were working on."""
+"""Logs: one JSON object a line, or readable text in a terminal, with the id of the request.
+
+No secret and no content of a mail gets into the log, because code logs only named, chosen values. Values are cut to a
+length and escaped. For an exception the log has the type and the place, never the text: libraries put the data into it
+that they were working on.
+"""
 
 import logging
 import sys
@@ -18,7 +21,7 @@ MAX_PLACES = 15
 def configure(*, level: int | str = logging.INFO, form: str = "json") -> None:
     """Send structlog and the standard library's loggers to standard error.
 
-    `form` is `json`, `text`, or `auto`: text where standard error is a terminal.
+    `form` is `json`, `text`, or `auto`: text if standard error is a terminal.
     """
     as_text = form == "text" or (form == "auto" and sys.stderr.isatty())
     shared: list[structlog.typing.Processor] = [
@@ -47,11 +50,11 @@ def configure(*, level: int | str = logging.INFO, form: str = "json") -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level.upper() if isinstance(level, str) else level)
-    logging.captureWarnings(True)  # else a library's warning is a line that is no JSON
-    # imaplib's and imapclient's protocol traces show logins and mail; httpx shows webhook URLs.
+    logging.captureWarnings(True)  # otherwise a library's warning is a line that is not JSON
+    # The protocol traces of imaplib and imapclient show logins and mail; httpx shows the URLs of webhooks.
     for name in ("imapclient", "httpx", "httpcore", "alembic", "apscheduler"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    # Every request is logged once, by our own middleware.
+    # Our own middleware logs every request once.
     logging.getLogger("uvicorn.access").disabled = True
 
 
@@ -62,7 +65,7 @@ def _text_renderers() -> list[structlog.typing.Processor]:
 def _put_exception_into_words(
     _logger: Any, _method: str, event: MutableMapping[str, Any]
 ) -> MutableMapping[str, Any]:
-    """Under another key: the renderer would take `exception` for a traceback's text."""
+    """Move the exception to other keys: the renderer would treat `exception` as the text of a traceback."""
     if "exception" in event:
         event["raised"] = " from ".join(event.pop("exception"))
         event["at"] = " ".join(event["at"])

@@ -1,4 +1,4 @@
-"""The application: `create_app(settings)` puts it together; nothing starts at import."""
+"""The application: `create_app(settings)` puts its parts together. Importing this module starts nothing."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -32,9 +32,9 @@ from app.routers.waiting import watch_of
 from app.services.messages import rereading
 
 DESCRIPTION = """\
-Receives, keeps, moves, announces and sends the e-mail of an application.
+The gateway receives and sends the e-mail of an application. It stores mail, moves it on the server and publishes events.
 
-Every route but health, documentation and metrics takes `Authorization: Bearer` with a JWT or an API key.
+Every route except health, documentation and metrics needs `Authorization: Bearer` with a JWT or an API key.
 Errors are `application/problem+json` (RFC 9457)."""
 
 
@@ -44,7 +44,7 @@ class _Application(FastAPI):
 
 
 def create_app(settings: Settings) -> FastAPI:
-    """The gateway over HTTP, with its jobs where `run_jobs` is set.
+    """The gateway over HTTP, with its jobs if `run_jobs` is set.
 
     Raises:
         SettingsIncomplete
@@ -73,7 +73,7 @@ def create_app(settings: Settings) -> FastAPI:
         lifespan=lifespan,
         generate_unique_id_function=_operation_id,
         responses=problems.problem_responses(401, 422),
-        docs_url=None,  # the framework's pages load their scripts from a public host: see `documentation`
+        docs_url=None,  # the framework's pages load scripts from a public host: see `documentation`
         redoc_url=None,
         # A redirect would lead wherever the Host header says: also the page on which a password is typed.
         redirect_slashes=False,
@@ -95,7 +95,7 @@ def create_app(settings: Settings) -> FastAPI:
         audit,
     ):
         app.include_router(module.router, dependencies=[Depends(require_known_query)])
-    # Probes, browsers and mail programs add parameters of their own.
+    # Probes, browsers and mail programs add parameters of their own to these.
     app.include_router(credential_pages.router)
     app.include_router(health.router)
     app.include_router(documentation.router, include_in_schema=False)

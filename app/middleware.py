@@ -1,7 +1,7 @@
-"""What stands around every request: its id and log line, the headers of every answer, CORS, the body's limit.
+"""The layers around every request: its id and log line, the headers of every answer, CORS, the limit of the body.
 
-Around the framework's own handling of errors too, so that an answer to a bug is logged, carries the id and may
-be read by the frontend like any other. Plain ASGI: nothing here holds a body or delays a stream.
+They also surround the framework's own handling of errors. So an answer to a bug is logged, carries the id, and the
+frontend can read it like any other answer. Plain ASGI: nothing here holds a body or delays a stream.
 """
 
 import time
@@ -21,7 +21,7 @@ from app.ids import new_id
 
 log = structlog.get_logger(__name__)
 
-# What an answer carries where it does not say otherwise itself (downloads and the documentation do).
+# An answer gets these headers unless it sets them itself (downloads and the documentation do).
 DEFAULT_HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
@@ -31,7 +31,7 @@ DEFAULT_HEADERS = {
 }
 
 MAX_BODY_OCTETS = 1024 * 1024
-# Attachments come within the JSON: these may be as large as the settings say.
+# Attachments are part of the JSON: these bodies may be as large as the settings allow.
 LARGE_BODIES = frozenset({("POST", "/submissions")})
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
@@ -41,7 +41,7 @@ PREFLIGHT_MAX_AGE_S = 600
 
 
 def around(application: ASGIApp, gateway: Gateway) -> ASGIApp:
-    """The application with everything of this module around it."""
+    """The application inside all layers of this module."""
     guarded: ASGIApp = BodyLimit(application, gateway.settings)
     if gateway.settings.cors_origins:
         guarded = CORSMiddleware(
@@ -56,8 +56,8 @@ def around(application: ASGIApp, gateway: Gateway) -> ASGIApp:
 
 
 class RequestLog:
-    """Gives the request an id, and logs and counts it once its answer begins; without its query: a search term
-    is content."""
+    """Gives the request an id. Logs and counts the request when its answer begins, without the query: a search term is
+    content."""
 
     def __init__(self, application: ASGIApp, metrics: Metrics) -> None:
         self._application, self._metrics = application, metrics
@@ -112,9 +112,9 @@ class AnswerHeaders:
 
 
 class BodyLimit:
-    """Answers 413 to a body that is too large: at once where it says so, else as soon as too much has come.
+    """Answers 413 to a body that is too large: at once if it declares its length, otherwise as soon as too much has come.
 
-    What follows is not kept: the server reads past it, so that the client gets to read the answer.
+    The rest of the body is not kept: the server reads past it, so that the client gets to read the answer.
     """
 
     def __init__(self, application: ASGIApp, settings: Settings) -> None:
@@ -134,7 +134,7 @@ class BodyLimit:
             message = await receive()
             arrived += len(message.get("body", b""))
             if arrived > limit:
-                # The application gives up as if the client were gone; what it says to that is not sent.
+                # The application gives up as if the client were gone. The answer that it then makes is not sent.
                 is_too_large = True
                 return {"type": "http.disconnect"}
             return message
@@ -160,6 +160,6 @@ class BodyLimit:
 
 
 def _declared_octets(scope: Scope) -> int:
-    # The server has refused what is no number, and holds the client to what it declares.
+    # The server has already refused a value that is no number, and accepts no more octets than the client declares.
     declared = Headers(scope=scope).get("content-length", "")
     return int(declared) if declared.isascii() and declared.isdigit() else 0

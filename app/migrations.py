@@ -1,4 +1,4 @@
-"""The schema's versions: alembic, run from the program, so that no configuration file is needed."""
+"""The versions of the schema. The program runs alembic itself, so no configuration file is needed."""
 
 from pathlib import Path
 
@@ -9,8 +9,8 @@ from sqlalchemy import Connection
 
 from alembic import command
 
-# In a checkout the scripts stand beside `app`; the wheel carries them inside it, because a top-level package named
-# `alembic` would be the library's.
+# In a checkout the scripts are beside `app`. In the wheel they are inside it, because a top-level package with the name
+# `alembic` would collide with the library.
 _PACKED = Path(__file__).resolve().parent / "migration_scripts"
 SCRIPTS = _PACKED if _PACKED.is_dir() else Path(__file__).resolve().parents[1] / "alembic"
 
@@ -25,7 +25,7 @@ def config_for(database_url: str) -> Config:
 
 
 def upgrade(database_url: str) -> None:
-    """Bring the schema to its newest version; nothing happens where it is there already."""
+    """Bring the schema to its newest version. Does nothing if it is there already."""
     command.upgrade(config_for(database_url), "head")
 
 

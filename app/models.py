@@ -1,6 +1,6 @@
-"""The tables. Nothing here leaves the process as it is: what callers see is in `schemas`.
+"""The tables. Callers never see these classes: `schemas` has the shapes that they see.
 
-SQLModel tables do not validate, so nothing from outside is put into them unchecked.
+SQLModel tables do not validate, so check every value from outside before you put it into one.
 """
 
 from datetime import UTC, date, datetime
@@ -35,7 +35,7 @@ SQLModel.metadata = MetaData(
 
 
 class UtcDateTime(TypeDecorator[datetime]):
-    """Aware UTC in and out, on SQLite too, which knows no time zones."""
+    """Takes and gives aware UTC times, also on SQLite, which has no time zones."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
@@ -54,7 +54,7 @@ class UtcDateTime(TypeDecorator[datetime]):
 
 
 def _cascade(target: str, *, index: bool = False, primary_key: bool = False) -> Any:
-    """A column that refers to a row and goes with it."""
+    """A column that refers to a row. Deleting that row deletes this one."""
     return Field(
         sa_column_args=[ForeignKey(target, ondelete="CASCADE")], index=index, primary_key=primary_key
     )
@@ -93,11 +93,11 @@ class Connector(SQLModel, table=True):
     baseline_uidvalidity: int | None = Field(default=None, sa_type=BigInteger)
     """The source folder's UIDVALIDITY when `first_fetch` was applied; null until then."""
     baseline_uidnext: int | None = Field(default=None, sa_type=BigInteger)
-    """Mail below this UID is what `first_fetch` decides about."""
+    """`first_fetch` decides about the mail below this UID."""
     baseline_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     sealed_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
-    """When the owner of a personal connector first entered the password, or somebody by a link made for the owner.
-    Never taken back: from then on others change neither the credentials nor what is read and sent."""
+    """When the password of a personal connector was first entered by its owner, or by a link made for the owner.
+    Never removed: from then on others cannot change the credentials, or which mail is read and sent."""
     status: str
     paused: bool = False
     refused_logins: int = 0
@@ -107,18 +107,18 @@ class Connector(SQLModel, table=True):
     last_error_detail: str | None = None
     last_error_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     alert_text: str | None = Field(default=None, sa_type=Text)
-    """What the mail server last asked to show to its user (ALERT, RFC 9051 §7.1), as plain text."""
+    """The last text that the mail server asked to show to its user (ALERT, RFC 9051 §7.1), as plain text."""
     alert_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     next_fetch_at: datetime | None = Field(default=None, sa_type=UtcDateTime, index=True)
-    """When the sweep should run the next cycle; null while none should."""
+    """When the sweep should run the next cycle; null: no cycle is due."""
     last_success_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     created_at: datetime = Field(sa_type=UtcDateTime)
     updated_at: datetime = Field(sa_type=UtcDateTime)
 
 
 class Credential(SQLModel, table=True):
-    """The secret with which a connector logs in, encrypted. Apart from `Connector`, so that no query of
-    settings ever loads it."""
+    """The secret with which a connector logs in, encrypted. It is separate from `Connector`, so that no query of settings
+    loads it."""
 
     __tablename__ = "credentials"
 
@@ -131,25 +131,25 @@ class Credential(SQLModel, table=True):
 
 
 class CredentialLink(SQLModel, table=True):
-    """A link by which somebody without an account here enters a connector's password, once."""
+    """A link for one use: somebody without an account here enters a connector's password."""
 
     __tablename__ = "credential_links"
 
     id: str = Field(primary_key=True)
     connector_id: str = _cascade("connectors.id", index=True)
     sha256: str = Field(unique=True)
-    """Of the token in the link's address."""
+    """Hash of the token in the address of the link."""
     created_by: str
     created_at: datetime = Field(sa_type=UtcDateTime)
     expires_at: datetime = Field(sa_type=UtcDateTime, index=True)
     refused_logins: int = 0
-    """Passwords that the mail server refused, and those that it is being asked about."""
+    """The number of passwords that the mail server refused or is checking now."""
     used_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
-    """When the password was stored that came by it."""
+    """When the password that was entered by this link was stored."""
 
 
 class GroupBinding(SQLModel, table=True):
-    """Link from a shared connector to a group of users known to the caller."""
+    """A link from a shared connector to a group of users; the caller's token names the groups."""
 
     __tablename__ = "group_bindings"
     __table_args__ = (UniqueConstraint("connector_id", "group"),)
@@ -161,20 +161,20 @@ class GroupBinding(SQLModel, table=True):
 
 
 class Lease(SQLModel, table=True):
-    """Who may run a fetch cycle on a mailbox's folder at present. One row per folder of a mailbox, kept."""
+    """Who may run a fetch cycle on a mailbox's folder now. One row for each folder of a mailbox; it is never deleted."""
 
     __tablename__ = "leases"
 
     mailbox_key: str = Field(primary_key=True)
     """Hash of host, port, username and folder: two connectors of one folder share a lease."""
     epoch: int = Field(sa_type=BigInteger)
-    """Grows by one at each acquisition; whoever holds an older one has lost the lease."""
+    """Grows by one at each acquisition. A holder with an older epoch has lost the lease."""
     holder: str | None = None
     expires_at: datetime = Field(sa_type=UtcDateTime)
     in_hand_uidvalidity: int | None = Field(default=None, sa_type=BigInteger)
     in_hand_uids: list[int] = Field(default_factory=list, sa_type=JSON)
-    """The mails that the holder is taking in: written before it begins, so that who finds the lease of a dead
-    process knows what it died over."""
+    """The mails that the holder is taking in. They are written before it begins, so that the next holder knows over which
+    mails a dead process died."""
 
 
 class Cycle(SQLModel, table=True):
@@ -199,20 +199,20 @@ class Cycle(SQLModel, table=True):
 
 
 class Message(SQLModel, table=True):
-    """A mail as the callers list it. Its bytes and texts are in `MessageBody`."""
+    """A mail as lists show it. Its bytes and texts are in `MessageBody`."""
 
     __tablename__ = "messages"
     __table_args__ = (
         Index("ix_messages_connector_id_position", "connector_id", "position"),
         Index("ix_messages_connector_id_sha256", "connector_id", "sha256"),
         Index("ix_messages_retention", "connector_id", "state", "processed_at"),
-        # By hash: PostgreSQL's trees take no text of 2,704 octets, and a header may name one.
+        # A hash index: PostgreSQL's trees take no text longer than 2,704 octets, and a header may contain one.
         Index("ix_messages_in_reply_to", "in_reply_to", postgresql_using="hash"),
     )
 
     id: str = Field(primary_key=True)
     position: int = Field(sa_type=BigInteger, unique=True)
-    """Place in the feed of the event that made it visible: ascending in commit order."""
+    """The position in the feed of the event that made the message visible. Positions ascend in commit order."""
     connector_id: str = _cascade("connectors.id")
     state: str
     folder: str
@@ -239,7 +239,7 @@ class Message(SQLModel, table=True):
     is_auto_reply: bool
     sha256: str
     reader: int = Field(index=True, sa_column_kwargs={"server_default": "1"})
-    """The number of the reader (`app.mime.model.READER`) that last read the mail, or last tried to."""
+    """The number of the reader (`app.mime.model.READER`) that last read the mail, or last tried to read it."""
 
 
 class MessageBody(SQLModel, table=True):
@@ -250,18 +250,18 @@ class MessageBody(SQLModel, table=True):
     message_id: str = _cascade("messages.id", primary_key=True)
     text: str | None = Field(default=None, sa_type=Text)
     html: str | None = Field(default=None, sa_type=Text)
-    """Sanitised: safe to show."""
+    """Cleaned, so it is safe to show."""
     attachments: list[dict[str, Any]] = Field(default_factory=list, sa_type=JSON)
     defects: list[dict[str, Any]] = Field(default_factory=list, sa_type=JSON)
     search_text: str = Field(default="", sa_type=Text)
-    """Subject, addresses and text, case and diacritics folded; what `q` looks in."""
+    """Subject, addresses and text, without case and diacritics. `q` searches here."""
     source_zstd: bytes = Field(sa_type=LargeBinary)
-    """The bytes as received, zstandard-compressed."""
+    """The bytes as received, compressed with zstandard."""
 
 
 class ServerMessage(SQLModel, table=True):
-    """The ledger: a mail at one place on a server, which the gateway has stored. It outlives the message
-    while the move on the server is not settled, so that a deleted mail is not downloaded again."""
+    """The ledger: a mail that the gateway has stored, with its place on the server. The row outlives its message while the
+    move on the server is not settled, so that a deleted mail is not downloaded again."""
 
     __tablename__ = "server_messages"
     __table_args__ = (
@@ -280,22 +280,23 @@ class ServerMessage(SQLModel, table=True):
     )
     sha256: str
     announced_octets: int | None = Field(default=None, sa_type=BigInteger)
-    """The size that the server announced for the mail when it was fetched; null where that was not the number of
-    octets received, or is not known."""
+    """The size that the server announced for the mail when it was fetched. Null if it is unknown, or differs from the
+    number of octets received."""
     move_state: str
-    """`pending` until the move is proved, then `moved` or `gone` (somebody else took it away)."""
+    """`pending` until the move is proved, then `moved`, or `gone` (somebody else took the mail away)."""
     move_attempts: int = 0
     uidnext_at_move: int | None = Field(default=None, sa_type=BigInteger)
-    """The source folder's UIDNEXT noted before the move: the same bytes at or above it have come back."""
+    """UIDNEXT of the source folder before the move. A mail with the same bytes and this UID or a higher one has come
+    back."""
     target_folder: str | None = None
     target_uidvalidity: int | None = Field(default=None, sa_type=BigInteger)
     target_uidnext: int | None = Field(default=None, sa_type=BigInteger)
-    """The processed folder's UIDNEXT noted before a copy: an earlier copy of ours is not below it."""
+    """UIDNEXT of the processed folder before a copy. An earlier copy of ours has this UID or a higher one."""
     target_uid: int | None = Field(default=None, sa_type=BigInteger)
-    """Where our copy lies. While the move is pending: a copy was seen, and the mail had not left the source (0: its UID
-    there is not known). Seen again, the server does not let mail be moved."""
+    """The UID of our copy. While the move is pending, it means: a copy was seen, and the mail had not left the source
+    folder (0: the UID of the copy is unknown). If this happens again, the server does not allow mail to be moved."""
     looks: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
-    """Looks for a copy that came to no end, one after the other."""
+    """The number of searches for a copy, in a row, that could not be completed."""
 
 
 class Quarantined(SQLModel, table=True):
@@ -310,11 +311,12 @@ class Quarantined(SQLModel, table=True):
     uidvalidity: int = Field(sa_type=BigInteger)
     uid: int = Field(sa_type=BigInteger)
     state: str
-    """`suspect` while it is tried again by itself, `quarantined` after three failures or at once."""
+    """`suspect` while the gateway still tries it again, `quarantined` after three failures or at once."""
     reason: str
     attempts: int = 0
     is_unproved: bool = Field(default=False, sa_column_kwargs={"server_default": false()})
-    """The line was cut over this mail alone: that counts against it once another mail has come."""
+    """The connection broke while only this mail was requested. This counts as a failure of the mail only after another
+    mail has come."""
     size_octets: int | None = Field(default=None, sa_type=BigInteger)
     from_address: str | None = Field(default=None, sa_type=Text)
     subject: str | None = Field(default=None, sa_type=Text)
@@ -324,8 +326,8 @@ class Quarantined(SQLModel, table=True):
 
 
 class Feed(SQLModel, table=True):
-    """One row: the last position given out. Updating it locks the feed until the commit, so that positions
-    become visible in ascending order."""
+    """One row: the last position in use. Updating it locks the feed until the commit, so that positions become visible in
+    ascending order."""
 
     __tablename__ = "feed"
 
@@ -334,7 +336,7 @@ class Feed(SQLModel, table=True):
 
 
 class Event(SQLModel, table=True):
-    """The outbox: a CloudEvent, written in the transaction of what it tells."""
+    """The outbox: a CloudEvent, written in the same transaction as the fact that it reports."""
 
     __tablename__ = "events"
 
@@ -349,7 +351,7 @@ class Event(SQLModel, table=True):
 
 
 class Webhook(SQLModel, table=True):
-    """Where events are delivered over HTTP."""
+    """An address to which events are delivered over HTTP."""
 
     __tablename__ = "webhooks"
 
@@ -360,13 +362,13 @@ class Webhook(SQLModel, table=True):
     active: bool = True
     secret_ciphertext: str = Field(sa_type=Text)
     acts_for: str
-    """Who last changed it (`user:…`, `key:…`): the events are those that they may see."""
+    """Who last changed the webhook (`user:…`, `key:…`). It gets the events that this caller may see."""
     fanned_out_position: int = Field(sa_type=BigInteger)
-    """Events up to here have their delivery rows."""
+    """Events up to this position have their delivery rows."""
     failures: int = 0
-    """Failed attempts since the last good one."""
+    """Failed attempts since the last success."""
     busy_until: datetime | None = Field(default=None, sa_type=UtcDateTime)
-    """Until then an instance is delivering to it, or it rests after a failure."""
+    """Until this time an instance is delivering to it, or it rests after a failure."""
     created_at: datetime = Field(sa_type=UtcDateTime)
     updated_at: datetime = Field(sa_type=UtcDateTime)
 
@@ -408,7 +410,7 @@ class Submission(SQLModel, table=True):
     created_by: str
     idempotency_key: str | None = None
     request_sha256: str
-    """Of the request, to tell a repeated one from another with the same key."""
+    """Hash of the request. It distinguishes a repeated request from a different one with the same key."""
     status: str
     message_id_header: str
     envelope_from: str
@@ -418,9 +420,9 @@ class Submission(SQLModel, table=True):
     send_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     attempts: int = 0
     next_attempt_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
-    """When the job looks at the row next: to send it, to give up an attempt that never ended, to file the copy."""
+    """When the job looks at the row next: to send, to give up an attempt that never ended, or to file the copy."""
     attempt_started_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
-    """Set and committed before the attempt: a `sending` row whose time is up is `uncertain`."""
+    """Set and committed before the attempt. A row that is `sending` when its time is up becomes `uncertain`."""
     sent_copy: str = "pending"
     """`pending`, `filed`, `failed` or `none`."""
     sent_copy_attempts: int = 0
@@ -429,7 +431,7 @@ class Submission(SQLModel, table=True):
 
 
 class SubmissionRecipient(SQLModel, table=True):
-    """One envelope recipient of a submission and what became of it."""
+    """One envelope recipient of a submission, and the result for this recipient."""
 
     __tablename__ = "submission_recipients"
     __table_args__ = (UniqueConstraint("submission_id", "address"),)
@@ -452,11 +454,11 @@ class ApiKey(SQLModel, table=True):
     id: str = Field(primary_key=True)
     name: str
     prefix: str = Field(unique=True)
-    """The first characters, to recognise and look up the key by."""
+    """The first characters. They serve to recognise and to look up the key."""
     sha256: str
     scopes: list[str] = Field(default_factory=list, sa_type=JSON)
     connector_ids: list[str] = Field(default_factory=list, sa_type=JSON)
-    """Limits the key to these; empty means all."""
+    """The connectors that the key may use; empty means all."""
     created_by: str
     created_at: datetime = Field(sa_type=UtcDateTime)
     expires_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
@@ -465,7 +467,7 @@ class ApiKey(SQLModel, table=True):
 
 
 class KeyGrant(SQLModel, table=True):
-    """The owner of a personal connector lets an API key read its content."""
+    """The owner of a personal connector allows an API key to read its content."""
 
     __tablename__ = "key_grants"
 
@@ -475,7 +477,7 @@ class KeyGrant(SQLModel, table=True):
 
 
 class AuditRecord(SQLModel, table=True):
-    """Who did what, to what, and from where. Written in the transaction of what it tells, and never changed."""
+    """Who did what, to which object, and from where. Written in the transaction of the action, and never changed."""
 
     __tablename__ = "audit_records"
 
@@ -484,11 +486,11 @@ class AuditRecord(SQLModel, table=True):
     actor: str = Field(index=True)
     """`user:…`, `key:…`, `link:…`, `cli` or `retention`."""
     origin: str | None = None
-    """The network address that the request came from; null where none did."""
+    """The network address that the request came from; null if there was no request."""
     action: str = Field(index=True)
     subject: str = Field(index=True)
-    """What it was done to: `connectors/{id}`, `messages/{id}`, …"""
+    """The object of the action: `connectors/{id}`, `messages/{id}`, …"""
     connector_id: str | None = Field(default=None, index=True)
     """Not a foreign key: the record of a deletion outlives its connector."""
     changes: dict[str, Any] = Field(default_factory=dict, sa_type=JSON)
-    """Settings that changed, by name: the value before and the one after. Never a secret."""
+    """The settings that changed, by name, each with the value before and after. Never a secret."""

@@ -1,5 +1,5 @@
-"""The HTTP interface as a page for people: `openapi.md`, written from the application's own OpenAPI document,
-so that it says what the program does."""
+"""The HTTP interface as a page for people: `openapi.md`. It is generated from the application's own OpenAPI document, so
+it says what the program does."""
 
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,20 +15,20 @@ METHODS = ("get", "post", "put", "patch", "delete")
 INTRODUCTION = """\
 # HTTP interface
 
-Written by `imap-gateway openapi` from the application itself; do not edit. The same for programs: `/openapi.json`,
-to try out: `/docs`.
+`imap-gateway openapi` generates this page from the application; do not edit it. `/openapi.json` is the same for programs,
+`/docs` is a page for trying requests.
 
-Every request but those marked as open carries `Authorization: Bearer` with a JWT or an API key. Bodies are JSON,
-times RFC 3339 in UTC, ids opaque; unknown input fields are refused. Lists take `limit` and `after` and answer
-`{"data": […], "next_cursor", "has_more"}`. An error answers `application/problem+json`
-([Problem](#problem)): `code` is stable, `retryable` says whether the same request may succeed later; what each code
-means stands in [docs/errors.md](docs/errors.md) and at `/docs/errors`, where `type` leads.
-What a caller may not see answers 404, what they see but may not do 403.
+Every request needs `Authorization: Bearer` with a JWT or an API key, except on routes for everybody. Bodies are JSON,
+times are RFC 3339 in UTC, ids are texts without a meaning. Unknown input fields are refused. Lists take `limit` and `after`
+and answer `{"data": […], "next_cursor", "has_more"}`. An error answers `application/problem+json` ([Problem](#problem)):
+`code` is stable, `retryable` says whether the same request may succeed later. [docs/errors.md](docs/errors.md) and
+`/docs/errors` explain each code; the `type` of a problem leads there. A caller gets 404 for an object that they may not
+see, and 403 for an action that they may not do with an object that they see.
 """
 
 
 def openapi_document() -> dict[str, Any]:
-    """The application's OpenAPI document, whatever the settings of this process are."""
+    """The application's OpenAPI document. It does not depend on the settings of this process."""
     settings = Settings(
         database_url="sqlite:///./never-opened.db",
         secret_keys=(secrets.token_urlsafe(32),),

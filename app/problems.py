@@ -1,6 +1,6 @@
-"""Errors as answers: the table from error to status, and the handlers that write RFC 9457 problem bodies.
+"""Errors as HTTP answers: the table of statuses, and the handlers that write problem bodies (RFC 9457).
 
-The only file that knows both sides.
+Only this file knows both errors and HTTP.
 """
 
 from collections.abc import Mapping, Sequence
@@ -46,7 +46,7 @@ ERRORS_PAGE = "/docs/errors"
 
 
 def status_of(error: type[errors.GatewayError]) -> int | None:
-    """The status of an error class: its own row, or that of the nearest branch above it."""
+    """The status of an error class: its own row, or the row of the nearest branch above it."""
     for ancestor in error.__mro__:
         if ancestor in STATUSES:
             return STATUSES[ancestor]
@@ -73,8 +73,8 @@ def install(app: FastAPI) -> None:
 
 
 def describe(app: FastAPI) -> None:
-    """Put the problem body into the OpenAPI document, where the answers of the routes refer to it, and the
-    answer that every route with a body may give."""
+    """Add the problem body to the OpenAPI document, because the answers of the routes refer to it. Add the answer 413 to
+    every route that takes a body."""
     made_by_framework = app.openapi
 
     def with_problems() -> dict[str, Any]:
@@ -120,7 +120,7 @@ def _on_gateway_error(request: Request, exc: Exception) -> JSONResponse:
 
 def _on_validation_error(request: Request, exc: Exception) -> JSONResponse:
     assert isinstance(exc, RequestValidationError)
-    # Pydantic's `input` and `ctx` may hold a password: only place and sentence go out.
+    # Pydantic's `input` and `ctx` may hold a password: callers get only the place and the sentence.
     faults = [Fault(pointer=fault.pointer, detail=fault.detail) for fault in faults_in(exc.errors())]
     return problem(
         request,
@@ -144,7 +144,7 @@ def _on_http_exception(request: Request, exc: Exception) -> JSONResponse:
 
 
 def _on_unexpected(request: Request, exc: Exception) -> JSONResponse:
-    # The traceback's frames may show values; the log has the type and the place alone.
+    # The frames of the traceback may show values, so the log has only the type and the place.
     frame = exc.__traceback__
     while frame is not None and frame.tb_next is not None:
         frame = frame.tb_next
@@ -169,7 +169,7 @@ def problem(
     faults: Sequence[Fault] | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> JSONResponse:
-    """One problem answer. Its `type` is absolute where the gateway knows its own address."""
+    """One problem answer. Its `type` is absolute if the gateway knows its own address."""
     public_url = request.app.state.gateway.settings.public_url or ""
     body = Problem(
         type=f"{public_url}{ERRORS_PAGE}#{code}",

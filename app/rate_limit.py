@@ -1,4 +1,4 @@
-"""How often one caller may do a thing. In this process: each instance counts for itself."""
+"""How often one caller may do something. The counts are in this process: each instance counts for itself."""
 
 import threading
 import time
@@ -10,7 +10,7 @@ NAMES_KEPT = 10_000
 
 
 class RateLimit:
-    """At most so many times in a period, for each name."""
+    """A largest number of times in a period, for each name."""
 
     def __init__(self, times: int, period_s: float) -> None:
         self._times = times
@@ -19,7 +19,7 @@ class RateLimit:
         self._seen: dict[str, deque[float]] = {}
 
     def count(self, name: str) -> None:
-        """Count one more for the name.
+        """Count one more time for the name.
 
         Raises:
             TooManyRequests: with the time after which there is room again.
@@ -28,7 +28,7 @@ class RateLimit:
             self._with_room(name).append(time.monotonic())
 
     def require_room(self, name: str) -> None:
-        """Count nothing yet: whether it will count is known later.
+        """Check the limit without counting: only later is it known whether this time counts.
 
         Raises:
             TooManyRequests: as `count`.

@@ -1,7 +1,8 @@
-"""One `serve` with jobs on one SQLite file: two would fetch from the same mailboxes and wait for one write lock.
+"""Allows one `serve` with jobs on a SQLite file: two would fetch from the same mailboxes and wait for one write lock.
 
-The lock lies on a file beside the database, held by the kernel for as long as the process lives: a killed one leaves
-none behind. Never on the database file itself: SQLite's own locks there end with any descriptor that is closed.
+The lock is on a file beside the database. The kernel holds it for as long as the process lives, so a killed process
+leaves no lock behind. It is never on the database file itself: SQLite's own locks there end when the process closes any
+descriptor of that file.
 """
 
 import fcntl
@@ -14,13 +15,13 @@ from app import database_files
 from app.errors import StoreInUse
 
 WAIT_S = 15.0
-"""How long a new process waits for the old one to stop: a restart need not be exact."""
+"""How long a new process waits for the old one to stop, so that a restart may overlap a little."""
 LOOK_EACH_S = 0.2
 
 
 @contextmanager
 def only_server(database_url: str, *, wait_s: float = WAIT_S) -> Iterator[None]:
-    """Hold the right to run jobs on this database while the block runs. PostgreSQL needs none: leases serve there.
+    """Hold the right to run jobs on this database while the block runs. PostgreSQL does not need it: it has leases.
 
     Raises:
         StoreInUse: another process has held it for `wait_s`.

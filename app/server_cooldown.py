@@ -25,7 +25,7 @@ PAUSE = Growing(first_s=60, longest_s=1800, spread=(0.5, 1.0))
 
 @dataclass(slots=True)
 class _Refusals:
-    """What has happened since a server last let somebody in."""
+    """What has happened since a server last let a mailbox in."""
 
     mailboxes: set[str] = field(default_factory=set)
     pauses: int = 0
@@ -46,7 +46,7 @@ class ServerCooldown:
             refusals = self._refusals.setdefault(server, _Refusals())
             refusals.mailboxes.add(mailbox)
             is_cooling = refusals.until is not None and now < refusals.until
-            # What was on its way when the pause began does not make it longer.
+            # Logins that had begun before the pause do not make it longer.
             if len(refusals.mailboxes) < MAILBOXES_TURNED_AWAY or is_cooling:
                 return
             refusals.pauses += 1

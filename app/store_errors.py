@@ -1,11 +1,11 @@
-"""What an error of the database means, by its code alone: SQLSTATE of PostgreSQL, result code of SQLite.
+"""What an error of the database means. Only its code decides: SQLSTATE of PostgreSQL, result code of SQLite.
 
-The classes of the drivers do not tell: psycopg raises `OperationalError` both for a server that is restarting and for
-a value that is too large for an index.
+The drivers' classes are not enough: psycopg raises `OperationalError` both for a server that is restarting and for a
+value that is too large for an index.
 
     unavailable    locked, full, unreachable, restarting: the same statement may succeed later
-    value refused  the database is well and does not take a value: what carries the value is at fault
-    neither        a mistake of ours, or a broken rule of the schema (23…), which services look for themselves
+    value refused  the database works and does not accept a value: the mail or request with the value is at fault
+    neither        a mistake of ours, or a broken constraint (23…), which services handle themselves
 """
 
 import psycopg
@@ -75,14 +75,14 @@ def meaning_of(error: BaseException) -> type[GatewayError] | None:
         if primary in SQLITE_UNAVAILABLE:
             return StoreUnavailable
         return ValueRefused if primary in SQLITE_VALUE else None
-    # The driver could not write the value: a lone surrogate, an integer of more than 64 bits.
+    # The driver could not encode the value: a lone surrogate, an integer of more than 64 bits.
     return ValueRefused if isinstance(error, ValueError | OverflowError) else None
 
 
 def _of_postgresql(error: psycopg.Error) -> type[GatewayError] | None:
     state = error.sqlstate
     if state is None:
-        # The client's own: no server has said anything. Either there is no connection, or a value cannot be sent.
+        # An error of the client library, not of the server: there is no connection, or a value cannot be sent.
         if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
             return StoreUnavailable
         return ValueRefused if isinstance(error, psycopg.DataError) else None
@@ -92,7 +92,7 @@ def _of_postgresql(error: psycopg.Error) -> type[GatewayError] | None:
 
 
 def translate(engine: Engine) -> None:
-    """Have the engine raise errors of ours in place of the driver's, where these have a meaning here."""
+    """Make the engine raise our errors instead of the driver's, if the driver's error has a meaning here."""
 
     @event.listens_for(engine, "handle_error")
     def _on_error(context: ExceptionContext) -> BaseException | None:

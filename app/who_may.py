@@ -1,5 +1,5 @@
-"""Which rule of `services.access.rules` stands behind which route: for the documentation, and for the test that walks
-every route with every kind of caller. A test demands a row for each route."""
+"""The rule of `services.access.rules` for each route. The documentation uses it, and so does the test that calls every
+route as every kind of caller. A test requires a row for each route."""
 
 import re
 from dataclasses import dataclass
@@ -37,16 +37,17 @@ Rule = Action | ForAdministrators | Open | Special
 
 ROUTES: dict[str, Rule] = {
     "POST /connectors": Special(
-        "administrator; everybody, a personal connector of their own", "connectors:write"
+        "administrator; every user, for a personal connector of their own", "connectors:write"
     ),
     "GET /connectors": Action.SEE_SHORT,
     "GET /connectors/{}": Action.SEE_SHORT,
     "PATCH /connectors/{}": Action.CHANGE_SETTINGS,
     "DELETE /connectors/{}": Action.DELETE_CONNECTOR,
     "PUT /connectors/by-external-id/{}": Special(
-        "as for creating, where there is none; else as for changing", "connectors:write"
+        "those who may create, if there is no such connector; otherwise those who may change",
+        "connectors:write",
     ),
-    "POST /connectors/test": Special("everybody with a token", "connectors:write"),
+    "POST /connectors/test": Special("every user with a token", "connectors:write"),
     "POST /connectors/{}/test": Action.OPERATE,
     "GET /connectors/{}/folders": Action.LIST_FOLDERS,
     "PUT /connectors/{}/credentials": Action.ENTER_CREDENTIALS,
@@ -100,7 +101,7 @@ ROUTES: dict[str, Rule] = {
 
 
 def route_name(method: str, path: str) -> str:
-    """A route's name in `ROUTES`: method and path, parameters nameless."""
+    """The name of a route in `ROUTES`: method and path, without the names of parameters."""
     return f"{method.upper()} {re.sub(r'{[^}]*}', '{}', path)}"
 
 

@@ -1,11 +1,11 @@
-"""One pool of threads for work that belongs to somebody: a mailbox, a webhook.
+"""A pool of threads for work that has an owner: a mailbox, a webhook.
 
-A task has a key, and no two tasks of one key run at the same time. A task may also belong to groups (its server, say,
-or "failing"), and at most so many tasks of a group run at the same time: one server that hangs never holds all threads.
-Keys and groups can rest: nothing of theirs starts until then.
+A task has a key, and no two tasks with one key run at the same time. A task may also belong to groups (for example its
+server, or "failing"). Each group has a largest number of tasks that run at the same time, so one server that hangs never
+holds all threads. Keys and groups can rest: none of their tasks starts during that time.
 
-`start` never waits and keeps no queue. The caller is a job that looks again every second, so what does not fit now is
-offered again, and in the right order.
+`start` never waits and keeps no queue. The caller is a job that looks again every second, so it offers a task again
+that does not fit now, and in the right order.
 """
 
 import threading
@@ -21,12 +21,12 @@ from app import clock
 log = structlog.get_logger(__name__)
 
 REST_AFTER_ERROR = timedelta(seconds=30)
-"""Of a key whose task ended with an error that it did not handle."""
+"""How long a key rests after its task ended with an error that the task did not handle."""
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """What is to run. `groups`: each group's name, and how many of its tasks may run at the same time."""
+    """A task to run. `groups`: the name of each group, and how many of its tasks may run at the same time."""
 
     key: str
     run: Callable[[], None]
@@ -34,7 +34,7 @@ class Task:
 
 
 class WorkerPool:
-    """Threads with a name. `stopping` is set when the pool stops; long tasks look at it."""
+    """Named threads. `stopping` is set when the pool stops; long tasks check it."""
 
     def __init__(self, name: str, threads: int) -> None:
         self._name = name
@@ -54,7 +54,7 @@ class WorkerPool:
         return True
 
     def rest(self, name: str, until: datetime) -> None:
-        """Start nothing of this key or group until then."""
+        """Start no task of this key or group until this time."""
         with self._lock:
             self._resting[name] = until
 
@@ -74,18 +74,18 @@ class WorkerPool:
             return self._count(group)
 
     def is_full(self) -> bool:
-        """Whether all threads are taken."""
+        """Whether all threads are in use."""
         with self._lock:
             return len(self._running) >= self._threads
 
     def wait(self, timeout_s: float) -> bool:
-        """Wait until all tasks that run now have ended. False: not in time."""
+        """Wait until all tasks that run now have ended. False: they did not end in time."""
         with self._lock:
             futures = [future for _, future in self._running.values()]
         return not wait(futures, timeout_s).not_done
 
     def stop(self) -> None:
-        """Start nothing more, and wait for what runs."""
+        """Start no more tasks, and wait for those that run."""
         with self._lock:
             self.stopping.set()
         self._pool.shutdown(wait=True)
@@ -108,7 +108,7 @@ class WorkerPool:
         try:
             task.run()
         except Exception as exc:
-            # One task must not stop the others. The log says what happened, without the values in the error's text.
+            # One task must not stop the others. The log says what happened, without the error's text, which may hold values.
             log.error("task_failed", pool=self._name, key=task.key, error=type(exc).__name__)
             self.rest(task.key, clock.utc_now() + REST_AFTER_ERROR)
         finally:

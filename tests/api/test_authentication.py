@@ -458,7 +458,10 @@ class TestOverHttp:
         assert answer.headers["content-type"] == "application/problem+json"
         assert answer.headers["www-authenticate"] == "Bearer"
         body = answer.json()
-        assert (body["code"], body["detail"]) == ("unauthenticated", "A valid bearer token is needed.")
+        assert (body["code"], body["detail"]) == (
+            "unauthenticated",
+            "This request needs a valid bearer token.",
+        )
 
     def test_every_route_but_the_open_ones_is_401_without_a_token(self, client: TestClient) -> None:
         open_paths = {"/health/live", "/health/ready", "/metrics"}

@@ -145,7 +145,7 @@ def test_a_database_that_does_not_exist_is_told_from_a_server_that_does_not_answ
 ) -> None:
     server, _, _ = database_url.rpartition("/")
     told = refusal(tmp_path, f"{server}/no_such_database")
-    assert "has no database no_such_database; make it (createdb no_such_database)" in told
+    assert "has no database no_such_database; create it (createdb no_such_database)" in told
     told = refusal(tmp_path, f"postgresql+psycopg://gateway:hunter2@127.0.0.1:{free_port()}/gateway")
     assert "cannot be reached, or refuses the login" in told
     assert "hunter2" not in told
