@@ -15,9 +15,9 @@ router = APIRouter(prefix="/api-keys", tags=["api-keys"], responses=problem_resp
 
 @router.post("", status_code=201)
 def create_api_key(body: ApiKeyCreate, principal: PrincipalDep, session: WriteSession) -> ApiKeyCreated:
-    """Make an API key. The answer shows it this once.
+    """Create an API key. Only this answer shows it.
 
-    A key with the scope `admin` makes only keys with no more scopes, connectors or time than its own."""
+    A key with the scope `admin` can create only keys with no more scopes, connectors or time than its own."""
     issued = api_keys.create(
         session,
         principal,
@@ -36,7 +36,7 @@ def list_api_keys(
     session: ReadSession,
     query: Annotated[ListQuery, Query()],
 ) -> Page[ApiKeyRead]:
-    """List API keys, oldest first, revoked ones too; never the keys themselves."""
+    """List API keys, oldest first, including revoked ones. The list never shows the keys themselves."""
     return Page[ApiKeyRead].model_validate(
         api_keys.list_keys(session, principal, limit=query.limit, after=query.after)
     )
@@ -44,5 +44,5 @@ def list_api_keys(
 
 @router.delete("/{key_id}", status_code=204, responses=problem_responses(404))
 def revoke_api_key(key_id: Id, principal: PrincipalDep, session: WriteSession) -> None:
-    """Revoke an API key: it stops at once, and with it what owners of mailboxes granted it."""
+    """Revoke an API key: it stops working at once, and the grants of mailbox owners to this key end."""
     api_keys.revoke(session, principal, key_id)

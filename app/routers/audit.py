@@ -18,7 +18,7 @@ router = APIRouter(prefix="/audit", tags=["audit"], responses=problem_responses(
 def list_audit_records(
     session: ReadSession, principal: PrincipalDep, query: Annotated[AuditQuery, Query()]
 ) -> Page[AuditRecordRead]:
-    """Who did what, to what, and from where: the latest first. No secret and nothing of a mail is in it."""
+    """Who did what, to which object, and from where, the latest first. Records hold no secrets and no content of mails."""
     filters = AuditFilter(**query.model_dump(exclude={"after", "limit"}))
     page = audit.list_records(session, principal, filters, after=query.after, limit=query.limit)
     return Page[AuditRecordRead].model_validate(page)

@@ -39,8 +39,8 @@ router = APIRouter(prefix="/connectors", tags=["connectors"], responses=problem_
 def create_connector(
     body: ConnectorCreate, gateway: GatewayDep, principal: PrincipalDep
 ) -> ConnectorRead | ConnectorShort:
-    """Connect a mailbox: a shared one (administrators), or a personal one, for oneself or (administrators) for
-    its owner. Without credentials it waits for them."""
+    """Connect a mailbox. Every user may connect a personal mailbox of their own. Administrators may also connect shared
+    mailboxes, and personal ones for their owners. Without credentials the connector waits for them."""
     return _read(connectors.create(gateway, principal, body))
 
 
@@ -50,7 +50,7 @@ def list_connectors(
     session: ReadSession,
     query: Annotated[ListQuery, Query()],
 ) -> Page[ConnectorRead | ConnectorShort]:
-    """List connectors, oldest first. Members of a bound group see them in short."""
+    """List connectors, oldest first. Members of a bound group see only a few fields."""
     page = connectors.list_connectors(session, principal, after=query.after, limit=query.limit)
     return Page[ConnectorRead | ConnectorShort].model_validate(page.map(_read))
 
@@ -59,7 +59,7 @@ def list_connectors(
 def check_new_connector(
     body: ConnectorTest, gateway: GatewayDep, principal: PrincipalDep
 ) -> ConnectorTestRead:
-    """Try settings and credentials without storing them; also a failure is answered 200, as a report."""
+    """Try settings and credentials without storing them. The answer is a report, with status 200 even if the test fails."""
     return ConnectorTestRead.model_validate(checks.check_new(gateway, principal, body))
 
 
@@ -74,8 +74,8 @@ def put_connector(
     gateway: GatewayDep,
     principal: PrincipalDep,
 ) -> ConnectorRead | ConnectorShort:
-    """Create the connector with this external id, or replace all its settings: 201 or 200. What is left out gets
-    its default; credentials stay unless new ones are sent or the server changes."""
+    """Create the connector with this external id (201), or replace all its settings (200). A field that you leave out gets
+    its default. Credentials stay, unless you send new ones or the server changes."""
     detailed, is_new = connectors.put(gateway, principal, external_id, body)
     if is_new:
         response.status_code = 201
@@ -95,7 +95,7 @@ def change_connector(
     connector_id: Id, body: ConnectorPatch, gateway: GatewayDep, principal: PrincipalDep
 ) -> ConnectorRead | ConnectorShort:
     """Change settings by a JSON merge patch. Another host, port, security or user name discards the stored
-    credentials, unless new ones are sent with it."""
+    credentials, unless you send new ones with the change."""
     return _read(connectors.patch(gateway, principal, connector_id, body))
 
 
@@ -106,19 +106,19 @@ def delete_connector(
     principal: PrincipalDep,
     messages: Annotated[str | None, Query(pattern="^delete$")] = None,
 ) -> None:
-    """Delete a connector; with `messages=delete` its messages too. Mail on the server stays where it is."""
+    """Delete a connector; with `messages=delete` also its messages. Mail on the server does not move."""
     connectors.delete_connector(gateway, principal, connector_id, with_messages=messages == "delete")
 
 
 @router.post("/{connector_id}/test", responses=problem_responses(404, 409, 429))
 def check_connector(connector_id: Id, gateway: GatewayDep, principal: PrincipalDep) -> ConnectorTestRead:
-    """Try a connector with its stored credentials; changes nothing, here or on the server."""
+    """Try a connector with its stored credentials. This changes nothing in the gateway or on the server."""
     return ConnectorTestRead.model_validate(checks.check_stored(gateway, principal, connector_id))
 
 
 @router.get("/{connector_id}/folders", responses=problem_responses(404, 409, 429, 502, 503, 504))
 def list_folders(connector_id: Id, gateway: GatewayDep, principal: PrincipalDep) -> FolderList:
-    """The folders that the server has now. Of a personal mailbox: for its owner alone."""
+    """The folders that the server has now. For a personal mailbox only the owner may ask."""
     found = checks.list_folders(gateway, principal, connector_id)
     return FolderList(
         data=[
@@ -137,13 +137,13 @@ def list_folders(connector_id: Id, gateway: GatewayDep, principal: PrincipalDep)
 def enter_credentials(
     connector_id: Id, body: Credentials, gateway: GatewayDep, principal: PrincipalDep
 ) -> ConnectorRead | ConnectorShort:
-    """Enter the password. Once the owner of a personal mailbox has, nobody else can."""
+    """Enter the password. After the owner of a personal mailbox has done so, nobody else can."""
     return _read(connectors.enter_credentials(gateway, principal, connector_id, body.password))
 
 
 @router.delete("/{connector_id}/credentials", status_code=204, responses=problem_responses(404))
 def discard_credentials(connector_id: Id, gateway: GatewayDep, principal: PrincipalDep) -> None:
-    """Forget the password: nothing is fetched or sent until there is one again."""
+    """Delete the stored password: nothing is fetched or sent until somebody enters one again."""
     connectors.discard_credentials(gateway, principal, connector_id)
 
 
@@ -151,7 +151,7 @@ def discard_credentials(connector_id: Id, gateway: GatewayDep, principal: Princi
 def pause_connector(
     connector_id: Id, gateway: GatewayDep, principal: PrincipalDep
 ) -> ConnectorRead | ConnectorShort:
-    """Fetch no more until `resume`."""
+    """Stop fetching until `resume`."""
     return _read(connectors.pause(gateway, principal, connector_id))
 
 
@@ -159,14 +159,14 @@ def pause_connector(
 def resume_connector(
     connector_id: Id, gateway: GatewayDep, principal: PrincipalDep
 ) -> ConnectorRead | ConnectorShort:
-    """Fetch again, at once: after a pause, or after the connector was stopped."""
+    """Start fetching again, at once, after a pause or after the connector was stopped."""
     return _read(connectors.resume(gateway, principal, connector_id))
 
 
 @router.post("/{connector_id}/fetch", responses=problem_responses(404, 409, 429))
 def fetch_now(connector_id: Id, gateway: GatewayDep, principal: PrincipalDep) -> CycleRead:
-    """Run a fetch cycle now and answer when it is done and its messages are readable. Waits up to 60 s for one
-    that is running."""
+    """Run a fetch cycle now. The answer comes when the cycle has ended and its messages are readable. If a cycle is already
+    running, the request waits for it for up to 60 s."""
     return _cycle(history.fetch_now(gateway, principal, connector_id))
 
 
@@ -177,7 +177,7 @@ def list_cycles(
     session: ReadSession,
     query: Annotated[ListQuery, Query()],
 ) -> Page[CycleRead]:
-    """The last 200 fetch cycles, the latest first."""
+    """List the last 200 fetch cycles, the latest first."""
     page = history.list_cycles(session, principal, connector_id, after=query.after, limit=query.limit)
     return Page[CycleRead].model_validate(page.map(_cycle))
 

@@ -1,4 +1,4 @@
-"""Links by which the owner of a mailbox enters its password. The page that they lead to is in `credential_pages`."""
+"""Links by which the owner of a mailbox enters its password. `credential_pages` has the page that they open."""
 
 from fastapi import APIRouter, Request
 
@@ -19,14 +19,14 @@ router = APIRouter(
 def create_credential_link(
     connector_id: Id, request: Request, gateway: GatewayDep, principal: PrincipalDep
 ) -> CredentialLinkCreated:
-    """Make a link by which the owner of the mailbox enters its password on a page of the gateway, in Czech or
-    English: single use, valid for 24 hours; an earlier one is void. Its address begins with `PUBLIC_URL`, which has
-    to be set unless the gateway is reached on the machine itself."""
+    """Make a link by which the owner of the mailbox enters its password on a page of the gateway, in Czech or English. The
+    link works once and for 24 hours; it makes an earlier link invalid. Its address begins with `PUBLIC_URL`, which must be
+    set unless the request comes from the same machine."""
     created = credential_links.create(gateway, principal, connector_id, base_url=str(request.base_url))
     return CredentialLinkCreated.model_validate(created)
 
 
 @router.delete("", status_code=204)
 def withdraw_credential_link(connector_id: Id, principal: PrincipalDep, session: WriteSession) -> None:
-    """Make the link void, where there is one that is not used."""
+    """Make the unused link invalid, if there is one."""
     credential_links.withdraw(session, principal, connector_id)

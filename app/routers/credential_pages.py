@@ -1,5 +1,5 @@
-"""The page on which the owner of a mailbox enters its password. For people: no part of the documented interface, and
-what goes wrong is a page too."""
+"""The page on which the owner of a mailbox enters its password. It is for people: it is not part of the documented
+interface, and errors are pages too."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -38,15 +38,15 @@ MAX_PASSWORD_CHARS = 1024
 USUAL_PORTS = {"imap": 993, "smtp": 465}
 
 SHOWN_AGAIN: dict[type[GatewayError], tuple[int, str | None]] = {
-    NotFound: (404, None),  # used a moment ago, by a second click say; else there is nothing to show
+    NotFound: (404, None),  # for example, a second click has just used it; otherwise there is nothing to show
     SettingsChanged: (409, "changed"),
     TooManyRequests: (429, "busy"),
-    SecretUnreadable: (422, "again"),  # a confirmation that is none of ours, or of another link
+    SecretUnreadable: (422, "again"),  # a confirmation that is not ours, or belongs to another link
     Forbidden: (403, "again"),
 }
-"""After these the first page is shown again: with which status, and which text."""
+"""After these errors the first page is shown again, with this status and this text."""
 REFUSALS = {LoginRefused.code: "refused", CertificateRefused.code: "certificate"}
-"""Why a mail server took no password; anything else is that it could not be asked."""
+"""The reasons why a mail server did not accept a password; any other error means that it could not be asked."""
 
 router = APIRouter(prefix=credential_links.PATH, include_in_schema=False)
 
@@ -71,7 +71,7 @@ def _visit(
 
 
 async def _form(request: Request) -> Mapping[str, str]:
-    """The fields of a form, the first of each name; none where it is no form of ours."""
+    """The fields of a form, the first of each name. Empty if the body is not a form of ours."""
     body = b""
     async for part in request.stream():
         body += part
@@ -90,7 +90,8 @@ FormDep = Annotated[Mapping[str, str], Depends(_form)]
 
 @router.get("/{token}")
 def show_credential_page(visit: VisitDep) -> Response:
-    """What is going to be connected, and a field for the password. Looking uses nothing up: mail filters look."""
+    """Show what will be connected, and a field for the password. To open the page does not use the link up, because mail
+    filters open links too."""
     return _first_page(visit, 200)
 
 
@@ -100,8 +101,8 @@ def use_credential_page(
 ) -> Response:
     """Check a password, or connect with one that was checked.
 
-    Nobody else can send this form: it needs the token, which is nowhere but in the link, and no cookie stands in for
-    it. What a browser tells of another origin is refused all the same.
+    Nobody else can send this form: it needs the token, which is only in the link, and no cookie replaces it. If a browser
+    reports another origin, the request is refused all the same.
     """
     step = _connected if form.get("step") == "connect" else _checked
     try:
@@ -114,7 +115,7 @@ def use_credential_page(
 
 
 def _first_page(visit: _Visit, status: int, problem: str | None = None) -> Response:
-    """The page that asks for the password; or that the link is good for nothing, or that all is done."""
+    """The page that asks for the password, or says that the link is invalid, or that everything is done."""
     try:
         viewed = credential_links.view(visit.gateway, visit.token)
     except NotFound:
@@ -142,7 +143,7 @@ def _checked(visit: _Visit, form: Mapping[str, str]) -> Response:
         return _page(403, credential_page.gone(visit.language, is_spent=True))
     problem = REFUSALS.get(checked.report.imap.code or "", "unreachable")
     mailbox = _mailbox(checked.viewed)
-    # Not 502 or 503, whatever the mail server does: proxies put pages of their own in place of such answers.
+    # Never 502 or 503, whatever the mail server does: proxies replace such answers with pages of their own.
     return _page(
         422, credential_page.ask(visit.language, mailbox, problem=problem, tries_left=checked.tries_left)
     )
@@ -166,7 +167,7 @@ def _connected(visit: _Visit, form: Mapping[str, str]) -> Response:
 
 
 def _first_fetch(form: Mapping[str, str]) -> FirstFetch | None:
-    """What was chosen; None: nothing, or no day."""
+    """The choice on the page. None: no choice, or no valid day."""
     match form.get("first_fetch"):
         case "all":
             return "all"

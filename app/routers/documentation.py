@@ -1,5 +1,5 @@
-"""The API's documentation to try out, served by the gateway itself: an installation may have no internet, and a
-script from elsewhere could take the token that somebody pastes into the page."""
+"""The interactive documentation of the API. The gateway serves it itself: an installation may have no internet, and a
+script from elsewhere could steal the token that somebody pastes into the page."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from app.web_pages import page
 
 router = APIRouter()
 
-# Swagger UI as its makers build it; nothing else of the package is used.
+# Swagger UI as its makers build it. Nothing else of the package is used.
 SWAGGER_UI = Path(fastapi_offline.__file__).with_name("static")
 CONTENT_SECURITY_POLICY = "; ".join(
     [

@@ -1,4 +1,4 @@
-"""Bytes of strangers as an answer: a file to be saved, never a page of ours."""
+"""Answers with bytes from strangers: a file that the browser saves, never a page of our origin."""
 
 from typing import Any
 from urllib.parse import quote
@@ -7,7 +7,7 @@ from fastapi import Response
 
 from app.services.messages.reading import SAFE_TYPES, UNKNOWN_TYPE, Download
 
-# RFC 8187 §3.2.1: what may stand unescaped in an extended value.
+# RFC 8187 §3.2.1: the characters that an extended value may contain without escapes.
 _ATTR_CHARS = "!#$&+-.^_`|~"
 
 CONTENT_RESPONSES: dict[int | str, dict[str, Any]] = {
@@ -31,14 +31,14 @@ SOURCE_RESPONSES: dict[int | str, dict[str, Any]] = {
 
 
 def content_disposition(name: str, *, inline: bool) -> str:
-    """The header's value (RFC 6266) with the name in both forms, for old readers and for others."""
+    """The value of the header (RFC 6266). It has the name in both forms, for old and for new browsers."""
     kept = (char if char.isascii() and char.isprintable() and char not in '"\\%' else "_" for char in name)
     kind = "inline" if inline else "attachment"
     return f"{kind}; filename=\"{''.join(kept)}\"; filename*=UTF-8''{quote(name, safe=_ATTR_CHARS)}"
 
 
 def download(file: Download) -> Response:
-    """An answer that a browser saves and, whatever is in it, neither runs nor guesses about."""
+    """An answer that a browser saves. Whatever the content is, the browser neither runs it nor guesses its type."""
     response = Response(file.content)
     # Not `media_type`: Starlette would add a charset to text.
     response.headers["Content-Type"] = file.content_type

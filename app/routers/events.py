@@ -1,4 +1,4 @@
-"""Events: the feed to poll, and the same as a stream."""
+"""Events: the feed for polling, and the same feed as a stream."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -23,9 +23,9 @@ from app.services.pages import Slice
 router = APIRouter(prefix="/events", tags=["events"], responses=problem_responses(403))
 
 HEARTBEAT_S = 15.0
-"""Proxies close what is silent for longer than 30 s or 60 s."""
+"""Proxies close connections that are silent for longer than 30 s or 60 s."""
 STREAM_LIFETIME_S = 600.0
-"""Then the client connects again, and what its token or key may see is asked afresh."""
+"""After this time the client connects again, and the gateway checks again what its token or key may see."""
 RECONNECT_AFTER_MS = 2000
 STREAM_PAGE = 100
 STREAM_RESPONSES: dict[int | str, dict[str, Any]] = {
@@ -51,10 +51,10 @@ STREAM_RESPONSES: dict[int | str, dict[str, Any]] = {
 async def list_events(
     request: Request, gateway: GatewayDep, principal: PrincipalDep, query: Annotated[EventsQuery, Query()]
 ) -> Page[EventRead]:
-    """Events in commit order, from the oldest that is retained.
+    """List events in commit order, beginning with the oldest that is still kept.
 
-    Poll with `after` set to the last `next_cursor`, for ever: none is missed, none is given twice. With `wait_s`
-    an empty page is answered only after that time.
+    Poll with `after` set to the last `next_cursor`: you miss no event and get none twice. With `wait_s`, an empty page
+    comes only after that time.
     """
     page = await until_filled(
         request,
@@ -72,16 +72,16 @@ async def stream_events(
     query: Annotated[StreamQuery, Query()],
     last_event_id: Annotated[str | None, Header(max_length=100)] = None,
 ) -> StreamingResponse:
-    """The same events as server-sent events, as they happen.
+    """Send the same events as server-sent events, as they happen.
 
-    `Last-Event-ID`, which clients send by themselves when they connect again, goes before `after`. The stream
-    ends now and then, so that rights are asked afresh: connect again.
+    `Last-Event-ID` takes precedence over `after`; clients send it by themselves when they connect again. The stream ends
+    now and then, so that the gateway checks the caller's rights again: connect again.
     """
 
     def look(after: str | None) -> Slice[Event]:
         return feed.list_events(gateway, principal, after=after, limit=STREAM_PAGE)
 
-    # Before the first byte, so that a fault is answered as one.
+    # Before the first byte, so that an error gets an error status.
     first = await run_in_threadpool(look, last_event_id or query.after)
     return StreamingResponse(
         _stream(gateway, watch_of(request.app), look, first),

@@ -1,4 +1,4 @@
-"""Group bindings: which groups handle the mail of a shared connector."""
+"""Group bindings: the groups that handle the mail of a shared connector."""
 
 from typing import Annotated
 
@@ -33,7 +33,7 @@ def list_group_bindings(
     session: ReadSession,
     query: Annotated[GroupBindingsQuery, Query()],
 ) -> Page[GroupBindingRead]:
-    """List bindings, oldest first, of one connector or of all."""
+    """List bindings, oldest first, for one connector or for all."""
     found = group_bindings.list_bindings(session, principal, **query.model_dump())
     return Page[GroupBindingRead].model_validate(found)
 
@@ -55,5 +55,5 @@ def change_group_binding(
 
 @router.delete("/{binding_id}", status_code=204)
 def delete_group_binding(binding_id: Id, principal: PrincipalDep, session: WriteSession) -> None:
-    """Take the connector's mail from the group."""
+    """Unbind the group: it can no longer read the connector's mail."""
     group_bindings.delete(session, principal, binding_id)

@@ -1,4 +1,4 @@
-"""Is it alive, is it ready, how does it do. Open to everybody: nothing here names a mailbox."""
+"""Whether the gateway is alive and ready, and its figures. Open to everybody: nothing here names a mailbox."""
 
 from fastapi import APIRouter, Response
 
@@ -19,7 +19,7 @@ def get_live() -> Live:
 @router.head("/health/ready", include_in_schema=False)
 @router.get("/health/ready", responses={503: {"model": Ready, "description": "Not ready."}})
 def get_ready(gateway: GatewayDep, response: Response) -> Ready:
-    """Whether requests can be served: the database answers, its schema is this version's, the jobs run."""
+    """Whether the gateway can serve requests: the database answers, its schema is the right version, the jobs run."""
     readiness = health.check(gateway)
     response.status_code = 200 if readiness.is_ready else 503
     return Ready(

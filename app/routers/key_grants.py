@@ -1,4 +1,4 @@
-"""Which API keys may read a personal mailbox: its owner says."""
+"""The API keys that may read a personal mailbox. Its owner decides."""
 
 from fastapi import APIRouter
 
@@ -18,7 +18,7 @@ router = APIRouter(
 
 @router.get("")
 def list_key_grants(connector_id: Id, principal: PrincipalDep, session: ReadSession) -> KeyGrantList:
-    """The API keys that the owner lets read this personal mailbox, oldest grant first."""
+    """List the API keys that may read this personal mailbox, the oldest grant first."""
     return KeyGrantList(
         data=[_read(each) for each in key_grants.list_grants(session, principal, connector_id)]
     )
@@ -26,13 +26,13 @@ def list_key_grants(connector_id: Id, principal: PrincipalDep, session: ReadSess
 
 @router.put("/{key_id}", responses=problem_responses(409))
 def grant_key(connector_id: Id, key_id: Id, principal: PrincipalDep, session: WriteSession) -> KeyGrantRead:
-    """Let an API key read this mailbox and act on its mail, as far as its scopes go. For the owner alone."""
+    """Allow an API key to read this mailbox and to act on its mail, within its scopes. Only the owner may do this."""
     return _read(key_grants.grant(session, principal, connector_id, key_id))
 
 
 @router.delete("/{key_id}", status_code=204)
 def withdraw_key_grant(connector_id: Id, key_id: Id, principal: PrincipalDep, session: WriteSession) -> None:
-    """Take the grant back: it ends at once."""
+    """Withdraw the grant. It ends at once."""
     key_grants.withdraw(session, principal, connector_id, key_id)
 
 

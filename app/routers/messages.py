@@ -31,10 +31,10 @@ COLUMNS = frozenset(MessageRead.model_fields) - {"from_"}
 async def list_messages(
     request: Request, gateway: GatewayDep, principal: PrincipalDep, query: Annotated[MessagesQuery, Query()]
 ) -> Page[MessageRead]:
-    """Messages in the order in which they became visible.
+    """List messages in the order in which they became visible.
 
-    Poll with `after` set to the last `next_cursor`, for ever: none is missed, none is given twice, except one
-    that came back to the source folder. With `wait_s` an empty page is answered only after that time.
+    Poll with `after` set to the last `next_cursor`: you miss no message and get none twice, except one that came back to
+    the source folder. With `wait_s`, an empty page comes only after that time.
     """
     filters = MessageFilter(connector_id=query.connector_id, state=query.state, q=query.q)
     page = await until_filled(
@@ -47,14 +47,14 @@ async def list_messages(
 
 @router.post("/delete", responses=problem_responses(403, 404))
 def delete_messages(gateway: GatewayDep, principal: PrincipalDep, body: MessagesDelete) -> DeletedCount:
-    """Delete the messages that meet all filters, of those the caller may delete."""
+    """Delete all messages that match every filter and that the caller may delete."""
     filters = MessageFilter(**body.model_dump())
     return DeletedCount(deleted=deletion.delete_matching(gateway, principal, filters))
 
 
 @router.get("/{message_id}", responses=problem_responses(403, 404))
 def get_message(session: ReadSession, principal: PrincipalDep, message_id: Id) -> MessageDetail:
-    """A message with its text, its HTML made safe, and what is attached."""
+    """A message with its text, its safe HTML, and the list of attachments."""
     detail = reading.get_message(session, principal, message_id)
     return MessageDetail(
         **_values(detail.message),
@@ -86,7 +86,7 @@ def get_attachment(
     message_id: Id,
     n: Annotated[int, Path(ge=1, le=1_000_000)],
 ) -> Response:
-    """The content of an attachment. Its type is the sender's word only where that is a harmless one."""
+    """The content of an attachment. It has the content type that the sender gave only if that type is harmless."""
     return downloads.download(reading.get_attachment(gateway, principal, message_id, n))
 
 
@@ -100,7 +100,7 @@ def update_message(
 
 @router.delete("/{message_id}", status_code=status.HTTP_204_NO_CONTENT, responses=problem_responses(403, 404))
 def delete_message(session: WriteSession, principal: PrincipalDep, message_id: Id) -> None:
-    """Delete a message here; on the mail server nothing changes."""
+    """Delete a message from the gateway. Nothing changes on the mail server."""
     deletion.delete_one(session, principal, message_id)
 
 

@@ -18,7 +18,7 @@ router = APIRouter(prefix="/quarantine", tags=["quarantine"])
 def list_quarantined(
     session: ReadSession, principal: PrincipalDep, query: Annotated[QuarantineQuery, Query()]
 ) -> Page[QuarantinedRead]:
-    """The mails that could not be taken in, and why. They lie where they were on the mail server."""
+    """List the mails that could not be taken in, with the reasons. They are still in their folder on the mail server."""
     page = quarantine.list_quarantined(
         session, principal, connector_id=query.connector_id, after=query.after, limit=query.limit
     )
@@ -27,7 +27,7 @@ def list_quarantined(
 
 @router.post("/retry", responses=problem_responses(403, 404))
 def retry_many(session: WriteSession, principal: PrincipalDep, body: QuarantineRetry) -> RetriedCount:
-    """Have the next cycles try the mails again that meet all filters."""
+    """Make the next cycles try all mails again that match every filter."""
     retried = quarantine.retry_wanted(
         session,
         principal,
@@ -41,7 +41,7 @@ def retry_many(session: WriteSession, principal: PrincipalDep, body: QuarantineR
 
 @router.post("/{quarantine_id}/retry", responses=problem_responses(403, 404))
 def retry_quarantined(session: WriteSession, principal: PrincipalDep, quarantine_id: Id) -> QuarantinedRead:
-    """Have the next cycle try this mail again."""
+    """Make the next cycle try this mail again."""
     return _read(quarantine.retry(session, principal, quarantine_id))
 
 

@@ -1,5 +1,5 @@
-"""Which query parameters a route knows. One that it does not know is refused: a misspelt filter would list everything,
-a misspelt `dry_run` would write."""
+"""The query parameters that a route knows. Others are refused: with a misspelt filter a list would return everything, and
+with a misspelt `dry_run` a route would write."""
 
 from fastapi import Request
 from fastapi.dependencies.models import Dependant
@@ -12,7 +12,7 @@ from app.schemas.faults import unknown_field
 
 
 def require_known_query(request: Request, _: PrincipalDep) -> None:
-    """A dependency of all JSON routes. It asks for the caller first: whoever is not known learns nothing else.
+    """A dependency of all JSON routes. It identifies the caller first: an unknown caller learns nothing else.
 
     Raises:
         InvalidInput: with the names that the route does not know.

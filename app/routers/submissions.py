@@ -1,4 +1,4 @@
-"""Submissions: sending mail, and what became of it."""
+"""Submissions: sending mail, and the results."""
 
 from typing import Annotated
 
@@ -26,7 +26,7 @@ def create_submission(
     body: SubmissionCreate,
     idempotency_key: IdempotencyKey = None,
 ) -> SubmissionRead:
-    """Queue a mail. With the same `Idempotency-Key` and body it is queued once, however often this is called."""
+    """Queue a mail. Requests with the same `Idempotency-Key` and body queue it only once."""
     values = body.model_dump()
     values["attachments"] = [NewAttachment(**attachment) for attachment in values["attachments"]]
     wanted = NewSubmission(**values)
@@ -37,14 +37,14 @@ def create_submission(
 def list_submissions(
     session: ReadSession, principal: PrincipalDep, query: Annotated[SubmissionsQuery, Query()]
 ) -> Page[SubmissionRead]:
-    """The submissions of the connectors from which the caller may send, oldest first."""
+    """List the submissions of the connectors from which the caller may send, oldest first."""
     page = submissions.list_submissions(session, principal, **query.model_dump())
     return Page[SubmissionRead].model_validate(page.map(_read))
 
 
 @router.get("/{submission_id}", responses=problem_responses(403, 404))
 def get_submission(session: ReadSession, principal: PrincipalDep, submission_id: Id) -> SubmissionRead:
-    """A submission, and what became of it for each recipient."""
+    """A submission, with the result for each recipient."""
     return _read(submissions.get_submission(session, principal, submission_id))
 
 
@@ -67,7 +67,7 @@ def _read(detailed: Detailed) -> SubmissionRead:
         in_reply_to=row.in_reply_to_message_id,
         recipients=[RecipientRead.model_validate(recipient) for recipient in detailed.recipients],
         attempts=row.attempts,
-        # A row that has been sent waits for its copy to be filed, which is not an attempt to send.
+        # For a row that has been sent, the time is that of filing the copy, which is not an attempt to send.
         next_attempt_at=row.next_attempt_at if row.status == QUEUED else None,
         sent_copy=row.sent_copy,
         send_at=row.send_at,

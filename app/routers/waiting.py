@@ -1,7 +1,7 @@
 """Requests that wait for the feed to grow: long polls and event streams.
 
-While it waits a request holds no thread and no database session. However many wait, one look at the feed's last
-position every fifth of a second serves them all; who is woken looks for itself whether there is something to see.
+While a request waits, it holds no thread and no database session. One query of the feed's last position every fifth of a
+second serves all of them, however many wait. A request that is woken checks itself whether there is something to return.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ Item = TypeVar("Item")
 
 
 class FeedWatch:
-    """Wakes waiting requests when the feed has grown, or when the server stops. For one event loop."""
+    """Wakes the requests that wait when the feed has grown, or when the server stops. For one event loop."""
 
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
@@ -33,14 +33,14 @@ class FeedWatch:
         self.is_closed = False
 
     async def last_position(self) -> int:
-        """The feed's end."""
+        """The position at the end of the feed."""
         return await run_in_threadpool(feed.last_position, self._gateway)
 
     async def grown(
         self, beyond: int, timeout_s: float, *, unless: asyncio.Future[None] | None = None
     ) -> bool:
-        """Wait until the feed has grown beyond a position; False when the time is over, the server stops, or
-        `unless` is done before."""
+        """Wait until the feed has grown beyond a position. False: the time is over, the server stops, or `unless` was done
+        first."""
         if self.is_closed:
             return False
         grown: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -55,7 +55,7 @@ class FeedWatch:
         return grown.done() and not self.is_closed
 
     def close(self) -> None:
-        """Wake everybody; nobody waits any more."""
+        """Wake all requests. From now on none can wait."""
         self.is_closed = True
         self._wake(list(self._waiting))
 
@@ -64,7 +64,7 @@ class FeedWatch:
             try:
                 position = await self.last_position()
             except (SQLAlchemyError, StoreUnavailable):
-                # Each looks for itself and meets the fault where it is answered.
+                # Each request then makes its own query, and its error becomes its answer.
                 self._wake(list(self._waiting))
             else:
                 self._wake([grown for grown, beyond in self._waiting.items() if position > beyond])
@@ -78,7 +78,7 @@ class FeedWatch:
 
 
 def watch_of(app: FastAPI) -> FeedWatch:
-    """The application's one watch."""
+    """The only watch of the application."""
     watch: FeedWatch | None = getattr(app.state, "feed_watch", None)
     if watch is None:
         watch = app.state.feed_watch = FeedWatch(app.state.gateway)
@@ -86,7 +86,7 @@ def watch_of(app: FastAPI) -> FeedWatch:
 
 
 async def until_filled(request: Request, look: Callable[[], Slice[Item]], wait_s: float) -> Slice[Item]:
-    """The first page that is not empty, or the empty one after that time, or once the client is gone."""
+    """The first page that is not empty. The empty page after that time, or when the client has gone."""
     if wait_s <= 0:
         return await run_in_threadpool(look)
     watch = watch_of(request.app)

@@ -1,4 +1,4 @@
-"""Webhooks: where events are delivered over HTTP. For administrators, and keys with `webhooks:write`."""
+"""Webhooks: addresses to which events are delivered over HTTP. For administrators, and keys with `webhooks:write`."""
 
 from typing import Annotated
 
@@ -24,7 +24,7 @@ router = APIRouter(prefix="/webhooks", tags=["webhooks"], responses=problem_resp
 
 @router.post("", status_code=201)
 def create_webhook(body: WebhookCreate, gateway: GatewayDep, principal: PrincipalDep) -> WebhookCreated:
-    """Have the events from now on delivered. The secret to verify them with is shown this once."""
+    """Deliver the events from now on to an address. Only this answer shows the secret that verifies them."""
     created = webhooks.create(gateway, principal, body)
     read = WebhookRead.model_validate(created.row)
     return WebhookCreated(**read.model_dump(), secret=created.secret)
@@ -49,13 +49,14 @@ def get_webhook(webhook_id: Id, principal: PrincipalDep, session: ReadSession) -
 def change_webhook(
     webhook_id: Id, body: WebhookUpdate, gateway: GatewayDep, principal: PrincipalDep
 ) -> WebhookRead:
-    """Change what is given. An inactive webhook gets what happened meanwhile once it is active again."""
+    """Change the fields that the request has. When an inactive webhook becomes active again, it gets the events that
+    happened in the meantime."""
     return WebhookRead.model_validate(webhooks.change(gateway, principal, webhook_id, body))
 
 
 @router.delete("/{webhook_id}", status_code=204, responses=problem_responses(404))
 def delete_webhook(webhook_id: Id, principal: PrincipalDep, session: WriteSession) -> None:
-    """Deliver nothing more."""
+    """Delete the webhook: nothing more is delivered."""
     webhooks.delete(session, principal, webhook_id)
 
 
@@ -63,7 +64,7 @@ def delete_webhook(webhook_id: Id, principal: PrincipalDep, session: WriteSessio
 def list_deliveries(
     webhook_id: Id, principal: PrincipalDep, session: ReadSession, query: Annotated[ListQuery, Query()]
 ) -> Page[DeliveryRead]:
-    """What was delivered and what is still to be, the latest event first, as long as events are retained."""
+    """List finished and open deliveries, the latest event first, for as long as events are kept."""
     page = webhooks.list_deliveries(session, principal, webhook_id, after=query.after, limit=query.limit)
     return Page[DeliveryRead].model_validate(
         page.map(lambda row: {**row[0].model_dump(), "event_id": row[1].id, "event_type": row[1].type})
@@ -72,7 +73,7 @@ def list_deliveries(
 
 @router.post("/{webhook_id}/test", responses=problem_responses(404, 429))
 def send_test_event(webhook_id: Id, gateway: GatewayDep, principal: PrincipalDep) -> WebhookTestRead:
-    """Send a test event now, signed as all are; a failure is answered 200 too, as a report."""
+    """Send a test event now, signed like every event. The answer is a report, with status 200 even if the test fails."""
     outcome = deliveries.send_test(gateway, principal, webhook_id)
     return WebhookTestRead(
         ok=outcome.is_delivered, response_status=outcome.status, error_code=outcome.error_code
@@ -83,5 +84,5 @@ def send_test_event(webhook_id: Id, gateway: GatewayDep, principal: PrincipalDep
 def replay_events(
     webhook_id: Id, body: WebhookReplay, gateway: GatewayDep, principal: PrincipalDep
 ) -> ReplayCount:
-    """Deliver the events since a time again, as far as they are retained."""
+    """Deliver the events since a time again, if they are still kept."""
     return ReplayCount(queued=webhooks.replay(gateway, principal, webhook_id, body.since))

@@ -1,1 +1,1 @@
-"""What callers send and get: one module a resource."""
+"""The shapes that callers send and get, one module for each resource."""

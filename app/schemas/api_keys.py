@@ -22,7 +22,7 @@ class ApiKeyCreate(Input):
     name: Line
     scopes: Annotated[list[Scope], Field(min_length=1, max_length=20)]
     connector_ids: Annotated[list[Id], Field(max_length=1000)] = Field(default_factory=list)
-    """The only connectors it may touch; empty: all."""
+    """The connectors that the key may use; empty means all."""
     expires_at: AwareDatetime | None = None
 
 
@@ -41,4 +41,4 @@ class ApiKeyRead(Output):
 
 class ApiKeyCreated(ApiKeyRead):
     key: str
-    """Shown this once."""
+    """Only this answer shows it."""

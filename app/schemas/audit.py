@@ -28,4 +28,6 @@ class AuditRecordRead(Output):
     action: str
     subject: str
     connector_id: str | None
-    changes: Annotated[dict[str, Any], Field(description="By setting: the value before and the one after.")]
+    changes: Annotated[
+        dict[str, Any], Field(description="For each setting, the value before and the value after.")
+    ]

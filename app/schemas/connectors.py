@@ -24,7 +24,7 @@ from app.schemas.fields import (
 class ImapServer(Input):
     host: Host
     port: Port = 993
-    """Without it 993, or 143 where `security` is not `tls`."""
+    """The default is 993, or 143 if `security` is not `tls`."""
     security: Security = "tls"
     username: Name
 
@@ -37,7 +37,7 @@ class ImapServer(Input):
 class SmtpServer(Input):
     host: Host
     port: Port = 465
-    """Without it 465, or 587 where `security` is not `tls`."""
+    """The default is 465, or 587 if `security` is not `tls`."""
     security: Security = "tls"
     username: Name
 
@@ -72,7 +72,7 @@ def _processed_folder(name: str) -> str:
 
 SourceFolder = Annotated[Name, AfterValidator(_source_folder)]
 ProcessedFolder = Annotated[Name, AfterValidator(_processed_folder)]
-"""A folder's name, or a special use in RFC 6154 spelling."""
+"""The name of a folder, or a special use in the spelling of RFC 6154."""
 PollInterval = Annotated[int, Field(ge=1, le=86400)]
 DaysKept = Annotated[int, Field(ge=1, le=36500)]
 
@@ -97,7 +97,7 @@ Credentials = PasswordCredentials
 
 
 class ConnectorSettings(Input):
-    """All that can be set of a connector; defaults as for a new one."""
+    """All settings of a connector, with the defaults of a new one."""
 
     name: Line
     email_address: EmailAddress
@@ -133,7 +133,7 @@ class ConnectorCreate(ConnectorSettings):
 
 
 class ConnectorPut(ConnectorSettings):
-    """By external id: creates, or replaces all settings. `kind` and `owner` must stay what they are."""
+    """Creates the connector with this external id, or replaces all its settings. `kind` and `owner` cannot change."""
 
     kind: Kind
     owner: Line | None = None
@@ -158,7 +158,8 @@ class RetentionPatch(Input):
 
 
 class ConnectorPatch(Input):
-    """A JSON merge patch (RFC 7396): what is left out stays, nested objects are merged, null removes."""
+    """A JSON merge patch (RFC 7396): a field that you leave out does not change, nested objects are merged, null removes a
+    value."""
 
     external_id: Line | None = None
     name: Line | None = None
@@ -192,7 +193,7 @@ class LastError(Output):
 
 
 class Alert(Output):
-    """What the mail server asked to show to its user (RFC 9051 §7.1), as plain text."""
+    """The text that the mail server asked to show to its user (RFC 9051 §7.1), as plain text."""
 
     text: str
     at: Time
@@ -234,7 +235,7 @@ class ConnectorRead(Output):
 
 
 class ConnectorShort(Output):
-    """What a member of a bound group sees."""
+    """The fields that a member of a bound group sees."""
 
     id: str
     name: str
@@ -256,7 +257,7 @@ class FolderList(Output):
 
 
 class CheckRead(Output):
-    """One step of a test: `ok`, or a stable code and a sentence."""
+    """One step of a test: `ok`, or a stable code with a sentence."""
 
     ok: bool
     code: str | None = None

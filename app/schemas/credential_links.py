@@ -5,5 +5,5 @@ from app.schemas.fields import Output, Time
 
 class CredentialLinkCreated(Output):
     url: str
-    """To be given to the owner of the mailbox, and to nobody else; shown this once."""
+    """Give this address to the owner of the mailbox and to nobody else. Only this answer shows it."""
     expires_at: Time

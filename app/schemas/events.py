@@ -22,7 +22,7 @@ class EventRead(Output):
 
 class EventsQuery(ListQuery):
     wait_s: Annotated[float, Field(ge=0, le=30)] = 0
-    """How long to wait while there is nothing to give."""
+    """How long the request waits while there is nothing to return."""
 
 
 class StreamQuery(Input):
@@ -33,14 +33,14 @@ WebhookUrl = Annotated[
     str,
     StringConstraints(strip_whitespace=True, max_length=2000, pattern=r"^[hH][tT][tT][pP][sS]?://[!-~]+$"),
 ]
-"""Printable ASCII: a name of another script is written in its `xn--` form."""
+"""Printable ASCII. Write a name in another script in its `xn--` form."""
 Filters = Annotated[list[Line], Field(max_length=1000)]
 
 
 class WebhookCreate(Input):
     url: WebhookUrl
     types: Filters = Field(default_factory=list)
-    """Event types, in full or in short (`message.stored`); empty: all."""
+    """Event types, in full or in short (`message.stored`); empty means all."""
     connector_ids: Filters = Field(default_factory=list)
     """Empty: all."""
     active: bool = True
@@ -55,7 +55,7 @@ class WebhookUpdate(Input):
     @field_validator("*", mode="before")
     @classmethod
     def _given_is_not_null(cls, value: object) -> object:
-        # RFC 7396 removes what is null; none of these can be missing.
+        # In RFC 7396 null removes a value, but none of these fields can be missing.
         if value is None:
             raise ValueError("must not be null")
         return value
@@ -73,7 +73,7 @@ class WebhookRead(Output):
 
 class WebhookCreated(WebhookRead):
     secret: str
-    """Shown this once (Standard Webhooks form, `whsec_…`)."""
+    """Only this answer shows it (form of Standard Webhooks, `whsec_…`)."""
 
 
 class DeliveryRead(Output):

@@ -1,4 +1,4 @@
-"""What Pydantic finds wrong with an input, as faults that name the field."""
+"""Turns the errors that Pydantic finds in an input into faults that name the field."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -8,7 +8,7 @@ from app.errors import FieldFault
 
 _PARTS_OF_A_REQUEST = frozenset({"body", "query", "path", "header"})
 _NO_OBJECT = frozenset({"model_type", "model_attributes_type", "dict_type"})
-# Of an input that may have several forms Pydantic names the form too; fields here begin with a small letter.
+# If an input may have several forms, Pydantic also names the form. The names of fields begin with a small letter.
 _FORM = re.compile(r"[A-Z]\w*$|literal\[")
 _PATTERNS_IN_WORDS = {
     "host": "must be the name or address of a host alone, without a scheme, in ASCII",
@@ -18,7 +18,7 @@ _PATTERNS_IN_WORDS = {
 
 
 def faults_in(found: Iterable[Mapping[str, Any]]) -> list[FieldFault]:
-    """Place and sentence of each; never the value, which may be a password."""
+    """The place and the sentence of each error, never the value, which may be a password."""
     return [_fault(each) for each in found]
 
 
@@ -34,12 +34,12 @@ def _fault(found: Mapping[str, Any]) -> FieldFault:
     if not place and found["type"] in _NO_OBJECT:
         return FieldFault("", "must be a JSON object, sent with Content-Type: application/json")
     detail = _sentence(found, place)
-    # A rule over several fields names the one at fault itself, as "/field: what is wrong".
+    # A rule over several fields names the wrong field itself, as "/field: what is wrong".
     if detail.startswith("/"):
         field, _, detail = detail.partition(": ")
         place += field.strip("/").split("/")
     pointer = "".join("/" + part.replace("~", "~0").replace("/", "~1") for part in place)
-    # An unknown field's name is the caller's text: a lone surrogate in it would break the answer.
+    # The name of an unknown field comes from the caller: a lone surrogate in it would break the answer.
     return FieldFault(pointer.encode(errors="replace").decode(), detail)
 
 
@@ -47,7 +47,7 @@ def _place(found: Mapping[str, Any]) -> list[str]:
     parts = [str(part) for part in found["loc"]]
     if parts and parts[0] in _PARTS_OF_A_REQUEST:
         parts = parts[1:]
-    # The last part is the caller's own text where the field is unknown.
+    # If the field is unknown, the last part is text from the caller.
     named = parts[-1:] if found["type"] == "extra_forbidden" else []
     return [part for part in parts[: len(parts) - len(named)] if not _FORM.match(part)] + named
 

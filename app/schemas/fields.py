@@ -1,6 +1,6 @@
-"""What callers send and get. Input forbids unknown fields; nothing here carries a stored secret outwards.
+"""The types of the fields that callers send and get. Input forbids unknown fields. No output holds a stored secret.
 
-Times are RFC 3339 in UTC, ids opaque strings.
+Times are RFC 3339 in UTC. Ids are strings without a meaning for callers.
 """
 
 from datetime import UTC, datetime
@@ -17,7 +17,7 @@ from pydantic import (
 )
 
 CONTROL_CHARACTERS = "".join(map(chr, (*range(0x20), 0x7F)))
-# They make a text look like another one (Unicode Standard Annex 9).
+# These characters make a text look like another one (Unicode Standard Annex 9).
 BIDI_CONTROLS = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 
 
@@ -42,9 +42,9 @@ Line = Annotated[
     AfterValidator(_no_control_characters),
 ]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=255), AfterValidator(_no_control_characters)]
-"""Kept as it is: user and folder names may begin or end with a space."""
+"""Not trimmed: names of users and folders may begin or end with a space."""
 Id = Annotated[str, StringConstraints(max_length=64, pattern=r"^[0-9A-Za-z_-]+$")]
-"""An id as a caller names it: what has another form cannot be one (PostgreSQL would refuse a NUL)."""
+"""An id from a caller. A text in another form cannot be an id (PostgreSQL would refuse a NUL)."""
 Host = Annotated[
     str,
     StringConstraints(
@@ -52,8 +52,8 @@ Host = Annotated[
     ),
     Field(examples=["imap.example.com"]),
 ]
-"""Printable ASCII without `/` and `@`: a name of another script is written in its `xn--` form, so that it cannot look
-like another one."""
+"""Printable ASCII without `/` and `@`. A name in another script is written in its `xn--` form, so that it cannot look
+like a different name."""
 Port = Annotated[int, Field(ge=1, le=65535)]
 EmailAddress = Annotated[
     str,
@@ -71,7 +71,7 @@ ConnectorStatus = Literal[
 
 
 class Input(BaseModel):
-    """Base of everything a caller sends."""
+    """The base of everything that a caller sends."""
 
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
@@ -81,15 +81,16 @@ Limit = Annotated[int, Field(ge=1, le=200)]
 
 
 class ListQuery(Input):
-    """Which part of a list. Lists with filters add them; a misspelt one is refused, for it would list everything."""
+    """The part of a list that a caller wants. Lists with filters add their own fields. A misspelt filter is refused, because
+    without it the list would return everything."""
 
     after: Cursor | None = None
-    """The `next_cursor` of the page before."""
+    """The `next_cursor` of the previous page."""
     limit: Limit = 50
 
 
 class Output(BaseModel):
-    """Base of everything a caller gets."""
+    """The base of everything that a caller gets."""
 
     model_config = ConfigDict(from_attributes=True, use_attribute_docstrings=True)
 
@@ -100,7 +101,7 @@ Item = TypeVar("Item")
 class Page(Output, Generic[Item]):
     """A part of a list. `next_cursor` is the `after` of the next request."""
 
-    # Pydantic looks for docstrings where a class is made; of a generic one that is wherever it is used.
+    # Pydantic reads docstrings where a class is made. For a generic class that is the place of each use.
     model_config = ConfigDict(use_attribute_docstrings=False)
 
     data: list[Item]
@@ -109,5 +110,5 @@ class Page(Output, Generic[Item]):
 
 
 def normalised_folder(name: str) -> str:
-    """A folder's name as far as it can be compared without the server: INBOX in any case is INBOX."""
+    """The name of a folder in a form for comparison without the server: INBOX in any case is INBOX."""
     return "INBOX" if name.upper() == "INBOX" else name

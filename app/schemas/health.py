@@ -14,6 +14,6 @@ class Ready(Output):
     database: bool
     """It answers."""
     migrations: bool
-    """Its schema is this version's."""
+    """The schema of the database is that of this version."""
     sweep: bool | None
-    """The job that starts fetch cycles ran within the last minute; null in a process without jobs."""
+    """The job that starts fetch cycles has run within the last minute; null in a process without jobs."""

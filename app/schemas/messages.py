@@ -8,7 +8,7 @@ from app.schemas.fields import Id, Input, ListQuery, Output, Time
 
 MessageState = Literal["new", "processed"]
 SearchWords = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
-"""Words to search for: each must occur in the subject, the addresses or the text."""
+"""The words to search for. Each must occur in the subject, the addresses or the text."""
 
 
 class AddressRead(Output):
@@ -67,13 +67,14 @@ class MessageDetail(MessageRead):
 
 
 class MessagesQuery(ListQuery):
-    """Which part of the list; a misspelt filter is refused, for it would list everything."""
+    """The part of the list that a caller wants. A misspelt filter is refused, because without it the list would return
+    everything."""
 
     connector_id: Id | None = None
     state: MessageState | None = None
     q: SearchWords | None = None
     wait_s: Annotated[float, Field(ge=0, le=30)] = 0
-    """How long to wait while there is nothing to give."""
+    """How long the request waits while there is nothing to return."""
 
 
 class MessageUpdate(Input):
@@ -81,7 +82,7 @@ class MessageUpdate(Input):
 
 
 class MessagesDelete(Input):
-    """Which messages to delete; at least one filter."""
+    """Selects the messages to delete. At least one filter is required."""
 
     connector_id: Id | None = None
     state: MessageState | None = None
@@ -105,7 +106,7 @@ class QuarantineQuery(ListQuery):
 
 
 class QuarantineRetry(Input):
-    """Which mails in quarantine to try again; at least one filter."""
+    """Selects the mails in quarantine to try again. At least one filter is required."""
 
     connector_id: Id | None = None
     reason: Annotated[str, Field(min_length=1, max_length=100)] | None = None

@@ -15,7 +15,7 @@ class Fault(Output):
 class Problem(Output):
     """The body of every error answer, `application/problem+json`."""
 
-    type: Annotated[str, Field(description="leads to what is to be known of the code, `/docs/errors#…`")]
+    type: Annotated[str, Field(description="leads to the explanation of the code, `/docs/errors#…`")]
     title: str
     status: int
     detail: str

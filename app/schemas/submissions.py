@@ -30,7 +30,7 @@ class SubmissionCreate(Input):
     html: str | None = None
     attachments: Annotated[list[SubmissionAttachment], Field(max_length=100)] = Field(default_factory=list)
     in_reply_to: Id | None = None
-    """Id of the message this answers; without a subject it gets that message's, with `Re:`."""
+    """Id of the message that this mail answers. Without a subject, the mail gets that message's subject, with `Re:`."""
     send_at: AwareDatetime | None = None
 
 
@@ -58,9 +58,9 @@ class SubmissionRead(Output):
     recipients: list[RecipientRead]
     attempts: int
     next_attempt_at: Time | None
-    """Null once there will be no further attempt."""
+    """Null if there will be no further attempt."""
     sent_copy: Literal["pending", "filed", "failed", "none"]
-    """Whether a copy lies in the mailbox's Sent folder."""
+    """Whether a copy is in the mailbox's Sent folder."""
     send_at: Time | None
     created_at: Time
     updated_at: Time

@@ -1,1 +1,1 @@
-"""Pages for people who have no account here: plain HTML, no script. Pure: values in, a page out."""
+"""Pages for people who have no account here: plain HTML without scripts. Pure: functions turn values into a page."""

@@ -1,4 +1,4 @@
-"""The page on which the owner of a mailbox enters its password: asked for, checked, confirmed, done."""
+"""The page on which the owner of a mailbox enters its password. Its steps: ask, check, confirm, done."""
 
 from dataclasses import dataclass
 
@@ -12,47 +12,47 @@ TRASH = "\\Trash"
 
 @dataclass(frozen=True)
 class Mailbox:
-    """What is going to be connected."""
+    """The mailbox that will be connected."""
 
     email_address: str
     server: str
     username: str
     sending_server: str | None
-    """Gets the same password."""
+    """This server gets the same password."""
     sending_username: str | None
     is_plain: bool
-    """A server is spoken to without encryption."""
+    """The connection to one of the servers is not encrypted."""
     source_folder: str
     processed_folder: str
-    """A folder's name, or a special use."""
+    """The name of a folder, or a special use."""
     owner: str | None
-    """Of a personal mailbox: the one user who will read it."""
+    """For a personal mailbox: the only user who will read it."""
     groups: tuple[str, ...]
-    """Of a shared one: whose members will."""
+    """For a shared mailbox: the groups whose members will read it."""
     seen: str
-    """Comes back with the form: which settings were shown."""
+    """Identifies the settings that the page showed; the form returns it."""
 
 
 @dataclass(frozen=True)
 class Findings:
-    """What was found with a password that the server has accepted. None: could not be looked for."""
+    """The findings after the server has accepted the password. None: the gateway could not look for it."""
 
     encrypted: str
-    """Password and report; comes back with the form."""
+    """The password and the report, encrypted; the form returns them."""
     waiting: int | None
     target: str | None
-    """The processed folder's name on the server."""
+    """The name of the processed folder on the server."""
     is_source_missing: bool = False
     is_target_missing: bool = False
     is_same_folder: bool = False
     is_sending_refused: bool = False
     must_choose: bool = False
     takes_all: bool = True
-    """What waits is going to be downloaded."""
+    """The mail that waits will be downloaded."""
 
 
 def ask(language: str, mailbox: Mailbox, *, problem: str | None = None, tries_left: int | None = None) -> str:
-    """The first page, with what went wrong before: the name of one of the texts."""
+    """The first page. `problem` is the name of the text that says what went wrong before."""
     texts = TEXTS[language]
     body = Markup("<p>{intro}</p>{facts}{assurances}{form}").format(
         intro=texts.intro,
@@ -64,7 +64,7 @@ def ask(language: str, mailbox: Mailbox, *, problem: str | None = None, tries_le
 
 
 def confirm(language: str, mailbox: Mailbox, found: Findings, *, problem: str | None = None) -> str:
-    """The second page: the password is good, this is what is going to happen."""
+    """The second page: the server accepts the password, and the page says what will happen."""
     texts = TEXTS[language]
     body = Markup(
         '<p class="good">{accepted}</p>{facts}{findings}'
@@ -93,7 +93,7 @@ def done(language: str, mailbox: Mailbox, *, is_paused: bool = False) -> str:
 
 
 def gone(language: str, *, is_spent: bool = False) -> str:
-    """The page of a link that is good for nothing, or not any more."""
+    """The page of a link that is not valid, or not valid any more."""
     texts = TEXTS[language]
     return framed(
         language, texts.gone_title, Markup("<p>{}</p>").format(texts.spent if is_spent else texts.gone)
@@ -156,7 +156,7 @@ def _password_form(texts: Texts, mailbox: Mailbox, problem: Markup | None) -> Ma
     ).format(
         seen=mailbox.seen,
         alert=_alert(problem),
-        # Only where it is needed again: on a phone, the focus scrolls what is to be checked out of sight.
+        # Only when the password is needed again: on a phone, the focus scrolls the settings out of sight.
         focus=Markup(' aria-invalid="true" autofocus') if problem else "",
         label=texts.label,
         hint=texts.hint,
@@ -206,7 +206,7 @@ def _folder(texts: Texts, name: str) -> str:
 
 
 def _target(texts: Texts, mailbox: Mailbox, found: str | None) -> str:
-    """The folder as it is meant, and as the server calls it where that is known and another name."""
+    """The folder by its meaning, and by its name on the server if that is known and different."""
     meant = _folder(texts, mailbox.processed_folder)
     return meant if found in {None, meant} else f"{meant} ({found})"
 
@@ -221,6 +221,6 @@ def _paragraph(sentence: Markup, kind: str | None = None) -> Markup:
 
 
 def _filled(text: str, **values: object) -> Markup:
-    """A text with its places filled in, these in bold."""
+    """A text with its values filled in; the values are bold."""
     bold = {name: Markup("<b>{}</b>").format(value) for name, value in values.items()}
     return escape(text).format(**bold)

@@ -1,4 +1,4 @@
-"""The frame of every page: a language, a style, and headers by which a browser loads and sends nothing else."""
+"""The frame of every page: a language, a style, and headers that keep a browser from loading or sending anything else."""
 
 import base64
 import hashlib
@@ -36,7 +36,7 @@ HEADERS = {
         " frame-ancestors 'none'"
     ),
     "Cache-Control": "no-store",
-    # The address is the secret: it must not reach anybody by a Referer.
+    # The address is the secret: no Referer may carry it to anybody.
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
@@ -56,7 +56,7 @@ def framed(language: str, title: str, body: Markup) -> str:
 
 
 def language_of(accept_language: str | None) -> str:
-    """The one of our languages that a browser likes best (RFC 9110 §12.5.4). Who reads Slovak reads Czech."""
+    """Our language that the browser prefers (RFC 9110 §12.5.4). Readers of Slovak get Czech."""
     weighed = []
     for place, entry in enumerate((accept_language or "").split(",")[:20]):
         found = re.fullmatch(r"\s*([A-Za-z]{2,3})(?:-[\w-]*)?\s*(?:;\s*q=([01](?:\.\d{0,3})?))?\s*", entry)

@@ -1,4 +1,4 @@
-"""What the page says on which the owner of a mailbox enters its password, in English and Czech."""
+"""The texts of the page on which the owner of a mailbox enters its password, in English and Czech."""
 
 import re
 from dataclasses import dataclass, replace
@@ -7,7 +7,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Texts:
-    """One language. `{…}` are filled in; what is filled in is escaped."""
+    """The texts of one language. Values replace each `{…}` and are escaped."""
 
     title: str
     intro: str
@@ -63,7 +63,7 @@ class Texts:
 
 
 def _bound(text: str) -> str:
-    """With one-letter words kept on the line of the next one, as Czech typography has it."""
+    """The text with each one-letter word bound to the next word, as Czech typography requires."""
     return re.sub(r"\b([aikosuvz]) ", "\\1\u00a0", text, flags=re.IGNORECASE)
 
 
