@@ -1,4 +1,4 @@
-"""What the gateway does, in rooms. Each room owns the queries of its tables.
+"""What the gateway does. This package consists of rooms; each room owns the queries of its tables.
 
     connectors/   The settings of a mailbox: create, change, pause, delete; try a login; the one-time link by which an
                   owner enters the password.
@@ -9,7 +9,7 @@
     sending/      Mail from the database to the server: requests to send (`submissions`), the attempts (`sender`), how
                   an attempt ends (`outcomes`), the copy in the mailbox's folder of sent mail.
     events/       What other systems learn: the table of events (`outbox`), reading it (`feed`), webhooks and their
-                  deliveries, who is told of a connector's mail (`recipients`).
+                  deliveries, and the people who handle a connector's mail (`recipients`).
     mailboxes/    The mailbox behind a connector: the stored credentials, a logged-in session, finding a folder.
     access/       Who may do what (`rules`), how a caller is known (`callers`, `api_keys`), key grants, group bindings,
                   the audit trail.

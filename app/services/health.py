@@ -1,4 +1,4 @@
-"""Is the gateway well? Each question is one check; the figures are for those who watch it from outside.
+"""The health of the gateway: one check for each question, and the figures for monitoring.
 
 Nothing here names a mailbox, a person or an address.
 """
@@ -21,13 +21,13 @@ from app.models import Connector, Cycle, Feed, Message, Quarantined, Submission,
 log = structlog.get_logger(__name__)
 
 SWEEP_SILENCE = timedelta(seconds=60)
-"""The sweep runs each second; after this long without one something hangs."""
+"""The sweep runs each second. If none has run for this long, something hangs."""
 CYCLE_WINDOW = timedelta(hours=1)
 
 
 @dataclass(frozen=True)
 class Readiness:
-    """The answer to each question; None where it does not apply."""
+    """The answer to each question; None if the question does not apply."""
 
     database: bool
     migrations: bool
@@ -40,14 +40,14 @@ class Readiness:
 
 @dataclass(frozen=True)
 class MetricsPage:
-    """What a scraper gets."""
+    """The page that a scraper gets."""
 
     body: bytes
     content_type: str
 
 
 def check(gateway: Gateway) -> Readiness:
-    """Whether requests can be served; raises nothing that the database does."""
+    """Whether the gateway can serve requests. Errors of the database do not raise."""
     try:
         with gateway.db.reading() as session:
             session.execute(select(1))
@@ -59,7 +59,7 @@ def check(gateway: Gateway) -> Readiness:
 
 
 def metrics_page(gateway: Gateway) -> MetricsPage:
-    """The figures in Prometheus' text form; counted anew after some seconds."""
+    """The figures in the text form of Prometheus. They are counted again after some seconds."""
     figures: Figures | None = None
     try:
         figures = gateway.figures.get(lambda: _count_all(gateway))

@@ -1,4 +1,4 @@
-"""Lists by keyset: a page, and the cursor that continues it."""
+"""Lists by keyset: a page, and the cursor for the next page."""
 
 import base64
 import binascii
@@ -21,14 +21,14 @@ Other = TypeVar("Other")
 
 @dataclass(frozen=True)
 class Slice(Generic[Item]):
-    """A part of a list. `next_cursor` is None where a list ended and is not one to poll."""
+    """A part of a list. `next_cursor` is None if the list has ended and is not for polling."""
 
     data: Sequence[Item]
     next_cursor: str | None
     has_more: bool
 
     def map(self, change: Callable[[Item], Other]) -> "Slice[Other]":
-        """The same part of the list, each item changed."""
+        """The same part of the list, with each item changed."""
         return Slice([change(item) for item in self.data], self.next_cursor, self.has_more)
 
 
@@ -41,7 +41,7 @@ def rows(
     limit: int,
     latest_first: bool = False,
 ) -> Slice[Row[*tuple[Any, ...]]]:
-    """A page of the rows that a statement selects, in the order of a unique key, which the cursor holds.
+    """A page of the rows that a statement selects, in the order of a unique key. The cursor holds this key.
 
     Raises:
         InvalidInput: `after` is not a cursor of this list.
@@ -63,21 +63,21 @@ def entities(
     limit: int,
     latest_first: bool = False,
 ) -> Slice[Item]:
-    """As `rows`, where the statement selects one entity."""
+    """Like `rows`, for a statement that selects one entity."""
     found = rows(session, statement, key, after=after, limit=limit, latest_first=latest_first)
     return found.map(lambda row: row[0])
 
 
 def cut(found: Sequence[Item], limit: int, position: Callable[[Item], str | int]) -> Slice[Item]:
-    """A page of what was found, where one more than the limit was looked for. `position` is what the next page
-    comes after."""
+    """A page of the items that a query found; the query looked for one more than the limit. `position` gives the position of
+    an item, after which the next page begins."""
     page = found[:limit]
     has_more = len(found) > limit
     return Slice(page, encode_cursor(position(page[-1])) if has_more else None, has_more)
 
 
 def encode_cursor(position: str | int) -> str:
-    """An opaque cursor for a position."""
+    """The cursor for a position. Callers do not interpret it."""
     return base64.urlsafe_b64encode(str(position).encode()).decode().rstrip("=")
 
 
@@ -85,7 +85,7 @@ def decode_cursor(cursor: str) -> str:
     """The position in a cursor.
 
     Raises:
-        InvalidInput: not one of ours.
+        InvalidInput: it is not one of our cursors.
     """
     try:
         octets = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)

@@ -1,8 +1,8 @@
-"""Re-encryption of stored secrets with the first key, while the service runs.
+"""Encrypts stored secrets anew with the first key, while the service runs.
 
-Each batch is one short transaction, and a row is written only if it still holds what was read: a password that
-its owner changes meanwhile is not overwritten with the old one. Rows that the first key encrypted already are
-passed over, so the run may be killed and started again.
+Each batch is one short transaction. A row is written only if it still holds the value that was read, so a password that
+its owner changes meanwhile is not overwritten with the old one. Rows that the first key has already encrypted are
+skipped, so a run may be killed and started again.
 """
 
 from collections.abc import Callable, Iterator
@@ -22,11 +22,11 @@ BATCH_ROWS = 100
 
 @dataclass(frozen=True)
 class Progress:
-    """What a run has done so far."""
+    """The progress of a run so far."""
 
     rotated: int = 0
     unreadable: int = 0
-    """Rows that no configured key decrypts; they stay as they are."""
+    """Rows that no configured key decrypts. They stay as they are."""
 
     def __add__(self, other: "Progress") -> "Progress":
         return Progress(self.rotated + other.rotated, self.unreadable + other.unreadable)
@@ -34,7 +34,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class _Column:
-    """A column of secrets, its row's key, and the place that each secret is bound to."""
+    """A column of secrets, the key of its row, and the place to which each secret is bound."""
 
     key: Any
     ciphertext: Any
@@ -49,7 +49,7 @@ _COLUMNS = (
 
 
 def rotate(gateway: Gateway) -> Iterator[Progress]:
-    """Re-encrypt what the first key did not encrypt; gives the sum so far after each batch."""
+    """Encrypt anew all secrets that the first key did not encrypt. Yields the progress after each batch."""
     progress = Progress()
     for column in _COLUMNS:
         after = ""
@@ -63,7 +63,7 @@ def rotate(gateway: Gateway) -> Iterator[Progress]:
 
 
 def _rotate_batch(gateway: Gateway, column: _Column, after: str) -> tuple[str | None, Progress]:
-    """One transaction; gives the last row's key, or None where there was none left."""
+    """One transaction. Returns the key of the last row, or None if no row was left."""
     rotated = unreadable = 0
     last: str | None = None
     current = gateway.secrets.current_start

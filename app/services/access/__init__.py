@@ -1,1 +1,1 @@
-"""Access: who calls, what they may do, and the record of what they did."""
+"""Access: who calls, what callers may do, and the record of what they did."""

@@ -1,6 +1,7 @@
-"""API keys: made, recognised, revoked. A key is shown once; stored are its hash and the prefix it is found by.
+"""API keys: how they are made, recognised and revoked.
 
-SHA-256 without a slow derivation is enough: the key is 256 random bits, not a word somebody chose.
+A key is shown once. The database holds its hash, and a prefix to find it by. SHA-256 without a slow derivation is enough:
+the key is 256 random bits, not a word that somebody chose.
 """
 
 import hashlib
@@ -27,7 +28,7 @@ from app.services.pages import DEFAULT_LIMIT, Slice, cut, decode_cursor
 
 KEY_START = "gwk_"
 SCOPE = "admin"
-"""What a key needs to manage keys."""
+"""The scope that a key needs to manage keys."""
 
 _KEY_FORM = re.compile(r"gwk_[a-z0-9]{8}_[A-Za-z0-9_-]{43}")
 _PREFIX_CHARS = len("gwk_") + 8
@@ -53,11 +54,11 @@ def create(
     connector_ids: Sequence[str],
     expires_at: datetime | None,
 ) -> IssuedKey:
-    """Make a key on a caller's behalf. A key makes none that may do more than itself.
+    """Create a key for a caller. A key cannot create a key with more rights than its own.
 
     Raises:
-        ScopeMissing, Forbidden: the caller may make none, or not this one.
-        InvalidInput: a connector does not exist, or the key would have expired already.
+        ScopeMissing, Forbidden: the caller may create no keys, or not this one.
+        InvalidInput: a connector does not exist, or the expiry is in the past.
     """
     rules.require_administrator(principal, scope=SCOPE)
     if principal.kind == "key":
@@ -81,13 +82,13 @@ def issue(
     expires_at: datetime | None = None,
     by: Actor,
 ) -> IssuedKey:
-    """Make a key, without asking whether anybody may: for the operator's command line.
+    """Create a key without a check of rights, for the operator's command line.
 
     Raises:
-        InvalidInput: a connector does not exist, or the key would have expired already.
+        InvalidInput: a connector does not exist, or the expiry is in the past.
     """
     if expires_at is not None and expires_at <= clock.utc_now():
-        raise InvalidInput(FieldFault("/expires_at", "must lie in the future"))
+        raise InvalidInput(FieldFault("/expires_at", "must be in the future"))
     known = set(session.scalars(select(col(Connector.id)).where(col(Connector.id).in_(connector_ids))))
     faults = [
         FieldFault(f"/connector_ids/{index}", "there is no such connector")
@@ -130,7 +131,7 @@ def issue(
 def list_keys(
     session: Session, principal: Principal, *, limit: int = DEFAULT_LIMIT, after: str | None = None
 ) -> Slice[ApiKey]:
-    """The keys a caller manages, oldest first, revoked ones too.
+    """The keys that a caller manages, oldest first, including revoked ones.
 
     Raises:
         ScopeMissing, Forbidden
@@ -147,11 +148,11 @@ def list_keys(
 
 
 def revoke(session: Session, principal: Principal, key_id: str) -> None:
-    """End a key for good; ending it twice is no error.
+    """Revoke a key for good. It is no error to revoke it twice.
 
     Raises:
         ScopeMissing, Forbidden
-        NotFound: there is none, or the caller's key is limited to other connectors.
+        NotFound: there is no such key, or the caller's key is limited to other connectors.
     """
     rules.require_administrator(principal, scope=SCOPE)
     row = session.get(ApiKey, key_id)
@@ -161,7 +162,7 @@ def revoke(session: Session, principal: Principal, key_id: str) -> None:
 
 
 def end(session: Session, row: ApiKey, *, by: Actor) -> None:
-    """Revoke a key, without asking whether anybody may; what owners granted it ends too."""
+    """Revoke a key without a check of rights. The owners' grants to it end too."""
     if row.revoked_at is None:
         row.revoked_at = clock.utc_now()
         session.add(row)
@@ -177,20 +178,20 @@ def find_by_id_or_prefix(session: Session, name: str) -> ApiKey | None:
 
 
 def all_keys(session: Session) -> Iterator[ApiKey]:
-    """Every key, oldest first, without asking whether anybody may: for the command line."""
+    """Every key, oldest first, without a check of rights, for the command line."""
     return iter(session.scalars(select(ApiKey).order_by(col(ApiKey.id))))
 
 
 def recognise(session: Session, key: str) -> ApiKey:
-    """The row of a key that is presented.
+    """The row of the key that a caller presents.
 
     Raises:
-        Unauthenticated: unknown, expired or revoked: no telling which.
+        Unauthenticated: the key is unknown, expired or revoked. The error does not say which.
     """
     if _KEY_FORM.fullmatch(key) is None:
         raise Unauthenticated
     row = session.scalars(select(ApiKey).where(col(ApiKey.prefix) == key[:_PREFIX_CHARS])).one_or_none()
-    # Compared also where no such prefix exists, so that time does not tell which prefixes do.
+    # Compare even if no such prefix exists, so that the time does not show which prefixes exist.
     is_same = hmac.compare_digest(_digest(key), row.sha256 if row is not None else _digest(""))
     if row is None or not is_same or not is_valid(row):
         raise Unauthenticated
@@ -222,7 +223,7 @@ def _managed(session: Session, principal: Principal, *, after_id: str) -> Iterat
 
 
 def _is_within_limit(row: ApiKey, principal: Principal) -> bool:
-    """Whether a key may touch nothing that the calling key may not."""
+    """Whether the calling key may use every connector that this key may use."""
     limit = principal.connector_limit
     return limit is None or (bool(row.connector_ids) and limit.issuperset(row.connector_ids))
 
@@ -238,11 +239,11 @@ def _require_within(
     own: ApiKey, scopes: Sequence[str], connector_ids: Sequence[str], expires_at: datetime | None
 ) -> None:
     if not set(scopes) <= set(own.scopes):
-        raise Forbidden("An API key makes no key with scopes that it lacks itself.")
+        raise Forbidden("An API key cannot create a key with a scope that it does not have itself.")
     if own.connector_ids and not (connector_ids and set(connector_ids) <= set(own.connector_ids)):
-        raise Forbidden("An API key makes no key for connectors that it is not for itself.")
+        raise Forbidden("An API key cannot create a key for connectors that it may not use itself.")
     if own.expires_at is not None and (expires_at is None or expires_at > own.expires_at):
-        raise Forbidden("An API key makes no key that outlives it.")
+        raise Forbidden("An API key cannot create a key that is valid longer than itself.")
 
 
 def _digest(key: str) -> str:

@@ -1,9 +1,9 @@
-"""The audit trail: who did what, to what, and from where. For administrators, who see by it what other administrators
-did to people's mailboxes.
+"""The audit trail: who did what, to which object, and from where. It shows administrators what other administrators did
+to people's mailboxes.
 
-A record is written in the transaction of what it tells: neither is there without the other. It holds no secret and
-nothing of a mail; of settings it holds the values before and after, so that a mailbox that was pointed elsewhere can
-be told from one that was renamed.
+A record is written in the same transaction as the action, so neither exists without the other. A record holds no secret
+and no content of a mail. For settings it holds the values before and after. They show the difference between a mailbox
+that was moved to another server and one that was only renamed.
 """
 
 from collections.abc import Iterable, Mapping
@@ -25,12 +25,12 @@ from app.services.access.rules import Principal
 from app.services.pages import Slice
 
 SCOPE = "admin"
-"""What a key needs to read the trail."""
+"""The scope that a key needs to read the trail."""
 DELETE_BATCH = 1000
 
 
 class Actor(Protocol):
-    """Who does something: a principal, or one of those below."""
+    """Somebody who acts: a principal, or one of the actors below."""
 
     @property
     def name(self) -> str: ...
@@ -41,20 +41,20 @@ class Actor(Protocol):
 
 @dataclass(frozen=True)
 class NamedActor:
-    """Somebody who is no caller of the HTTP interface with a token."""
+    """An actor who does not call the HTTP interface with a token."""
 
     name: str
     origin: str | None = None
 
 
 OPERATOR = NamedActor("cli")
-"""Whoever runs the commands on the machine."""
+"""The person who runs commands on the machine."""
 RETENTION = NamedActor("retention")
-"""The job that deletes what a connector's retention says."""
+"""The job that deletes messages by the retention of their connector."""
 
 
 def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, list[Any]]:
-    """The settings that changed, each with its value before and after."""
+    """The settings that changed, each with the value before and the value after."""
     names = dict.fromkeys([*before, *after])
     return {
         name: [before.get(name), after.get(name)] for name in names if before.get(name) != after.get(name)
@@ -70,7 +70,7 @@ def note(
     connector_id: str | None = None,
     changes: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write a record in the caller's transaction. `changes`: by setting, the value before and the one after."""
+    """Write a record in the caller's transaction. `changes`: for each setting, the value before and the value after."""
     note_all(session, by, action, [(subject, connector_id)], changes=changes)
 
 
@@ -101,7 +101,7 @@ def note_all(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditFilter:
-    """Which records; what is None does not matter."""
+    """Selects records. A field that is None does not restrict."""
 
     connector_id: str | None = None
     actor: str | None = None
@@ -113,7 +113,7 @@ class AuditFilter:
 def list_records(
     session: Session, principal: Principal, filters: AuditFilter, *, after: str | None, limit: int
 ) -> Slice[AuditRecord]:
-    """The trail, the latest first; a key that is limited to certain connectors sees what was done to these.
+    """The records, the latest first. A key that is limited to certain connectors sees only the actions on these.
 
     Raises:
         ScopeMissing, Forbidden, InvalidInput
@@ -138,7 +138,7 @@ def list_records(
 
 
 def delete_old(gateway: Gateway) -> int:
-    """Delete records older than `AUDIT_RETENTION_DAYS`, in batches, each a unit of work of its own."""
+    """Delete records older than `AUDIT_RETENTION_DAYS`, in batches. Each batch is a unit of work."""
     limit = clock.utc_now() - timedelta(days=gateway.settings.audit_retention_days)
     old = select(col(AuditRecord.id)).where(col(AuditRecord.at) < limit).order_by(col(AuditRecord.id))
     deleted = 0

@@ -1,4 +1,4 @@
-"""Who is calling: a bearer token becomes a principal. Whatever is wrong with it, the answer is the same 401."""
+"""Turns a bearer token into a principal. Every fault of a token gets the same 401."""
 
 from app.gateway import Gateway
 from app.services.access import api_keys
@@ -11,7 +11,7 @@ def identify(gateway: Gateway, token: str, *, origin: str | None) -> Principal:
     """The caller of a request that came from this network address.
 
     Raises:
-        Unauthenticated: neither a good JWT nor a good API key.
+        Unauthenticated: the token is neither a valid JWT nor a valid API key.
     """
     if token.startswith(api_keys.KEY_START):
         return _by_key(gateway, token, origin)

@@ -1,4 +1,4 @@
-"""Which groups handle the mail of a shared connector. Groups are known to the caller; here they are names."""
+"""The groups that handle the mail of a shared connector. A group is only a name here; tokens say who is in it."""
 
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
@@ -16,7 +16,7 @@ from app.services.pages import Slice
 
 
 def create(session: Session, principal: Principal, *, connector_id: str, group: str) -> GroupBinding:
-    """Let a group handle the mail of a shared connector, what is stored of it already included.
+    """Let a group handle the mail of a shared connector, including the mail that is already stored.
 
     Raises:
         ScopeMissing, NotFound, Forbidden
@@ -25,7 +25,7 @@ def create(session: Session, principal: Principal, *, connector_id: str, group: 
     """
     connector = rules.require(session, principal, Action.BIND_GROUPS, connector_id)
     if connector.kind == "personal":
-        raise WrongState("A personal mailbox is its owner's alone; it takes no group bindings.")
+        raise WrongState("A personal mailbox belongs to its owner alone, so it takes no group bindings.")
     binding = GroupBinding(id=new_id(), connector_id=connector.id, group=group, created_at=clock.utc_now())
     session.add(binding)
     _flush(session)
@@ -78,7 +78,7 @@ def change(session: Session, principal: Principal, binding_id: str, *, group: st
 
 
 def delete(session: Session, principal: Principal, binding_id: str) -> None:
-    """Take the connector's mail from the group.
+    """Unbind the group: it can no longer read the connector's mail.
 
     Raises:
         ScopeMissing, NotFound, Forbidden

@@ -1,5 +1,5 @@
-"""Which API keys the owner of a personal mailbox lets read it. Without a grant no key reads a personal mailbox,
-whatever its scopes."""
+"""The API keys that may read a personal mailbox, because its owner has granted it. Without a grant no key reads a personal
+mailbox, whatever its scopes are."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,14 +18,14 @@ from app.services.access.rules import Action, Principal
 
 @dataclass(frozen=True)
 class Granted:
-    """A grant and the key it is for."""
+    """A grant, with its key."""
 
     key: ApiKey
     granted_at: datetime
 
 
 def list_grants(session: Session, principal: Principal, connector_id: str) -> Sequence[Granted]:
-    """The keys that may read a connector's mail by its owner's leave, oldest grant first.
+    """The keys that the owner of a connector has allowed to read its mail, the oldest grant first.
 
     Raises:
         ScopeMissing, NotFound, Forbidden
@@ -41,12 +41,12 @@ def list_grants(session: Session, principal: Principal, connector_id: str) -> Se
 
 
 def grant(session: Session, principal: Principal, connector_id: str, key_id: str) -> Granted:
-    """Let a key read the owner's mail and act on it, as far as its scopes go; granting it twice is no error.
+    """Allow a key to read the owner's mail and to act on it, within its scopes. It is no error to grant this twice.
 
     Raises:
         ScopeMissing, Forbidden
-        NotFound: no such connector, or no key that is still good.
-        WrongState: the connector is shared, or the key is limited to others.
+        NotFound: there is no such connector, or no such key that is still valid.
+        WrongState: the connector is shared, or the key is limited to other connectors.
     """
     connector = rules.require(session, principal, Action.GRANT_KEYS, connector_id, lock=True)
     key = session.get(ApiKey, key_id)
@@ -64,7 +64,7 @@ def grant(session: Session, principal: Principal, connector_id: str, key_id: str
 
 
 def withdraw(session: Session, principal: Principal, connector_id: str, key_id: str) -> None:
-    """Take a grant back: the key reads nothing more from its next request on.
+    """Withdraw a grant: from its next request on, the key reads nothing more.
 
     Raises:
         ScopeMissing, NotFound, Forbidden

@@ -1,8 +1,8 @@
-"""Who may see and do what. The one module that decides; every route asks it, directly or by its service.
+"""Who may see and do what. Only this module decides; every route asks it, directly or through its service.
 
-A caller has roles towards a connector; a rule names the roles that an action takes. Whoever has no role that
-lets them see a thing is told it does not exist; whoever sees it but may not do the action is refused. The
-content of a mailbox is for its owner, the members of its bound groups and keys: not for administrators.
+A caller has roles towards a connector. A rule names the roles that may do an action. If no role lets the caller see an
+object, the answer is that it does not exist. If the caller sees it but may not do the action, the action is refused. The
+content of a mailbox is for its owner, the members of its bound groups, and keys. It is not for administrators.
 """
 
 from collections.abc import Set as AbstractSet
@@ -19,27 +19,27 @@ from app.models import Connector, GroupBinding, KeyGrant
 
 @dataclass(frozen=True)
 class Principal:
-    """Who is calling: a user by token, or an API key."""
+    """The caller: a user with a token, or an API key."""
 
     kind: Literal["user", "key"]
     id: str
-    """User id, or the key's id."""
+    """The id of the user or of the key."""
     groups: frozenset[str] = frozenset()
     is_admin: bool = False
     scopes: frozenset[str] = frozenset()
     connector_limit: frozenset[str] | None = None
-    """The only connectors a key may touch; None: all."""
+    """The connectors that a key may use; None: all."""
     origin: str | None = None
     """The network address that the request came from, for the audit trail."""
 
     @property
     def name(self) -> str:
-        """Unambiguous among users and keys."""
+        """A name that is unique among users and keys."""
         return f"{self.kind}:{self.id}"
 
 
 class Role(StrEnum):
-    """What a caller is towards one connector."""
+    """The role of a caller towards one connector."""
 
     ADMINISTRATOR = "administrator"
     OWNER = "owner"
@@ -48,7 +48,7 @@ class Role(StrEnum):
 
 
 class Action(StrEnum):
-    """What can be done with a connector and what belongs to it."""
+    """The actions on a connector and on what belongs to it."""
 
     SEE_SHORT = "see the connector in short"
     SEE_SETTINGS = "see settings, health, cycles"
@@ -107,7 +107,7 @@ SCOPES: dict[Action, str] = {
 
 
 def require_scope(principal: Principal, scope: str) -> None:
-    """Refuse a key that lacks the scope; users have none and need none.
+    """Refuse a key that lacks the scope. Users have no scopes and need none.
 
     Raises:
         ScopeMissing
@@ -117,18 +117,18 @@ def require_scope(principal: Principal, scope: str) -> None:
 
 
 def require_administrator(principal: Principal, *, scope: str) -> None:
-    """Refuse whoever is neither an administrator nor a key with the scope.
+    """Refuse a caller who is neither an administrator nor a key with the scope.
 
     Raises:
         ScopeMissing, Forbidden
     """
     require_scope(principal, scope)
     if principal.kind == "user" and not principal.is_admin:
-        raise Forbidden("This is for administrators.")
+        raise Forbidden("Only administrators may do this.")
 
 
 def require_may_create(principal: Principal, *, kind: str, owner: str | None) -> None:
-    """Anyone creates a personal connector of their own; the rest is for administrators and keys.
+    """Every user may create a personal connector of their own; other connectors are for administrators and keys.
 
     Raises:
         ScopeMissing, Forbidden
@@ -140,11 +140,11 @@ def require_may_create(principal: Principal, *, kind: str, owner: str | None) ->
         return
     if principal.is_admin or (kind == "personal" and owner == principal.id):
         return
-    raise Forbidden("Only administrators create shared connectors, or personal ones for somebody else.")
+    raise Forbidden("Only administrators may create shared connectors, or personal ones for somebody else.")
 
 
 def roles_towards(session: Session, principal: Principal, connector: Connector, action: Action) -> set[Role]:
-    """The roles of a caller towards a connector, as far as they count for the action."""
+    """The roles of a caller towards a connector that count for the action."""
     if principal.kind == "key":
         if principal.connector_limit is not None and connector.id not in principal.connector_limit:
             return set()
@@ -167,13 +167,13 @@ def roles_towards(session: Session, principal: Principal, connector: Connector, 
 def require(
     session: Session, principal: Principal, action: Action, connector_id: str | None, *, lock: bool = False
 ) -> Connector:
-    """The connector with this id, if the caller may do the action with it. `lock`: read anew, and locked until the
-    transaction ends. None: there is no such object.
+    """The connector with this id, if the caller may do the action with it. `lock`: read it again, and lock it until the
+    transaction ends. An id that is None means: there is no such object.
 
     Raises:
-        ScopeMissing: a key without the scope.
-        NotFound: absent, or the caller may not see it.
-        Forbidden: visible, but not theirs to do this with.
+        ScopeMissing: the key lacks the scope.
+        NotFound: the connector does not exist, or the caller may not see it.
+        Forbidden: the caller sees the connector, but may not do this action.
     """
     require_scope(principal, SCOPES[action])
     if connector_id is None:
@@ -185,7 +185,7 @@ def require(
 
 
 def require_on(session: Session, principal: Principal, action: Action, connector: Connector) -> Connector:
-    """As `require`, of a connector that is loaded already."""
+    """Like `require`, for a connector that is already loaded."""
     require_scope(principal, SCOPES[action])
     roles = roles_towards(session, principal, connector, action)
     if roles & RULES[action]:
@@ -197,13 +197,13 @@ def require_on(session: Session, principal: Principal, action: Action, connector
 
 
 def _require_unsealed(action: Action, connector: Connector, roles: set[Role]) -> None:
-    """What is left to others of a personal mailbox once its owner has entered the password."""
+    """Refuse what others may not do with a personal mailbox after its owner has entered the password."""
     if connector.kind != "personal" or Role.OWNER in roles:
         return
     if action is Action.LIST_FOLDERS:
-        raise Forbidden("Only the owner lists the folders of a personal mailbox.")
+        raise Forbidden("Only the owner may list the folders of a personal mailbox.")
     if action is Action.ENTER_CREDENTIALS and is_sealed(connector):
-        raise Forbidden("The owner has entered the credentials; only the owner changes them.")
+        raise Forbidden("The owner has entered the credentials, so only the owner may change them.")
 
 
 def is_sealed(connector: Connector) -> bool:
@@ -212,12 +212,12 @@ def is_sealed(connector: Connector) -> bool:
 
 
 def is_owner(principal: Principal, connector: Connector) -> bool:
-    """Whether the caller is whose personal mailbox it is."""
+    """Whether the caller is the owner of this personal mailbox."""
     return principal.kind == "user" and connector.owner is not None and principal.id == connector.owner
 
 
 def visible_connectors(principal: Principal, action: Action) -> ColumnElement[bool]:
-    """A condition on `Connector`: those with which the caller may do the action. For lists.
+    """A condition on `Connector` for lists: it selects the connectors with which the caller may do the action.
 
     Raises:
         ScopeMissing

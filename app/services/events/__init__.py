@@ -1,1 +1,1 @@
-"""Events: what other systems learn, by the feed and by webhooks."""
+"""Events: how other systems learn what happens, by the feed and by webhooks."""

@@ -1,10 +1,10 @@
-"""Events on their way to webhooks: at least once, oldest first, each webhook by itself.
+"""Delivers events to webhooks: at least once, oldest first, independently for each webhook.
 
-Every event that a webhook is to get has a delivery row, made in commit order behind `fanned_out_position`: none is
-left out, none is there twice. One instance at a time delivers to a webhook (`busy_until`), one event after another.
-An event that is refused is put aside and tried again, ever more rarely, for about two and a half days; the others go
-on, and after a failure the webhook rests for a while. A crash between the receiver's answer and our note of it
-delivers the event once more, with the same id.
+Every event for a webhook gets one delivery row. The rows are made in commit order after `fanned_out_position`, so no event
+is left out and none has two rows. One instance at a time delivers to a webhook (`busy_until`), one event after another. An
+event that the receiver refuses is set aside and tried again after growing waits, for about two and a half days. The others
+go on; after a failure the webhook rests for a while. If the gateway crashes after the receiver's answer and before it has
+recorded it, it delivers the event once more, with the same id.
 """
 
 import threading
@@ -37,21 +37,21 @@ log = structlog.get_logger(__name__)
 THREADS = 8
 FAN_OUT_BATCH = 500
 TURN_S = 30.0
-"""After this long another webhook gets the thread."""
+"""After this time another webhook gets the thread."""
 CLAIM_S = 120.0
-"""Longer than a turn and the attempt it may end with; after a crash others wait this long."""
+"""Longer than a turn with a last attempt. After a crash other instances wait this long."""
 RETRIES = Listed(delays_s=(5, 30, 120, 600, 1800, 3600, 7200, 14400, 28800, 43200, 43200, 43200, 43200))
-"""Of one event."""
+"""The back-off of one event."""
 REST = Growing(first_s=2, longest_s=300)
-"""Of a webhook, by the failures since its last success."""
+"""The back-off of a webhook, by the number of failures since its last success."""
 MAX_ASKED_REST_S = 3600.0
-"""A receiver's `Retry-After` counts up to this."""
+"""A longer `Retry-After` of a receiver is cut to this."""
 TEST_TYPE = "com.aymine.imap.webhook.test.v1"
 
 
 @dataclass(frozen=True)
 class _Next:
-    """A delivery to be attempted."""
+    """The next delivery to attempt."""
 
     delivery_id: str
     event_id: str
@@ -59,14 +59,14 @@ class _Next:
 
 
 class Deliverer:
-    """`deliver_due` is the job: it notes what is to be delivered, starts what is due, and never waits."""
+    """`deliver_due` is the job. It creates delivery rows, starts the deliveries that are due, and never waits."""
 
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
         self._pool = WorkerPool("webhook", THREADS)
 
     def deliver_due(self) -> None:
-        """Give new events their delivery rows, and start the webhooks that have something due."""
+        """Give new events their delivery rows, and start the webhooks with deliveries that are due."""
         fan_out(self._gateway)
         now = clock.utc_now()
         due = (
@@ -85,7 +85,7 @@ class Deliverer:
             self._start(webhook_id)
 
     def stop(self) -> None:
-        """Start nothing more; wait for the attempts under way."""
+        """Start no more attempts, and wait for those that run."""
         self._pool.stop()
 
     def _start(self, webhook_id: str) -> None:
@@ -93,7 +93,7 @@ class Deliverer:
 
 
 def fan_out(gateway: Gateway) -> None:
-    """Give the events that are new to a webhook their delivery rows."""
+    """For each webhook, give new events their delivery rows."""
     with gateway.db.reading() as session:
         end = outbox.last_position(session)
         statement = select(col(Webhook.id)).where(col(Webhook.active), col(Webhook.fanned_out_position) < end)
@@ -104,7 +104,7 @@ def fan_out(gateway: Gateway) -> None:
 
 
 def serve(gateway: Gateway, webhook_id: str, stopping: threading.Event) -> None:
-    """Deliver to one webhook what is due, for a turn; nothing where another instance is at it."""
+    """Deliver to one webhook what is due, for one turn. Does nothing if another instance delivers to it."""
     target = _claim(gateway, webhook_id)
     if target is None:
         return
@@ -126,7 +126,7 @@ def serve(gateway: Gateway, webhook_id: str, stopping: threading.Event) -> None:
 
 
 def send_test(gateway: Gateway, principal: Principal, webhook_id: str) -> Outcome:
-    """Send an event of the type `…webhook.test.v1`, signed as all are, whether the webhook is active or not.
+    """Send an event of the type `…webhook.test.v1`, signed like every event, also to an inactive webhook.
 
     Raises:
         ScopeMissing, Forbidden, NotFound, TooManyRequests, SecretUnreadable
@@ -148,12 +148,12 @@ def send_test(gateway: Gateway, principal: Principal, webhook_id: str) -> Outcom
 
 
 def _fan_out_batch(gateway: Gateway, webhook_id: str) -> bool:
-    """One batch; whether there is more."""
+    """Create one batch of rows. Returns whether there is more."""
     with gateway.db.unit_of_work() as session:
         webhook = session.get(Webhook, webhook_id, with_for_update=True)
         if webhook is None or not webhook.active:
             return False
-        # Asked first: whatever is committed after this lies behind it.
+        # Get this first: every event that is committed later has a higher position.
         end = outbox.last_position(session)
         statement = (
             select(col(Event.position))
@@ -208,7 +208,7 @@ def _next(gateway: Gateway, webhook_id: str) -> _Next | None:
 
 
 def _note(gateway: Gateway, webhook_id: str, delivery: _Next, outcome: Outcome) -> timedelta | None:
-    """Note an attempt; how long the webhook is to rest, None: it goes on."""
+    """Record an attempt. Returns how long the webhook must rest; None: it goes on."""
     now = clock.utc_now()
     with gateway.db.unit_of_work() as session:
         webhook = session.get(Webhook, webhook_id, with_for_update=True)

@@ -1,6 +1,6 @@
-"""The feed of events: what happened, in commit order, for callers who poll or listen.
+"""The feed of events, in commit order, for callers who poll or stream.
 
-Who waits for events holds no session: these functions open their own and close it before they return.
+A request that waits for events holds no session: these functions open their own session and close it before they return.
 """
 
 from datetime import timedelta
@@ -23,10 +23,10 @@ DELETE_BATCH = 500
 
 
 def list_events(gateway: Gateway, principal: Principal, *, after: str | None, limit: int) -> Slice[Event]:
-    """A page of the feed, as far as the caller may see it; without `after` from the oldest that is retained.
+    """A page of the feed with the events that the caller may see. Without `after`, it begins with the oldest event.
 
-    A page that is not full gives the feed's end as its cursor, so that a caller who sees little of a busy feed
-    does not search the same stretch again. Nothing can be committed before that end later.
+    A page that is not full has the end of the feed as its cursor, so that a caller who sees few events of a busy feed does
+    not search the same part again. Nothing can be committed before that end later.
 
     Raises:
         ScopeMissing, InvalidInput
@@ -34,7 +34,7 @@ def list_events(gateway: Gateway, principal: Principal, *, after: str | None, li
     position = pages.decode_position(after) if after is not None else 0
     visible = visible_events(principal)
     with gateway.db.reading() as session:
-        # Asked first: what is committed between the two statements lies behind it.
+        # Get this first: an event that is committed between the two statements has a higher position.
         end = outbox.last_position(session)
         found = outbox.events_after(session, position, *visible, limit=limit + 1)
     page = found[:limit]
@@ -48,14 +48,13 @@ def list_events(gateway: Gateway, principal: Principal, *, after: str | None, li
 
 
 def last_position(gateway: Gateway) -> int:
-    """The feed's end."""
+    """The position at the end of the feed."""
     with gateway.db.reading() as session:
         return outbox.last_position(session)
 
 
 def visible_events(principal: Principal) -> list[ColumnElement[bool]]:
-    """Conditions on `Event`: those that the caller may see. Administrators also see what is left of connectors
-    that are gone.
+    """Conditions on `Event`: the caller may see it. Administrators also see the remaining events of deleted connectors.
 
     Raises:
         ScopeMissing
@@ -67,7 +66,7 @@ def visible_events(principal: Principal) -> list[ColumnElement[bool]]:
 
 
 def as_cloud_event(gateway: Gateway, event: Event) -> dict[str, Any]:
-    """The event as it goes out."""
+    """The event in the form for other systems."""
     return cloud_event(
         event_id=event.id,
         full_type=event.type,
@@ -79,7 +78,7 @@ def as_cloud_event(gateway: Gateway, event: Event) -> dict[str, Any]:
 
 
 def delete_old(gateway: Gateway) -> int:
-    """Delete events older than the retention, with their deliveries; in batches, each a unit of work of its own."""
+    """Delete events older than the retention, with their deliveries, in batches. Each batch is a unit of work."""
     limit = clock.utc_now() - timedelta(days=gateway.settings.events_retention_days)
     old = select(col(Event.position)).where(col(Event.time) < limit)
     deleted = 0

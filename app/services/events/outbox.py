@@ -1,8 +1,8 @@
-"""The outbox: events are appended in the transaction of what they tell, and read in commit order.
+"""The outbox: an event is appended in the transaction of the fact that it reports. Readers get events in commit order.
 
-Positions come from one row that stays locked until the commit. A later position therefore becomes visible
-later, on both databases: whoever has read up to a position has missed none before it. (A sequence would not
-do: on PostgreSQL a transaction that drew a lower number may commit after one that drew a higher.)
+Positions come from one row that stays locked until the commit. So a later position becomes visible later, on both
+databases, and a reader who has read up to a position has missed no event before it. (A sequence is not enough: on
+PostgreSQL a transaction with a lower number may commit after one with a higher number.)
 """
 
 from collections.abc import Sequence
@@ -19,9 +19,9 @@ FEED_ID = 1
 
 
 def append(session: Session, events: Sequence[NewEvent]) -> list[int]:
-    """Append events and give their positions, in the order given.
+    """Append events. Returns their positions, in the same order.
 
-    Locks the feed until the transaction ends: call it last, with all events of the transaction at once.
+    It locks the feed until the transaction ends: call it last, with all events of the transaction at once.
     """
     if not events:
         return []
@@ -50,12 +50,12 @@ def append(session: Session, events: Sequence[NewEvent]) -> list[int]:
 
 
 def lock(session: Session) -> None:
-    """Let nobody append, and so store a mail, until the transaction ends."""
+    """Prevent others from appending events, and so from storing mails, until the transaction ends."""
     session.execute(select(col(Feed.id)).where(col(Feed.id) == FEED_ID).with_for_update())
 
 
 def last_position(session: Session) -> int:
-    """The last position that is committed: all events up to it are, and are seen by whoever looks after this."""
+    """The last committed position. All events up to it are committed, so any later query sees them."""
     position: int = session.execute(
         select(col(Feed.last_position)).where(col(Feed.id) == FEED_ID)
     ).scalar_one()

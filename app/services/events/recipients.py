@@ -1,4 +1,4 @@
-"""Who is told of a connector's mail."""
+"""The people who handle a connector's mail."""
 
 from sqlalchemy import select
 from sqlmodel import Session, col
@@ -8,12 +8,12 @@ from app.models import Connector, GroupBinding
 
 
 def notifies_users(connector: Connector) -> bool:
-    """Whether users are told of new mail: only where it is taken from INBOX."""
+    """Whether users are notified of new mail. They are only if the source folder is INBOX."""
     return connector.source_folder == "INBOX"
 
 
 def recipients_of(session: Session, connector: Connector) -> Recipients:
-    """Who handles a connector's mail: its owner, or the groups bound to it."""
+    """The people who handle a connector's mail: its owner, or the groups bound to it."""
     if connector.kind == "personal":
         return Recipients(users=(connector.owner,) if connector.owner else ())
     statement = (

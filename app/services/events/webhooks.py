@@ -1,8 +1,8 @@
-"""Webhooks: where events are delivered over HTTP, and which. How they get there is in `deliveries`.
+"""Webhooks: the addresses to which events are delivered over HTTP, and the choice of events. `deliveries` delivers them.
 
-A webhook gets what whoever last changed it may see: an administrator's all events, a key's those of the connectors
-it may see the events of. An inactive one misses nothing: it gets what happened meanwhile once it is active again,
-as far as the events are still retained.
+A webhook gets the events that the caller who last changed it may see. For an administrator these are all events. For a key
+they are the events of the connectors whose events the key may see. An inactive webhook misses nothing: when it is active
+again, it gets the events of the meantime that are still kept.
 """
 
 import ipaddress
@@ -39,14 +39,14 @@ REPLAY_BATCH = 500
 
 @dataclass(frozen=True)
 class Created:
-    """A new webhook, and the secret that its receiver verifies with: shown this once."""
+    """A new webhook, with the secret that its receiver needs for verification. The secret is shown only now."""
 
     row: Webhook
     secret: str
 
 
 def create(gateway: Gateway, principal: Principal, body: WebhookCreate) -> Created:
-    """Deliver the events that happen from now on.
+    """Create a webhook that gets the events from now on.
 
     Raises:
         ScopeMissing, Forbidden, InvalidInput
@@ -90,7 +90,7 @@ def get(session: Session, principal: Principal, webhook_id: str, *, for_update: 
 
 
 def list_webhooks(session: Session, principal: Principal, *, after: str | None, limit: int) -> Slice[Webhook]:
-    """Webhooks, oldest first. A key that is limited to certain connectors sees its own.
+    """Webhooks, oldest first. A key that is limited to certain connectors sees only its own.
 
     Raises:
         ScopeMissing, Forbidden, InvalidInput
@@ -103,7 +103,7 @@ def list_webhooks(session: Session, principal: Principal, *, after: str | None, 
 
 
 def change(gateway: Gateway, principal: Principal, webhook_id: str, body: WebhookUpdate) -> Webhook:
-    """Change what is given. From now on the webhook gets what this caller may see.
+    """Change the fields that the request has. From now on the webhook gets the events that this caller may see.
 
     Raises:
         ScopeMissing, Forbidden, NotFound, InvalidInput
@@ -133,7 +133,7 @@ def change(gateway: Gateway, principal: Principal, webhook_id: str, body: Webhoo
 
 
 def delete(session: Session, principal: Principal, webhook_id: str) -> None:
-    """Deliver nothing more; what is on its way may still arrive.
+    """Delete the webhook. A delivery that is already on its way may still arrive.
 
     Raises:
         ScopeMissing, Forbidden, NotFound
@@ -164,7 +164,7 @@ def list_deliveries(
 
 
 def replay(gateway: Gateway, principal: Principal, webhook_id: str, since: datetime) -> int:
-    """Deliver the events from that time on again, those too that were delivered; how many they are.
+    """Deliver the events since that time again, including delivered ones. Returns their number.
 
     Raises:
         ScopeMissing, Forbidden, NotFound
@@ -194,7 +194,7 @@ def replay(gateway: Gateway, principal: Principal, webhook_id: str, since: datet
 
 
 def queue(session: Session, webhook_id: str, positions: Sequence[int]) -> None:
-    """Have these events delivered, again where they were before."""
+    """Queue these events for delivery, again if they were delivered before."""
     now = clock.utc_now()
     of_these = (
         col(WebhookDelivery.webhook_id) == webhook_id,
@@ -222,7 +222,7 @@ def queue(session: Session, webhook_id: str, positions: Sequence[int]) -> None:
 
 
 def wanted_events(session: Session, webhook: Webhook) -> list[ColumnElement[bool]]:
-    """Conditions on `Event`: those that the webhook is to get."""
+    """Conditions on `Event`: the webhook gets it."""
     conditions: list[ColumnElement[bool]] = [_visible_to(session, webhook.acts_for)]
     if webhook.types:
         conditions.append(col(Event.type).in_(webhook.types))
@@ -233,7 +233,7 @@ def wanted_events(session: Session, webhook: Webhook) -> list[ColumnElement[bool
 
 def _visible_to(session: Session, name: str) -> ColumnElement[bool]:
     kind, _, principal_id = name.partition(":")
-    if kind == "user":  # only administrators make webhooks
+    if kind == "user":  # only administrators create webhooks
         return true()
     key = session.get(ApiKey, principal_id)
     if key is None or not api_keys.is_valid(key):
@@ -243,7 +243,7 @@ def _visible_to(session: Session, name: str) -> ColumnElement[bool]:
 
 
 def _visible_ids(principal: Principal) -> Any:
-    """Connectors whose events the webhooks of the principal may tell of; `webhooks:write` is scope enough."""
+    """The connectors whose events the webhooks of the principal may get. The scope `webhooks:write` is enough."""
     seeing = Principal(
         principal.kind,
         principal.id,
@@ -255,7 +255,7 @@ def _visible_ids(principal: Principal) -> Any:
 
 
 def _audited_settings(row: Webhook) -> dict[str, Any]:
-    # Without path and query, where receivers keep their secrets.
+    # Without path and query, because receivers keep their secrets there.
     address = webhook_client.address_of(row.url)
     return {
         "host": f"{address.host}:{address.port}" if address is not None else None,
@@ -297,7 +297,7 @@ def _full_types(names: Sequence[str]) -> list[str]:
 
 
 def _require_allowed(network: NetworkPolicy, url: str) -> None:
-    """Refuse what can never be delivered to. Whatever the name answers later is checked at each connection."""
+    """Refuse an address that can never work. Each connection checks again what the name resolves to."""
     fault = _url_fault(network, url)
     if fault is not None:
         raise InvalidInput(FieldFault("/url", fault))

@@ -1,1 +1,1 @@
-"""Mailboxes: credentials, sessions and folders behind a connector."""
+"""Mailboxes: the credentials, sessions and folders of a connector."""

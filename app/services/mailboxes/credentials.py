@@ -1,4 +1,4 @@
-"""The secrets with which connectors log in: encrypted when they are entered, opened only to be used."""
+"""The secrets with which connectors log in. They are encrypted when they are entered, and decrypted only for use."""
 
 import json
 
@@ -17,8 +17,8 @@ from app.services.access.audit import Actor
 def enter(
     session: Session, gateway: Gateway, connector: Connector, password: str, *, by: Actor, by_owner: bool
 ) -> None:
-    """Store a password in place of any that is there. `by_owner`: the owner of a personal connector entered it, which
-    seals it."""
+    """Store a password; it replaces an earlier one. `by_owner`: the owner of a personal connector entered it, which seals
+    the connector."""
     secret = json.dumps({"type": "password", "password": password})
     ciphertext = gateway.secrets.encrypt(secret, place=credential_place(connector.id))
     now = clock.utc_now()
@@ -39,7 +39,7 @@ def enter(
 
 
 def discard(session: Session, connector_id: str, *, by: Actor) -> None:
-    """Forget what is stored."""
+    """Delete the stored password."""
     _void_links(session, connector_id)
     credential = session.get(Credential, connector_id)
     if credential is not None:
@@ -49,7 +49,8 @@ def discard(session: Session, connector_id: str, *, by: Actor) -> None:
 
 
 def _void_links(session: Session, connector_id: str) -> None:
-    """A link is for entering what is missing, for the server that its user was told of: neither holds any more."""
+    """Make links invalid. A link is for a missing password and for the server that its page names; one of these has
+    changed."""
     unused = col(CredentialLink.connector_id) == connector_id, col(CredentialLink.used_at).is_(None)
     session.execute(delete(CredentialLink).where(*unused))
 
@@ -59,12 +60,12 @@ def _note(session: Session, by: Actor, action: AuditAction, connector_id: str) -
 
 
 def exist(session: Session, connector_id: str) -> bool:
-    """Whether something is stored."""
+    """Whether a password is stored."""
     return session.get(Credential, connector_id) is not None
 
 
 def decrypted(gateway: Gateway, connector_id: str, ciphertext: str) -> str:
-    """The password.
+    """The decrypted password.
 
     Raises:
         SecretUnreadable

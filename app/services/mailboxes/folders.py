@@ -1,8 +1,8 @@
-"""Which folder on the server is meant: by its name, by its special use, or by the name that servers and mail
-programs give it where no special use is told.
+"""Finds the folder that a setting means: by its name, by its special use, or, if the server states no special use, by the
+name that servers and mail programs give it.
 
-Exchange tells none and translates its folders to the language of the account; Courier and Cyrus put everything
-below `INBOX.`. A folder that is there under one of these names must be found, or a second trash would be made.
+Exchange states no special uses and translates its folders to the language of the account; Courier and Cyrus put everything
+below `INBOX.`. The gateway must find an existing folder under each of these names, or it would create a second trash.
 """
 
 import unicodedata
@@ -13,10 +13,10 @@ from app.schemas.fields import normalised_folder
 
 TRASH, SENT, ARCHIVE, JUNK = "\\Trash", "\\Sent", "\\Archive", "\\Junk"
 DEFAULT_NAMES = {TRASH: "Trash", SENT: "Sent", ARCHIVE: "Archive", JUNK: "Junk"}
-"""What a folder is called that has to be made."""
+"""The name of a folder that the gateway has to create."""
 
-# Most usual first. English, Czech, Slovak, German, Polish, Hungarian, French, Italian, Spanish; the forms of
-# Exchange and Outlook, of Apple Mail, of Thunderbird and Roundcube, of Gmail, of Czech providers.
+# The most usual name comes first. English, Czech, Slovak, German, Polish, Hungarian, French, Italian, Spanish; the forms
+# of Exchange and Outlook, of Apple Mail, of Thunderbird and Roundcube, of Gmail, of Czech providers.
 USUAL_NAMES: dict[str, tuple[str, ...]] = {
     TRASH: (
         "Trash",
@@ -111,9 +111,9 @@ USUAL_NAMES: dict[str, tuple[str, ...]] = {
 
 
 def find_processed(folders: Sequence[Folder], wanted: str, prefix: str) -> Folder | None:
-    """The folder that a connector's `processed_folder` means; None where the server has none.
+    """The folder that a connector's `processed_folder` means. None: the server has no such folder.
 
-    `prefix` is that of the personal namespace: `Done` also finds `INBOX.Done` below `INBOX.`.
+    `prefix` is the prefix of the personal namespace: `Done` also finds `INBOX.Done` below `INBOX.`.
     """
     if wanted.startswith("\\"):
         return find_special(folders, wanted)
@@ -121,13 +121,13 @@ def find_processed(folders: Sequence[Folder], wanted: str, prefix: str) -> Folde
 
 
 def find_named(folders: Sequence[Folder], name: str, prefix: str = "") -> Folder | None:
-    """The folder of this name, in any Unicode form; else the one of this name below the prefix."""
+    """The folder with this name, in any Unicode form; otherwise the folder with this name below the prefix."""
     by_name = {comparable(folder.name): folder for folder in folders if folder.selectable}
     return by_name.get(comparable(name)) or by_name.get(comparable(prefix + name))
 
 
 def find_special(folders: Sequence[Folder], special_use: str) -> Folder | None:
-    """The folder with this special use; else one with a usual name for it, the nearest to the top."""
+    """The folder with this special use; otherwise a folder with a usual name for it, the one nearest to the top."""
     selectable = [folder for folder in folders if folder.selectable]
     for folder in selectable:
         if special_use in folder.special_use:
@@ -147,7 +147,7 @@ def is_same(one: str, other: str) -> bool:
 
 
 def comparable(name: str) -> str:
-    """A folder's name as it can be compared: INBOX in any case, accents in one form."""
+    """The name of a folder in a form for comparison: INBOX in any case, accents in one form."""
     return unicodedata.normalize("NFC", normalised_folder(name))
 
 

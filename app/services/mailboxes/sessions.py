@@ -13,12 +13,12 @@ from app.services.mailboxes import credentials
 
 
 def mailbox_name(connector: Connector) -> str:
-    """What tries of a mailbox's password are counted by, whichever connector or link they come by."""
+    """The name under which tries of a mailbox's password are counted, whether a connector or a link makes them."""
     return f"mailbox:{connector.imap_host}/{connector.imap_username}"
 
 
 def connection_policy(gateway: Gateway) -> imap.ConnectionPolicy:
-    """How this installation reaches mail servers, by its settings."""
+    """The rules of this installation for connections to mail servers, from its settings."""
     return imap.ConnectionPolicy(
         network=gateway.mail_network,
         tls=gateway.tls,
@@ -30,11 +30,11 @@ def connection_policy(gateway: Gateway) -> imap.ConnectionPolicy:
 
 @contextlib.contextmanager
 def opened(gateway: Gateway, connector: Connector) -> Iterator[ImapSession]:
-    """A session logged in with the stored credentials, ended with the block.
+    """A session that is logged in with the stored credentials. It ends with the block.
 
     Raises:
         SecretUnreadable
-        SettingsChanged: the credentials are gone.
+        SettingsChanged: the credentials have been deleted.
         MailServerError
     """
     with gateway.db.reading() as session:
@@ -51,7 +51,7 @@ def opened(gateway: Gateway, connector: Connector) -> Iterator[ImapSession]:
             gateway.server_cooldown.note_let_in(name)
             yield mailbox
     except LoginRefused:
-        gateway.server_cooldown.note_let_in(name)  # as far as the password
+        gateway.server_cooldown.note_let_in(name)  # the server looked at the password
         raise
     except MailServerError as exc:
         if exc.turned_away:

@@ -1,1 +1,1 @@
-"""Messages: mail that is stored."""
+"""Messages: stored mail."""

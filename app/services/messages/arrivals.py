@@ -1,4 +1,4 @@
-"""Mails that become messages: the rows of a message, and what of them reading the mail fills."""
+"""How a mail becomes a message: the rows of a message, and the columns that the reader fills."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -16,7 +16,7 @@ from app.services.messages.conversations import ancestors_of, conversation_of, k
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Incoming:
-    """A mail that is about to become a message. `position` is that of its `message.stored` event."""
+    """A mail that is about to become a message. `position` is the position of its `message.stored` event."""
 
     parsed: ParsedMail
     source_zstd: bytes
@@ -29,7 +29,7 @@ class Incoming:
     position: int
     stored_at: datetime
     id: str | None = None
-    """Given where the event had to name the message before it was made."""
+    """Set if the event had to name the message before it was made."""
 
 
 def add(
@@ -48,7 +48,7 @@ def add(
     stored_at: datetime,
     message_id: str | None = None,
 ) -> Message:
-    """Store one mail as a message; for more at once there is `add_all`."""
+    """Store one mail as a message. `add_all` stores several at once."""
     incoming = Incoming(
         parsed=parsed,
         source_zstd=source_zstd,
@@ -66,7 +66,7 @@ def add(
 
 
 def add_all(session: Session, *, connector: Connector, incoming: Sequence[Incoming]) -> list[Message]:
-    """Store mails as messages, in a fixed number of statements however many they are."""
+    """Store mails as messages. The number of statements does not depend on the number of mails."""
     named = {header for each in incoming for header in ancestors_of(each.parsed)}
     conversations = known_conversations(session, connector.id, named)
     stored: list[Message] = []
@@ -108,7 +108,7 @@ def _body(message: Message, incoming: Incoming) -> MessageBody:
 
 
 def read_columns(mail: ParsedMail) -> dict[str, Any]:
-    """What reading a mail says, as columns of `Message`."""
+    """The columns of `Message` that the reader fills."""
     return {
         "message_id_header": mail.message_id_header,
         "in_reply_to": mail.in_reply_to,
@@ -127,7 +127,7 @@ def read_columns(mail: ParsedMail) -> dict[str, Any]:
 
 
 def body_columns(mail: ParsedMail) -> dict[str, Any]:
-    """What reading a mail says, as columns of `MessageBody`."""
+    """The columns of `MessageBody` that the reader fills."""
     return {
         "text": mail.text,
         "html": mail.html,
@@ -138,5 +138,5 @@ def body_columns(mail: ParsedMail) -> dict[str, Any]:
 
 
 def as_listed(attachments: Sequence[Mapping[str, Any]]) -> list[Listed]:
-    """What a stored message lists, for the parser: those numbers keep their meaning."""
+    """The list of a stored message, for the parser: these numbers keep their meaning."""
     return [Listed(each["n"], each.get("part"), each["size_octets"]) for each in attachments]

@@ -1,6 +1,6 @@
-"""Conversations: which mails belong together, told by the Message-IDs that they name (RFC 5322 §3.6.4).
+"""Conversations: mails belong together if they name each other's Message-IDs (RFC 5322 §3.6.4).
 
-Message-IDs can be forged or used twice: a conversation is a help for reading, no proof of anything.
+Message-IDs can be forged or used twice: a conversation helps readers, and proves nothing.
 """
 
 import hashlib
@@ -16,12 +16,12 @@ from app.models import Message
 
 ANCESTORS_MAX = 20
 JOINED_MAX = 10_000
-"""Answers that are moved with a mail; more is an attack."""
+"""The largest number of answers that move to another conversation with a mail; more is an attack."""
 IDS_IN_QUERY = 500
 
 
 def ancestors_of(mail: ParsedMail) -> list[str]:
-    """The Message-IDs a mail answers, the nearest first."""
+    """The Message-IDs that a mail answers, the nearest first."""
     nearest_first = (
         [mail.in_reply_to, *reversed(mail.references)] if mail.in_reply_to else mail.references[::-1]
     )
@@ -31,7 +31,7 @@ def ancestors_of(mail: ParsedMail) -> list[str]:
 def known_conversations(
     session: Session, connector_id: str, headers: Iterable[str], *, but: str | None = None
 ) -> dict[str, str]:
-    """The conversations of the stored messages with these Message-IDs, but for one message, by Message-ID."""
+    """The conversations of the stored messages with these Message-IDs, by Message-ID, without one message."""
     wanted = set(headers)
     if not wanted:
         return {}
@@ -45,8 +45,8 @@ def known_conversations(
 
 
 def conversation_of(mail: ParsedMail, connector_id: str, known: dict[str, str]) -> str:
-    """The conversation of the nearest ancestor that is stored; else one made from the root's Message-ID, so
-    that answers to a mail that never came here (one sent elsewhere, say) still find each other."""
+    """The conversation of the nearest ancestor that is stored. If none is stored, a conversation made from the Message-ID of
+    the root, so that several answers to a mail that never came here (for example, one sent elsewhere) share one."""
     for header in ancestors_of(mail):
         if header in known:
             return known[header]
@@ -60,7 +60,7 @@ def _of_root(connector_id: str, header: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Threaded:
-    """A stored message, as far as its conversation goes."""
+    """The parts of a stored message that matter for its conversation."""
 
     id: str
     connector_id: str
@@ -70,25 +70,27 @@ class Threaded:
     references: tuple[str, ...]
 
     def is_named_by(self, mail: ParsedMail) -> bool:
-        """Whether a reading gives the same Message-IDs."""
+        """Whether a new reading gives the same Message-IDs."""
         named = (self.message_id_header, self.in_reply_to, self.references)
         return named == (mail.message_id_header, mail.in_reply_to, mail.references)
 
 
 @dataclass(frozen=True, slots=True)
 class Joined:
-    """Where a message belongs after it was read again, and which other messages belong there with it."""
+    """The conversation of a message after it was read again, and the other messages that now join it."""
 
     conversation_id: str
     answer_ids: frozenset[str]
 
 
 def join_again(session: Session, stored: Threaded, mail: ParsedMail) -> Joined:
-    """The conversation of a stored message by what a new reading says, and the answers that did not know it."""
+    """The conversation of a stored message according to a new reading, and the answers that were not in it so far."""
     conversation_id = _conversation_again(session, stored, mail)
     header = mail.message_id_header
     if header is None or known_conversations(session, stored.connector_id, [header], but=stored.id):
-        return Joined(conversation_id, frozenset())  # of two with one Message-ID the first keeps its answers
+        return Joined(
+            conversation_id, frozenset()
+        )  # if two messages have one Message-ID, the first keeps its answers
     return Joined(conversation_id, _answers(session, stored, header, conversation_id))
 
 
@@ -97,7 +99,7 @@ def _conversation_again(session: Session, stored: Threaded, mail: ParsedMail) ->
     if not ancestors and mail.message_id_header is None:
         return stored.conversation_id
     if ancestors and (stored.in_reply_to, stored.references) == (mail.in_reply_to, mail.references):
-        return stored.conversation_id  # of an ancestor, perhaps, that is deleted by now
+        return stored.conversation_id  # perhaps the conversation of an ancestor that has been deleted
     known = known_conversations(session, stored.connector_id, ancestors, but=stored.id)
     return conversation_of(mail, stored.connector_id, known)
 
@@ -105,7 +107,7 @@ def _conversation_again(session: Session, stored: Threaded, mail: ParsedMail) ->
 def _answers(session: Session, stored: Threaded, header: str, conversation_id: str) -> frozenset[str]:
     """The messages in other conversations that answer this one, and those that answer them.
 
-    Answers that came while the Message-ID was not known are in the conversation made from it, or name it.
+    Answers that came while the Message-ID was unknown are in the conversation made from it, or name it.
     """
     elsewhere = (
         col(Message.connector_id) == stored.connector_id,

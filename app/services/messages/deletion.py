@@ -1,10 +1,10 @@
-"""The end of stored messages.
+"""The deletion of stored messages.
 
-What is deleted is gone from every table but one: while the move of its mail on the server is not settled, the
-ledger (`ServerMessage`) keeps the row that says "this mail has been taken in", without the message. Otherwise
-the next cycle would download the mail that is still lying there. The fetch cycle drops such a row once settled.
+A deleted message disappears from every table but one. While the move of its mail on the server is not settled, the ledger
+(`ServerMessage`) keeps the row that says "this mail has been taken in", without the message. Otherwise the next cycle
+would download the mail again, which is still there. The fetch cycle removes such a row when the move is settled.
 
-Locks are taken in the order that `state` tells.
+Locks are taken in the order that `state` describes.
 """
 
 from collections.abc import Iterator, Sequence
@@ -40,9 +40,9 @@ def delete_one(session: Session, principal: Principal, message_id: str) -> None:
 
 
 def delete_matching(gateway: Gateway, principal: Principal, filters: MessageFilter) -> int:
-    """Delete the messages that the filters match and the caller may delete. Returns how many.
+    """Delete the messages that match the filters and that the caller may delete. Returns their number.
 
-    In batches, each a unit of work of its own. Messages stored meanwhile are not touched.
+    It works in batches, and each batch is a unit of work. It does not touch messages that are stored meanwhile.
 
     Raises:
         ScopeMissing, NotFound, InvalidInput
@@ -53,21 +53,21 @@ def delete_matching(gateway: Gateway, principal: Principal, filters: MessageFilt
 
 
 def delete_of_connector(gateway: Gateway, by: Actor, connector_id: str) -> int:
-    """Delete all messages of a connector that are stored by now; how many they were.
+    """Delete all messages of a connector that are stored now. Returns their number.
 
-    Takes units of work of its own: not to be called inside one.
+    It opens its own units of work: do not call it inside one.
     """
     return sum(delete_in_batches(gateway, by, [col(Message.connector_id) == connector_id]))
 
 
 def delete_in_batches(gateway: Gateway, by: Actor, matching: Sequence[ColumnElement[bool]]) -> Iterator[int]:
-    """Delete the messages that meet the conditions, in batches: other writers get their turn between two
-    of them. Yields how many each batch deleted."""
+    """Delete the messages that meet the conditions, in batches, so that other writers get their turn between two batches.
+    Yields the number of messages that each batch deleted."""
     with gateway.db.reading() as session:
         last = session.execute(select(func.max(col(Message.position))).where(*matching)).scalar_one() or 0
     done = 0
     while done < last:
-        # Looked for before the write lock is taken: a search through all texts may take a while.
+        # The search comes before the write lock: a search through all texts may take a while.
         with gateway.db.reading() as session:
             statement = (
                 select(col(Message.position), col(Message.id))
@@ -87,7 +87,7 @@ def delete_in_batches(gateway: Gateway, by: Actor, matching: Sequence[ColumnElem
 def _delete(
     session: Session, by: Actor, message_ids: Sequence[str], still: Sequence[ColumnElement[bool]]
 ) -> int:
-    """Delete those of the messages that still meet the conditions, and the rows that belong to them."""
+    """Delete the messages that still meet the conditions, and the rows that belong to them."""
     locking = (
         select(col(Message.id), col(Message.connector_id))
         .where(col(Message.id).in_(message_ids), *still)
@@ -104,7 +104,7 @@ def _delete(
     for statement in (
         delete(ServerMessage).where(col(ServerMessage.message_id).in_(ids), settled),
         update(ServerMessage).where(col(ServerMessage.message_id).in_(ids)).values(message_id=None),
-        # A move that was settled while this waited for its row.
+        # Moves that were settled while this transaction waited for the row.
         delete(ServerMessage).where(
             col(ServerMessage.connector_id).in_(connector_ids),
             col(ServerMessage.message_id).is_(None),

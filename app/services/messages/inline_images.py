@@ -1,6 +1,6 @@
-"""Images inside a mail's HTML: `cid:` (RFC 2392) becomes the address of the attachment it names.
+"""Images inside a mail's HTML: `cid:` (RFC 2392) becomes the address of the attachment that it names.
 
-Done when the message is read, so that what is stored does not know where the gateway is found.
+This happens when a caller reads the message, so the stored HTML does not depend on the gateway's address.
 """
 
 import html
@@ -8,14 +8,14 @@ import re
 from collections.abc import Mapping
 from urllib.parse import unquote
 
-# Of sanitised HTML alone: there every "<" of a text is escaped, and every attribute's value is in double quotes.
-# Whole tags are consumed, so what looks like a tag inside a value is not taken for one.
+# For sanitised HTML only: there every "<" of a text is escaped, and every attribute's value is in double quotes.
+# The pattern consumes whole tags, so text inside a value that looks like a tag is not mistaken for one.
 _TAG = re.compile(r'<(/?[a-zA-Z][^\s/>]*)((?:[^">]|"[^"]*")*)>')
 _ATTRIBUTE = re.compile(r'\s+([^\s="]+)="([^"]*)"')
 
 
 def link_images(safe_html: str, addresses: Mapping[str, str]) -> str:
-    """Let images show their attachments, whose addresses are given by content id; an image that names none
+    """Point images to their attachments. `addresses` has the address for each content id. An image that names no attachment
     loses its source."""
     if "cid:" not in safe_html.lower():
         return safe_html

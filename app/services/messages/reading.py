@@ -1,7 +1,7 @@
-"""What callers read of messages: the list, a message, its bytes as received, an attachment.
+"""What callers read: the list of messages, a message, its bytes as received, an attachment.
 
-Who waits for the parser or for a slow client holds no session: these functions open their own and close it
-before anything slow begins.
+A request that waits for the parser or for a slow client holds no session: these functions open their own session and
+close it before anything slow begins.
 """
 
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ from app.services.messages.inline_images import link_images
 from app.services.messages.selection import MessageFilter
 from app.services.pages import Slice
 
-# What no browser runs, even where it ignores `nosniff`; the sender's word counts for nothing else.
+# No browser runs these types, even if it ignores `nosniff`. For every other type the sender's word does not count.
 IMAGE_TYPES = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp"})
 SAFE_TYPES = IMAGE_TYPES | {"application/pdf"}
 UNKNOWN_TYPE = "application/octet-stream"
@@ -33,7 +33,7 @@ UNKNOWN_TYPE = "application/octet-stream"
 
 @dataclass(frozen=True, slots=True)
 class Detail:
-    """A message with its content, but for the bytes."""
+    """A message with its content, without the bytes as received."""
 
     message: Message
     text: str | None
@@ -44,7 +44,7 @@ class Detail:
 
 @dataclass(frozen=True, slots=True)
 class Download:
-    """Bytes for a file of that name."""
+    """Bytes for a file with this name."""
 
     content: bytes
     content_type: str
@@ -58,8 +58,8 @@ def list_messages(
 ) -> Slice[Message]:
     """A page of the feed of messages, in the order in which they became visible.
 
-    The cursor is the position of the last message given, or the one that came: never beyond what was given,
-    so nothing that is committed later can lie before it.
+    The cursor is the position of the last message on the page; on an empty page it is the cursor of the request. It is
+    never beyond the last message, so nothing that is committed later can lie before it.
 
     Raises:
         ScopeMissing, NotFound, InvalidInput
@@ -74,7 +74,7 @@ def list_messages(
 
 
 def get_message(session: Session, principal: Principal, message_id: str) -> Detail:
-    """A message with its content; images in its HTML lead to its attachments.
+    """A message with its content. The images in its HTML point to its attachments.
 
     Raises:
         ScopeMissing, NotFound
@@ -96,7 +96,7 @@ def get_message(session: Session, principal: Principal, message_id: str) -> Deta
         raise NotFound
     message, text, html, attachments, defects = row
     if html is not None:
-        addresses = {  # of two that share an id the first counts; without one the HTML names the number
+        addresses = {  # if two share an id, the first counts; for a part without an id the HTML names the number
             name: f"/messages/{message_id}/attachments/{each['n']}"
             for named in (False, True)
             for each in reversed(attachments)
@@ -107,7 +107,7 @@ def get_message(session: Session, principal: Principal, message_id: str) -> Deta
 
 
 def get_source(gateway: Gateway, principal: Principal, message_id: str) -> Download:
-    """The bytes of a mail as received. The audit trail tells who took them.
+    """The bytes of a mail as received. The audit trail records who got them.
 
     Raises:
         ScopeMissing, NotFound
@@ -122,7 +122,7 @@ def get_source(gateway: Gateway, principal: Principal, message_id: str) -> Downl
         row = session.execute(statement).one_or_none()
     if row is None:
         raise NotFound
-    # What cannot be noted is not given out; a large mail is not read under the write lock.
+    # Without a record the source is not given out. The mail is read outside the write lock, because it may be large.
     with gateway.db.unit_of_work() as session:
         subject = f"messages/{message_id}"
         audit.note(session, principal, AuditAction.MESSAGE_SOURCE_READ, subject, connector_id=connector.id)
@@ -136,7 +136,7 @@ def get_source(gateway: Gateway, principal: Principal, message_id: str) -> Downl
 
 
 def get_attachment(gateway: Gateway, principal: Principal, message_id: str, n: int) -> Download:
-    """The content of the n-th attachment, taken out of the mail by the parser.
+    """The content of the n-th attachment. The parser takes it out of the mail.
 
     Raises:
         ScopeMissing, NotFound, AttachmentUnreadable, ParserBusy

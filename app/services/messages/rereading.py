@@ -1,12 +1,12 @@
-"""Reading stored mails again, from their bytes: what an older reader read, and what no reader could read.
+"""Reads stored mails again from their bytes: those that an older reader read, and those that no reader could read.
 
-Everything that reading gives is replaced; id, position in the feed, state, bytes and the defects that are not the
-reader's stay, attachments keep their numbers, and nothing is announced. It runs beside the service, in short
-transactions: mails are parsed outside of them, and a row is written only if it is still there and nobody has read it
-again meanwhile. So the run may be killed and started again, and two may run at once.
+It replaces everything that a reader finds. Id, position in the feed, state, bytes and the defects that do not come from
+the reader stay. Attachments keep their numbers, and no event is published. It runs beside the service, in short
+transactions. Mails are parsed outside of them, and a row is written only if it still exists and nobody has read it again
+meanwhile. So a run may be killed and started again, and two may run at once.
 
-Where the parser fails again, the old values stay. The number of the reader is noted nevertheless: the row does not
-wait any more, but one that carries the fault of a reader is tried once more by each run.
+If the parser fails again, the old values stay. The row gets the number of the reader all the same, so it no longer
+waits. A row with a fault of the reader is tried once more by each run.
 """
 
 from collections.abc import Iterator, Sequence
@@ -41,13 +41,13 @@ _WHOLE = 2
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """What a run has done so far, in messages."""
+    """The progress of a run so far, in messages."""
 
     read: int = 0
     failed: int = 0
-    """The parser failed over them again: they stay as they were."""
+    """The parser failed again, so these stay as they were."""
     passed: int = 0
-    """Deleted meanwhile, or read by another run."""
+    """These were deleted meanwhile, or another run read them."""
 
     @property
     def done(self) -> int:
@@ -59,28 +59,28 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class _Reading:
-    """A stored message and what a new reading says of it."""
+    """A stored message and the result of a new reading."""
 
     row: Threaded
     reader: int
-    """That of the row when it was read."""
+    """The reader in the row when the row was loaded."""
     kept_defects: list[dict[str, Any]]
     parsed: ParsedMail | None
     """None: the old values stay."""
 
 
 def count_waiting(session: Session) -> int:
-    """How many messages were read by an older reader and wait to be read again."""
+    """The number of messages that an older reader has read and that wait to be read again."""
     return _count(session, col(Message.reader) < READER)
 
 
 def count_readable(session: Session) -> int:
-    """How many messages a run reads again."""
+    """The number of messages that a run reads again."""
     return _count(session, _is_to_be_read())
 
 
 def tell_waiting(db: Database) -> None:
-    """Log how many messages wait; nothing where the database does not answer, which its health tells."""
+    """Log how many messages wait. Logs nothing if the database does not answer: the health check reports that."""
     try:
         with db.reading() as session:
             count = count_waiting(session)
@@ -91,10 +91,10 @@ def tell_waiting(db: Database) -> None:
 
 
 def reread(db: Database, parsers: ParserPool) -> Iterator[Progress]:
-    """Read again what waits or carries a fault of the reader; gives the sum so far after each batch.
+    """Read all messages again that wait or have a fault of the reader. Yields the progress after each batch.
 
     Raises:
-        ParserUnavailable: no parser process can be started; what was written stays.
+        ParserUnavailable: no parser process can be started. The rows written so far stay.
     """
     progress = Progress()
     after = ""
@@ -129,7 +129,7 @@ def _next_ids(db: Database, after: str) -> list[str]:
 
 
 def _batches(db: Database, parsers: ParserPool, ids: Sequence[str]) -> Iterator[list[_Reading | None]]:
-    """Read the mails, one at a time in memory; None for one that is not to be read any more."""
+    """Read the mails, with one at a time in memory. None stands for a mail that need not be read any more."""
     batch: list[_Reading | None] = []
     octets = 0
     for message_id in ids:
@@ -178,7 +178,7 @@ def _read(parsers: ParserPool, message: Message, body: MessageBody) -> _Reading:
 
 
 def _worth(defects: set[str], *, has_content: bool) -> int:
-    """How much of a mail a reading got: all, all but the HTML, or the header alone."""
+    """How much of a mail a reading covers: everything, everything but the HTML, or only the header."""
     if not defects & _FAULTS:
         return _WHOLE
     return int(has_content)
@@ -200,18 +200,18 @@ def _write(db: Database, batch: Sequence[_Reading | None]) -> Progress:
 
 
 def _lock(session: Session, readings: Sequence[_Reading], also: Sequence[str] = ()) -> dict[str, Message]:
-    """The messages that are there and were not read again meanwhile, locked."""
+    """The messages that still exist and were not read again meanwhile, locked."""
     seen = {each.row.id: each.reader for each in readings}
     locked = lock(session, [*seen, *also])
     return {message.id: message for message in locked if message.reader == seen.get(message.id)}
 
 
 def _rejoin(db: Database, reading: _Reading) -> Progress:
-    """Replace what was read of a message whose Message-IDs are others now: it may belong to another conversation,
-    and with it answers that did not know it.
+    """Replace the reading of a message whose Message-IDs have changed. It may now belong to another conversation, together
+    with answers that were not in its conversation.
 
-    Messages are locked before the feed, and no new one comes while that is locked: what was found to be joined before
-    the locks is looked for once more behind them.
+    Messages are locked before the feed, and no new message arrives while the feed is locked. So the search for answers
+    runs before the locks and once more after them.
     """
     assert reading.parsed is not None
     with db.reading() as session:
@@ -227,7 +227,7 @@ def _rejoin(db: Database, reading: _Reading) -> Progress:
 
 
 def _replace(session: Session, message: Message | None, reading: _Reading, joined: Joined | None) -> Progress:
-    """Write what was read, in the columns that reading fills and no others."""
+    """Write the new reading, only in the columns that the reader fills."""
     if message is None:
         return Progress(passed=1)
     message.reader = READER

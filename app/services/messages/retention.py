@@ -1,4 +1,4 @@
-"""Deleting by itself: processed messages, so many days after they were processed, as each connector says."""
+"""Automatic deletion: each connector sets after how many days its processed messages are deleted."""
 
 from datetime import timedelta
 
@@ -15,7 +15,7 @@ TIME_BUDGET_S = 20
 
 
 def delete_due(gateway: Gateway) -> int:
-    """Delete what is due, connectors taking turns, until nothing is left or the time is over; how many."""
+    """Delete the messages that are due, until none is left or the time is over. Connectors take turns. Returns the number."""
     now = clock.utc_now()
     with gateway.db.reading() as session:
         statement = select(col(Connector.id), col(Connector.delete_processed_after_days)).where(

@@ -1,5 +1,5 @@
-"""Folding for search: what `q` looks in and what it looks for pass the same function, so `zlutoucky` finds
-`Žluťoučký`. Done here and not by the database, whose collations differ between SQLite and PostgreSQL."""
+"""Folding for search: the searched text and the query pass the same function, so `zlutoucky` finds `Žluťoučký`. The
+database does not do this, because the collations of SQLite and PostgreSQL differ."""
 
 import re
 import unicodedata
@@ -11,13 +11,13 @@ from app.mime.text import clean_line
 SEARCH_TEXT_MAX_CHARS = 1_000_000
 QUERY_MAX_CHARS = 200
 
-# The blocks of diacritical marks alone: what combines in other scripts (Indic vowels) is part of the word.
+# Only the blocks of diacritical marks: combining characters of other scripts (Indic vowels) are part of the word.
 _DIACRITICS = re.compile("[\u0300-\u036f\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f]+")
 _NOT_DECOMPOSED = str.maketrans({"ł": "l", "đ": "d", "ø": "o", "ħ": "h", "\u0131": "i", "æ": "ae", "œ": "oe"})
 
 
 def fold(text: str) -> str:
-    """The text without case and diacritics, its white space made single spaces."""
+    """The text without case and diacritics, with single spaces instead of white space."""
     if text.isascii():
         return " ".join(text.lower().split())
     decomposed = unicodedata.normalize("NFKD", text).casefold()
@@ -32,14 +32,14 @@ def of_mail(mail: ParsedMail) -> str:
 
 
 def words_of(query: str) -> list[str]:
-    """The folded words that a search asks for, each of which must occur; never empty.
+    """The folded words of a search, each of which must occur. Never empty.
 
     Raises:
-        InvalidInput: nothing in the query can be looked for, and so it would select everything.
+        InvalidInput: the query contains nothing to search for, so it would select everything.
     """
     words = fold(clean_line(query, QUERY_MAX_CHARS)).split()
     if not words:
-        raise InvalidInput(FieldFault("/q", "holds nothing to search for"))
+        raise InvalidInput(FieldFault("/q", "contains nothing to search for"))
     return words
 
 

@@ -1,4 +1,4 @@
-"""Which messages: those that a caller may have, and the filters of a list."""
+"""Selects messages: those that a caller may see, and those that match the filters of a list."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from app.services.messages import search_text
 
 
 def count_of(session: Session, connector_id: str) -> int:
-    """How many messages of the connector are stored."""
+    """The number of stored messages of the connector."""
     statement = select(func.count()).select_from(Message).where(col(Message.connector_id) == connector_id)
     count: int = session.execute(statement).scalar_one()
     return count
@@ -32,7 +32,7 @@ def require(session: Session, principal: Principal, action: Action, message_id: 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MessageFilter:
-    """Which messages; what is None does not matter."""
+    """Selects messages. A field that is None does not restrict."""
 
     connector_id: str | None = None
     state: str | None = None
@@ -44,12 +44,12 @@ class MessageFilter:
 def conditions(
     session: Session, principal: Principal, action: Action, filters: MessageFilter
 ) -> list[ColumnElement[bool]]:
-    """Conditions on `Message`: the filters match, and the caller may do the action.
+    """Conditions on `Message`: it matches the filters, and the caller may do the action.
 
     Raises:
         ScopeMissing
-        NotFound: a connector that the caller may not see is named.
-        InvalidInput: nothing to search for in `q`.
+        NotFound: the filter names a connector that the caller may not see.
+        InvalidInput: `q` contains nothing to search for.
     """
     found: list[ColumnElement[bool]] = [
         col(Message.connector_id).in_(rules.visible_connector_ids(principal, action))

@@ -1,7 +1,7 @@
-"""What happens to a stored message: locked, read by its people, moved on the server, returned.
+"""Changes of a stored message: its users process it, the gateway moves it on the server, somebody returns it.
 
-Locks are taken in one order, so that no two transactions wait for each other on PostgreSQL: messages (by id),
-then the ledger, then the feed. Only new messages are inserted after the feed's positions are known.
+All transactions take locks in one order, so that no two of them wait for each other on PostgreSQL: messages (by id), then
+the ledger, then the feed. Only new messages are inserted after the positions in the feed are known.
 """
 
 from collections.abc import Sequence
@@ -21,9 +21,9 @@ from app.services.messages import selection
 
 
 def lock(session: Session, message_ids: Sequence[str]) -> list[Message]:
-    """The messages that are still there, locked until the commit, by id.
+    """The messages that still exist, locked until the commit, by id.
 
-    To be taken before the feed: whoever changes a stored message and appends an event calls this first.
+    Take this lock before the lock of the feed: code that changes a stored message and appends an event calls this first.
     """
     statement = (
         select(Message).where(col(Message.id).in_(message_ids)).order_by(col(Message.id)).with_for_update()
@@ -34,7 +34,7 @@ def lock(session: Session, message_ids: Sequence[str]) -> list[Message]:
 def mark_returned(
     session: Session, message: Message, *, folder: str, uid: int, uidvalidity: int, position: int
 ) -> None:
-    """Somebody moved the mail back into the source folder: new again, and shown again in the feed."""
+    """Somebody moved the mail back into the source folder: it becomes `new` and appears again in the feed."""
     message.state = "new"
     message.processed_at = None
     message.moved_at = None
@@ -46,7 +46,7 @@ def mark_returned(
 
 
 def mark_moved(session: Session, message_ids: Sequence[str], at: datetime) -> None:
-    """The mails of these messages lie in the processed folder."""
+    """Record that the mails of these messages are in the processed folder."""
     if not message_ids:
         return
     ids = select(col(Message.id)).where(col(Message.id).in_(message_ids)).order_by(col(Message.id))
@@ -55,7 +55,7 @@ def mark_moved(session: Session, message_ids: Sequence[str], at: datetime) -> No
 
 
 def set_state(session: Session, principal: Principal, message_id: str, state: str) -> Message:
-    """Mark a message `new` or `processed`. The event is for the change to `processed` alone.
+    """Mark a message as `new` or `processed`. Only a change to `processed` publishes an event.
 
     Raises:
         ScopeMissing, NotFound
@@ -76,7 +76,7 @@ def set_state(session: Session, principal: Principal, message_id: str, state: st
 
 
 def _event(session: Session, event_type: EventType, connector: Connector, message_id: str) -> NewEvent:
-    # Users are told of mail that came, not of what was done with it.
+    # Users are notified of mail that arrives, not of what somebody does with it.
     return message_event(
         event_type,
         connector_id=connector.id,

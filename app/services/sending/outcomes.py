@@ -1,6 +1,6 @@
-"""What becomes of a submission after an attempt: its recipients' states, the next attempt, its end.
+"""What follows from an attempt to send: the states of the recipients, the next attempt, the end of the submission.
 
-A recipient is `pending` until it is first tried; `deferred` while it will be tried again; `sent`, `refused` and
+A recipient is `pending` before the first attempt, and `deferred` while another attempt will follow. `sent`, `refused` and
 `uncertain` are final. A submission ends when no recipient is left to try.
 """
 
@@ -30,21 +30,21 @@ RETRIES = Growing(first_s=60, longest_s=4 * 3600)
 GIVE_UP_AFTER = timedelta(days=2)
 MAX_REFUSED_LOGINS = 3
 UNSETTLED = ("pending", "deferred")
-# Each is about the connector's settings: a person may be mending them, and a wrong password locks accounts.
+# These are faults of the connector's settings: a person may be mending them, and a wrong password locks accounts.
 TRIED_A_FEW_TIMES = (LoginRefused, CertificateRefused, SecretUnreadable)
 
-# These file what they send by themselves, within seconds: a copy of ours that comes first would be a double.
+# These servers file sent mail themselves, within seconds: if our copy came first, there would be two.
 SELF_FILING_HOSTS = frozenset({"smtp.gmail.com", "smtp.office365.com", "smtp-mail.outlook.com"})
 SELF_FILING_DELAY = timedelta(seconds=60)
 
 
 def without_source() -> Select[Any]:
-    """Selects submissions without loading the mail itself."""
+    """Select submissions without loading the mail itself."""
     return select(Submission).options(defer(col(Submission.source_zstd)))  # type: ignore[arg-type]
 
 
 def conclude(session: Session, submission: Submission, recipients: Sequence[SubmissionRecipient]) -> None:
-    """End a submission whose recipients are all settled, and tell of it. Appends to the outbox: call it last."""
+    """End a submission whose recipients are all settled. Appends the event to the outbox: call it last."""
     now = clock.utc_now()
     statuses = {recipient.status for recipient in recipients}
     if "uncertain" in statuses:
@@ -87,14 +87,14 @@ def record(
     results: Sequence[RecipientResult],
     error: GatewayError | None,
 ) -> None:
-    """Note what an attempt came to: each recipient's result, or the error where nothing was sent."""
+    """Record the outcome of an attempt: the result for each recipient, or the error if nothing was sent."""
     statement = without_source().where(
         col(Submission.id) == submission_id,
         col(Submission.status) == SENDING,
         col(Submission.attempts) == attempt,
     )
     submission: Submission | None = session.execute(statement.with_for_update()).scalar_one_or_none()
-    if submission is None:  # the connector was deleted, or this process slept until its time was up
+    if submission is None:  # the connector was deleted, or this process was suspended until its time was up
         log.warning("submission_result_too_late", submission_id=submission_id)
         return
     recipients = {each.address: each for each in recipients_of(session, submission.id)}
@@ -110,7 +110,7 @@ def record(
 
 
 def postpone(session: Session, submission: Submission, delay: timedelta, detail: str | None) -> None:
-    """Queue what is not settled again, or give it up where it has been tried for too long, or end."""
+    """Queue the submission again, or give it up if its time is over, or end it if all recipients are settled."""
     recipients = recipients_of(session, submission.id)
     unsettled = [recipient for recipient in recipients if recipient.status in UNSETTLED]
     now = clock.utc_now()
@@ -130,13 +130,13 @@ def postpone(session: Session, submission: Submission, delay: timedelta, detail:
 
 
 def refuse_rest(session: Session, submission: Submission, detail: str) -> None:
-    """End the submission; who has not got it, will not."""
+    """End the submission. The remaining recipients will not get the mail."""
     _settle_rest(session, submission, "refused", detail)
 
 
 def give_up_unended(session: Session, submission: Submission) -> None:
-    """End a submission whose attempt nobody has heard the end of."""
-    _settle_rest(session, submission, "uncertain", "The attempt never ended; it may have been sent.")
+    """End a submission whose attempt has no known end."""
+    _settle_rest(session, submission, "uncertain", "The attempt never ended; the mail may have been sent.")
 
 
 def _settle_rest(session: Session, submission: Submission, status: str, detail: str) -> None:
@@ -160,14 +160,14 @@ _STATUSES = {
     Outcome.UNCERTAIN: "uncertain",
 }
 _SENTENCES = {
-    Outcome.DEFERRED: "The mail server refused for now",
+    Outcome.DEFERRED: "The mail server refused for the time being",
     Outcome.REFUSED: "The mail server refused",
-    Outcome.UNCERTAIN: "The connection was lost before the mail server's answer; it may have been sent",
+    Outcome.UNCERTAIN: "The connection was lost before the mail server's answer; the mail may have been sent",
 }
 
 
 def _sentence(result: RecipientResult) -> str | None:
-    """In words and codes; the server's own text may be anything, and is not passed on."""
+    """The result in words and codes. The server's own text is not passed on, because it may say anything."""
     if result.outcome is Outcome.ACCEPTED:
         return None
     codes = " ".join(str(each) for each in (result.code, result.enhanced_code) if each is not None)

@@ -1,13 +1,14 @@
-"""Sending what is queued. See `submissions` for the states.
+"""Sends queued mails. `submissions` describes the states.
 
 The invariants:
-1. The attempt is committed before the network is touched: number, start, and when its time is up. A `sending`
-   row found after that time belongs to a process that died; whether the mail went out nobody knows, so it
-   becomes `uncertain` and is never sent again by itself.
-2. A row is claimed by an update that names the status it expects: of two instances one gets it.
-3. No transaction is open while a server is spoken to.
-4. One attempt at a time for each connector, which keeps its mails in order, and at most half of the threads for
-   one host, so that a server that hangs does not hold up the others. A host in trouble rests a while.
+
+1. The attempt is committed before the network is used: its number, its start, and the end of its time. A row that is
+   still `sending` after that time belongs to a process that died. Nobody knows whether the mail went out, so the row
+   becomes `uncertain`, and the gateway never sends it again by itself.
+2. An update that names the expected status claims a row: only one of two instances gets it.
+3. No transaction is open during a conversation with a server.
+4. A connector has one attempt at a time, which keeps its mails in order. One host gets at most half of the threads, so
+   that a server that hangs does not hold up the others. A host in trouble rests for a while.
 """
 
 import threading
@@ -41,17 +42,17 @@ log = structlog.get_logger(__name__)
 THREADS = 16
 THREADS_PER_HOST = THREADS // 2
 TURN = 20
-"""Rows of one connector before the others have their turn."""
+"""The number of rows of one connector before the others get their turn."""
 HOST_REST = timedelta(seconds=30)
 
 POSTPONED = timedelta(minutes=5)
 MARGIN_S = 120
-"""For what no deadline covers: the resolver, and a machine that is busy."""
+"""Additional time for what no deadline covers: the resolver, and a busy machine."""
 
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """A claimed attempt; all that is needed to carry it out without the database."""
+    """A claimed attempt, with everything that is needed to carry it out without the database."""
 
     submission_id: str
     number: int
@@ -68,18 +69,18 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class _Settled:
-    """The row needed nothing but the database."""
+    """The row needed only the database."""
 
 
 class Sender:
-    """The threads that send. `send_due` is the job; it only starts what is due and never waits."""
+    """The threads that send. `send_due` is the job; it only starts work that is due and never waits."""
 
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
         self._pool = WorkerPool("sender", THREADS)
 
     def send_due(self) -> None:
-        """Start the connectors that have something due and are not busy."""
+        """Start the connectors that have work due and are not busy."""
         busy, resting = self._pool.running(), self._pool.resting()
         with self._gateway.db.reading() as session:
             due = _due_connectors(session, clock.utc_now(), busy=busy, resting=resting)
@@ -87,11 +88,11 @@ class Sender:
             self._start(connector_id, host or "")
 
     def wait(self, timeout_s: float) -> bool:
-        """Wait until all that was started has ended; False when it has not in time."""
+        """Wait until all started work has ended. False: it did not end in time."""
         return self._pool.wait(timeout_s)
 
     def stop(self) -> None:
-        """Start nothing more; give up what has not reached its final dot, and wait for the rest."""
+        """Start no more work. Give up attempts that have not reached their final dot, and wait for the others."""
         self._pool.stop()
 
     def _start(self, connector_id: str, host: str) -> None:
@@ -99,13 +100,13 @@ class Sender:
         self._pool.start(task)
 
     def _serve(self, connector_id: str, host: str) -> None:
-        # Where an error ends this in mid-attempt, the attempt becomes `uncertain` when its time is up.
+        # If an error ends this during an attempt, the attempt becomes `uncertain` when its time is up.
         for _ in range(TURN):
             if self._pool.stopping.is_set() or not self._step(connector_id, host):
                 return
 
     def _step(self, connector_id: str, host: str) -> bool:
-        """Do the next thing that is due for a connector; False where there is none, or none should follow."""
+        """Do the next work that is due for a connector. False: there is none, or no more should follow now."""
         limits = limits_of(self._gateway)
         with self._gateway.db.unit_of_work() as session:
             claimed = claim_next(session, connector_id, limits)
@@ -122,7 +123,7 @@ class Sender:
 
 
 def limits_of(gateway: Gateway) -> Limits:
-    """How long an attempt may take, by the settings."""
+    """How long an attempt may take, according to the settings."""
     command_s = gateway.settings.command_timeout_s
     return Limits(
         connect_s=gateway.settings.connect_timeout_s,
@@ -135,7 +136,7 @@ def limits_of(gateway: Gateway) -> Limits:
 def claim_next(
     session: Session, connector_id: str, limits: Limits
 ) -> Attempt | sent_copies.Copy | _Settled | None:
-    """Claim what is due next for a connector, mails before copies; None where there is nothing."""
+    """Claim the next work that is due for a connector, mails before copies. None: there is nothing."""
     now = clock.utc_now()
     statement = (
         select(col(Submission.id), col(Submission.status))
@@ -151,7 +152,7 @@ def claim_next(
     if found is None:
         return None
     submission_id, status = found
-    # Taken by the update, not by the look before it: another instance may have been faster.
+    # The update claims the row, not the query before it: another instance may have been faster.
     time_is_up = now + timedelta(seconds=limits.attempt_s + limits.answer_s + MARGIN_S)
     claimed = session.execute(
         update(Submission)
@@ -173,11 +174,11 @@ def claim_next(
 
 
 def _begin(session: Session, submission: Submission, now: datetime) -> Attempt | None:
-    """Note the attempt, or why there can be none at present."""
+    """Record the attempt, or the reason why none is possible now."""
     connector = session.get(Connector, submission.connector_id)
-    assert connector is not None  # its submissions go with it
+    assert connector is not None  # deleting a connector deletes its submissions
     credential = session.get(Credential, connector.id)
-    # `stopped`: the mailbox's password was refused three times; trying it here as well locks accounts.
+    # `stopped`: the server refused the mailbox's password three times; more tries here would lock the account.
     if credential is None or connector.status == "stopped":
         outcomes.postpone(session, submission, POSTPONED, "The connector has no credentials that work.")
         return None
@@ -212,7 +213,7 @@ def _begin(session: Session, submission: Submission, now: datetime) -> Attempt |
 def carry_out(
     gateway: Gateway, attempt: Attempt, limits: Limits, stopping: threading.Event
 ) -> GatewayError | None:
-    """Send a claimed attempt and record what became of it; the error, where nothing was sent."""
+    """Carry out a claimed attempt and record its outcome. Returns the error if nothing was sent."""
     results: Sequence[RecipientResult] = ()
     error: GatewayError | None = None
     try:
@@ -246,7 +247,7 @@ def carry_out(
 def _due_connectors(
     session: Session, now: datetime, *, busy: Sequence[str], resting: Sequence[str]
 ) -> Sequence[tuple[str, str | None]]:
-    """Connectors with something due, the longest waiting first."""
+    """Connectors with work that is due; the one that has waited longest comes first."""
     statement = (
         select(col(Submission.connector_id), col(Connector.smtp_host))
         .join(Connector, col(Connector.id) == col(Submission.connector_id))

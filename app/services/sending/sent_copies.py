@@ -1,7 +1,8 @@
 """The copy of a sent mail in the mailbox's Sent folder.
 
-Some servers file what they send by themselves, and a crash may come between filing and noting it: the folder is
-searched for our Message-ID first. What becomes of the copy never changes what became of the mail.
+The gateway first searches the folder for our Message-ID, for two reasons: some servers file sent mail themselves, and a
+crash may happen after the copy is filed and before this is recorded. The outcome of the copy never changes the outcome of
+the mail.
 """
 
 from dataclasses import dataclass
@@ -27,7 +28,7 @@ RETRIES = Growing(first_s=60, longest_s=24 * 3600, factor=4)
 
 @dataclass(frozen=True, slots=True)
 class Copy:
-    """A claimed copy; all that is needed to file it without the database."""
+    """A claimed copy, with everything that is needed to file it without the database."""
 
     submission_id: str
     connector_id: str
@@ -39,7 +40,7 @@ class Copy:
 
 
 def claim(session: Session, submission_id: str) -> Copy | None:
-    """What is to be filed; None, and an end to it, where nothing can be."""
+    """The copy to file. None: nothing can be filed, and the work on this copy has ended."""
     submission = session.get(Submission, submission_id)
     if submission is None:
         return None
@@ -64,7 +65,7 @@ def claim(session: Session, submission_id: str) -> Copy | None:
 
 
 def file(gateway: Gateway, copy: Copy) -> None:
-    """File a claimed copy, and note how it went."""
+    """File a claimed copy, and record the outcome."""
     error: GatewayError | None = None
     try:
         password = credentials.decrypted(gateway, copy.connector_id, copy.ciphertext)

@@ -1,10 +1,10 @@
-"""Submissions: requests to send a mail, as callers make, list and cancel them. `sender` does the rest.
+"""Submissions: requests to send a mail. Callers create, list and cancel them here. `sender` does the rest.
 
     queued ──claim──▶ sending ──▶ sent | partly_sent | failed      (each recipient settled)
        ▲  └─▶ cancelled  │  └───▶ uncertain                       (nobody knows; never sent again)
        └──── deferred ───┘
 
-The mail is built once, when it is asked for: every attempt sends the same bytes under the same Message-ID.
+The mail is built once, when the request arrives: every attempt sends the same bytes under the same Message-ID.
 """
 
 import base64
@@ -58,7 +58,7 @@ class NewAttachment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewSubmission:
-    """What a caller asks for. Recipients are `addr` or `Name <addr>`."""
+    """The request of a caller. Recipients are `addr` or `Name <addr>`."""
 
     connector_id: str
     to: Sequence[str] = ()
@@ -82,7 +82,7 @@ class Detailed:
 
 @dataclass(frozen=True, slots=True)
 class _Answered:
-    """What the headers of an answer take from the message it answers."""
+    """The values that the headers of an answer take from the answered message."""
 
     subject: str = ""
     in_reply_to: str | None = None
@@ -92,7 +92,7 @@ class _Answered:
 def create(
     gateway: Gateway, principal: Principal, wanted: NewSubmission, *, idempotency_key: str | None = None
 ) -> Detailed:
-    """Queue a mail. The same key and request by the same caller give the submission made the first time.
+    """Queue a mail. If the same caller repeats the key and the request, the answer is the first submission.
 
     Raises:
         ScopeMissing, NotFound, InvalidInput, TooLarge
@@ -107,7 +107,7 @@ def create(
             return earlier
         _require_sendable(session, connector)
         answered = _answered(session, principal, connector, wanted)
-    # A mail of 30 MB takes a second to build: not inside the transaction, which on SQLite is the only writer.
+    # To build a mail of 30 MB takes a second. So it is not inside the transaction, which on SQLite is the only writer.
     now = clock.utc_now()
     send_at = _checked_send_at(wanted.send_at, now)
     addressees = _addressees(wanted)
@@ -115,7 +115,7 @@ def create(
     draft = _draft(wanted, answered, _sender(connector, sender), addressees, now)
     raw = compose(draft)
     if len(raw) > gateway.settings.max_message_octets:
-        raise TooLarge("The mail would be larger than this gateway takes.")
+        raise TooLarge("The mail would be larger than this gateway accepts.")
     submission = Submission(
         id=new_id(),
         connector_id=connector.id,
@@ -136,13 +136,13 @@ def create(
     recipients = _envelope_recipients(submission.id, addressees)
     try:
         with gateway.db.unit_of_work() as session:
-            _connector(session, principal, wanted.connector_id)  # it may have gone meanwhile
+            _connector(session, principal, wanted.connector_id)  # it may have been deleted meanwhile
             session.add(submission)
             session.flush()
             session.add_all(recipients)
             session.flush()
     except IntegrityError:
-        with gateway.db.reading() as session:  # the same key at the same time: the other one was first
+        with gateway.db.reading() as session:  # the same key at the same time: the other request was first
             earlier = _find_earlier(session, principal, idempotency_key, fingerprint)
         if earlier is None:
             raise
@@ -185,15 +185,15 @@ def get_submission(session: Session, principal: Principal, submission_id: str) -
 
 
 def cancel(session: Session, principal: Principal, submission_id: str) -> None:
-    """Take a queued submission back. Where some recipients have it already, only the others are given up.
+    """Cancel a queued submission. If some recipients have already got the mail, only the others are cancelled.
 
     Raises:
         ScopeMissing, NotFound
-        WrongState: it is being sent, or has ended.
+        WrongState: the gateway is sending it, or it has ended.
     """
     submission = _get(session, principal, submission_id)
     now = clock.utc_now()
-    # The condition decides against an instance that is about to send it.
+    # The condition makes sure that no instance is about to send it.
     claimed = session.execute(
         update(Submission)
         .where(col(Submission.id) == submission_id, col(Submission.status) == QUEUED)
@@ -240,7 +240,7 @@ def _detailed(session: Session, submissions: Sequence[Submission]) -> list[Detai
 
 
 def _fingerprint(wanted: NewSubmission) -> str:
-    """Of the request. ASCII-only JSON: it may hold text that UTF-8 cannot."""
+    """The hash of the request. The JSON is ASCII only, because the request may hold text that UTF-8 cannot encode."""
     values = json.dumps(asdict(wanted), sort_keys=True, default=str)
     return hashlib.sha256(values.encode("ascii")).hexdigest()
 
@@ -279,7 +279,7 @@ def _answered(
     message = session.get(Message, wanted.in_reply_to)
     if message is None or message.connector_id != connector.id:
         raise InvalidInput(FieldFault("/in_reply_to", "is not a message of this connector"))
-    # What the message says of itself came from outside: only what may stand in a header is taken over.
+    # The values of the message came from outside: use only those that are allowed in a header.
     known = [usable_msg_id(each) for each in (*message.references, message.message_id_header)]
     return _Answered(
         subject=_reply_subject(message.subject or ""),
@@ -290,7 +290,7 @@ def _answered(
 
 def _reply_subject(subject: str) -> str:
     subject = clean_line(subject, SUBJECT_MAX_CHARS)
-    if has_controls(subject):  # hidden in encoded words that the sender encoded twice
+    if has_controls(subject):  # the controls were hidden in encoded words that the sender encoded twice
         subject = subject.replace("=?", "= ?").replace("\u2028", " ").replace("\u2029", " ")
     return subject if subject.lower().startswith(REPLY_PREFIXES) else f"Re: {subject}".rstrip()
 
@@ -302,7 +302,7 @@ def _checked_send_at(send_at: datetime | None, now: datetime) -> datetime | None
 
 
 def _addressees(wanted: NewSubmission) -> dict[str, list[Mailbox]]:
-    """The parsed recipients by field; all faults at once."""
+    """The parsed recipients by field. Reports all faults at once."""
     faults: list[FieldFault] = []
     parsed: dict[str, list[Mailbox]] = {}
     for field, texts in (("to", wanted.to), ("cc", wanted.cc), ("bcc", wanted.bcc)):
@@ -322,7 +322,7 @@ def _addressees(wanted: NewSubmission) -> dict[str, list[Mailbox]]:
 def _envelope_recipients(
     submission_id: str, addressees: dict[str, list[Mailbox]]
 ) -> list[SubmissionRecipient]:
-    """Each address once, whatever its case: local parts that differ by case alone are one mailbox everywhere."""
+    """Each address once, without regard to case: local parts that differ only in case are one mailbox everywhere."""
     seen: dict[str, SubmissionRecipient] = {}
     for field, mailboxes in addressees.items():
         for mailbox in mailboxes:
@@ -334,7 +334,7 @@ def _envelope_recipients(
 
 
 def _sender(connector: Connector, address: str) -> Mailbox:
-    """A shared mailbox shows its name; whose a personal one is, the gateway does not know."""
+    """A shared mailbox sends with its name. For a personal mailbox the gateway does not know the name of the owner."""
     name = clean_line(connector.name, NAME_MAX_CHARS) if connector.kind == "shared" else ""
     return Mailbox(address, name if name and not has_controls(name) else None)
 
