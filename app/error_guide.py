@@ -101,9 +101,61 @@ MAIL_SERVERS = {
         "Look for the request id in the gateway's log; the line holds the server's response code.",
     ),
     "login_refused": Entry(
-        "The mail server refused the user name or the password. After three refusals in a row the connector is"
-        " `stopped`, so that the account is not locked.",
+        "The mail server refused the user name or the password. After two refusals of one password, over IMAP, SMTP and"
+        " tests together, the connector is `stopped`, so that the account is not locked. Where only SMTP refuses it,"
+        " only sending stops.",
         "Enter the credentials again. Some providers require a password for applications, or you must first switch IMAP on.",
+    ),
+    "application_password_needed": Entry(
+        "The provider wants a password made for applications: Google, Yahoo and Apple do where two-step verification is"
+        " on. It counts as a refused password.",
+        "Create such a password in the account's security settings at the provider, and enter it.",
+    ),
+    "password_expired": Entry(
+        "The password was right and has expired (`EXPIRED`, RFC 5530).",
+        "Choose a new password at the provider, and enter it.",
+    ),
+    "privacy_required": Entry(
+        "The mail server takes no password on this connection, because it is not encrypted (`PRIVACYREQUIRED`, RFC 5530).",
+        "Set `security` to `tls` or `starttls`.",
+    ),
+    "administrator_needed": Entry(
+        "The mail server says that its administrator has to do something about this account (`CONTACTADMIN`, RFC 5530).",
+        "Ask the mail server's administrator or the provider's support.",
+    ),
+    "authorization_failed": Entry(
+        "The mail server took the password, but the user may not open this mailbox (`AUTHORIZATIONFAILED`, RFC 5530).",
+        "Check the user name: shared mailboxes often have one of the form `user\\mailbox`. Else ask for access to the"
+        " mailbox.",
+    ),
+    "access_denied": Entry(
+        "The mail server does not allow this account to use the mailbox (`NOPERM`, RFC 5530).",
+        "Ask the mail server's administrator for access.",
+    ),
+    "imap_switched_off": Entry(
+        "IMAP is switched off for this account, or for its domain.",
+        "Switch IMAP on in the account's settings at the provider, or ask the domain's administrator.",
+    ),
+    "smtp_switched_off": Entry(
+        "Sending over SMTP is switched off for this account, or for its organisation. Fetching is not affected.",
+        "Switch SMTP on for the mailbox: at Microsoft 365 it is the setting `Authenticated SMTP`.",
+    ),
+    "web_login_needed": Entry(
+        "The provider has seen something unusual and wants the owner to log in on its web page.",
+        "Log in on the provider's web page and confirm that it was you. The gateway tries again by itself.",
+    ),
+    "password_login_switched_off": Entry(
+        "The provider lets nobody log in with a password over IMAP or SMTP.",
+        "Ask the organisation's administrator whether the mailbox may be exempted.",
+    ),
+    "no_login_method": Entry(
+        "The mail server offers none of the methods LOGIN and PLAIN, by which a password is sent.",
+        "Set `security` to `tls`: many servers offer these methods only on encrypted connections. Else the server has to"
+        " allow them.",
+    ),
+    "login_not_possible": Entry(
+        "The mail server refused the login for a reason other than the user name or password.",
+        "Look into the gateway's log: the server's response code stands there.",
     ),
     "source_folder_missing": Entry(
         "The folder to download from does not exist on the mail server.",
@@ -168,6 +220,10 @@ MAIL_SERVERS = {
     "too_many_connections": Entry(
         "The mail server allows no further connection of this account or from this address.",
         "Wait. If it happens again, close other programs that use the mailbox, or poll less often.",
+    ),
+    "login_not_understood": Entry(
+        "The mail server answered the login as if it were no command it knows. That says nothing about the password.",
+        "Wait. If it recurs, check host and port: it may be no mail server.",
     ),
     "mail_not_given": Entry(
         "The mail server lists mail and does not send it: it refuses, or answers OK without the mail.",

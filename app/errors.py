@@ -20,6 +20,18 @@ GatewayError                      code, retryable
 ├── MailServerError
 │   ├── MailServerRejected        502, the server refused
 │   │   ├── LoginRefused
+│   │   │   └── ApplicationPasswordNeeded
+│   │   ├── PasswordExpired
+│   │   ├── PrivacyRequired
+│   │   ├── AdministratorNeeded
+│   │   ├── AuthorizationFailed
+│   │   ├── AccessDenied
+│   │   ├── ImapSwitchedOff
+│   │   ├── SmtpSwitchedOff
+│   │   ├── WebLoginNeeded
+│   │   ├── PasswordLoginSwitchedOff
+│   │   ├── NoLoginMethod
+│   │   ├── LoginNotPossible
 │   │   ├── FolderMissing
 │   │   ├── ProcessedFolderMissing
 │   │   ├── SameFolder
@@ -34,6 +46,7 @@ GatewayError                      code, retryable
 │   │   ├── HostUnreachable
 │   │   ├── ConnectionLost
 │   │   ├── TooManyConnections
+│   │   ├── LoginNotUnderstood
 │   │   ├── MailNotGiven
 │   │   └── Throttled
 │   └── MailServerTimeout         504
@@ -196,6 +209,70 @@ class LoginRefused(MailServerRejected):
     default_detail = "The mail server refused the user name or password."
 
 
+class ApplicationPasswordNeeded(LoginRefused):
+    code = "application_password_needed"
+    default_detail = "The mail server wants a password made for applications, not the account's own."
+
+
+REFUSED_LOGIN_CODES = frozenset({LoginRefused.code, ApplicationPasswordNeeded.code})
+"""The server did not take the user name or the password. The errors below say something else about a login."""
+
+
+class PasswordExpired(MailServerRejected):
+    code = "password_expired"
+    default_detail = "The password has expired; choose a new one at the mail provider."
+
+
+class PrivacyRequired(MailServerRejected):
+    code = "privacy_required"
+    default_detail = "The mail server takes no password on this connection; set security to tls or starttls."
+
+
+class AdministratorNeeded(MailServerRejected):
+    code = "administrator_needed"
+    default_detail = "The mail server asks that its administrator is contacted about this account."
+
+
+class AuthorizationFailed(MailServerRejected):
+    code = "authorization_failed"
+    default_detail = "The mail server took the password, but this user name may not open the mailbox."
+
+
+class AccessDenied(MailServerRejected):
+    code = "access_denied"
+    default_detail = "The mail server does not allow this account to use the mailbox."
+
+
+class ImapSwitchedOff(MailServerRejected):
+    code = "imap_switched_off"
+    default_detail = "IMAP is switched off for this account; switch it on at the mail provider."
+
+
+class SmtpSwitchedOff(MailServerRejected):
+    code = "smtp_switched_off"
+    default_detail = "Sending over SMTP is switched off for this account; switch it on at the mail provider."
+
+
+class WebLoginNeeded(MailServerRejected):
+    code = "web_login_needed"
+    default_detail = "The mail provider wants the account's owner to log in on its web page first."
+
+
+class PasswordLoginSwitchedOff(MailServerRejected):
+    code = "password_login_switched_off"
+    default_detail = "The mail provider lets nobody log in with a password over IMAP or SMTP."
+
+
+class NoLoginMethod(MailServerRejected):
+    code = "no_login_method"
+    default_detail = "The mail server takes none of the login methods that the gateway knows."
+
+
+class LoginNotPossible(MailServerRejected):
+    code = "login_not_possible"
+    default_detail = "The mail server refused the login for another reason than the user name or password."
+
+
 class FolderMissing(MailServerRejected):
     code = "source_folder_missing"
     default_detail = "The folder to download from does not exist on the mail server."
@@ -277,6 +354,11 @@ class ConnectionLost(MailServerUnavailable):
 class TooManyConnections(MailServerUnavailable):
     code = "too_many_connections"
     default_detail = "The mail server allows no further connection at the moment."
+
+
+class LoginNotUnderstood(MailServerUnavailable):
+    code = "login_not_understood"
+    default_detail = "The mail server did not understand the login, or is in trouble."
 
 
 class MailNotGiven(MailServerUnavailable):

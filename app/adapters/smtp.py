@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Literal, NoReturn
 
+from app.adapters import login_refusals
 from app.adapters.network import NetworkPolicy
 from app.errors import (
     CertificateRefused,
@@ -30,6 +31,7 @@ from app.errors import (
     MailServerError,
     MailServerTimeout,
     MailServerUnavailable,
+    NoLoginMethod,
     TooManyConnections,
 )
 
@@ -269,26 +271,48 @@ def _greet(client: _Client, server: Server, tls: ssl.SSLContext) -> None:
 
 
 def _log_in(client: _Client, server: Server) -> None:
-    """RFC 4954. A server that offers no mechanism wants no login, or will refuse MAIL."""
+    """RFC 4954. A server that offers no mechanism wants no login, or will refuse MAIL. A mechanism that the server
+    announces and does not know gives way to the next; a refused password is not tried again."""
     offered = client.esmtp_features.get("auth", "").upper().split()
     if server.username is None or server.password is None or not offered:
         return
     user, password = server.username.encode(), server.password.encode()
-    if "PLAIN" in offered:  # RFC 4616
-        reply = client.docmd("AUTH", "PLAIN " + _base64(b"\0".join((b"", user, password))))
-    elif "LOGIN" in offered:
-        reply = client.docmd("AUTH", "LOGIN")
-        for answer in (user, password):
-            if reply[0] == 334:
-                reply = client.docmd(_base64(answer))
-    else:
-        raise LoginRefused("The mail server offers no way to log in with a password.", command="AUTH")
-    if reply[0] in {235, 503}:  # 503: already authenticated
-        return
-    # RFC 4954 §6: 454 is temporary; 5xx is about the user name and password.
-    if reply[0] >= 500:
-        raise LoginRefused(command="AUTH", server_line=_line(reply), response_code=_codes(reply))
-    _refuse(reply, "AUTH")
+    error: MailServerError = NoLoginMethod(command="AUTH")
+    plain = _base64(b"\0".join((b"", user, password)))  # RFC 4616
+    for command, replies in (
+        (f"PLAIN {plain}", [plain]),
+        ("LOGIN", [_base64(user), _base64(password)]),
+    ):
+        if command.split()[0] not in offered:
+            continue
+        reply = _authenticate(client, command, replies)
+        if reply[0] in {235, 503}:  # 503: already authenticated
+            return
+        error = _login_error(reply, server.username)
+        if not isinstance(error, NoLoginMethod):
+            break
+    raise error
+
+
+def _authenticate(client: _Client, command: str, replies: Sequence[str]) -> tuple[int, bytes]:
+    """AUTH; who asks for more gets the replies one after another, then `*`, which cancels (RFC 4954 §4)."""
+    reply = client.docmd("AUTH", command)
+    for answer in (*replies, "*"):
+        if reply[0] != 334:
+            break
+        reply = client.docmd(answer)
+    return reply
+
+
+def _login_error(reply: tuple[int, bytes], username: str) -> MailServerError:
+    """What a refused AUTH means. RFC 4954 §6: 4xx is temporary; 5xx is about the user name and password, where its
+    codes and words say nothing else."""
+    meant = login_refusals.by_smtp_codes(_codes(reply).split(), _line(reply), username=username)
+    if meant is None or (reply[0] < 500 and meant is LoginRefused):
+        meant = LoginRefused if reply[0] >= 500 else MailServerUnavailable
+    if reply[0] == 421 and meant is MailServerUnavailable:  # RFC 5321 §3.8: also "too many connections"
+        meant = TooManyConnections
+    return meant(command="AUTH", server_line=_line(reply), response_code=_codes(reply))
 
 
 def _transact(

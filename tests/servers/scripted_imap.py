@@ -5,6 +5,7 @@ pattern of commands and what to answer in the server's stead, `rewrite` changes 
 whatever a real server does, the tests use a real one.
 """
 
+import base64
 import contextlib
 import re
 import socket
@@ -50,7 +51,12 @@ class Session:
     def __init__(self, server: "ScriptedImap", connection: socket.socket) -> None:
         self.server = server
         self._connection = connection
+        self._lines = connection.makefile("rb")
         self.selected: ScriptedFolder | None = None
+
+    def read_line(self) -> bytes:
+        """What the client says next, without its line end; empty where it has hung up."""
+        return self._lines.readline().rstrip(b"\r\n")
 
     def send(self, octets: bytes) -> None:
         for rewrite in self.server.rewrites:
@@ -58,14 +64,20 @@ class Session:
         self._connection.sendall(octets)
 
     def serve(self) -> None:
-        self.send(b"* OK ready\r\n")
-        lines = self._connection.makefile("rb")
-        while line := lines.readline():
+        self.send(self.server.greeting)
+        while line := self._lines.readline():
             tag, _, command = line.rstrip(b"\r\n").partition(b" ")
+            command = self._with_literals(command)
             with self.server.lock:
                 self.server.commands.append(command.decode("latin-1"))
                 if not self._answer(tag, command):
                     return
+
+    def _with_literals(self, command: bytes) -> bytes:
+        while announced := re.search(rb"\{(\d+)\}\Z", command):
+            self.send(b"+ go on\r\n")
+            command += self._lines.read(int(announced[1])) + self.read_line()
+        return command
 
     def _answer(self, tag: bytes, command: bytes) -> bool:
         """Whether the connection stays."""
@@ -91,7 +103,23 @@ class Session:
     def do_noop(self, _command: bytes) -> None:
         """Nothing new."""
 
-    do_login = do_subscribe = do_unselect = do_noop
+    do_login = do_subscribe = do_unselect = do_id = do_noop
+
+    def do_authenticate(self, command: bytes) -> None:
+        """PLAIN and LOGIN; what was sent is noted."""
+        _, mechanism, *given = command.split(b" ")
+        if mechanism.upper() == b"PLAIN":
+            octets = given[0] if given else self.ask(b"")
+            _, user, password = base64.b64decode(octets).split(b"\0")
+        else:
+            user, password = (
+                base64.b64decode(self.ask(prompt)) for prompt in (b"VXNlcm5hbWU6", b"UGFzc3dvcmQ6")
+            )
+        self.server.logins.append((mechanism.decode(), user.decode(), password.decode()))
+
+    def ask(self, prompt: bytes) -> bytes:
+        self.send(b"+ " + prompt + b"\r\n")
+        return self.read_line()
 
     def do_logout(self, _command: bytes) -> None:
         self.send(b"* BYE bye\r\n")
@@ -245,6 +273,9 @@ class ScriptedImap:
 
     def __init__(self, mails: Sequence[bytes] = (), *, capabilities: bytes = CAPABILITIES) -> None:
         self.capabilities = capabilities
+        self.greeting = b"* OK ready\r\n"
+        self.logins: list[tuple[str, str, str]] = []
+        """Mechanism, user name and password of each AUTHENTICATE that was answered."""
         self.lock = threading.RLock()
         self.commands: list[str] = []
         self.octets_sent = 0

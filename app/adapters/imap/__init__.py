@@ -1,6 +1,7 @@
 """Mailboxes over IMAP; the only importer of IMAPClient. Frozen values in and out, no type of the library's.
 
 login       connecting, TLS, login: gives a session
+authentication  by which method, what a refusal means, what is said after it
 session     what the gateway does with a mailbox, command by command
 connection  imaplib underneath IMAPClient: sends commands, reads answers
 answers/    what servers say: pure, a file for each kind of answer

@@ -44,7 +44,7 @@ class Answer:
     """All that came between a command and its end."""
 
     status: str
-    """`OK`, `NO` or `BAD`."""
+    """`OK`, `NO` or `BAD`; after `converse` also `BYE`."""
     text: bytes
     responses: Sequence[Response]
     """Those of the kinds asked for, and untagged statuses."""
@@ -52,6 +52,16 @@ class Answer:
     """Mails that the server said are gone from the selected folder (EXPUNGE; RFC 6851 §3.3: sent for each move)."""
     dropped: int = 0
     """Lines that are no IMAP."""
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """How a command ended that the server could ask more of."""
+
+    answer: Answer
+    """Its status may be `BYE`: the server hung up."""
+    replied: int
+    """How many of the replies were sent."""
 
 
 class WiredIMAP4(imaplib.IMAP4):
@@ -217,13 +227,33 @@ class WiredIMAP4(imaplib.IMAP4):
 
     # Before and at the login
 
-    def authenticate_plain(self, octets: bytes) -> Answer:
-        """AUTHENTICATE PLAIN without an initial response; the state stays as it is."""
-        self.begin()
-        # imaplib sends what this gives, base64-encoded, at the continuation request.
-        self.literal = imaplib._Authenticator(lambda _: octets).process  # type: ignore[assignment]
-        typ, data = self._simple_command("AUTHENTICATE", "PLAIN")
-        return self.answer(typ, data[-1])
+    def converse(self, command: bytes, replies: Sequence[bytes] = ()) -> "Conversation":
+        """A command that the server may ask more of: each continuation request gets the next of the replies (RFC 9051
+        §6.2.2, §4.3), one too many is answered by `*`, which cancels. The state stays as it is.
+
+        Unlike other commands it also ends with the connection, where the server has said BYE: what it said counts.
+
+        Raises:
+            ConnectionLost, OSError: the connection ended without a word, or is out of step.
+        """
+        self.begin(["CAPABILITY"])
+        tag = self._new_tag()
+        self.send(tag + b" " + command + b"\r\n")
+        asked = 0
+        while self.tagged_commands[tag] is None:
+            try:
+                line = self._get_response()
+            except (ConnectionLost, OSError):
+                if "BYE" in self.untagged_responses:
+                    return Conversation(self.answer("BYE", self._bye), min(asked, len(replies)))
+                raise
+            if line is None:
+                if asked > len(replies):
+                    raise ConnectionLost(server_line="asked for more, again and again")
+                self.send((replies[asked] if asked < len(replies) else b"*") + b"\r\n")
+                asked += 1
+        ended: Any = self.tagged_commands.pop(tag)
+        return Conversation(self.answer(ended[0], ended[1][-1]), min(asked, len(replies)))
 
     def start_tls(self, context: ssl.SSLContext, server_name: str) -> None:
         """STARTTLS (RFC 9051 §6.2.1); the capabilities told in plain text are forgotten.
@@ -242,11 +272,11 @@ class WiredIMAP4(imaplib.IMAP4):
 
 
 def refused(command: str, answer: Answer) -> CommandRefused:
-    """The error of a NO or BAD. Where its text is empty, or has no code, an untagged NO or BAD may have one."""
+    """The error of a NO or BAD. Where its text is empty, or has no code, an untagged NO, BAD or BYE may have one."""
     line = answer.text
     code = status.code_of(line)
     if code is None:
-        told = [each.texts[0] for each in answer.responses if each.kind in {"NO", "BAD"}]
+        told = [each.texts[0] for each in answer.responses if each.kind in {"NO", "BAD", "BYE"}]
         code = next((found for each in told if (found := status.code_of(each)) is not None), None)
     text = f"{answer.status} {line.decode('utf-8', 'replace')}"
     return CommandRefused(command=command, server_line=text, response_code=code)

@@ -21,7 +21,7 @@ from app.errors import (
 THROTTLE_CAP_S = 1800.0
 CORRUPTION_PAUSE_S = 3600.0
 
-_THROTTLED = re.compile(r"throttled.*?Backoff Time: ?(\d+) ?milliseconds", re.IGNORECASE | re.DOTALL)
+_THROTTLED = re.compile(r"throttled.*?Backoff Time: ?(\d{1,12}) ?milliseconds", re.IGNORECASE | re.DOTALL)
 
 
 @contextlib.contextmanager
@@ -53,11 +53,10 @@ def translating(command: str) -> Iterator[None]:
 
 def _known_refusal(exc: CommandRefused) -> MailServerError:
     told = {"command": exc.command, "server_line": exc.server_line, "response_code": exc.response_code}
-    throttled = _THROTTLED.search(exc.server_line or "")
-    if throttled or exc.response_code == "THROTTLED":
+    pause_s = pause_asked_for(exc.server_line or "")
+    if pause_s is not None or exc.response_code == "THROTTLED":
         error = Throttled(**told)
-        if throttled:
-            error.retry_after_s = min(int(throttled[1]) / 1000, THROTTLE_CAP_S)
+        error.retry_after_s = pause_s
         return error
     if exc.response_code == "CORRUPTION":
         damaged = MailServerUnavailable(**told)
@@ -68,3 +67,9 @@ def _known_refusal(exc: CommandRefused) -> MailServerError:
     if exc.response_code in {"UNAVAILABLE", "INUSE", "SERVERBUG"}:
         return MailServerUnavailable(**told)
     return exc
+
+
+def pause_asked_for(text: str) -> float | None:
+    """For how many seconds Exchange wants to be left alone; None where it does not say."""
+    found = _THROTTLED.search(text)
+    return min(int(found[1]) / 1000, THROTTLE_CAP_S) if found is not None else None

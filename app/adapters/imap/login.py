@@ -4,20 +4,13 @@ import contextlib
 from collections.abc import Iterator
 
 from app.adapters.imap.answers import capability
-from app.adapters.imap.connection import WiredIMAP4, refused
+from app.adapters.imap.authentication import log_in
+from app.adapters.imap.connection import WiredIMAP4
 from app.adapters.imap.errors import translating
-from app.adapters.imap.session import ImapSession, quoted
+from app.adapters.imap.session import ImapSession
 from app.adapters.imap.values import ConnectionPolicy, ServerAddress
 from app.adapters.imap.wire import Wire, open_wire
-from app.errors import (
-    CommandRefused,
-    ConnectionLost,
-    LoginRefused,
-    MailServerError,
-    MailServerTimeout,
-    MailServerUnavailable,
-    TooManyConnections,
-)
+from app.errors import ConnectionLost, MailServerError, MailServerTimeout, MailServerUnavailable
 
 
 @contextlib.contextmanager
@@ -26,8 +19,7 @@ def connect(server: ServerAddress, password: str, access: ConnectionPolicy) -> I
 
     Raises:
         HostUnreachable, CertificateRefused, MailServerTimeout, ConnectionLost
-        LoginRefused: user name or password are wrong, as far as the server says.
-        TooManyConnections, Throttled, MailServerUnavailable: the server does not want us now.
+        LoginRefused and what else `log_in` raises.
     """
     try:
         imap, session = _open(server, access)
@@ -35,8 +27,7 @@ def connect(server: ServerAddress, password: str, access: ConnectionPolicy) -> I
         exc.turned_away = True
         raise
     try:
-        _login(imap, session, server, password)
-        session.refresh_capabilities()
+        log_in(imap, session, server, password)
         yield session
     except MailServerError as exc:
         exc.alert = session.alert
@@ -76,38 +67,3 @@ def _open(server: ServerAddress, access: ConnectionPolicy) -> tuple[WiredIMAP4, 
         imap.shutdown()
         raise
     return imap, session
-
-
-def _login(imap: WiredIMAP4, session: ImapSession, server: ServerAddress, password: str) -> None:
-    if "LOGINDISABLED" in session.capabilities and "AUTH=PLAIN" not in session.capabilities:
-        raise LoginRefused("The mail server allows no login with a password on this connection.")
-    as_plain = not (server.username + password).isascii() or "LOGINDISABLED" in session.capabilities
-    try:
-        with translating("LOGIN"):
-            if as_plain:  # LOGIN takes no UTF-8; SASL PLAIN does (RFC 4616)
-                answer = imap.authenticate_plain(f"\0{server.username}\0{password}".encode())
-                if answer.status != "OK":
-                    raise refused("AUTHENTICATE", answer)
-            else:
-                answer = imap.run("LOGIN", quoted(server.username.encode()), quoted(password.encode()))
-    except CommandRefused as exc:
-        raise _login_error(exc) from exc
-    except MailServerUnavailable as exc:
-        # Of `[INUSE]` and the like the mailbox is the reason.
-        exc.turned_away = exc.response_code == "UNAVAILABLE"
-        raise
-    imap.state = "AUTH"
-    told = capability.read_capabilities(answer.responses, answer.text)
-    session.capabilities = told or session.capabilities
-
-
-def _login_error(refusal: CommandRefused) -> MailServerError:
-    """What a refused login means (RFC 5530): only some of them are about the password."""
-    told = {"command": "LOGIN", "server_line": refusal.server_line, "response_code": refusal.response_code}
-    if refusal.response_code == "LIMIT":
-        crowded = TooManyConnections(**told)
-        crowded.turned_away = True
-        return crowded
-    if (refusal.server_line or "").startswith("BAD"):
-        return refusal
-    return LoginRefused(**told)

@@ -250,7 +250,7 @@ class TestAnAlert:
 
     def test_that_comes_with_a_refused_login_does_too(self, box: Mailbox, imap_proxy: ImapProxy) -> None:
         imap_proxy.break_on("LOGIN", answer("NO [ALERT] Please log in via your web browser"))
-        assert box.fetch().error_code == "login_refused"
+        assert box.fetch().error_code == "web_login_needed"
         assert box.connector.alert_text == "Please log in via your web browser"
 
 
