@@ -1,5 +1,7 @@
-"""HTTP to an address that somebody entered: the name is resolved once, the address is checked and is the one that is
-connected to (TLS verifies the name), and everything together has one deadline. The only importer of httpcore.
+"""HTTP to an address that somebody entered. Only this module imports httpcore.
+
+The name is resolved once, the address is checked, and the connection goes to exactly this address (TLS verifies the name).
+The whole exchange has one deadline.
 """
 
 import ssl
@@ -20,11 +22,11 @@ FAILURES = (
     httpcore.ProtocolError,
     httpx.HTTPError,
 )
-"""What may be raised while a request is sent and its answer read."""
+"""The errors that may be raised while a request is sent and its answer is read."""
 
 
 class Deadline:
-    """When an attempt must have ended."""
+    """The time by which an attempt must have ended."""
 
     def __init__(self) -> None:
         self._end = 0.0
@@ -33,7 +35,7 @@ class Deadline:
         self._end = time.monotonic() + limit_s
 
     def within(self, timeout_s: float | None) -> float:
-        """A timeout cut to what is left."""
+        """The timeout, cut to the remaining time."""
         left_s = self._end - time.monotonic()
         return max(left_s if timeout_s is None else min(timeout_s, left_s), 0.001)
 
@@ -43,7 +45,7 @@ class Deadline:
 
 
 class CheckedNetwork(httpcore.SyncBackend):
-    """Connects to the addresses that the policy permits, never to a name."""
+    """Connects only to addresses that the policy permits, never to a name."""
 
     def __init__(self, network: NetworkPolicy, deadline: Deadline, *, private_only: bool) -> None:
         self._network = network
@@ -72,7 +74,7 @@ class CheckedNetwork(httpcore.SyncBackend):
 
 
 class _TimedStream(httpcore.NetworkStream):
-    """Cuts every timeout to what is left of the attempt. A TLS handshake has one timeout for all of it."""
+    """Cuts every timeout to the remaining time of the attempt. A TLS handshake has one timeout as a whole."""
 
     def __init__(self, stream: httpcore.NetworkStream, deadline: Deadline) -> None:
         self._stream = stream
@@ -102,7 +104,7 @@ class _TimedStream(httpcore.NetworkStream):
 
 
 class CheckedTransport(httpx.BaseTransport):
-    """httpx over our own network; its own transport takes none."""
+    """httpx over our own network, because httpx's own transport does not accept one."""
 
     def __init__(self, network: httpcore.NetworkBackend, tls: ssl.SSLContext) -> None:
         self._pool = httpcore.ConnectionPool(

@@ -1,9 +1,9 @@
-"""Who a JWT speaks for (RFC 7519, RFC 8725). Verified with the shared HS256 secret, or with the public keys that
-the identity provider publishes (JWKS, RFC 7517).
+"""Finds out for whom a JWT speaks (RFC 7519, RFC 8725). It is verified with the shared HS256 secret, or with the public
+keys that the identity provider publishes (JWKS, RFC 7517).
 
-The algorithm is ours to choose, never the token's: with the secret HS256 alone, with published keys only
-asymmetric algorithms, and a published key of another kind is not taken in. So neither `none` nor a public key
-used as an HMAC secret passes.
+We choose the algorithm, never the token. With the secret it is only HS256. With published keys it is one of the asymmetric
+algorithms, and published keys of another kind are ignored. So neither `none` nor a public key that is used as an HMAC
+secret is accepted.
 """
 
 import ipaddress
@@ -30,21 +30,21 @@ from app.errors import SettingsIncomplete, Unauthenticated
 log = structlog.get_logger(__name__)
 
 LEEWAY_S = 30
-"""How far the issuer's clock may be from ours."""
+"""The largest difference between the issuer's clock and ours."""
 MAX_TOKEN_CHARS = 16_384
 MAX_NAME_CHARS = 255
 MAX_TIME_S = 1e12
-"""Far beyond any date; what is above is no time."""
+"""Far beyond any date; a larger number is no time."""
 JWKS_TIMEOUT_S = 5.0
-"""For one connection, one read; and for all of it together, twice that."""
+"""The limit for one connection and for one read. The limit for the whole request is twice this."""
 JWKS_MAX_OCTETS = 1_000_000
 JWKS_HEADERS = {"Accept": "application/json", "Accept-Encoding": "identity"}
 JWKS_RETRY_AFTER = timedelta(minutes=1)
-"""At most one request in this time, whatever tokens come in."""
+"""There is at most one request in this time, whatever tokens come in."""
 JWKS_MAX_AGE = timedelta(hours=1)
-"""After this the keys are fetched again: a key that the provider has withdrawn is forgotten then."""
+"""After this time the keys are fetched again, so a key that the provider has withdrawn is forgotten."""
 JWKS_TRUSTED_FOR = timedelta(days=1)
-"""Where the provider cannot be reached, its keys serve for this long."""
+"""How long the old keys serve while the provider cannot be reached."""
 LOOPBACK = (ipaddress.IPv4Network("127.0.0.0/8"), ipaddress.IPv6Network("::1/128"))
 ANYWHERE = (ipaddress.IPv4Network("0.0.0.0/0"), ipaddress.IPv6Network("::/0"))
 
@@ -61,14 +61,14 @@ ASYMMETRIC_ALGORITHMS = (
     "EdDSA",
     "Ed25519",
 )
-# RecursionError: brackets without end.
+# RecursionError: very many nested brackets.
 FETCH_FAILURES = (*checked_http.FAILURES, ValueError, TypeError, KeyError, RecursionError)
 ASYMMETRIC_KEY_TYPES = frozenset({"RSA", "EC", "OKP"})
 
 
 @dataclass(frozen=True)
 class Claims:
-    """What a verified token says of its bearer."""
+    """The statements of a verified token about its bearer."""
 
     subject: str
     groups: frozenset[str]
@@ -76,14 +76,14 @@ class Claims:
 
 
 class TokenVerifier(Protocol):
-    """Turns a token into claims, or refuses it."""
+    """Turns a token into claims, or refuses the token."""
 
     def verify(self, token: str) -> Claims:
-        """Raises Unauthenticated, with the same sentence for every fault."""
+        """Raise Unauthenticated, with the same sentence for every fault."""
 
 
 class Keys(Protocol):
-    """Where the key comes from that a token names."""
+    """The source of the keys that tokens name."""
 
     @property
     def algorithms(self) -> Sequence[str]: ...
@@ -113,7 +113,7 @@ class JwtVerifier:
         try:
             return self._claims(self._verified(token))
         except _TokenRefused as refused:
-            # The reason helps whoever sets the gateway up; the caller learns only that the token is no good.
+            # The reason helps the person who sets the gateway up; the caller learns only that the token is not valid.
             log.info("token_refused", reason=str(refused))
             raise Unauthenticated from refused
 
@@ -127,7 +127,7 @@ class JwtVerifier:
             if key is None:
                 raise _TokenRefused("unknown key id")
             return jwt.decode(token, key, algorithms=list(self._keys.algorithms)).claims
-        # RecursionError: a header that is nothing but brackets.
+        # RecursionError: a header that consists of brackets only.
         except (JoseError, ValueError, TypeError, KeyError, RecursionError) as exc:
             raise _TokenRefused(f"signature or form: {type(exc).__name__}") from exc
 
@@ -157,7 +157,7 @@ class JwtVerifier:
 
 
 class SharedSecret:
-    """The one key of an issuer that shares a secret with the gateway."""
+    """The only key of an issuer that shares a secret with the gateway."""
 
     algorithms = ("HS256",)
 
@@ -169,11 +169,11 @@ class SharedSecret:
 
 
 class PublishedKeys:
-    """The identity provider's public keys, fetched when first needed, when an unknown key id turns up, and
+    """The identity provider's public keys. They are fetched when they are first needed, when an unknown key id appears, and
     when they are an hour old.
 
-    Over http:// whoever stands between could put keys of their own into the answer: it is spoken only inside loopback
-    and `private_networks`. An https:// address may lead anywhere: the operator names it.
+    With http:// an attacker on the way could put keys of their own into the answer, so it is used only to loopback addresses
+    and `private_networks`. An https:// address may be anywhere: the operator names it.
     """
 
     algorithms = ASYMMETRIC_ALGORITHMS
@@ -201,12 +201,12 @@ class PublishedKeys:
     def _known(self, key_id: str | None) -> jwk.Key | None:
         keys = self._keys if clock.utc_now() - self._fetched_at < JWKS_TRUSTED_FOR else ()
         if key_id is None:
-            # RFC 7515 §4.1.4: `kid` is optional; without it only a single key is unambiguous.
+            # RFC 7515 §4.1.4: `kid` is optional. Without it the key is clear only if there is just one.
             return keys[0] if len(keys) == 1 else None
         return next((key for key in keys if key.kid == key_id), None)
 
     def _refresh(self) -> None:
-        # Held during the request: whoever comes meanwhile waits for the keys instead of being refused.
+        # Held during the request: callers who come meanwhile wait for the keys and are not refused.
         with self._lock:
             now = clock.utc_now()
             if now - self._tried_at < JWKS_RETRY_AFTER:
@@ -216,7 +216,7 @@ class PublishedKeys:
                 self._keys = _usable_keys(self._fetch())
                 self._fetched_at = now
             except FETCH_FAILURES as exc:
-                # The old keys stay: a provider that is down for an hour must not lock everybody out.
+                # Keep the old keys: a provider that is down for an hour must not lock everybody out.
                 log.error("jwks_unavailable", error=type(exc).__name__, known_keys=len(self._keys))
 
     def _fetch(self) -> Any:
@@ -239,7 +239,7 @@ class PublishedKeys:
 
 
 def verifier_from(settings: Settings) -> TokenVerifier:
-    """The verifier that the settings ask for; without any it refuses every token."""
+    """The verifier for these settings. Without a secret or keys, it refuses every token."""
     keys: Keys
     if settings.jwt_secret is not None:
         keys = SharedSecret(settings.jwt_secret.get_secret_value())
@@ -263,7 +263,7 @@ def development_token(settings: Settings, *, claims: Mapping[str, Any], ttl_s: i
         SettingsIncomplete: there is no shared secret.
     """
     if settings.jwt_secret is None:
-        raise SettingsIncomplete("not set: GATEWAY_JWT_SECRET (tokens cannot be made with a JWKS address)")
+        raise SettingsIncomplete("not set: GATEWAY_JWT_SECRET (a JWKS address cannot make tokens)")
     issued_at = int(clock.utc_now().timestamp())
     full: dict[str, Any] = {**claims, "iat": issued_at, "exp": issued_at + ttl_s}
     if settings.jwt_issuer is not None:
@@ -275,7 +275,7 @@ def development_token(settings: Settings, *, claims: Mapping[str, Any], ttl_s: i
 
 
 class _TokenRefused(Exception):
-    """Why a token was refused, for the log."""
+    """The reason why a token was refused, for the log."""
 
 
 class _RefuseAll:
@@ -284,7 +284,7 @@ class _RefuseAll:
 
 
 def _usable_keys(document: Any) -> list[jwk.Key]:
-    """The public signature keys of a JWK set; others, and those we cannot read, are passed over (RFC 7517 §5)."""
+    """The public signature keys of a JWK set. Other keys, and keys that we cannot read, are skipped (RFC 7517 §5)."""
     usable = []
     for entry in document["keys"]:
         if entry.get("kty") not in ASYMMETRIC_KEY_TYPES or entry.get("use", "sig") != "sig":
@@ -301,7 +301,7 @@ def _number(claims: Mapping[str, Any], name: str) -> float | None:
     value = claims.get(name)
     if value is None:
         return None
-    # NaN and infinity, which Python's JSON reads, would never expire; NaN is below nothing.
+    # Python's JSON reads NaN and infinity. Such a time would never pass: NaN is not less than any number.
     if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < MAX_TIME_S:
         raise _TokenRefused(f"{name} is not a time")
     return value
@@ -319,7 +319,7 @@ def _names(claims: Mapping[str, Any], name: str) -> frozenset[str]:
 
 
 def _is_name(value: object) -> TypeGuard[str]:
-    """A text that a database can hold and a log can show: PostgreSQL refuses NUL, neither takes surrogates."""
+    """Whether a database can hold the text and a log can show it: PostgreSQL refuses NUL, and neither accepts surrogates."""
     if not isinstance(value, str) or not 0 < len(value) <= MAX_NAME_CHARS:
         return False
     return not any(unicodedata.category(character) in {"Cc", "Cs"} for character in value)

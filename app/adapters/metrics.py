@@ -1,6 +1,6 @@
 """Figures for Prometheus. One registry for each gateway, so that two in one process do not add up.
 
-Labels come from fixed sets (statuses, outcomes, route templates): no address, no id, nothing a caller chooses.
+Labels come from fixed sets (statuses, outcomes, route templates). They hold no address, no id, and no text of a caller.
 """
 
 import threading
@@ -18,11 +18,11 @@ KNOWN_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPT
 
 @dataclass(frozen=True)
 class Figures:
-    """What the database tells at one moment."""
+    """The figures from the database at one moment."""
 
     connectors_by_status: Mapping[str, int]
     cycles_by_outcome: Mapping[str, int]
-    """Finished within the last hour."""
+    """Cycles that finished within the last hour."""
     messages: int
     quarantined: int
     outbox_position: int
@@ -31,7 +31,7 @@ class Figures:
 
 
 class Metrics:
-    """Counts what this process does, and shows what it is told."""
+    """Counts what this process does, and shows these counts with the figures from the database."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -52,32 +52,32 @@ class Metrics:
             ["code"],
             registry=self._registry,
         )
-        for code in DefectCode:  # a rate of what has never been counted is no rate
+        for code in DefectCode:  # Prometheus cannot compute the rate of a counter that does not exist yet
             self._defects.labels(code.value)
-        self._database_up = self._gauge("gateway_database_up", "1 where the database answered.")
+        self._database_up = self._gauge("gateway_database_up", "1 if the database answered.")
         self._connectors = self._gauge("gateway_connectors", "Connectors by status.", "status")
         self._cycles = self._gauge(
             "gateway_cycles_1h", "Fetch cycles of the last hour by outcome.", "outcome"
         )
-        self._messages = self._gauge("gateway_messages_stored", "Messages stored at present.")
+        self._messages = self._gauge("gateway_messages_stored", "Messages stored now.")
         self._quarantined = self._gauge("gateway_quarantined", "Mails in quarantine.")
         self._position = self._gauge("gateway_outbox_position", "Position of the last event.")
         self._deliveries = self._gauge("gateway_deliveries_pending", "Webhook deliveries that wait.")
         self._submissions = self._gauge("gateway_submissions_queued", "Submissions not yet sent.")
 
     def count_request(self, *, method: str, route: str | None, status: int) -> None:
-        """Count one answered request; `route` is the template, None where no route matched."""
+        """Count one answered request. `route` is the template; None: no route matched."""
         known = method if method in KNOWN_METHODS else "OTHER"
         self._requests.labels(known, route or "unmatched", str(status)).inc()
 
     def count_mails(self, stored: int, defects: Mapping[str, int]) -> None:
-        """Count mails that were stored, and of them those with each defect."""
+        """Count stored mails, and for each defect the mails that have it."""
         self._mails.inc(stored)
         for code, mails in defects.items():
             self._defects.labels(code).inc(mails)
 
     def page(self, figures: Figures | None) -> bytes:
-        """The page for the scraper; without figures the database is shown as down."""
+        """The page for the scraper. Without figures it shows the database as down."""
         with self._lock:
             self._database_up.set(0 if figures is None else 1)
             if figures is not None:
@@ -95,7 +95,7 @@ class Metrics:
 
 
 class ShortMemory:
-    """Remembers a value for some seconds: the page is open to everybody, and counting costs."""
+    """Remembers a value for some seconds: the page is open to everybody, and counting takes time."""
 
     def __init__(self, keep_s: float, now_s: Callable[[], float]) -> None:
         self._keep_s = keep_s

@@ -1,7 +1,8 @@
-"""Where the gateway may connect to. A host name is resolved once, every address is checked, and the checked
-address is the one connected to, so that a name that changes its answer (DNS rebinding) gains nothing.
+"""The addresses to which the gateway may connect.
 
-A refused target and a closed port look alike from outside: both are `HostUnreachable`.
+A host name is resolved once, every address is checked, and the connection goes to exactly the checked address. So a name
+that changes its answer (DNS rebinding) gains nothing. A forbidden target and a closed port look the same from outside:
+both are `HostUnreachable`.
 """
 
 import ipaddress
@@ -15,9 +16,9 @@ from app.errors import HostUnreachable, MailServerTimeout
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 
-# Python's `is_global` follows the IANA registries of its own release and answers for IPv6 space that nobody has
-# been given. What is named here is refused whatever it says; 3.11 and 3.13 then agree.
-_GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")  # RFC 4291 §2.4: all that IANA allocates from
+# Python's `is_global` follows the IANA registries as of its release, and accepts IPv6 space that is not allocated. The
+# networks below are refused whatever `is_global` says, so that 3.11 and 3.13 agree.
+_GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")  # RFC 4291 §2.4: IANA allocates only from this
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")  # RFC 6052 §2.1
 _NEVER_PUBLIC = (
     ipaddress.IPv4Network("192.0.0.0/24"),  # RFC 6890; 192.0.0.192 is Oracle's metadata service
@@ -32,14 +33,14 @@ MAX_ADDRESSES = 4
 
 @dataclass(frozen=True)
 class NetworkPolicy:
-    """Which addresses and ports may be reached."""
+    """The addresses and ports to which connections are allowed."""
 
     allowed_private_networks: Sequence[IPNetwork] = ()
     public_ports: Sequence[int] | None = None
     """Ports allowed outside the private networks; None means any."""
 
     def is_allowed_private(self, address: IPAddress) -> bool:
-        """Whether an address lies in the allowed private networks, itself or the IPv4 address in it."""
+        """Whether an address, or the IPv4 address inside it, is in the allowed private networks."""
         effective = embedded_ipv4(address) or address
         return any(
             candidate.version == network.version and candidate in network
@@ -48,7 +49,7 @@ class NetworkPolicy:
         )
 
     def permits(self, address: IPAddress, port: int) -> bool:
-        """Whether a connection to this address may be opened."""
+        """Whether a connection to this address is allowed."""
         if self.is_allowed_private(address):
             return True
         if not _is_public(address):
@@ -56,12 +57,12 @@ class NetworkPolicy:
         return self.public_ports is None or port in self.public_ports
 
     def resolve(self, host: str, port: int, *, private_only: bool = False) -> list[IPAddress]:
-        """The addresses of a host that may be connected to, in the resolver's order.
+        """The allowed addresses of a host, in the resolver's order.
 
-        `private_only` leaves those in the allowed private networks, where plain text may be spoken.
+        `private_only` keeps only those in the allowed private networks, where plain text is allowed.
 
         Raises:
-            HostUnreachable: the name does not resolve, or only to forbidden addresses.
+            HostUnreachable: the name does not resolve, or resolves only to forbidden addresses.
         """
         try:
             found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
@@ -79,9 +80,9 @@ class NetworkPolicy:
         return permitted[:MAX_ADDRESSES]
 
     def connect(self, host: str, port: int, timeout_s: float, *, private_only: bool = False) -> socket.socket:
-        """A TCP connection to the first address that answers, in plain text as yet.
+        """A TCP connection to the first address that answers, still in plain text.
 
-        The addresses share the time; `private_only` as for `resolve`.
+        The addresses share the time. `private_only` works as in `resolve`.
 
         Raises:
             HostUnreachable: refused, forbidden or not resolvable.
@@ -106,17 +107,17 @@ class NetworkPolicy:
         raise HostUnreachable from failure
 
     def is_private(self, host: str, port: int) -> bool:
-        """Whether a host lies in the allowed private networks, for checking settings; a connection in plain
-        text asks again with `private_only`, because the name may answer otherwise by then.
+        """Whether a host is in the allowed private networks, for the check of settings. A connection in plain text checks again
+        with `private_only`, because the name may resolve to another address by then.
 
         Raises:
-            HostUnreachable: as `resolve`.
+            HostUnreachable: as in `resolve`.
         """
         return all(self.is_allowed_private(address) for address in self.resolve(host, port))
 
 
 def embedded_ipv4(address: IPAddress) -> ipaddress.IPv4Address | None:
-    """The IPv4 address inside a mapped, 6to4, Teredo or NAT64 one."""
+    """The IPv4 address inside a mapped, 6to4, Teredo or NAT64 address."""
     if isinstance(address, ipaddress.IPv4Address):
         return None
     if address.ipv4_mapped is not None:
@@ -131,7 +132,7 @@ def embedded_ipv4(address: IPAddress) -> ipaddress.IPv4Address | None:
 
 
 def _plain(text: str) -> IPAddress:
-    """An address without its zone; an IPv4-mapped one is the IPv4 address that the kernel makes of it."""
+    """An address without its zone. An IPv4-mapped address becomes the IPv4 address that the kernel uses for it."""
     address = ipaddress.ip_address(text.split("%", maxsplit=1)[0])
     if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
         return address.ipv4_mapped

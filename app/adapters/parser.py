@@ -1,11 +1,11 @@
-"""The parser process, seen from the gateway: a mail goes in, what it says comes out, always, in bounded time.
+"""The gateway's side of the parser process: a mail goes in, and its content comes out, always and in bounded time.
 
-Mail that no test has seen may still stop a parser: real spam of 24 KB costs the standard library's 6 s, and
-the HTML libraries are C and Rust. So parsing happens in a child with the kernel's limits (`app.mime.worker`).
-When that dies or is stopped, the mail is tried once more without its HTML; if that fails too, its header is
-read here, from the first 64 KB. A defect says what happened.
+Unknown mail may still stop a parser: a real spam mail of 24 KB costs the standard library 6 s, and the HTML libraries are
+written in C and Rust. So a child process with the kernel's limits parses the mail (`app.mime.worker`). If the child dies or
+is stopped, the mail is tried once more without its HTML. If that fails too, this process reads the header, from the first
+64 KB. A defect says what happened.
 
-A child is started by `exec`, not `fork`: the gateway has threads. It inherits no environment: no secrets.
+A child is started by `exec`, not `fork`, because the gateway has threads. It inherits no environment, and so no secrets.
 """
 
 import contextlib
@@ -38,7 +38,7 @@ JSON_MAX_OCTETS = 128 * MEGABYTE
 
 
 class ParserUnavailable(Exception):
-    """No parser process: closed, or it cannot be started. Nothing is said about the mail."""
+    """There is no parser process: it is closed, or cannot be started. This says nothing about the mail."""
 
 
 class AttachmentUnreadable(Exception):
@@ -51,12 +51,12 @@ class AttachmentUnreadable(Exception):
 
 @dataclass(frozen=True, slots=True)
 class ParserLimits:
-    """What one mail may cost. The kernel counts CPU time in whole seconds, rounded up."""
+    """The limits for one mail. The kernel counts CPU time in whole seconds, rounded up."""
 
     cpu_s: float = 2.0
     cpu_s_per_megabyte: float = 0.1
     memory_octets: int = 512 * MEGABYTE
-    """Address space of the process, besides 10 times the size of the mail."""
+    """Address space of the process, in addition to 10 times the size of the mail."""
     wall_s: float = 30.0
     wall_s_per_megabyte: float = 1.0
 
@@ -68,7 +68,7 @@ class _Stopped(Exception):
 
 
 class ParserProcess:
-    """One child, started when it is first needed and again after it died. One mail at a time; thread-safe."""
+    """One child. It starts when it is first needed, and again after it died. It reads one mail at a time; thread-safe."""
 
     def __init__(self, limits: ParserLimits | None = None) -> None:
         self._limits = limits or ParserLimits()
@@ -77,12 +77,12 @@ class ParserProcess:
         self._closed = False
 
     def parse(self, raw: bytes, listed: Sequence[Listed] = ()) -> ParsedMail:
-        """Read a mail; what the child could not do is listed in the defects.
+        """Read a mail. The defects list what the child could not do.
 
-        The attachments that are listed already keep their numbers.
+        Attachments in `listed` keep their numbers.
 
         Raises:
-            ParserUnavailable: closed, or no child can be started.
+            ParserUnavailable: it is closed, or no child can be started.
         """
         asked = Asked(listed=listed)
         with self._lock:
@@ -97,12 +97,12 @@ class ParserProcess:
             return replace(parsed, defects=(defect, *parsed.defects))
 
     def attachment(self, raw: bytes, n: int, listed: Sequence[Listed] = ()) -> AttachmentContent | None:
-        """The attachment of that number in the list; without a list, in the one that `parse` would make. None where
-        there is none.
+        """The attachment with this number in the list; without a list, in the list that `parse` would make. None: there is no
+        such attachment.
 
         Raises:
             AttachmentUnreadable: the child died or was stopped over this mail.
-            ParserUnavailable: closed, or no child can be started.
+            ParserUnavailable: it is closed, or no child can be started.
         """
         with self._lock:
             try:
@@ -115,14 +115,14 @@ class ParserProcess:
                 raise AttachmentUnreadable(defect) from exc
 
     def close(self) -> None:
-        """Stop the child, after the mail it has in hand."""
+        """Stop the child after its present mail."""
         with self._lock:
             self._closed = True
             self._stop()
 
     @property
     def pid(self) -> int | None:
-        """Of the child, if one is running."""
+        """The process id of the child, if one is running."""
         child = self._child
         return child.pid if child is not None and child.poll() is None else None
 
@@ -134,17 +134,17 @@ class ParserProcess:
             raise _Stopped(DefectCode.PARSER_DIED, "an answer that cannot be read") from exc
 
     def _exchange(self, op: Op, asked: Asked, raw: bytes) -> tuple[Status, bytes, bytes]:
-        """Ask the child. Raises _Stopped, with no child left, unless the answer is DONE or NOTHING."""
+        """Ask the child. If the answer is not DONE or NOTHING, stop the child and raise _Stopped."""
         limits = self._limits
         child = self._running()
         deadline = time.monotonic() + limits.wall_s + limits.wall_s_per_megabyte * len(raw) / MEGABYTE
         argument = asked.to_json()
         try:
-            with contextlib.suppress(BrokenPipeError):  # it died: reading tells how
+            with contextlib.suppress(BrokenPipeError):  # it died: the read below finds out how
                 _write(child.stdin, REQUEST.pack(op, len(argument), len(raw)) + argument, deadline)
                 _write(child.stdin, raw, deadline)
             code, retire, json_octets, octets = REPLY.unpack(_read(child.stdout, REPLY.size, deadline))
-            # Decoding only ever makes an attachment smaller. A child that a mail took over could say anything.
+            # Decoding never makes an attachment larger. A child under the control of a mail could claim any size.
             if json_octets > JSON_MAX_OCTETS or octets > len(raw) or code not in _STATUSES:
                 raise EOFError
             json = _read(child.stdout, json_octets, deadline)
@@ -170,7 +170,7 @@ class ParserProcess:
         self._stop()
         try:
             return self._ready()
-        except EOFError:  # killed, say where memory is short: once more, as over a mail
+        except EOFError:  # killed, for example because memory is short: try once more, as with a mail
             pass
         try:
             return self._ready()
@@ -178,7 +178,7 @@ class ParserProcess:
             raise ParserUnavailable("the parser process does not start: it dies") from exc
 
     def _ready(self) -> subprocess.Popen[bytes]:
-        """A new child that can be asked. Raises EOFError, with no child left, where it dies before."""
+        """A new child that is ready. Raises EOFError, and leaves no child, if it dies before it is ready."""
         self._child = child = self._start()
         try:
             ready = _read(child.stdout, len(READY), time.monotonic() + START_TIMEOUT_S)
@@ -190,7 +190,7 @@ class ParserProcess:
             raise ParserUnavailable("the parser process does not start in time") from exc
         if ready != READY:
             self._stop()
-            raise ParserUnavailable("the parser process speaks another language")
+            raise ParserUnavailable("the parser process does not answer as expected")
         return child
 
     def _start(self) -> subprocess.Popen[bytes]:
@@ -207,7 +207,7 @@ class ParserProcess:
                 bufsize=0,
                 cwd="/",
                 env={"PYTHONPATH": str(root), "LC_ALL": "C.UTF-8"},
-                start_new_session=True,  # Ctrl-C in a terminal must not stop it over a mail
+                start_new_session=True,  # Ctrl-C in a terminal must not stop it during a mail
             )
         except OSError as exc:
             raise ParserUnavailable(f"the parser process does not start: {exc.strerror}") from exc
@@ -215,12 +215,14 @@ class ParserProcess:
             if pipe is not None:
                 os.set_blocking(pipe.fileno(), False)
                 if sys.platform == "linux":
-                    with contextlib.suppress(OSError):  # a user's pipes are limited; slower, not wrong
+                    with contextlib.suppress(
+                        OSError
+                    ):  # a user's pipes are limited; a small pipe is slower, but correct
                         fcntl.fcntl(pipe.fileno(), fcntl.F_SETPIPE_SZ, MEGABYTE)
         return child
 
     def _died(self) -> _Stopped:
-        """What became of a child that closed its pipe."""
+        """The reason why a child closed its pipe."""
         child = self._child
         code = None
         if child is not None:
@@ -229,7 +231,7 @@ class ParserProcess:
         self._stop()
         if code == -signal.SIGXCPU:
             return _Stopped(DefectCode.PARSER_TIMEOUT, "CPU time")
-        if code == -signal.SIGABRT:  # how Rust and glibc end where the kernel refuses memory
+        if code == -signal.SIGABRT:  # Rust and glibc end like this if the kernel refuses memory
             return _Stopped(DefectCode.PARSER_MEMORY, "SIGABRT")
         if code is not None and code < 0:
             with contextlib.suppress(ValueError):
@@ -240,7 +242,7 @@ class ParserProcess:
         child, self._child = self._child, None
         if child is None:
             return
-        child.kill()  # it holds nothing that could be lost
+        child.kill()  # it holds no data that could be lost
         child.wait()
         for pipe in (child.stdin, child.stdout):
             if pipe is not None:
@@ -255,11 +257,11 @@ class ParserProcess:
 
 
 class ParserPool:
-    """A fixed number of parser processes for any number of threads; who finds none free waits."""
+    """A fixed number of parser processes for any number of threads. A thread waits if none is free."""
 
     def __init__(self, size: int, limits: ParserLimits | None = None) -> None:
         self._size = size
-        # Last in, first out: with little to do only one child is ever started.
+        # Last in, first out: if there is little work, only one child is ever started.
         self._free: queue.LifoQueue[ParserProcess] = queue.LifoQueue()
         for _ in range(size):
             self._free.put(ParserProcess(limits))
@@ -275,7 +277,7 @@ class ParserPool:
             return process.attachment(raw, n, listed)
 
     def close(self) -> None:
-        """Stop all children, each after the mail it has in hand; later calls raise ParserUnavailable."""
+        """Stop all children, each after its present mail. Later calls raise ParserUnavailable."""
         taken = [self._free.get() for _ in range(self._size)]
         for process in taken:
             process.close()

@@ -1,6 +1,6 @@
-"""Who this process is, so that another one on the same machine can tell for certain that it has died.
+"""The identity of this process, so that another process on the same machine can know for certain that it has died.
 
-Linux only (proc(5)); elsewhere nobody is ever told to be dead, and a lease runs out by time.
+This works on Linux only (proc(5)). Elsewhere no process ever counts as dead, and a lease ends by time.
 """
 
 import os
@@ -10,12 +10,12 @@ from pathlib import Path
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _PID_NAMESPACE = Path("/proc/self/ns/pid")
 _START_TIME_FIELD = 19
-"""Of what follows the command's name in /proc/<pid>/stat: `starttime`, the 22nd field of all."""
+"""Index among the fields after the command's name in /proc/<pid>/stat: `starttime`, the 22nd field of all."""
 
 
 def identity() -> str:
-    """This process, unmistakable: machine, boot and pid namespace; pid; start time. Where they can't be known,
-    something random: it is never taken for dead. Not to be kept: a forked child is another process."""
+    """A unique name of this process: machine, boot and pid namespace; pid; start time. If they cannot be known, a random name,
+    which never counts as dead. Do not keep the name: a forked child is another process."""
     machine = _machine()
     start = _start_time(os.getpid())
     if machine is None or start is None:
@@ -24,7 +24,7 @@ def identity() -> str:
 
 
 def is_dead(other: str) -> bool:
-    """Whether that process certainly runs no more. False where it cannot be known from here."""
+    """Whether the other process has certainly ended. False if this process cannot know."""
     machine, _, rest = other.partition("/")
     pid, _, start = rest.partition("/")
     if machine == "?" or machine != _machine() or not pid.isdigit():
@@ -44,5 +44,5 @@ def _start_time(pid: int) -> str | None:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except OSError:
         return None
-    # The command's name stands in parentheses and may hold anything, parentheses too.
+    # The command's name is in parentheses and may contain any characters, also parentheses.
     return stat.rpartition(")")[2].split()[_START_TIME_FIELD]

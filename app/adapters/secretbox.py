@@ -1,6 +1,6 @@
-"""Encryption of the secrets that are stored: AES-256-GCM, the row as associated data, the key's id with each.
+"""Encrypts stored secrets with AES-256-GCM. The row is the associated data, and each ciphertext holds the id of its key.
 
-The associated data names table, row and column: a ciphertext copied to another row does not decrypt there.
+The associated data names table, row and column: a ciphertext that is copied to another row does not decrypt there.
 Form: `v1.<key id>.<base64url of nonce and ciphertext>`.
 """
 
@@ -23,7 +23,7 @@ VERSION = "v1"
 
 
 class SecretBox:
-    """Encrypts with the first key, decrypts with any."""
+    """Encrypts with the first key, decrypts with any key."""
 
     def __init__(self, secret_keys: Sequence[SecretStr]) -> None:
         derived = [_derive(key.get_secret_value()) for key in secret_keys]
@@ -43,7 +43,7 @@ class SecretBox:
         """Decrypt the secret of one place.
 
         Raises:
-            SecretUnreadable: the key is no longer configured, or the ciphertext is not this place's.
+            SecretUnreadable: the key is no longer configured, or the ciphertext belongs to another place.
         """
         try:
             version, key_id, encoded = ciphertext.split(".")
@@ -59,7 +59,7 @@ class SecretBox:
 
     @property
     def current_start(self) -> str:
-        """What every ciphertext of the first key begins with; any other is work for `rotate-secrets`."""
+        """The beginning of every ciphertext of the first key. `rotate-secrets` encrypts all others anew."""
         return f"{VERSION}.{self._first_key_id}."
 
     def is_current(self, ciphertext: str) -> bool:
@@ -68,17 +68,17 @@ class SecretBox:
 
 
 def credential_place(connector_id: str) -> str:
-    """Where a connector's credentials are stored."""
+    """The place of a connector's credentials."""
     return f"credentials/{connector_id}/ciphertext"
 
 
 def webhook_place(webhook_id: str) -> str:
-    """Where a webhook's secret is stored."""
+    """The place of a webhook's secret."""
     return f"webhooks/{webhook_id}/secret_ciphertext"
 
 
 def credential_link_place(link_id: str) -> str:
-    """Where a password belongs that was typed by a link and is not confirmed yet; it is stored nowhere."""
+    """The place of a password that was entered by a link and is not confirmed yet. It is stored nowhere."""
     return f"credential_links/{link_id}/password"
 
 

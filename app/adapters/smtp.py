@@ -1,11 +1,11 @@
-"""Submission of one mail over SMTP (RFC 5321, RFC 6409). The only importer of smtplib.
+"""Submits one mail over SMTP (RFC 5321, RFC 6409). Only this module imports smtplib.
 
-What became of a mail turns on one octet: before the final dot of DATA the server must not deliver (RFC 5321
-§4.1.1.4), so any trouble is an error and the mail may be tried again. From the dot on, until the answer, nobody
-knows: that outcome is `UNCERTAIN`, never an exception, and is for people to settle.
+One octet decides the outcome. Before the final dot of DATA the server must not deliver (RFC 5321 §4.1.1.4), so any trouble
+is an error, and the mail may be tried again. Between the dot and the answer nobody knows the outcome: it is `UNCERTAIN`,
+never an exception, and people must decide.
 
-smtplib's own `data`, `login` and `starttls` are not used: the first does not tell before the dot from after it,
-the second encodes a password as ASCII, the third wraps the socket in one step that no deadline can interrupt.
+smtplib's own `data`, `login` and `starttls` are not used. The first does not distinguish before the dot from after it, the
+second encodes a password as ASCII, the third wraps the socket in one step that no deadline can interrupt.
 """
 
 import base64
@@ -37,7 +37,7 @@ from app.errors import (
 
 Security = Literal["tls", "starttls", "none"]
 
-# Neither the name nor the address of this machine is the server's business (Thunderbird says the same).
+# The server need not know the name or the address of this machine (Thunderbird sends the same).
 EHLO_NAME = "[127.0.0.1]"
 MAX_REPLY_LINES = 200
 MAX_REPLY_LINE_OCTETS = 4096  # RFC 5321 §4.5.3.1.5 says 512; some banners are longer
@@ -50,7 +50,7 @@ _ENVELOPE_ADDRESS = re.compile(r"[!-;=?-~]+@[!-;=?-~]+")  # printable ASCII with
 
 @dataclass(frozen=True)
 class Server:
-    """Where to submit. Without user name or password nobody logs in."""
+    """The server for submission. Without user name and password there is no login."""
 
     host: str
     port: int
@@ -61,7 +61,7 @@ class Server:
 
 @dataclass(frozen=True)
 class Envelope:
-    """RFC 5321 §2.3.1, apart from the headers. Addresses are ASCII."""
+    """The SMTP envelope (RFC 5321 §2.3.1), separate from the headers. Addresses are ASCII."""
 
     sender: str
     recipients: Sequence[str]
@@ -69,23 +69,23 @@ class Envelope:
 
 @dataclass(frozen=True)
 class Limits:
-    """How long things may take, by the wall clock."""
+    """Time limits, by the wall clock."""
 
     connect_s: float = 10
     command_s: float = 60
-    """For one command or one wait for the network."""
+    """The limit for one command or one wait for the network."""
     attempt_s: float = 900
-    """From the connection to the final dot."""
+    """The limit from the connection to the final dot."""
     answer_s: float = 600
-    """For the answer to the final dot (RFC 5321 §4.5.3.2.6): giving up early makes a sent mail uncertain."""
+    """The limit for the answer to the final dot (RFC 5321 §4.5.3.2.6). To give up early makes a sent mail uncertain."""
 
 
 class Outcome(StrEnum):
-    """What became of a mail for one recipient."""
+    """The outcome of a mail for one recipient."""
 
     ACCEPTED = "accepted"
     DEFERRED = "deferred"
-    """4xx: may be tried again."""
+    """4xx: the gateway may try again."""
     REFUSED = "refused"
     """5xx: final."""
     UNCERTAIN = "uncertain"
@@ -98,7 +98,7 @@ class RecipientResult:
     outcome: Outcome
     code: int | None = None
     enhanced_code: str | None = None
-    """RFC 3463, where the server gave one."""
+    """The enhanced status code (RFC 3463), if the server gave one."""
 
 
 def submit(
@@ -111,12 +111,12 @@ def submit(
     limits: Limits = Limits(),
     stopping: Callable[[], bool] = lambda: False,
 ) -> list[RecipientResult]:
-    """Submit one mail; what became of it for each recipient, in the envelope's order.
+    """Submit one mail. Returns the outcome for each recipient, in the order of the envelope.
 
-    When `stopping` turns true the attempt is given up, unless the final dot is out.
+    When `stopping` becomes true, the attempt is given up, unless the final dot has been sent.
 
     Raises:
-        MailServerError: nothing was sent to anybody; `retryable` says whether later may be better.
+        MailServerError: nothing was sent to anybody; `retryable` says whether a later attempt may succeed.
     """
     _check_envelope(envelope)
     content = re.sub(rb"\r\n|\r|\n", b"\r\n", content)
@@ -127,7 +127,7 @@ def submit(
 
 
 def check(server: Server, *, network: NetworkPolicy, tls: ssl.SSLContext, limits: Limits = Limits()) -> None:
-    """Connect and log in, and leave again; nothing is sent.
+    """Connect, log in, and leave. Nothing is sent.
 
     Raises:
         MailServerError
@@ -145,7 +145,7 @@ def _logged_in(
     stopping: Callable[[], bool],
 ) -> Iterator[tuple["_Client", "_Watch"]]:
     with _translated("CONNECT"):
-        # Plain text is spoken only inside the allowed private networks, where a password may go too.
+        # Plain text, also for the password, is allowed only inside the allowed private networks.
         connection = network.connect(
             server.host, server.port, limits.connect_s, private_only=server.security == "none"
         )
@@ -169,7 +169,7 @@ def _logged_in(
 
 
 class _Client(smtplib.SMTP):
-    """smtplib over a connection that is there already, with bounded replies."""
+    """smtplib over an existing connection, with bounded replies."""
 
     def __init__(self, connection: socket.socket) -> None:
         super().__init__(local_hostname=EHLO_NAME)
@@ -177,11 +177,11 @@ class _Client(smtplib.SMTP):
         self.file: Any = None
 
     def secure(self, tls: ssl.SSLContext, host: str) -> None:
-        """Speak TLS from here on; what was read in plain text before is forgotten (RFC 3207 §6)."""
+        """Use TLS from here on. Everything that was read in plain text before is forgotten (RFC 3207 §6)."""
         assert self.sock is not None
         try:
             secured = tls.wrap_socket(self.sock, server_hostname=host, do_handshake_on_connect=False)
-        except ValueError as exc:  # a host that TLS cannot name
+        except ValueError as exc:  # TLS cannot verify this host name
             raise CertificateRefused(command="CONNECT") from exc
         self.sock = secured
         secured.do_handshake()
@@ -191,7 +191,7 @@ class _Client(smtplib.SMTP):
         self.does_esmtp = False
 
     def getreply(self) -> tuple[int, bytes]:
-        # smtplib's own reads without end from a server that never stops, and hides what kind of error it met.
+        # smtplib's own method reads for ever from a server that never stops, and hides the kind of error.
         if self.sock is None:
             raise smtplib.SMTPServerDisconnected("not connected")
         if self.file is None:
@@ -206,10 +206,10 @@ class _Client(smtplib.SMTP):
             lines.append(line[4:].strip())
             if line[3:4] != b"-":
                 return int(line[:3]), b"\n".join(lines)
-        raise smtplib.SMTPServerDisconnected("a reply without end")
+        raise smtplib.SMTPServerDisconnected("a reply that does not end")
 
     def leave(self) -> None:
-        """Say QUIT where somebody listens; whatever happens to it changes nothing."""
+        """Send QUIT if the connection is open. Its outcome does not matter."""
         if self.sock is None:
             return
         with contextlib.suppress(OSError, ValueError, smtplib.SMTPException):
@@ -218,8 +218,8 @@ class _Client(smtplib.SMTP):
 
 
 class _Watch:
-    """Cuts a connection when its time is up: a socket's timeout is per read, and a server that gives one octet
-    a minute would never meet it. Holds a descriptor of its own, so that TLS on top does not matter."""
+    """Cuts a connection when its time is up. The timeout of a socket applies to each read, so a server that sends one octet a
+    minute would never exceed it. The watch holds a descriptor of its own, so TLS on the connection does not matter."""
 
     def __init__(self, connection: socket.socket, limit_s: float, stopping: Callable[[], bool]) -> None:
         self._line = connection.dup()
@@ -230,7 +230,7 @@ class _Watch:
         self.is_late = False
 
     def final_dot(self, limit_s: float) -> None:
-        """The dot is about to go out: only the time for the answer counts from now on."""
+        """The dot is about to be sent: from now on only the time limit for the answer counts."""
         self._stopping = lambda: False
         self._deadline = time.monotonic() + limit_s
 
@@ -255,7 +255,7 @@ class _Watch:
 def _check_envelope(envelope: Envelope) -> None:
     for address in (envelope.sender, *envelope.recipients):
         if not _ENVELOPE_ADDRESS.fullmatch(address):
-            raise CommandRefused("An address cannot be used in an SMTP envelope.", command="MAIL")
+            raise CommandRefused("One of the addresses cannot be used in an SMTP envelope.", command="MAIL")
 
 
 def _greet(client: _Client, server: Server, tls: ssl.SSLContext) -> None:
@@ -264,15 +264,17 @@ def _greet(client: _Client, server: Server, tls: ssl.SSLContext) -> None:
     _expect(client.getreply(), 220, "CONNECT")
     client.ehlo_or_helo_if_needed()
     if server.security == "starttls":
-        # Also where it is not offered: whoever strips the offer must not get the password instead.
+        # Also if it is not offered: an attacker who removes the offer must not get the password.
         _expect(client.docmd("STARTTLS"), 220, "STARTTLS")
         client.secure(tls, server.host)
         client.ehlo_or_helo_if_needed()
 
 
 def _log_in(client: _Client, server: Server) -> None:
-    """RFC 4954. A server that offers no mechanism wants no login, or will refuse MAIL. A mechanism that the server
-    announces and does not know gives way to the next; a refused password is not tried again."""
+    """Log in (RFC 4954). A server that offers no mechanism either needs no login, or will refuse MAIL.
+
+    If the server announces a mechanism and does not know it, the next one is tried. A refused password is not tried again.
+    """
     offered = client.esmtp_features.get("auth", "").upper().split()
     if server.username is None or server.password is None or not offered:
         return
@@ -389,7 +391,7 @@ def _base64(value: bytes) -> str:
 
 @contextlib.contextmanager
 def _translated(command: str) -> Iterator[None]:
-    """What the library raises, in our words; the command is where it happened, as far as is known."""
+    """Translate the library's errors into ours. `command` is the command during which they happened, as far as known."""
     try:
         yield
     except smtplib.SMTPResponseException as exc:  # EHLO and HELO

@@ -1,9 +1,9 @@
-"""Delivery of one event over HTTP, signed as Standard Webhooks say (https://www.standardwebhooks.com). The only
-importer of httpcore and standardwebhooks.
+"""Delivers one event over HTTP, signed as Standard Webhooks define (https://www.standardwebhooks.com). Only this module
+imports standardwebhooks.
 
-The receiver's address is somebody's input: its name is resolved once, the address is checked and is the one that
-is connected to (TLS verifies the name), plain HTTP is spoken only inside the allowed private networks, redirects
-are not followed, no proxy of the environment is used, and nothing of the answer's body is kept.
+A caller entered the receiver's address, so `checked_http` checks it. Plain HTTP is allowed only inside the allowed private
+networks. The client does not follow redirects, uses no proxy from the environment, and keeps nothing of the answer's
+body.
 """
 
 import base64
@@ -28,22 +28,22 @@ SECRET_START = "whsec_"  # noqa: S105 - what every secret begins with
 SECRET_OCTETS = 32
 CONTENT_TYPE = "application/cloudevents+json"
 BODY_READ_OCTETS = 4096
-"""A short answer is read and forgotten, so that the connection can be used again."""
+"""A short answer is read and dropped, so that the connection can be used again."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """How long things may take, by the wall clock; the resolver's time comes on top."""
+    """Time limits, by the wall clock. The time of the resolver is additional."""
 
     step_s: float = 10
-    """For connecting, for one read, for one write."""
+    """The limit for connecting, for one read, and for one write."""
     attempt_s: float = 20
-    """For all of it: a receiver that gives an octet a second would meet every other limit."""
+    """The limit for the whole attempt: a receiver that sends one octet a second would never exceed the other limits."""
 
 
 @dataclass(frozen=True)
 class Endpoint:
-    """Where to, and the secret to sign with."""
+    """The address, and the secret for the signature."""
 
     url: str
     secret: str = field(repr=False)
@@ -51,7 +51,7 @@ class Endpoint:
 
 @dataclass(frozen=True)
 class Address:
-    """Where a URL leads, as the client that delivers reads it: parsers differ about strange ones."""
+    """The target of a URL, as the delivering client reads it: parsers differ about strange URLs."""
 
     is_plain: bool
     """http://"""
@@ -63,12 +63,12 @@ class Address:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of an attempt. `error_code` is None where the receiver took the event."""
+    """The outcome of an attempt. `error_code` is None if the receiver accepted the event."""
 
     status: int | None
     error_code: str | None
     retry_after_s: float | None = None
-    """How long the receiver asked us to stay away."""
+    """How long the receiver asked us to wait."""
 
     @property
     def is_delivered(self) -> bool:
@@ -76,11 +76,11 @@ class Outcome:
 
 
 GONE = "gone"
-"""The receiver wants no more events (410)."""
+"""Whether the receiver wants no more events (410)."""
 
 
 def address_of(url: str) -> Address | None:
-    """Where a URL leads; None where it is not one that can be delivered to."""
+    """The target of a URL. None: events cannot be delivered to it."""
     try:
         read = httpx.URL(url)
     except httpx.InvalidURL:
@@ -94,12 +94,12 @@ def address_of(url: str) -> Address | None:
 
 
 def new_secret() -> str:
-    """A fresh secret in the form of Standard Webhooks."""
+    """A new secret in the form of Standard Webhooks."""
     return SECRET_START + base64.b64encode(secrets.token_bytes(SECRET_OCTETS)).decode()
 
 
 class WebhookClient:
-    """Delivers to one target; the connection is kept between deliveries. Not for several threads at once."""
+    """Delivers to one target, and keeps the connection between deliveries. Not for several threads at once."""
 
     def __init__(
         self, target: Endpoint, *, network: NetworkPolicy, tls: ssl.SSLContext, limits: Limits = Limits()
@@ -118,7 +118,7 @@ class WebhookClient:
         )
 
     def deliver(self, *, event_id: str, body: bytes, at: datetime) -> Outcome:
-        """Send one event once. `at` is the time of the attempt, which is signed too."""
+        """Send one event once. `at` is the time of the attempt; the signature covers it."""
         headers = {
             "Content-Type": CONTENT_TYPE,
             "User-Agent": "imap-gateway",
@@ -130,14 +130,14 @@ class WebhookClient:
         self._deadline.set(self._limits.attempt_s)
         try:
             with self._client.stream("POST", self._url, content=body, headers=headers) as response:
-                # The answer counts from its first line on, whatever becomes of the rest.
+                # The first line of the answer counts, whatever happens to the rest.
                 with contextlib.suppress(
                     httpcore.TimeoutException, httpcore.NetworkError, httpcore.ProtocolError
                 ):
                     _read_a_little(response)
                 return _outcome(response, at)
         except GatewayError:
-            # Refused by policy, refused by the host, not resolvable: all look alike.
+            # Refused by the policy, refused by the host, not resolvable: all look the same.
             return Outcome(None, "host_unreachable")
         except httpcore.TimeoutException:
             return Outcome(None, "timeout")
@@ -179,7 +179,7 @@ def _outcome(response: httpx.Response, at: datetime) -> Outcome:
 
 
 def _retry_after_s(value: str, at: datetime) -> float | None:
-    """RFC 9110 §10.2.3: seconds, or a date."""
+    """The value of `Retry-After` (RFC 9110 §10.2.3): seconds, or a date."""
     if value.isascii() and value.isdigit():
         return float(value[:9])
     try:
