@@ -1,1 +1,1 @@
-"""Bytes of a mail ↔ what it says. Pure: no I/O, no database, and bad mail is described, never raised."""
+"""Converts between the bytes of a mail and its content. Pure: no I/O, no database. Bad mail gives defects, never errors."""

@@ -1,8 +1,8 @@
-"""Address lists (RFC 5322 §3.4 with the obsolete forms), tolerantly and in one pass.
+"""Reads address lists (RFC 5322 §3.4 with the obsolete forms), tolerantly and in one pass.
 
-40 KB of unclosed quotes in a To header cost the standard library 12 s, 100 KB of commas 53 s; parentheses
-end in RecursionError. Here every character is looked at a bounded number of times: a quote or comment that
-found no end makes all later ones of its kind ordinary characters.
+40 KB of unclosed quotes in a To header cost the standard library 12 s, 100 KB of commas 53 s; parentheses end in
+RecursionError. This reader looks at each character a bounded number of times: after a quote or comment without an end,
+all later characters of that kind count as ordinary characters.
 """
 
 import re
@@ -16,10 +16,10 @@ ADDRESSES_MAX = 1000
 NAME_MAX_CHARS = 500
 ADDRESS_MAX_CHARS = 500
 
-# An encoded word is one piece: commas and colons in it, which RFC 2047 forbids, separate nothing.
+# An encoded word is one piece: commas and colons in it, which RFC 2047 forbids, are not separators.
 _RUN = re.compile(r'(?:[^"(<,;:=]++|=\?[^?\s]{1,80}\?[bBqQ]\?[^?\s]*+\?=|=)++')
 _QUOTED = re.compile(r'"((?:[^"\\]++|\\.)*+)"', re.S)
-# RFC 5322 §3.4.1: a quoted local part is a part of the address, with its spaces and quotes.
+# RFC 5322 §3.4.1: a quoted local part belongs to the address, with its spaces and quotes.
 _QUOTED_ADDRESS = re.compile(
     r'"(?:[^"\\]++|\\.)*+"(?:\.(?:[^\s<>@",;:()\\.]{1,64}+|"(?:[^"\\]|\\.){0,64}+")){0,20}+'
     r"\s?@\s?(?:[^\s<>@\",;:()\\\[\]]++|\[[^\s\[\]]{1,100}+\])", re.S,
@@ -35,7 +35,7 @@ _SIMPLE = re.compile(r"\s*+(?:([A-Za-z0-9 _'.\-]*+)<([^'\s<>@\",;:()\\]++@[^\s<>
                      r"([^'\s<>@\",;:()\\]++@[^\s<>@\",;:()\\]++))\s*+")  # fmt: skip
 
 
-# What programs write where nobody is named.
+# Texts that programs write in place of recipients.
 _NOBODY = re.compile(
     r"[\W_]*+(?:(?:undisclosed|unlisted|unspecified|unknown|hidden|suppressed|no)[\W_]*+recipients?"
     r"|recipients?[\W_]*+list[\W_]*+(?:not[\W_]*+shown|suppressed)|list[\W_]*+suppressed|no[\W_]*+to[\W_]*+header(?:[\W_]*+on[\W_]*+input)?+|skryt[ií][\W_]*+příjemci"
@@ -43,7 +43,7 @@ _NOBODY = re.compile(
     r"|verborgene[\W_]*+empfänger|nicht[\W_]*+angegebene[\W_]*+empfänger|ukryci[\W_]*+odbiorcy"
     r"|destinatari[\W_]*+(?:nascosti|non[\W_]*+divulgati)|destinatarios[\W_]*+ocultos)[\W_]*+", re.I,
 )  # fmt: skip
-# A group without members, where an address should be: <undisclosed-recipients:;>, Undisclosed-Recipient:@firma.cz
+# A group without members in place of an address: <undisclosed-recipients:;>, Undisclosed-Recipient:@firma.cz
 _EMPTY_GROUP = re.compile(r"\s*+[^@:;<>]{1,100}+:\s*+;?\s*+(?:@[^\s;]*+;?\s*+)?")
 _SCHEME = re.compile(r"(?:mailto|smtp)\s*:\s*", re.I)
 _SCHEME_WORD = re.compile(r"(?:^|[\s\[])(?:mailto|smtp)\s*$", re.I)
@@ -58,7 +58,7 @@ class _Reader:
         self._is_decoded = is_decoded
         self._found: list[Address] = []
         self._pieces: list[str] = []
-        """Names without an address since the last comma: what follows may be their other half."""
+        """Names without an address since the last comma; the next text may be their other half."""
         self._quotes = self._comments = True
         self._semicolons = False
         self._reset()
@@ -111,7 +111,7 @@ class _Reader:
         return at + 1
 
     def _colon(self) -> None:
-        """After the name of a group, whose members follow up to the semicolon, or after `mailto`."""
+        """A colon follows the name of a group, whose members follow up to the semicolon, or `mailto`."""
         before = "".join(self._phrase[-1:])
         if scheme := _SCHEME_WORD.search(before):
             self._phrase[-1] = before[: scheme.start()] + " "
@@ -160,7 +160,7 @@ class _Reader:
             phrase = self._phrase[self._phrase_to_angle :]
             del self._phrase[self._phrase_to_angle :]
             if content == self._angle and not "".join(phrase).strip():
-                return match.end()  # said twice
+                return match.end()  # the same address again
             self._finish()  # the comma is missing
             self._phrase = phrase
         elif self._angle is not None:
@@ -178,7 +178,7 @@ class _Reader:
         return None
 
     def _finish(self) -> None:
-        """Take what stood between two separators."""
+        """Take the text between two separators."""
         if not self._phrase and self._angle is None and not self._quoted_addresses and not self._comment:
             return
         phrase, angle, comment = "".join(self._phrase).strip(), self._angle, self._comment
@@ -202,7 +202,7 @@ class _Reader:
             return
         text = decode_words(phrase, self._defects, where=self._where) if "=?" in phrase else phrase
         if "@" in text and not self._is_decoded:
-            # All in one encoded word or one pair of quotes, which say nothing about what is in them.
+            # Everything is in one encoded word or one pair of quotes, so these do not say what is a name.
             room = self._room - len(self._found)
             self._found += _Reader(text, self._defects, self._where, room, is_decoded=True).read()
             return
@@ -210,14 +210,14 @@ class _Reader:
             comment = comment.strip()
             if "@" in comment and not _SPACES.search(comment):
                 self._take("", _addresses_in(comment), "")
-            return  # a comment alone is nobody
+            return  # a comment alone names nobody
         if phrase and not _NOBODY.fullmatch(text) and not _NOBODY.fullmatch(phrase):
             self._pieces.append(phrase)
             if len(self._pieces) > _NAME_PIECES_MAX:
                 self._alone(self._pieces.pop(0))
 
     def _take(self, phrase: str, addresses: list[str], comment: str, *, has_angle: bool = False) -> None:
-        """A person with an address, and others who were written with no comma between."""
+        """Take a person with an address, and further persons if the commas between them are missing."""
         if self._pieces and (phrase or has_angle):
             phrase = ", ".join([*self._pieces, phrase] if phrase else self._pieces)
             self._pieces.clear()
@@ -232,7 +232,7 @@ class _Reader:
             name = ""
 
     def _flush(self) -> None:
-        """Those without an address; where semicolons separate, a comma separates the halves of a name."""
+        """Take the names without an address. If semicolons separate people, a comma separates the halves of a name."""
         if self._semicolons and len(self._pieces) > 1:
             self._pieces = [", ".join(self._pieces)]
         for piece in self._pieces:
@@ -240,7 +240,7 @@ class _Reader:
         self._pieces.clear()
 
     def _alone(self, piece: str) -> None:
-        """Somebody without an address; one word is the name of a local mailbox (MAILER-DAEMON)."""
+        """Take somebody without an address. A single word is the name of a local mailbox (MAILER-DAEMON)."""
         self._defects.note(DefectCode.BAD_ADDRESS, f"no address in {self._where}")
         if len(piece.split()) == 1 and "=?" not in piece:
             self._found += [Address(None, each) for each in [_bare(piece)] if each]
@@ -261,7 +261,7 @@ _LOCAL_CHARACTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456
 
 
 def _joined(words: list[str]) -> list[str]:
-    """Words, those joined that spaces split within an address (RFC 5322 §4.4): jana @ firma.cz, jana@firma . cz"""
+    """The words. Spaces inside an address (RFC 5322 §4.4) do not split it: jana @ firma.cz, jana@firma . cz"""
     joined: list[str] = []
     for word in words:
         if joined and _belong_together(joined[-1], word):
@@ -282,7 +282,7 @@ def _belong_together(before: str, word: str) -> bool:
 
 
 def _addresses_in(text: str) -> list[str]:
-    """The addresses in a pair of brackets or in a word: one, unless several were put there."""
+    """The addresses in a pair of brackets or in a word. Usually there is one."""
     text = _INNER_COMMENT.sub("", text[: 4 * ADDRESS_MAX_CHARS]).strip()
     if text.count("@") > 1 and not text.startswith("@"):
         several = [_bare(word) for word in _WORD.findall(text) if "@" in word]
@@ -293,7 +293,7 @@ def _addresses_in(text: str) -> list[str]:
 
 
 def _bare(address: str) -> str:
-    """An addr-spec without route (RFC 5322 §4.4 obs-route), scheme and white space; needed quotes stay."""
+    """An addr-spec without route (RFC 5322 §4.4 obs-route), scheme and white space. Necessary quotes stay."""
     address = _INNER_COMMENT.sub("", address[: 4 * ADDRESS_MAX_CHARS]).strip(" \t\r\n<>,;")
     if "[" not in address.lstrip("["):
         address = address.strip("[]")  # Jana [mailto:jana@firma.cz], but not jana@[192.0.2.1]
@@ -317,10 +317,10 @@ def _bare(address: str) -> str:
 
 
 def read_addresses(value: str, defects: Defects, *, where: str, room: int = ADDRESSES_MAX) -> list[Address]:
-    """The addresses of a header, members of groups included, at most `room` of them."""
+    """The addresses of a header, including members of groups, at most `room` of them."""
     if room > 0 and len(value) < ADDRESS_MAX_CHARS and (simple := _SIMPLE.fullmatch(value)):
         name, address = (simple[1] or "").strip(), simple[2] or simple[3]
         return [Address(name or None, clean_line(address, ADDRESS_MAX_CHARS))]
-    if "&lt;" in value and "&gt;" in value:  # made for a web page
+    if "&lt;" in value and "&gt;" in value:  # the value was escaped for a web page
         value = value.replace("&lt;", "<").replace("&gt;", ">")
     return _Reader(value, defects, where, room).read()

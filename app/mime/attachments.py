@@ -1,4 +1,4 @@
-"""Attachments: which parts they are, what they are called, what is in them."""
+"""Attachments: which parts they are, their names, and their content."""
 
 import re
 import unicodedata
@@ -30,7 +30,7 @@ _FORBIDDEN = re.compile(r'[<>:"|?*\x00-\x1f]')
 
 
 def clean_name(stated: str) -> str:
-    """A file name that is safe on any disk and in any header; empty where nothing is left."""
+    """A file name that is safe on any disk and in any header. Empty if nothing is left."""
     name = unicodedata.normalize("NFC", _INVISIBLE.sub("", stated[:4096]))
     name = _PATH.split(clean_line(name, 4096))[-1]
     name = _FORBIDDEN.sub("_", name).strip(" .\ufffd")
@@ -45,8 +45,8 @@ def clean_name(stated: str) -> str:
 
 
 def _mail_name(part: Part) -> str:
-    """An attached mail is called after its subject; empty where it has none."""
-    unseen = Defects()  # that mail's own
+    """The subject of an attached mail, which becomes its name. Empty if it has none."""
+    unseen = Defects()  # defects of the attached mail
     head = decode_part(part, unseen, where="attachment").content[:HEAD_MAX_OCTETS].lstrip(b"\r\n")
     end = min((at for at in (head.find(b"\n\n"), head.find(b"\n\r\n")) if at >= 0), default=len(head))
     fields = split_fields(head, 0, end, unseen)
@@ -67,7 +67,7 @@ def _name(part: Part, n: int, defects: Defects) -> str:
 
 
 def extension_of(media_type: str) -> str:
-    """The ending of a file of this type."""
+    """The file extension for this type."""
     known = EXTENSIONS.get(media_type)
     if known is not None:
         return known
@@ -75,7 +75,7 @@ def extension_of(media_type: str) -> str:
 
 
 def decode_part(part: Part, defects: Defects, *, where: str) -> Decoded:
-    """The content of a leaf without its transfer encoding, otherwise as it was sent."""
+    """The content of a leaf as it was sent, without its transfer encoding."""
     charset = part.parameters.get("charset", "").lower()
     is_text = part.media_type.startswith("text/") and not charset.startswith(("utf-16", "utf-32", "utf-7"))
     return decode_transfer(part.content, part.transfer_encoding, defects, where=where, is_text=is_text)
@@ -89,20 +89,20 @@ def _is_inline(part: Part, shown: frozenset[str]) -> bool:
         return False
     if parent.media_type == "multipart/signed" and parent.children[0] is not part:
         return is_signature(part)
-    # Another form of the text itself (AMP), which nobody attached; an invitation is for people.
+    # Another form of the text itself (AMP), which nobody attached. An invitation is for people, so it is an attachment.
     is_form = parent.media_type == "multipart/alternative" and part.disposition != "attachment"
     return is_form and part.media_type.startswith("text/") and part.media_type != "text/calendar"
 
 
 def is_signature(part: Part) -> bool:
-    """Whether a part of multipart/signed is what vouches for the other (RFC 1847 §2.1)."""
+    """Whether a part of multipart/signed is the signature of the other part (RFC 1847 §2.1)."""
     stated = part.parent.parameters.get("protocol", "").lower() if part.parent else ""
     named = part.stated_name.lower().endswith((".p7s", ".asc", ".sig"))
     return part.media_type in (*_SIGNATURE_TYPES, stated) or named
 
 
 def describe(part: Part, n: int, content: bytes, shown: frozenset[str], defects: Defects) -> AttachmentInfo:
-    """What is told about an attachment; `shown` are the keys of what the HTML shows."""
+    """The description of an attachment. `shown` holds the keys of the parts that the HTML shows."""
     return AttachmentInfo(
         n=n,
         name=_name(part, n, defects),

@@ -1,14 +1,14 @@
-"""Whether a machine wrote a mail, so that no machine may answer it (RFC 3834 §2, §5; RFC 5321 §4.5.5).
+"""Finds out whether a machine wrote a mail. If so, no machine may answer it (RFC 3834 §2, §5; RFC 5321 §4.5.5).
 
-A header that asks for no answer (`X-Auto-Response-Suppress`) or that bulk mail has (`List-Id`, `Precedence: bulk`)
-is no sign: Exchange writes the first into what people send to a group, and people write to mailing lists.
+A header that asks for no answer (`X-Auto-Response-Suppress`), or one that bulk mail has (`List-Id`, `Precedence: bulk`), is
+no sign: Exchange adds the first to mail that people send to a group, and people write to mailing lists.
 """
 
 import re
 
 Fields = dict[bytes, list[bytes]]
 
-# Fields that autoresponders and ticket systems set, whatever they say ("yes", an address, a date), but not "no".
+# Fields that autoresponders and ticket systems set. Any value counts ("yes", an address, a date), except "no".
 _SIGNS = frozenset(
     b"x-autoreply x-auto-reply x-autoreply-from x-auto-reply-from x-autoreply-domain x-autorespond x-auto-respond "
     b"x-autoresponse x-auto-response x-autoresponder x-auto-responder x-mail-autoreply x-mail-auto-reply "
@@ -16,7 +16,7 @@ _SIGNS = frozenset(
     b"x-out-of-office x-fc-machinegenerated x-ms-exchange-generated-message-source x-cron-env x-otrs-loop "
     b"x-zammad-auto-response x-failed-recipients x-amavis-alert vacation".split()
 )
-# Fields in which only some words say so.
+# Fields in which only some words are a sign.
 _WORDS = {
     b"precedence": (b"auto_reply", b"auto-reply", b"autoreply"),
     b"x-precedence": (b"auto_reply", b"auto-reply", b"autoreply"),
@@ -25,10 +25,10 @@ _WORDS = {
     b"x-post-messageclass": (b"9; autoresponder",),
 }
 _NO = frozenset({b"", b"no", b"none", b"false", b"0", b"off", b"n"})
-# RFC 6522: reports on delivery and reading; some have no other sign.
+# RFC 6522: reports on delivery and reading. Some have no other sign.
 _REPORTS = (b"multipart/report", b"message/delivery-status", b"message/disposition-notification")
 
-# An empty envelope sender, as servers write it down.
+# An empty envelope sender, as servers record it.
 _NO_SENDER = re.compile(rb"<\s*+>|<?mailer-daemon(?:@[^\s<>]*+)?>?")
 _MAILER_DAEMON = re.compile(rb"(?:^|[\s<])mailer-daemon(?:@|$|[\s>])")
 

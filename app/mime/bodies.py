@@ -1,4 +1,4 @@
-"""The message as text and as safe HTML, out of the parts that were chosen for it."""
+"""The message as text and as safe HTML, made from the parts that were chosen for it."""
 
 import html as html_entities
 import re
@@ -25,12 +25,12 @@ _META_CHARSET = re.compile(rb"<meta[^>]{0,200}?charset\s*=\s*[\"']?([A-Za-z0-9_.
 
 
 class Texts(NamedTuple):
-    """What a mail says; None where there is none of it."""
+    """The texts of a mail. None: the mail has no such text."""
 
     text: str | None
     html: str | None
     marked: str
-    """The text with marks for `make_snippet`."""
+    """The text, with marks for `make_snippet`."""
 
 
 class BodyReader:
@@ -42,7 +42,7 @@ class BodyReader:
         self.images: Mapping[str, str] = {}
 
     def source(self, part: Part) -> str:
-        """The text of a part as it was written: decoded, line ends LF, nothing sanitised."""
+        """The text of a part as it was written: decoded, with LF as line end, not sanitised."""
         known = self._decoded.get(id(part))
         if known is not None:
             return known
@@ -53,7 +53,7 @@ class BodyReader:
         if not charset and part.media_type == "text/html" and not data.isascii():
             meta = _META_CHARSET.search(data, 0, 4096)
             charset = meta[1].decode("ascii") if meta else ""
-        # Four octets to a character at most: no need to decode what the limit cuts off anyway.
+        # A character has at most four octets, so do not decode octets that the limit cuts off anyway.
         value = decode(data[: 4 * limit], charset, self._defects, where=part.media_type).removeprefix(
             "\ufeff"
         )
@@ -80,7 +80,7 @@ class BodyReader:
         return value
 
     def shown_references(self, sections: list[Section]) -> frozenset[str]:
-        """The keys of what the HTML shows of the mail itself."""
+        """The keys of the parts of the mail that its HTML shows."""
         shown: set[str] = set()
         for section in sections:
             for part in section.rich:
@@ -129,14 +129,14 @@ class BodyReader:
         return ShownHtml("\n".join(each.html for each in pieces), "\n".join(each.marked for each in pieces))
 
     def _rendered(self, parts: list[Part], rich: ShownHtml) -> str:
-        """Text made from HTML, with its marks."""
+        """Text made from HTML, with the marks."""
         if rich.html:
             return render_html(rich.marked)
         return "\n".join(strip_tags(self.source(part)) for part in parts)
 
 
 def _with_footer(value: str, pasted: str, *, is_html: bool) -> str:
-    """A text with what was pasted behind it, an empty line between; marked, for it is nothing the sender wrote."""
+    """A text with the pasted text after it and an empty line between. Marks show that the sender did not write it."""
     if is_html:
         return f"{value}\n{_escaped(pasted)}"
     return f"{value.rstrip(LINE_ENDS)}\n\n{QUOTE_BEGIN}{pasted}{QUOTE_END}"

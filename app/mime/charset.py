@@ -1,8 +1,8 @@
-"""Octets to text, by a charset's name that the sender chose and may have invented.
+"""Decodes octets to text by the name of a charset, which the sender chose and may have invented.
 
-The parser process is sandboxed: what is not imported before its first mail can never be. So a name leads, by our own
-table, to a decoder out of a fixed list, and all of that list is loaded before (`load_codecs`).
-Of 7,710 collected mails 38 name something no registry knows (DEFAULT, X-GBK, GB2312_CHARSET, …).
+The parser process is sandboxed: it can import nothing after its first mail. So our own table turns a name into a decoder
+of a fixed list, and all decoders of that list are loaded before (`load_codecs`). Of 7,710 collected mails, 38 use a name
+that no registry knows (DEFAULT, X-GBK, GB2312_CHARSET, …).
 """
 
 import codecs
@@ -18,7 +18,7 @@ REPLACEMENT = "\ufffd"
 _C1 = re.compile(rb"[\x80-\x9f]")
 _HIGH_OCTETS = bytes(range(128, 256))
 _PRINTABLE_ASCII = re.compile(rb"[\t\r\n -~]*+")
-# A mail of so many octets that all are ASCII, and in fours or twos, is ASCII and not UTF-16 or UTF-32.
+# If this many octets are all ASCII, the text is ASCII, and not UTF-16 or UTF-32.
 _WIDE_MIN_OCTETS = 8
 _SEVEN_BIT = frozenset({"hz", "utf-7", *(name for name in CODECS if name.startswith("iso2022"))})
 
@@ -27,7 +27,7 @@ _RESOLVED_MAX = 1000
 
 
 def python_codec(label: str) -> str | None:
-    """Python's name of a charset of mail, "" where nothing is said, None where it is not one."""
+    """Python's name of a charset. "": the label names none. None: the label is unknown."""
     if label not in _resolved:
         if len(_resolved) >= _RESOLVED_MAX:
             _resolved.clear()
@@ -36,10 +36,10 @@ def python_codec(label: str) -> str | None:
 
 
 def decode(data: bytes, label: str, defects: Defects, *, where: str) -> str:
-    """Decode octets that are said to be in a charset; never fails, notes what did not fit.
+    """Decode octets with a stated charset. Never fails; a defect records octets that do not fit.
 
-    Without a usable label: UTF-8 if it is UTF-8 (no other text looks like it by chance) or nearly, else Windows-1252.
-    The result may hold controls and, from UTF-7, surrogates: the gate in `text` comes after.
+    Without a usable label, the text is UTF-8 if it is valid UTF-8 or nearly (no other text looks like it by chance),
+    otherwise Windows-1252. The result may hold controls and, from UTF-7, surrogates: the gate in `text` comes later.
     """
     codec = python_codec(label)
     if codec is None:
@@ -58,12 +58,12 @@ def decode(data: bytes, label: str, defects: Defects, *, where: str) -> str:
         defects.note(DefectCode.BAD_ENCODING, f"{codec} in {where}")
     try:
         return data.decode(fitting, lenient)
-    except UnicodeError:  # some decoders refuse even to replace
+    except UnicodeError:  # some decoders fail even with "replace"
         return data.decode("latin-1")
 
 
 def load_codecs() -> None:
-    """Import every decoder now, and what each imports when it first works."""
+    """Import every decoder now, together with the modules that it imports at its first use."""
     for codec in sorted(CODECS | {"latin-1"}):
         for probe in (b"Dobr\xfd den", b"\xb0\xa1\x1b$B!!\x1b(B"):
             probe.decode(codec, "replace")
@@ -80,9 +80,9 @@ def _decode_utf8(data: bytes, codec: str, defects: Defects, where: str) -> str:
 
 
 def _is_nearly_utf8(data: bytes, text: str) -> bool:
-    """Whether more characters beyond ASCII are well-formed than not; the last may have been cut off.
+    """Whether most characters beyond ASCII are well-formed. The last may have been cut off.
 
-    In upper-case Czech of Windows-1250 (MŮŽE) a pair may look like UTF-8, but few of its letters do.
+    In upper-case Czech in Windows-1250 (MŮŽE) a pair may look like UTF-8, but only few of the letters do.
     """
     beyond_ascii = len(text) - len(data.translate(None, _HIGH_OCTETS))
     broken = text.count(REPLACEMENT)
@@ -90,7 +90,7 @@ def _is_nearly_utf8(data: bytes, text: str) -> bool:
 
 
 def _fitting(codec: str, data: bytes) -> str:
-    """The codec that the octets ask for, where it cannot be the one that is named."""
+    """The codec that fits the octets, if they cannot be in the named one."""
     if codec == "iso8859-2":
         return "cp1250" if _C1.search(data) else codec
     if codec.startswith(("utf-16", "utf-32")):
@@ -111,7 +111,7 @@ def _fits(data: bytes, codec: str) -> bool:
 
 
 def _fitting_unicode(codec: str, data: bytes) -> str:
-    """UTF-16 and UTF-32 in the order that the mark says (RFC 2781 §3.3), else in the one that the zeros say."""
+    """UTF-16 and UTF-32 in the byte order of the mark (RFC 2781 §3.3), otherwise in the order that the zeros show."""
     if len(data) >= _WIDE_MIN_OCTETS and _PRINTABLE_ASCII.fullmatch(data):
         return "utf-8"
     if codec.startswith("utf-32"):
@@ -126,18 +126,18 @@ def _by_zeros(firsts: bytes, lasts: bytes, codec: str) -> str:
     return f"{codec}-be" if firsts.count(0) > lasts.count(0) else f"{codec}-le"
 
 
-# What follows reads the wider forms of charsets where Python's decoder stops: it is asked at each place that stops it.
+# The functions below read the wider forms of charsets. They are called at each place where Python's decoder stops.
 _WIDER, _WIDER_OR_REPLACED = "mail.wider", "mail.wider-or-replaced"
-# Each place costs 2 µs in Python; a text so large of nothing else would cost a second.
+# Each place costs 2 µs in Python. A text with this many places would cost a second.
 _WIDER_MAX_OCTETS = 512 * 1024
-# How far back the escape sequence is looked for that says which set is on: a line of ISO-2022 is shorter.
+# How far back to look for the escape sequence that selects the present set. A line of ISO-2022 is shorter.
 _ESCAPE_WITHIN_OCTETS = 1000
 
 
 def _microsoft_japanese(data: bytes, at: int) -> str | None:
-    """A pair of JIS X 0208 that only Windows has (CP51932, CP50221): NEC's row 13, IBM's in rows 89 to 92.
+    """A pair of JIS X 0208 that only Windows has (CP51932, CP50221): NEC's row 13, IBM's rows 89 to 92.
 
-    Windows-31J has them all; a pair is there under a number that is computed from row and cell.
+    Windows-31J has all of them, under a number that is computed from row and cell.
     """
     pair = data[at : at + 2]
     if len(pair) < 2 or (pair[0] < 0x80) != (pair[1] < 0x80):
@@ -154,7 +154,7 @@ def _microsoft_japanese(data: bytes, at: int) -> str | None:
 
 
 def _iso_2022_japanese(data: bytes, at: int) -> str | None:
-    if 0xA1 <= data[at] <= 0xDF:  # katakana of half a width, in eight bits (CP50221)
+    if 0xA1 <= data[at] <= 0xDF:  # half-width katakana, in eight bits (CP50221)
         return chr(0xFF61 + data[at] - 0xA1)
     escape = data.rfind(b"\x1b", max(0, at - _ESCAPE_WITHIN_OCTETS), at)
     is_pair = data[at] < 0x80 and escape >= 0 and data.startswith((b"\x1b$B", b"\x1b$@"), escape)
@@ -184,7 +184,7 @@ _READERS: dict[str, tuple[_Reader, int]] = {
 
 
 def _read_wider(error: UnicodeError) -> tuple[str | None, int]:
-    """The character at the place where the decoder stopped, if there is one, and where to go on."""
+    """The character at the place where the decoder stopped, if there is one, and the place where it must continue."""
     assert isinstance(error, UnicodeDecodeError)
     reader, octets = _READERS[error.encoding]
     data, at = error.object, error.start

@@ -1,19 +1,19 @@
-"""What a charset's name in a mail stands for: our own table, and no registry of the host's.
+"""The meaning of charset names in mails. It is our own table; it does not depend on a registry of the host.
 
-Names are compared by their letters and digits alone: `windows-1250`, `Windows_1250` and `windows1250` are one. A few
-stand for a larger charset under which everybody decodes them (WHATWG Encoding §4.2): gb2312 and gbk → gb18030,
+Names are compared by their letters and digits alone: `windows-1250`, `Windows_1250` and `windows1250` are the same. Some
+names mean a larger charset, with which all programs decode them (WHATWG Encoding §4.2): gb2312 and gbk → gb18030,
 iso-8859-1 → windows-1252, euc-kr → windows-949, shift_jis → windows-31j, iso-8859-9 → windows-1254. The names are
 those of the WHATWG Encoding Standard and of Python's `encodings`, those that IANA registered for the same charsets,
 and what mailers invented beside them.
 
-What Python also calls an encoding (`zlib`, `rot13`, `idna`, `unicode_escape`, `mbcs`) is no charset of mail.
+Python also has encodings that are no charsets of mail (`zlib`, `rot13`, `idna`, `unicode_escape`, `mbcs`).
 """
 
 import re
 
 LABEL_MAX_CHARS = 100
 
-# By Python's name of the codec. Left out: the codec's own name, and what the rules below say.
+# By Python's name of the codec. The table omits the codec's own name, and names that follow from the rules below.
 _LABELS = {
     "ascii": "ansix341968 ansix341986 ascii7bit iso646 iso646irv1991 iso646us isoir6 us usascii",
     "big5hkscs": "big5hk hkscs",
@@ -112,7 +112,7 @@ _LABELS = {
     "utf-8": "iso10646utf8 isoutf8 u8 unicode11utf8 unicode20utf8 unicodeutf8 utf utf8mb3 utf8mb4 utf8n utf8sig "
     "utf8ucs2 utf8ucs4",
 }
-# The numbers of Microsoft and IBM that are not the codec's own: `windows-28592` is ISO 8859-2.
+# Numbers of Microsoft and IBM that differ from the codec's number: `windows-28592` is ISO 8859-2.
 PAGES = {
     39: "cp037", 154: "ptcp154", 367: "ascii", 646: "ascii", 708: "iso8859-6", 813: "iso8859-7", 819: "cp1252",
     878: "koi8-r", 912: "iso8859-2", 914: "iso8859-4", 915: "iso8859-5", 916: "iso8859-8", 920: "cp1254",
@@ -128,7 +128,7 @@ PAGES = {
     51949: "cp949", 52936: "hz", 54936: "gb18030", 65000: "utf-7", 65001: "utf-8",
 }  # fmt: skip
 _WIDER_ISO_8859 = {"1": "cp1252", "9": "cp1254", "11": "cp874"}
-# Words that say "I do not know": decoded as if nothing had been said, without a defect of their own.
+# Words that mean "I do not know". The text is decoded as if there were no name, without a defect for the name.
 _UNSAID = frozenset(
     {"default", "unknown", "unknown8bit", "unspecified", "userdefined"}
     | {"none", "null", "nil", "auto", "binary", "8bit", "7bit"}
@@ -156,7 +156,7 @@ def _table() -> dict[str, str]:
 
 
 TABLE = _table()
-"""Python's name of the codec by the squeezed name; "" where it says that nobody knows."""
+"""Python's name of the codec by the squeezed name. "": the name means "I do not know"."""
 
 
 def _look_up(name: str) -> str | None:
@@ -174,13 +174,13 @@ def _look_up(name: str) -> str | None:
 
 
 def _spellings(name: str) -> list[str]:
-    """A squeezed name, and what is left of it without the words that are put around names."""
+    """A squeezed name, and the same name without the words that mailers put around names."""
     bare = name.removeprefix("3d").removeprefix("charset").removesuffix("charset")
     return [name, bare, bare.removeprefix("x"), bare.removeprefix("cs")]
 
 
 def look_up(label: str) -> str | None:
-    """Python's name of a charset of mail, "" where nothing is said, None where it is not one."""
+    """Python's name of a charset. "": the label names none. None: the label is unknown."""
     said = label[:LABEL_MAX_CHARS]
     if not said.strip(" \t\r\n'\"<>;,\x00"):
         return ""

@@ -1,7 +1,7 @@
-"""What is inside a signed S/MIME mail: the content of CMS SignedData (RFC 5652 §5), no key needed.
+"""Gets the content of a signed S/MIME mail out of CMS SignedData (RFC 5652 §5). It needs no key.
 
-Only the way to the content is read, and no signature verified. BER (X.690) as mailers write it: definite and
-indefinite lengths, the content in one piece or in many.
+It reads only the path to the content, and verifies no signature. It reads BER (X.690) as mailers write it: with definite
+and indefinite lengths, and with the content in one piece or in many.
 """
 
 import binascii
@@ -19,14 +19,14 @@ _ARMOUR = re.compile(rb"-----BEGIN (?:PKCS7|CMS)-----([A-Za-z0-9+/=\s]*+)")
 
 
 class _Damaged(Exception):
-    """No BER, or not what was expected there."""
+    """The data is not BER, or is another element than expected."""
 
 
 @dataclass(frozen=True, slots=True)
 class SignedContent:
     content: bytes
     is_whole: bool
-    """False where the mail is cut off in it."""
+    """False if the mail ends inside the content."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +34,11 @@ class _Element:
     tag: int
     begin: int
     end: int | None
-    """None: of indefinite length, up to the end-of-contents octets."""
+    """None: indefinite length, up to the end-of-contents octets."""
 
 
 def read_signed_content(data: bytes) -> SignedContent | None:
-    """What was signed; None where this is no SignedData (encrypted, for example), or the content is not in it."""
+    """The signed content. None: this is no SignedData (for example, it is encrypted), or the content is elsewhere."""
     if armour := _ARMOUR.match(data.lstrip()):
         try:
             data = binascii.a2b_base64(armour[1])
@@ -66,11 +66,11 @@ class _Reader:
         at = self._into(at, _SEQUENCE)
         at = self._past(at, _OID)
         if self._element(at).tag != _EXPLICIT_0:
-            return None  # the signature of content that is elsewhere
+            return None  # the content is elsewhere, and this is only its signature
         return self._octets(self._into(at, _EXPLICIT_0))
 
     def _element(self, at: int) -> _Element:
-        """The tag and length that stand here. X.690 §8.1: tags above 30 do not occur on our way."""
+        """The tag and length at this offset. X.690 §8.1: tags above 30 do not occur on our path."""
         data = self._data
         if at + 2 > len(data) or data[at] & 0x1F == 0x1F:
             raise _Damaged
@@ -95,7 +95,7 @@ class _Reader:
         return element.begin
 
     def _past(self, at: int, tag: int) -> int:
-        """Where the element that begins here ends."""
+        """The end of the element that begins here."""
         if self._element(at).tag != tag:
             raise _Damaged
         open_ones = 0
@@ -112,7 +112,7 @@ class _Reader:
         raise _Damaged
 
     def _octets(self, at: int) -> SignedContent:
-        """An OCTET STRING, in one piece or in pieces, which may be in pieces themselves."""
+        """An OCTET STRING, in one piece or in several, which may consist of pieces themselves."""
         pieces: list[bytes] = []
         ends: list[int | None] = []
         while len(pieces) < PIECES_MAX:

@@ -1,10 +1,10 @@
-"""From what a caller wants to say to the bytes of a mail (RFC 5322, MIME, RFC 2047, RFC 2231).
+"""Builds the bytes of a mail from what a caller wants to send (RFC 5322, MIME, RFC 2047, RFC 2231).
 
-Nothing from a caller reaches a header as it is. Control characters are refused in the value, and in what an
-encoded word in it stands for: Python up to 3.12 decodes `=?UTF-8?Q?=0A?=Bcc: a@b` while it folds and writes the
-line break out. Addresses are taken apart and rebuilt. Every value is then encoded and folded here rather than by
-`email`, whose folding differs by release (3.11 loses the quotes round a comma in a long display name), and
-what was built is read again and compared with what was meant.
+No text from a caller reaches a header unchanged. Control characters are refused in the value, and in the text of encoded
+words in it: Python up to 3.12 decodes `=?UTF-8?Q?=0A?=Bcc: a@b` while it folds, and writes the line break into the
+header. Addresses are taken apart and rebuilt. This module then encodes and folds every value itself, because the folding
+of `email` differs between releases (3.11 loses the quotes around a comma in a long display name). The finished header is
+read again and compared with what was meant.
 
 The result is 7-bit: no server on the way needs an extension for it.
 """
@@ -30,10 +30,10 @@ _MAX_DECODING_ROUNDS = 5
 _Q_OCTET = re.compile(rb"=([0-9A-Fa-f]{2})")
 _QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9]+(?: [A-Za-z0-9]+)*")
-# RFC 5321 §4.1.2: Dot-string, or Quoted-string. Quotes are needed where dots stand oddly, as NTT docomo gave them out.
+# RFC 5321 §4.1.2: Dot-string, or Quoted-string. Dots in unusual places need quotes; NTT docomo gave out such addresses.
 _LOCAL_PART = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*")
 _ODD_DOTS = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]+")
-# Without what a careless server could take for the end of the path: quotes, backslashes, angle brackets.
+# Without characters that a careless server could mistake for the end of the path: quotes, backslashes, angle brackets.
 _QUOTED_LOCAL_PART = re.compile(r'"[ !#-;=?-\[\]-~]+"')
 _DOMAIN = re.compile(
     r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9])?(?:\.[A-Za-z0-9](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9])?)*"
@@ -66,7 +66,7 @@ class OutgoingAttachment:
 
 @dataclass(frozen=True)
 class Draft:
-    """All that goes into a mail. Who is not in `to` or `cc` is in no header: there is no Bcc."""
+    """Everything that goes into a mail. There is no Bcc: the header shows only the recipients in `to` and `cc`."""
 
     sender: Mailbox
     message_id_header: str
@@ -82,10 +82,10 @@ class Draft:
 
 
 def compose(draft: Draft) -> bytes:
-    """The mail, lines ended by CRLF, 7-bit.
+    """The mail, with CRLF as line end, 7-bit.
 
     Raises:
-        InvalidInput: naming the field of a submission.
+        InvalidInput: with the name of the field of the submission.
     """
     _refuse_what_cannot_be_sent(draft)
     intended = list(_headers(draft))
@@ -102,7 +102,7 @@ def parse_mailbox(text: str, pointer: str) -> Mailbox:
     """Read `addr` or `Name <addr>`.
 
     Raises:
-        InvalidInput: naming `pointer`.
+        InvalidInput: with `pointer`.
     """
     refuse_controls(text, pointer)
     text = text.strip()
@@ -112,17 +112,17 @@ def parse_mailbox(text: str, pointer: str) -> Mailbox:
     name = name.strip()
     if _QUOTED.fullmatch(name):
         name = re.sub(r"\\(.)", r"\1", name[1:-1]).strip()
-    # "a@b.cz, Jan <c@d.cz>" is two addresses, and must not become one with an odd name.
+    # "a@b.cz, Jan <c@d.cz>" is two addresses, and must not become one address with a strange name.
     elif not opened or re.search(r"[<>]", name) or ("@" in name and re.search(r"[,;]", name)):
         raise InvalidInput(FieldFault(pointer, "must be one address: `addr` or `Name <addr>`"))
     return Mailbox(rebuilt_address(address, pointer), name or None)
 
 
 def rebuilt_address(address: str, pointer: str) -> str:
-    """An address as it goes on the wire, the domain in A-labels (RFC 5890) and lower case.
+    """An address in its form for SMTP and headers, with the domain in A-labels (RFC 5890) and lower case.
 
     Raises:
-        InvalidInput: naming `pointer`.
+        InvalidInput: with `pointer`.
     """
     local, at, domain = address.strip().rpartition("@")
     if not at:
@@ -146,10 +146,10 @@ def rebuilt_address(address: str, pointer: str) -> str:
 
 
 def refuse_controls(value: str, pointer: str) -> None:
-    """Refuse a value for a header that holds, or whose encoded words stand for, a control character.
+    """Refuse a header value that contains a control character, also inside encoded words.
 
     Raises:
-        InvalidInput: naming `pointer`.
+        InvalidInput: with `pointer`.
     """
     if not _is_unicode(value):
         raise InvalidInput(FieldFault(pointer, "must be valid Unicode"))
@@ -158,7 +158,7 @@ def refuse_controls(value: str, pointer: str) -> None:
 
 
 def has_controls(value: str) -> bool:
-    """Whether there is a control character or line separator, at any depth of encoded words."""
+    """Whether the value contains a control character or line separator, at any depth of encoded words."""
     for _ in range(_MAX_DECODING_ROUNDS):
         if _CONTROLS.search(value):
             return True
@@ -170,22 +170,22 @@ def has_controls(value: str) -> bool:
         if decoded == value:
             return False
         value = decoded
-    return True  # nobody nests them that deep in good faith
+    return True  # nobody nests them so deep without bad intent
 
 
 def usable_msg_id(value: str | None) -> str | None:
-    """A Message-ID from a received mail, if it may stand in a header of ours."""
+    """A Message-ID from a received mail, if it is allowed in a header of ours."""
     return value if value is not None and _MSG_ID.fullmatch(value) else None
 
 
 class _Written(str):
-    """A header's value that is encoded and folded already."""
+    """The value of a header that is already encoded and folded."""
 
     __slots__ = ()
 
 
 class _Policy(EmailPolicy):
-    """Leaves alone what is written already; what the library adds itself (MIME headers) it folds itself."""
+    """Leaves finished values unchanged. The library folds only the headers that it adds itself (MIME headers)."""
 
     def header_store_parse(self, name: str, value: object) -> tuple[str, object]:  # type: ignore[override]
         if isinstance(value, _Written):
@@ -223,7 +223,7 @@ def _refuse_what_cannot_be_sent(draft: Draft) -> None:
         if text is not None and ("\0" in text or not _is_unicode(text)):
             raise InvalidInput(FieldFault(f"/{field}", "must be valid Unicode without NUL"))
     if draft.text is None and draft.html is None and not draft.attachments:
-        raise InvalidInput(FieldFault("/text", "is needed where there is neither html nor an attachment"))
+        raise InvalidInput(FieldFault("/text", "is required if there is neither html nor an attachment"))
     for position, attachment in enumerate(draft.attachments):
         refuse_controls(attachment.name, f"/attachments/{position}/name")
         if not _MEDIA_TYPE.fullmatch(attachment.content_type):
@@ -232,14 +232,14 @@ def _refuse_what_cannot_be_sent(draft: Draft) -> None:
                     f"/attachments/{position}/content_type", "must be `type/subtype` without parameters"
                 )
             )
-        # Neither may be in base64 (RFC 2045 §6.4), which alone carries any bytes unchanged.
+        # Base64 is forbidden for both (RFC 2045 §6.4), and only base64 carries any bytes unchanged.
         if attachment.content_type.lower().startswith(("multipart/", "message/")):
             fault = "must not be multipart/* or message/*; application/octet-stream carries any file"
             raise InvalidInput(FieldFault(f"/attachments/{position}/content_type", fault))
 
 
 def _headers(draft: Draft) -> Iterator[tuple[str, str]]:
-    """Names and written values, in the order of the mail."""
+    """The names and finished values, in the order of the mail."""
     yield "Date", format_datetime(draft.date)
     yield "From", _addresses([draft.sender])
     if draft.to:
@@ -274,7 +274,7 @@ def _fill(message: EmailMessage, draft: Draft) -> None:
 
 
 def _verify(raw: bytes, intended: Sequence[tuple[str, str]]) -> None:
-    """Read the headers again: those that were meant, the MIME ones, and no others."""
+    """Read the headers again: they must be the intended ones, the MIME headers, and no others."""
     head = raw.partition(b"\r\n\r\n")[0] + b"\r\n\r\n"
     parsed = BytesHeaderParser(policy=compat32).parsebytes(head)
     found = [(name, str(value)) for name, value in parsed.raw_items()]
@@ -311,7 +311,7 @@ def _mailbox(mailbox: Mailbox) -> str:
 
 
 def _unstructured(value: str) -> str:
-    """A text as it is where it is ASCII, looks like no encoded word and folds between single spaces."""
+    """The text unchanged if it is ASCII, does not look like an encoded word, and can be folded at single spaces."""
     if not value.isascii() or "=?" in value:
         return _encoded_words(value)
     lines = [""]
@@ -325,7 +325,7 @@ def _unstructured(value: str) -> str:
 
 
 def _encoded_words(value: str) -> str:
-    """RFC 2047 §2: words of at most 75 characters, none of which ends within a character (§5)."""
+    """Encoded words (RFC 2047 §2) of at most 75 characters. None ends inside a character (§5)."""
     words, octets = [], b""
     for character in value:
         encoded = character.encode()
@@ -338,7 +338,7 @@ def _encoded_words(value: str) -> str:
 
 
 def _filename(name: str) -> str:
-    """The parameter `filename`, in pieces where it is long (RFC 2231 §3 and §4)."""
+    """The parameter `filename`, in pieces if it is long (RFC 2231 §3 and §4)."""
     if _PLAIN_FILENAME.fullmatch(name) and "=?" not in name:
         return f'filename="{name}"'
     pieces = ["utf-8''"]
@@ -359,7 +359,7 @@ def _msg_id(value: str) -> str:
 
 
 def _decoded(charset: str, encoding: str, payload: str) -> tuple[bytes, str]:
-    """The octets of an encoded word, and the text they stand for as far as that is known."""
+    """The octets of an encoded word, and their text as far as it is known."""
     octets = payload.encode()
     if encoding in "qQ":
         octets = _Q_OCTET.sub(lambda match: bytes([int(match[1], 16)]), octets.replace(b"_", b" "))

@@ -1,7 +1,7 @@
-"""Mails and files inside of a part: signed S/MIME, winmail.dat, uuencoded files in plain text.
+"""Opens containers: parts that hold mails or files (signed S/MIME, winmail.dat, uuencoded files in plain text).
 
-What is in a container takes its place in the tree, as the children of its part. All of them share the limits
-of the mail: parts, depth, and octets, so that containers in containers stay small work.
+The content of a container becomes the children of its part in the tree. All parts share the limits of the mail (parts,
+depth, octets), so that containers inside containers stay little work.
 """
 
 import re
@@ -24,7 +24,7 @@ _SIGNED_TYPES = frozenset({"application/pkcs7-mime", "application/x-pkcs7-mime"}
 _TNEF_TYPES = frozenset({"application/ms-tnef", "application/vnd.ms-tnef"})
 _UNTYPED = frozenset({"application/octet-stream", "application/x-unknown", "application/binary"})
 _TNEF_NAMES = frozenset({"winmail.dat", "win.dat"})
-# Signed may be any file; what begins like this is a part of a mail.
+# Any file can be signed. Content that begins like this is a part of a mail.
 _ENTITY = re.compile(
     rb"\s*+(?:(?!content-type|mime-version)[!-9;-~]{1,200}+[ \t]*+:[^\n]*+\n(?:[ \t][^\n]*+\n)*+)*+"
     rb"(?:content-type|mime-version)[ \t]*+:",
@@ -32,14 +32,14 @@ _ENTITY = re.compile(
 )
 ENTITY_HEAD_MAX_OCTETS = 64 * 1024
 _MEDIA_TYPE = re.compile(r"(?!multipart/|message/)[a-z0-9!#$&^_.+-]{1,127}/[a-z0-9!#$&^_.+-]{1,127}")
-# What meetings, tasks and contacts say is in properties that are not read here: they stay attachments as well.
+# The content of meetings, tasks and contacts is in properties that are not read here, so these also stay attachments.
 _MAIL_CLASS = re.compile(r"(?:ipm\.note|ipm\.microsoft mail\.note|ipm\.post|ipm\.document|report)?(?:\..*)?")
-# Marks a mail attached inside of winmail.dat.
+# Marks a mail that is attached inside winmail.dat.
 _ATTACHED_MAIL = "attached-mail"
 
 
 def open_containers(root: Part, defects: Defects) -> None:
-    """Put what is inside of containers into the tree. What cannot be opened stays what it is, an attachment."""
+    """Put the content of containers into the tree. A container that cannot be opened stays an attachment."""
     _Opener(root, defects).open_all()
 
 
@@ -120,7 +120,7 @@ class _Opener:
 
 
 def _opening(part: Part) -> Callable[[_Opener, Part], None] | None:
-    """How to open a part, None where it is no container."""
+    """The method that opens a part. None: the part is no container."""
     name = part.stated_name.lower()
     untyped = part.media_type in _UNTYPED
     if part.media_type in _SIGNED_TYPES or (untyped and name == "smime.p7m"):
@@ -142,7 +142,7 @@ def _inner(
     name: str | None = None,
     content_id: str = "",
 ) -> Part:
-    """A part made of what a container holds, judged by where the container stands; with a name it is attached."""
+    """A part made from the content of a container. It has the role of the container's place; with a name it is attached."""
     return Part(
         raw=content,
         fields={b"content-id": [content_id.encode("utf-8", "replace")]} if content_id else {},
@@ -168,7 +168,7 @@ def _tnef_file(container: Part, file: TnefFile) -> Part:
 
 
 def _tnef_message(container: Part, tnef: Tnef) -> Part:
-    """The text in a winmail.dat. That of a mail attached in one is a file beside its attachments."""
+    """The text of a winmail.dat. The text of a mail that is attached inside one is a file beside its attachments."""
     value, charset, is_html = _tnef_text(tnef)
     content = value.encode("utf-8", "replace") if isinstance(value, str) else value
     parameters = {"charset": "utf-8" if isinstance(value, str) else charset}
@@ -183,7 +183,7 @@ def _tnef_message(container: Part, tnef: Tnef) -> Part:
 
 
 def _tnef_text(tnef: Tnef) -> tuple[str | bytes, str, bool]:
-    """Text or octets, the charset of octets, whether it is HTML."""
+    """The text or its octets, the charset of the octets, and whether it is HTML."""
     if tnef.html:
         return tnef.html, tnef.html_charset, True
     if tnef.text:

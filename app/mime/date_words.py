@@ -1,7 +1,7 @@
-"""What months and zones are called in Date headers: English by RFC 5322, others as mailers write them.
+"""The names of months and time zones in Date headers: English by RFC 5322, others as mailers write them.
 
-A name that stands for two zones (IST: India, Israel, Ireland; AST; SST; the military letters, RFC 5322 §4.3)
-is in no table: such a date is not known.
+A name with several meanings (IST: India, Israel, Ireland; AST; SST; the military letters, RFC 5322 §4.3) is in no table:
+such a date is unknown.
 """
 
 _NAMES_OF_MONTHS = (
@@ -23,7 +23,7 @@ MONTHS = {name: number for number, names in enumerate(_NAMES_OF_MONTHS, 1) for n
 
 HALVES = {"am": 0, "dop": 0, "pm": 12, "odp": 12}
 
-# Minutes east of Greenwich. RFC 5322 §4.3 fixes the American ones.
+# Minutes east of Greenwich. RFC 5322 §4.3 defines the American ones.
 ZONES = {
     "z": 0, "ut": 0, "gmt": 0, "utc": 0, "wet": 0, "greenwich mean time": 0, "coordinated universal time": 0,
     "est": -300, "edt": -240, "cst": -360, "cdt": -300, "mst": -420, "mdt": -360, "pst": -480, "pdt": -420,
@@ -43,7 +43,7 @@ _CENTRAL_EUROPE = (
     "prague bratislava berlin vienna warsaw budapest paris rome madrid brussels amsterdam zurich copenhagen "
     "stockholm oslo ljubljana zagreb luxembourg"
 )
-# Places: the offset in winter and by which rule the clocks are changed.
+# Places: the offset in winter, and the rule by which the clocks change.
 RULED_ZONES: dict[str, tuple[int, str]] = {
     **{f"europe/{city}": (60, "eu") for city in _CENTRAL_EUROPE.split()},
     "europe/london": (0, "eu"), "europe/dublin": (0, "eu"), "europe/lisbon": (0, "eu"),
@@ -53,7 +53,7 @@ RULED_ZONES: dict[str, tuple[int, str]] = {
     "mst7mdt": (-420, "us"), "pst8pdt": (-480, "us"),
 }  # fmt: skip
 
-# Windows: what stands before "Standard Time" and "Daylight Time"; no rule where the clocks are never changed.
+# Windows: the words before "Standard Time" and "Daylight Time". There is no rule if the clocks never change.
 WINDOWS_ZONES: dict[str, tuple[int, str]] = {
     "gmt": (0, "eu"), "greenwich": (0, ""), "w. europe": (60, "eu"), "west europe": (60, "eu"),
     "western europe": (60, "eu"), "central europe": (60, "eu"), "central european": (60, "eu"),

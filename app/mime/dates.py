@@ -1,7 +1,7 @@
-"""The Date header. Own reader: `email.utils` takes year 0 for 2000, overflows at year 99999999999, and takes a zone
-that it does not know for none.
+"""Reads the Date header. We have our own reader because `email.utils` reads year 0 as 2000, overflows at year 99999999999,
+and treats an unknown zone as no zone.
 
-A date that cannot be told for certain is None: a wrong one orders a conversation wrongly and nobody notices.
+An uncertain date is None: a wrong date would put a conversation into the wrong order, and nobody would notice.
 """
 
 import re
@@ -27,12 +27,12 @@ _FORMS = (
                re.I),
     re.compile(rf"[^\W\d_]{{2,20}}+\.?,?\s+{_MONTH}\s+(?P<day>\d{{1,2}}),?\s+{_TIME}"
                r"(?P<rest>.{0,60}?)\s+(?P<year>\d{4})(?P<after>\s+.*)?"),
-    # ISO 8601 and its like
+    # ISO 8601 and similar forms
     re.compile(rf"{_WEEKDAY}(?P<year>\d{{4}})(?P<mark>[-/.])(?P<month>\d{{1,2}})(?P=mark)(?P<day>\d{{1,2}})"
                rf"(?:\s*T\s*|,?\s+){_TIME}{_REST}", re.I),
     re.compile(r"(?P<year>\d{4})(?P<month>\d{2})(?P<day>\d{2})T(?P<hour>\d{2})(?P<minute>\d{2})(?P<second>\d{2})"
                rf"{_REST}", re.I),
-    # 12.3.2024: a day and a month; with slashes it may be either
+    # 12.3.2024 is day and month; with slashes the order is not certain
     re.compile(rf"{_WEEKDAY}(?P<day>\d{{1,2}})\.\s*(?P<month>\d{{1,2}})\.\s*(?P<year>\d{{4}}),?\s+{_TIME}{_REST}"),
     re.compile(rf"{_WEEKDAY}(?P<either>\d{{1,2}})[/-](?P<other>\d{{1,2}})[/-](?P<year>\d{{4}}),?\s+{_TIME}{_REST}"),
 )  # fmt: skip
@@ -45,9 +45,9 @@ _WEST_MAX_MINUTES, _EAST_MAX_MINUTES = 12 * 60, 14 * 60
 
 
 def read_date(value: str, defects: Defects | None = None) -> datetime | None:
-    """The moment a Date header names, aware, in UTC; None where it names none for certain between 1970 and 2100.
+    """The time in a Date header, aware, in UTC. None: it has no certain time between 1970 and 2100.
 
-    Where no zone is said it is read as UTC (RFC 5322 §4.3: unknown), with a defect.
+    A date without a zone is read as UTC (RFC 5322 §4.3: unknown), with a defect.
     """
     value = value[:VALUE_MAX_CHARS].translate(_MINUSES)
     comments = _COMMENT.findall(value)
@@ -62,7 +62,7 @@ def read_date(value: str, defects: Defects | None = None) -> datetime | None:
 
 
 def _moment(said: dict[str, str | None], comments: list[str], defects: Defects | None) -> datetime | None:
-    """Raises ValueError, OverflowError or KeyError for what is no date."""
+    """Raises ValueError, OverflowError or KeyError if this is no date."""
     rest = f"{said.get('rest') or ''} {said.get('after') or ''}".strip(" ,;")
     hour = int(said["hour"] or "")
     if half := _HALF.match(rest):
@@ -114,13 +114,13 @@ def _month_and_day(said: dict[str, str | None]) -> tuple[int, int]:
 
 
 def _plain(word: str) -> str:
-    """In lower case, without diacritics: March is `marz` and `brezna` too."""
+    """The word in lower case, without diacritics: `marz` and `brezna` are also March."""
     decomposed = unicodedata.normalize("NFKD", word.lower())
     return "".join(char for char in decomposed if not unicodedata.combining(char))
 
 
 def _offset(zone: str, local: datetime) -> int | None:
-    """Minutes east of Greenwich that a zone says, None where that is not certain."""
+    """The offset of a zone in minutes east of Greenwich. None: it is not certain."""
     if match := _NUMERIC.match(zone):
         hours, minutes = int(match[2]), int(match[3] or 0)
         east = hours * 60 + minutes if match[1] == "+" else -(hours * 60 + minutes)
@@ -134,7 +134,7 @@ def _offset(zone: str, local: datetime) -> int | None:
 
 
 def _by_rule(standard: int, rule: str, local: datetime) -> int | None:
-    """The offset of a place whose clocks are changed; None in the hours of the change."""
+    """The offset of a place whose clocks change during the year. None: in the hours of a change."""
     if rule == "eu":  # the last Sundays of March and October, 01:00 UTC
         since = 1996
         begin = _sunday(local.year, 3, 31) + timedelta(hours=1, minutes=standard)
@@ -159,7 +159,8 @@ def _sunday(year: int, month: int, last: int) -> datetime:
 
 
 def _windows_offset(name: str, local: datetime) -> int | None:
-    """Windows: "Standard Time" is the name of the zone all year and of its winter, so in summer it says nothing."""
+    """The offset of a Windows zone. "Standard Time" names both the zone and its winter time, so in summer it is not
+    certain."""
     for ending, is_summer in ((" standard time", False), (" daylight time", True), (" summer time", True)):
         if name.endswith(ending):
             standard, rule = WINDOWS_ZONES.get(name.removesuffix(ending), (None, ""))

@@ -1,5 +1,5 @@
-"""RFC 2047: text in headers. The standard library's reader is quadratic on 1 MB of encoded words and raises
-on unknown charsets; this one goes over the value once.
+"""Reads text in headers (RFC 2047). The standard library's reader is quadratic on 1 MB of encoded words and raises on
+unknown charsets; this one reads the value once.
 """
 
 import binascii
@@ -16,10 +16,10 @@ _ESCAPE_OCTETS = re.compile("[0-9A-F]{2}")
 
 
 def decode_value(value: bytes, defects: Defects, *, where: str, charset: str = "") -> str:
-    """Unfold a header's octets and decode raw 8-bit text: UTF-8, else the mail's own charset, else 1252.
+    """Unfold the octets of a header and decode raw 8-bit text: as UTF-8, otherwise in the mail's charset, otherwise as 1252.
 
-    RFC 6532 allows only UTF-8; old mailers write what their desk speaks. Raw octets within an encoded word are of
-    the word's charset: they become escapes here, so that `decode_words` reads them with the others.
+    RFC 6532 allows only UTF-8, but old mailers write in their local charset. Raw octets inside an encoded word are in the
+    charset of the word: they become escapes here, so that `decode_words` reads them with the others.
     """
     if b"\n" in value or b"\r" in value:
         value = value.replace(b"\r", b"").replace(b"\n", b"")
@@ -36,14 +36,15 @@ def decode_value(value: bytes, defects: Defects, *, where: str, charset: str = "
 
 
 def _is_mostly_utf8(value: bytes) -> bool:
-    """Whether most of what is beyond ASCII is well-formed: one octet was damaged, the charset is none of one octet."""
+    """Whether most octets beyond ASCII are well-formed UTF-8. Then single octets were damaged; a one-octet charset would
+    have more errors."""
     text = value.decode("utf-8", "replace")
     broken = text.count("\ufffd")
     return sum(char > "\x7f" for char in text) > 2 * broken
 
 
 def _escape_words(value: bytes) -> bytes:
-    """Make encoded words ASCII: raw octets of Q become escapes, of B they are dropped (RFC 2045 §6.8)."""
+    """Turn encoded words into ASCII: raw octets in Q become escapes, raw octets in B are dropped (RFC 2045 §6.8)."""
     out: list[bytes] = []
     done = at = 0
     while match := _START_OCTETS.search(value, at):
@@ -53,7 +54,7 @@ def _escape_words(value: bytes) -> bytes:
         payload = value[match.end() : end]
         if not payload.isascii():
             is_q = match[2] in b"qQ"
-            # What nobody encoded is often not of the charset that is named, where that has one octet a letter.
+            # Raw octets are often not in the named charset, if that is a one-octet charset.
             label = b"utf-8" if is_q and _is_other_utf8(match[1].decode("latin-1"), payload) else match[1]
             out += [value[done : match.start()], b"=?", label, b"?", match[2], b"?"]
             out.append(_HIGH.sub(_escape if is_q else b"", payload))
@@ -78,10 +79,10 @@ def _escape(match: re.Match[bytes]) -> bytes:
 
 
 def decode_words(value: str, defects: Defects, *, where: str) -> str:
-    """Replace encoded words by what they say; everything else stays.
+    """Replace encoded words by their text; everything else stays.
 
-    White space between two encoded words is dropped, and neighbours of one charset are joined before
-    decoding: mailers split multi-octet characters, though RFC 2047 §5 forbids it.
+    White space between two encoded words is dropped. Neighbours with one charset are joined before they are decoded,
+    because mailers split multi-octet characters, although RFC 2047 §5 forbids it.
     """
     if "=?" not in value:
         return value
@@ -111,14 +112,14 @@ def decode_words(value: str, defects: Defects, *, where: str) -> str:
 
 
 def _words(value: str) -> list[tuple[int, int, str, bytes]]:
-    """All encoded words: start, end, charset, octets. Every "?=" is looked for once, so this is linear."""
+    """All encoded words: start, end, charset, octets. It searches for each "?=" once, so it is linear."""
     found = []
     at = 0
     while match := _START.search(value, at):
         end = _end_of_word(value, match.end(), match.group(2) in "qQ")
         if end < 0:
             break
-        # "=?utf-8?Q?=41?=": the payload may begin with "=", so the end is not looked for inside the start.
+        # "=?utf-8?Q?=41?=": the payload may begin with "=", so search for the end only after the start.
         charset, encoding = match.group(1).partition("*")[0].lower(), match.group(2)
         payload = value[match.end() : end].encode("utf-8", "replace")
         if encoding in "bB":
@@ -131,7 +132,7 @@ def _words(value: str) -> list[tuple[int, int, str, bytes]]:
 
 
 def _end_of_word(value: str, at: int, is_q: bool) -> int:
-    """Where the payload ends. A raw question mark before an escape (`?=C5`) ends none, if the end is yet to come."""
+    """The end of the payload. A raw question mark before an escape (`?=C5`) is not the end if a later end exists."""
     end = value.find("?=", at)
     while is_q and end >= 0 and _ESCAPE_OCTETS.match(value, end + 2):
         later = value.find("?=", end + 2)

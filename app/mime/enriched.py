@@ -1,14 +1,14 @@
-"""text/enriched (RFC 1896) and its forerunner text/richtext (RFC 1341 §7.1.3) as plain text."""
+"""Turns text/enriched (RFC 1896) and its predecessor text/richtext (RFC 1341 §7.1.3) into plain text."""
 
 import re
 
 _TOKEN = re.compile(r"<<|<(/?)([A-Za-z0-9-]{1,60})>|\n+")
-# What stands between these is for programs.
+# The text between these commands is for programs.
 _UNSEEN = frozenset({"param", "comment"})
 
 
 def enriched_text(source: str, *, richtext: bool = False) -> str:
-    """The text without its commands. A single line end is a space; of several in a row one goes away."""
+    """The text without its commands. A single line end is a space. Of several in a row, one is dropped."""
     out: list[str] = []
     at = unseen = nofill = 0
     for token in _TOKEN.finditer(source):

@@ -1,6 +1,6 @@
-"""The endings of files by their media type, and the types of endings.
+"""The file extension for each media type, and the media type for each extension.
 
-A table of our own: `mimetypes` reads files of the host, so the same mail would get other names elsewhere.
+It is a table of our own: `mimetypes` reads files of the host, so a mail would get different names on different hosts.
 """
 
 UNKNOWN = "application/octet-stream"
@@ -54,7 +54,7 @@ EXTENSIONS = {
     "video/mpeg": "mpg", "video/quicktime": "mov", "video/webm": "webm", "video/x-ms-wmv": "wmv",
     "video/x-msvideo": "avi",
 }  # fmt: skip
-# Of several types with one ending the shortest that is no experiment; what is read elsewhere as message is not.
+# If several types share an extension, the shortest one counts that does not begin with x-. Types of messages do not count.
 _TYPES: dict[str, str] = {}
 for _type in sorted(EXTENSIONS, key=lambda each: ("/x-" in each, len(each), each)):
     _TYPES.setdefault(EXTENSIONS[_type], _type)
@@ -67,5 +67,5 @@ _TYPES |= {
 
 
 def type_of(name: str) -> str:
-    """The media type of a file by its name's ending; `application/octet-stream` where the ending tells nothing."""
+    """The media type of a file by the extension of its name; `application/octet-stream` if the extension is unknown."""
     return _TYPES.get(name.rpartition(".")[2].lower() if "." in name else "", UNKNOWN)

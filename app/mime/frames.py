@@ -1,8 +1,8 @@
-"""What goes through the pipes between the gateway and the parser process; all numbers big-endian.
+"""The protocol on the pipes between the gateway and the parser process. All numbers are big-endian.
 
-The process says READY once it can work. Request: `Op`, length of the `Asked`, length of the mail; the `Asked` as
-JSON; the mail. Answer: `Status`, whether the process wants to be replaced, length of the JSON, length of the content;
-the JSON; the content.
+The process sends READY when it can work. A request consists of: `Op`, length of the `Asked`, length of the mail; the
+`Asked` as JSON; the mail. An answer consists of: `Status`, whether the process asks to be replaced, length of the JSON,
+length of the content; the JSON; the content.
 """
 
 import struct
@@ -29,18 +29,18 @@ class Op(IntEnum):
 class Status(IntEnum):
     DONE = 0
     NOTHING = 1
-    """There is no attachment of that number."""
+    """There is no attachment with this number."""
     MEMORY = 2
     FAILED = 3
-    """The JSON is the name of what was raised."""
+    """The JSON is the name of the exception."""
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What a request says besides the mail."""
+    """The parameters of a request, without the mail."""
 
     n: int = 0
-    """Which attachment is wanted."""
+    """The number of the requested attachment."""
     listed: Sequence[Listed] = ()
     """The attachments that the stored message lists."""
 

@@ -1,12 +1,12 @@
-"""Where a header block really ends (RFC 5322 §2.1: at the first empty line), where its end is odd.
+"""Finds the real end of a header block whose end is irregular (RFC 5322 §2.1: it should be the first empty line).
 
-Scripts end it with a line of spaces, or go on with the text at once. Up to the next empty line all would be
-header then, and the first paragraph of the text, or all of it, would vanish.
+Scripts end a header with a line of spaces, or begin the text without an empty line. Then everything up to the next empty
+line would be header, and the first paragraph of the text, or all of it, would vanish.
 """
 
 import re
 
-# Fields as they should be; a continuation line holds more than white space.
+# Regular fields. A continuation line holds more than white space.
 _FIELDS = re.compile(rb"(?:[!-9;-~]{1,200}+[ \t]*+:[^\n]*+\n?+(?:[ \t]++[^\s][^\n]*+\n?+)*+)*+")
 _KNOWN_FIELD = re.compile(
     rb"^(?:from|to|cc|bcc|subject|date|sender|reply-to|message-id|in-reply-to|references|received|return-path"
@@ -18,12 +18,12 @@ _KNOWN_FIELD = re.compile(
 _FIELD_START = re.compile(rb"[!-9;-~]{1,200}+[ \t]*+:")
 _BLANK = re.compile(rb"[ \t\r]*+(?:\n|\Z)")
 _INDENT = re.compile(rb"[ \t]*+")
-# What tools put before a mail: newlines, the "From " line of an mbox.
+# Text that tools put before a mail: newlines, the "From " line of an mbox.
 _PROLOGUE = re.compile(rb"(?:[ \t]*\r?\n)*+(?:>?From [^\n]*\n)?+")
 
 
 def is_known_field(raw: bytes, at: int) -> bool:
-    """Whether a field with a name that mail has begins here."""
+    """Whether a field with a usual name begins here."""
     return _KNOWN_FIELD.match(raw, at) is not None
 
 
@@ -41,9 +41,9 @@ def without_indent(raw: bytes) -> bytes:
 
 
 def find_header(raw: bytes) -> tuple[int | None, bool]:
-    """Where the header of a mail begins, None where it has none; and whether that took a guess.
+    """The offset where the header of a mail begins (None: it has no header), and whether this is a guess.
 
-    A first line that is no field, of a protocol ("+OK") for example, is passed over before a known field.
+    A first line that is no field, for example of a protocol ("+OK"), is skipped if a known field follows.
     """
     prologue = _PROLOGUE.match(raw)
     begin = prologue.end() if prologue else 0
@@ -56,12 +56,12 @@ def find_header(raw: bytes) -> tuple[int | None, bool]:
 
 
 def early_end(raw: bytes, begin: int, end: int) -> tuple[int, int] | None:
-    """Of a block that is said to go from begin to end: where its header ends and its text begins, if before.
+    """For a block from begin to end: where the header ends and the text begins, if that is earlier than the end.
 
-    None where it is a header to its end. An odd line before a known field is garbage in the header.
+    None: the whole block is header. An irregular line before a known field is garbage in the header.
     """
     at = _fields_end(raw, begin, end)
-    known = -1  # where the next known field is
+    known = -1  # offset of the next known field
     while at < end:
         line_end = raw.find(b"\n", at, end)
         after = end if line_end < 0 else line_end + 1

@@ -1,7 +1,7 @@
-"""The header block of a mail or of a part: cut into fields by hand, within limits.
+"""Splits the header block of a mail or of a part into fields, within limits.
 
-`email.parser` makes an object of each field: 100,000 headers cost it 5 s and 409 MB. Here only fields that
-somebody asks for are kept, at most 64 KB of each and 20 of a name; of addresses 1000 fields and 1 MB.
+`email.parser` makes an object for each field: 100,000 headers cost it 5 s and 409 MB. This module keeps only fields that
+are used: at most 64 KB of each field and 20 fields with one name. For addresses the limits are 1000 fields and 1 MB.
 """
 
 import re
@@ -18,7 +18,7 @@ from app.mime.model import Address, DefectCode, Defects
 from app.mime.text import clean_line
 
 FIELDS_MAX = 1000
-# Beyond FIELDS_MAX a mail is odd, but its Subject may still come last.
+# A mail with more than FIELDS_MAX fields is strange, but its Subject may still come last.
 FIELDS_LOOKED_AT_MAX = 250_000
 FIELD_MAX_OCTETS = 64 * 1024
 SUBJECT_MAX_CHARS = 2000
@@ -48,7 +48,7 @@ def field_lines(raw: bytes, begin: int, end: int) -> Iterator[re.Match[bytes]]:
 
 
 def split_fields(raw: bytes, begin: int, end: int, defects: Defects) -> Fields:
-    """The wanted fields of a header block. Lines that are no fields are skipped, as mail programs do."""
+    """The used fields of a header block. Lines that are no fields are skipped, as mail programs do."""
     fields: Fields = {}
     room = ADDRESS_FIELDS_MAX_OCTETS
     for count, match in enumerate(field_lines(raw, begin, end)):
@@ -97,7 +97,7 @@ def read_address_field(fields: Fields, name: bytes, charset: str, defects: Defec
 
 
 def read_references(fields: Fields, defects: Defects) -> tuple[str, ...]:
-    """The oldest and the newest are kept where there are too many: they carry the conversation."""
+    """The references. If there are too many, the oldest and the newest stay: they carry the conversation."""
     ids: tuple[str, ...] = ()
     for raw in fields.get(b"references", ()):
         ids += read_message_ids(raw, defects, where="references")
@@ -108,7 +108,7 @@ def read_references(fields: Fields, defects: Defects) -> tuple[str, ...]:
 
 
 def _sender(fields: Fields, charset: str, defects: Defects) -> Address | None:
-    """Who wrote it: the first in From, else in Sender, who has an address."""
+    """The author: the first person with an address in From, otherwise in Sender."""
     first_named: Address | None = None
     for name in (b"from", b"sender"):
         found = read_address_field(fields, name, charset, defects)
@@ -120,7 +120,7 @@ def _sender(fields: Fields, charset: str, defects: Defects) -> Address | None:
 
 
 def _answered(fields: Fields, people: tuple[Address, ...], defects: Defects) -> str | None:
-    """The mail that this one answers; an address of somebody it is written to is none."""
+    """The Message-ID of the mail that this one answers. An address of one of its people is no Message-ID."""
     addresses = {f"<{each.address}>".lower() for each in people}
     for raw in fields.get(b"in-reply-to", ()):
         ids = read_message_ids(raw, defects, where="in-reply-to")
@@ -131,7 +131,7 @@ def _answered(fields: Fields, people: tuple[Address, ...], defects: Defects) -> 
 
 
 def _read_date(fields: Fields, defects: Defects) -> datetime | None:
-    """The first Date that names a moment."""
+    """The first Date with a valid time."""
     for raw in fields.get(b"date", ()):
         value = decode_words(decode_value(raw[:1000], defects, where="date"), defects, where="date")
         if moment := read_date(value, defects):

@@ -1,7 +1,7 @@
-"""Message-ID, In-Reply-To and References (RFC 5322 §3.6.4), and what mailers write instead.
+"""Reads Message-ID, In-Reply-To and References (RFC 5322 §3.6.4), and the irregular forms that mailers write.
 
-Two mails belong together where both give the same text here, so one identifier has one spelling: its brackets, no
-white space. What may as well be somebody's address is none: an answer must not join a stranger's conversation.
+Two mails belong together if both give the same text here, so an identifier has one spelling: with its brackets, without
+white space. A text that may be a person's address is no identifier: an answer must not join a stranger's conversation.
 """
 
 import html
@@ -12,7 +12,7 @@ from app.mime.model import DefectCode, Defects
 from app.mime.text import clean_line
 
 MESSAGE_ID_MAX_OCTETS = 998
-"""A line of a header (RFC 5322 §2.1.1). More than 2,700 would be too long for an index of PostgreSQL."""
+"""The length of a header line (RFC 5322 §2.1.1). More than 2,700 would be too long for an index of PostgreSQL."""
 
 _ORDINARY = re.compile(rb"\s*+(?:<[!#-&(-;=?-Z^-~]{1,500}+>\s*+)++")
 _BRACKETED = re.compile(r"<[^<>]++>")
@@ -30,8 +30,8 @@ _SPACES = re.compile(r"\s+")
 def read_message_ids(raw: bytes, defects: Defects, *, where: str) -> tuple[str, ...]:
     """The identifiers of a field, in order, each with its angle brackets.
 
-    Without brackets a word is one if nothing else stands there, or if all words have an "@": in "your message of
-    Monday to jan@firma.cz" there is none.
+    A word without brackets is an identifier if nothing else is there, or if all words have an "@". "your message of
+    Monday to jan@firma.cz" contains none.
     """
     if _ORDINARY.fullmatch(raw):
         return tuple(_BRACKETED.findall(raw.decode("ascii")))
@@ -44,7 +44,7 @@ def read_message_ids(raw: bytes, defects: Defects, *, where: str) -> tuple[str, 
     if value.strip(" <>") and (not ids or "<" not in value):
         defects.note(DefectCode.BAD_MESSAGE_ID, where)
     if has_prose and len(ids) > 1 and not value.lstrip().startswith("<"):
-        # "Message from Jan <jan@firma.cz> of Monday <87x@firma.cz>": people are named before the mail is.
+        # "Message from Jan <jan@firma.cz> of Monday <87x@firma.cz>": people come before the identifier of the mail.
         ids = ids[-1:]
     return tuple(f"<{text}>" for each in ids if (text := _cut(clean_line(each, MESSAGE_ID_MAX_OCTETS))))
 
@@ -58,7 +58,7 @@ def _decoded(found: str, defects: Defects, where: str) -> str:
 
 
 def _scan(value: str) -> tuple[list[str], bool]:
-    """The identifiers, and whether other words stand between them."""
+    """The identifiers, and whether there are other words between them."""
     bracketed: list[str] = []
     within_quotes: list[str] = []
     all_in_order: list[str] = []

@@ -1,7 +1,7 @@
-"""What can be told of a mail without reading it: the fields of its first 64 KB.
+"""Reads only the fields in the first 64 KB of a mail.
 
-Runs in the gateway's own process when the parser process was stopped or died, so everything here is pure
-Python, linear, and over a bounded piece.
+It runs in the gateway's own process when the parser process was stopped or died. So everything here is pure Python and
+linear, and works on a bounded piece.
 """
 
 import re
@@ -17,7 +17,7 @@ _CHARSET = re.compile(rb"\bcharset\s{0,10}+=\s{0,10}+[\"']?([A-Za-z0-9_.:-]{1,40
 
 
 def parse_minimal(raw: bytes, code: DefectCode, detail: str = "") -> ParsedMail:
-    """The header fields, no text and no attachments, and the defect that says why."""
+    """The header fields, without text and attachments, with the defect that says why."""
     defects = Defects()
     defects.note(code, detail)
     head = without_indent(normalise(raw[:HEAD_MAX_OCTETS], defects))
@@ -25,11 +25,11 @@ def parse_minimal(raw: bytes, code: DefectCode, detail: str = "") -> ParsedMail:
     end = min(
         (at for at in (head.find(b"\n\n", begin), head.find(b"\n\r\n", begin)) if at >= 0), default=len(head)
     )
-    said = _CHARSET.search(head)  # of the header, else of the first text part
+    said = _CHARSET.search(head)  # of the header, otherwise of the first text part
     charset = said[1].decode("ascii") if said else ""
     try:
         envelope = read_envelope(split_fields(head, begin, end, defects), charset, defects)
-    except Exception as exc:  # the last resort: the mail is stored even where its header breaks our reader
+    except Exception as exc:  # the last resort: the mail is stored even if its header breaks our reader
         defects.note(DefectCode.PARSER_ERROR, type(exc).__name__)
         envelope = {}
     return ParsedMail(**envelope, defects=defects.listed())

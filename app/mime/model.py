@@ -1,4 +1,4 @@
-"""What a mail says, as values: the only shapes that leave this package, and their way through a pipe."""
+"""The content of a mail, as values. Only these shapes leave this package; they can travel through a pipe."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,12 +11,12 @@ import orjson
 from app.mime.text import clean_line
 
 READER = 2
-"""The number of this reader: stands with each mail it has read. Raised when mails are to be read again."""
+"""The number of this reader. Each mail that it reads gets this number. Raise it if mails must be read again."""
 DETAIL_MAX_CHARS = 200
 
 
 class DefectCode(StrEnum):
-    """What was wrong with a mail, or cut off. The texts are stored and shown: they do not change."""
+    """What was wrong with a mail, or was cut off. The codes are stored and shown, so they do not change."""
 
     ADDRESSES_LIMIT = "addresses_limit"
     ATTACHMENT_NAME_CHANGED = "attachment_name_changed"
@@ -53,9 +53,9 @@ class DefectCode(StrEnum):
 PARSER_FAULTS = frozenset(
     {DefectCode.PARSER_DIED, DefectCode.PARSER_ERROR, DefectCode.PARSER_MEMORY, DefectCode.PARSER_TIMEOUT}
 )
-"""With one of these a mail shows less than it holds, or nothing: the reader failed, not the sender."""
+"""A mail with one of these shows less than it holds, or nothing. The reader is at fault, not the sender."""
 SERVER_DEFECTS = frozenset({DefectCode.BAD_INTERNAL_DATE})
-"""Noted where a mail is stored and not where it is read: reading it again keeps them."""
+"""These are recorded when a mail is stored, not by the reader, so a new reading keeps them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ class Defect:
 
 
 class Defects:
-    """Collects defects while a mail is read: each code once, with the first detail."""
+    """Collects defects while a mail is read. Each code occurs once, with its first detail."""
 
     def __init__(self) -> None:
         self._found: dict[DefectCode, str] = {}
@@ -82,13 +82,13 @@ class Defects:
 class Address:
     name: str | None
     address: str
-    """Empty where the header names somebody without an address."""
+    """Empty if the header names somebody without an address."""
 
 
 @dataclass(frozen=True, slots=True)
 class AttachmentInfo:
     n: int
-    """From 1, in the order of the mail; but what was listed before keeps its number (`app.mime.numbering`)."""
+    """From 1, in the order of the mail. Attachments that were listed before keep their number (`app.mime.numbering`)."""
     name: str
     """Never empty, no path, no control or direction character, at most 255 octets of UTF-8."""
     content_type: str
@@ -97,18 +97,18 @@ class AttachmentInfo:
     content_id: str | None
     """Without the angle brackets, as `cid:` links name it."""
     inline: bool
-    """Part of what the text shows (an image in the HTML), not something the sender attached."""
+    """The text shows this part (for example, an image in the HTML); the sender did not attach it."""
     part: str
-    """Where it is in the mail (`Part.locator`): the same for every reader. Stored, never shown."""
+    """The position of the part in the mail (`Part.locator`), the same for every reader. Stored, never shown."""
 
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """An attachment as a stored message lists it, of which a caller may have kept the number."""
+    """An attachment in the list of a stored message. A caller may have kept its number."""
 
     n: int
     part: str | None
-    """None: listed by reader 1, which kept no places."""
+    """None: reader 1 listed it, and reader 1 stored no positions."""
     size_octets: int
 
 
@@ -120,7 +120,7 @@ class AttachmentContent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParsedMail:
-    """Every text has passed the gate of `app.mime.text`; times are aware UTC."""
+    """A mail as read. Every text has passed the gate of `app.mime.text`; times are aware UTC."""
 
     message_id_header: str | None = None
     """With its angle brackets."""
@@ -133,15 +133,15 @@ class ParsedMail:
     bcc: tuple[Address, ...] = ()
     reply_to: tuple[Address, ...] = ()
     subject: str | None = None
-    """None where there is no Subject header; an empty one is an empty text."""
+    """None: there is no Subject header. An empty header gives an empty text."""
     snippet: str = ""
     date_header: datetime | None = None
     text: str | None = None
     html: str | None = None
-    """Sanitised: safe to show; images only as `cid:` and `data:`."""
+    """Sanitised, so it is safe to show. Images only as `cid:` and `data:`."""
     attachments: tuple[AttachmentInfo, ...] = ()
     has_attachments: bool = False
-    """At least one that is not inline."""
+    """Whether at least one attachment is not inline."""
     is_auto_reply: bool = False
     defects: tuple[Defect, ...] = ()
 
@@ -154,7 +154,7 @@ class ParsedMail:
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any]) -> Self:
-        """Build it from what `to_json` wrote, decoded."""
+        """Build it from the decoded output of `to_json`."""
         date, sender = values["date_header"], values["from_"]
         return cls(
             **{

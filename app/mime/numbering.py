@@ -1,8 +1,8 @@
-"""Which number each attachment has: what a stored message lists keeps its number for ever, because callers keep it.
+"""Gives each attachment its number. A listed attachment keeps its number for ever, because callers keep it.
 
-A part is known by its place in the mail (`Part.locator`). What is listed and no attachment any more (a later reader
-shows it as text) stays listed under its number; what a later reader finds besides is numbered after all that is
-listed. What is listed and cannot be found leaves a gap: no number ever comes to mean another part.
+The position in the mail (`Part.locator`) identifies a part. A listed part that is no attachment any more (a later reader
+shows it as text) stays listed with its number. Parts that only a later reader finds get the numbers after all listed ones.
+A listed part that cannot be found leaves a gap: no number ever changes its meaning.
 """
 
 from collections.abc import Sequence
@@ -18,11 +18,11 @@ class Numbered:
     n: int
     part: Part
     is_attached: bool = True
-    """False: listed by an earlier reader, part of what is shown for this one."""
+    """False: an earlier reader listed this part, and for this reader it belongs to the shown text."""
 
 
 def number_parts(raw: bytes, root: Part, found: Sequence[Part], listed: Sequence[Listed]) -> list[Numbered]:
-    """The attachments by their numbers: those found in the mail, and those that are listed."""
+    """The attachments with their numbers: those found in the mail, and those that are listed."""
     if not listed:
         return [Numbered(n, part) for n, part in enumerate(found, 1)]
     attached = {part.locator for part in found}

@@ -1,7 +1,7 @@
-"""Content-Type and Content-Disposition: a value and its parameters (RFC 2045 §5.1, RFC 2183, RFC 2231).
+"""Reads Content-Type and Content-Disposition: a value and its parameters (RFC 2045 §5.1, RFC 2183, RFC 2231).
 
-The standard library is quadratic here (`; ` 100 KB: 58 s, already while it parses; 10,000 RFC 2231 pieces:
-5 s). This reader goes over at most 16 KB once and takes at most 100 parameters.
+The standard library is quadratic here (`; ` 100 KB: 58 s, already while it parses; 10,000 RFC 2231 pieces: 5 s). This
+reader reads at most 16 KB, once, and takes at most 100 parameters.
 """
 
 import re
@@ -15,7 +15,7 @@ STRUCTURED_MAX_OCTETS = 16 * 1024
 PARAMETERS_MAX = 100
 
 _GAP = re.compile(r"[\s;,]*+")
-# "text/plain charset=utf-8": the semicolon is missing, or a comma stands for it.
+# "text/plain charset=utf-8": the semicolon is missing, or is a comma.
 _HEAD = re.compile(r"\s*+([^\s;,=]*+)(?=[\s,]++[^\s=;,\"/]++\s*+=)")
 _HEADLESS = re.compile(r"\s*+[A-Za-z*]{1,20}+\s*+=")
 _NAME = re.compile(r"([^\s=;\"(]++)\s*+=\s*+")
@@ -24,7 +24,7 @@ _TOKEN = re.compile(r"[^\s;]*+")
 _TO_SEMICOLON = re.compile(r"(?:[^;\s]++|\s++(?!(?:charset|boundary|name|filename|size|format)\*?=))*+", re.I)
 _ESCAPED = re.compile(r"\\(.)", re.S)
 _CONTINUED = re.compile(r"(.+?)\*(\d{1,3})(\*?)")
-# Values that senders write with spaces and without quotes.
+# Values that senders write with spaces but without quotes.
 _SPACED = frozenset({"name", "filename"})
 _UNMARKED = re.compile(
     r"(?:utf-?8|us-ascii|iso-8859-\d{1,2}|windows-125\d)'[A-Za-z-]{0,10}'(?=[^%]{0,200}%[0-9A-F]{2})", re.I
@@ -35,10 +35,10 @@ _FILENAME_ESCAPES = re.compile(r'\\(["\\])')
 def read_parameters(
     raw: bytes, defects: Defects, *, where: str, charset: str = ""
 ) -> tuple[str, dict[str, str]]:
-    """The value before the first semicolon in lower case, and the parameters, decoded, by lower-case name.
+    """The value before the first semicolon, in lower case, and the decoded parameters by lower-case name.
 
-    Of a parameter given twice the first counts, RFC 2231 forms before plain ones. Raw 8-bit text that is not UTF-8
-    is read by `charset`.
+    If a parameter occurs twice, the first counts, and RFC 2231 forms take precedence over plain ones. Raw 8-bit text that is
+    not UTF-8 is read in `charset`.
     """
     if len(raw) > STRUCTURED_MAX_OCTETS:
         defects.note(DefectCode.HEADER_TRUNCATED, where)
@@ -71,7 +71,7 @@ def _scan(value: str, at: int, defects: Defects, where: str) -> list[tuple[str, 
         if quoted := _QUOTED.match(value, at):
             text = quoted.group(1)
             if "\\" in text:
-                # Old Outlook and IE write C:\dir\file unescaped: only what needs an escape is unescaped there.
+                # Old Outlook and IE write C:\dir\file without escapes: remove an escape only where it is needed.
                 escapes = _FILENAME_ESCAPES if key in _SPACED else _ESCAPED
                 text = escapes.sub(r"\1", text)
             at = quoted.end()
@@ -92,7 +92,7 @@ def _resolve(found: list[tuple[str, str]], defects: Defects, where: str) -> dict
         elif key.endswith("*") and len(key) > 1:
             pieces.setdefault(key[:-1], {}).setdefault(0, (True, text))
         else:
-            # RFC 2047 §5 forbids encoded words here; Outlook and many others write them, also inside quotes.
+            # RFC 2047 §5 forbids encoded words here, but Outlook and many others write them, also inside quotes.
             if key in _SPACED and _UNMARKED.match(text):
                 said = _join({0: (True, text)}, defects, where)  # RFC 2231 without its asterisk
             else:
@@ -104,13 +104,13 @@ def _resolve(found: list[tuple[str, str]], defects: Defects, where: str) -> dict
 
 
 def _join(parts: dict[int, tuple[bool, str]], defects: Defects, where: str) -> str:
-    """RFC 2231 §3 and §4: pieces in order of their number, the charset in the first encoded one."""
+    """Join the pieces (RFC 2231 §3 and §4) in the order of their numbers. The first encoded piece has the charset."""
     ordered = [parts[number] for number in sorted(parts)]
     charset = ""
     encoded, opening = ordered[0]
     if not any(each for each, _ in ordered):
         whole = "".join(text for _, text in ordered)
-        # RFC 2047 over the pieces of RFC 2231: words may be cut anywhere.
+        # RFC 2047 across the pieces of RFC 2231: a piece may end anywhere in an encoded word.
         if not _UNMARKED.match(whole):
             return decode_words(whole, defects, where=where)
         ordered = [(True, text) for _, text in ordered]

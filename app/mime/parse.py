@@ -1,11 +1,10 @@
-"""A mail's bytes read into what the API shows, in time linear in its size, whatever its bytes are.
+"""Reads the bytes of a mail into what the API shows. The time is linear in the size, whatever the bytes are.
 
-Why not the standard library's `email`: of 7,710 collected mails it raises on 82, and a 40 KB header stops it
-for 12 s (gh-136063, gh-87075); compat32 avoids some of that, not all, and still splits line by line in
-Python. So structure, addresses, parameters and encoded words have readers of their own, which look at bounded
-values once. Base64, quoted-printable and charsets are the standard library's, in C. What remains unbounded,
-HTML parsers in C and Rust and mistakes of our own, is bounded from outside: `worker` runs this in a process
-with limits on time and memory.
+Why not the standard library's `email`: it raises on 82 of 7,710 collected mails, and a 40 KB header stops it for 12 s
+(gh-136063, gh-87075). compat32 avoids some of that, not all, and still splits line by line in Python. So structure,
+addresses, parameters and encoded words have readers of our own, which look once at bounded values. Base64,
+quoted-printable and charsets come from the standard library, in C. The rest (HTML parsers in C and Rust, mistakes of our
+own) has no bound of its own, so `worker` runs this code in a process with limits on time and memory.
 """
 
 from collections.abc import Sequence
@@ -27,7 +26,7 @@ from app.mime.structure import Part, header_charset, normalise, read_tree
 
 
 class _Mail:
-    """The tree of a mail and what is decided about its parts, for reading it and for taking parts out."""
+    """The tree of a mail and the roles of its parts, for reading the mail and for taking parts out."""
 
     def __init__(self, raw: bytes, listed: Sequence[Listed]) -> None:
         self.defects = Defects()
@@ -44,7 +43,7 @@ class _Mail:
             self.bodies.images = self._images()
 
     def _images(self) -> dict[str, str]:
-        """What an image's `src` becomes, by `reference_key`: the Content-ID, or the number where there is none."""
+        """The new `src` of each image, by `reference_key`: the Content-ID, or the number if there is none."""
         images: dict[str, str] = {}
         for each in self.attachments:
             content_id = each.part.content_id or ""
@@ -65,19 +64,19 @@ class _Mail:
 
 
 def parse_mail(raw: bytes, *, with_html: bool = True, listed: Sequence[Listed] = ()) -> ParsedMail:
-    """Read a mail. Never fails on its content: what could not be read is listed in `defects`.
+    """Read a mail. Never fails on its content: `defects` lists what could not be read.
 
-    Without HTML, no HTML parser sees the mail: `html` is None and text comes from HTML by dropping its tags.
-    `listed` is what an earlier reading listed: it keeps its numbers, what is found besides comes after it.
+    Without HTML, no HTML parser sees the mail: `html` is None, and the text is the HTML without its tags. `listed` is the
+    list of an earlier reading: it keeps its numbers, and new parts come after it.
 
     Raises:
-        MemoryError: only the caller knows whether there could be more.
+        MemoryError: only the caller knows whether more memory is possible.
     """
     try:
         return _parse(raw, with_html=with_html, listed=listed)
     except MemoryError:
         raise
-    except Exception as exc:  # the promise of this function; every case found becomes a test
+    except Exception as exc:  # this function promises not to fail; every case that occurs becomes a test
         return parse_minimal(raw, DefectCode.PARSER_ERROR, type(exc).__name__)
 
 
@@ -100,10 +99,10 @@ def _parse(raw: bytes, *, with_html: bool, listed: Sequence[Listed]) -> ParsedMa
 
 
 def extract_attachment(raw: bytes, n: int, listed: Sequence[Listed] = ()) -> AttachmentContent | None:
-    """The attachment of that number, decoded; None where there is none.
+    """The attachment with this number, decoded. None: there is no such attachment.
 
-    `listed` is what the stored message lists; without it, numbers are those that `parse_mail` gives without it.
-    What reader 1 listed is decoded as reader 1 did.
+    `listed` is the list of the stored message. Without it, the numbers are those that `parse_mail` gives without a list.
+    Attachments that reader 1 listed are decoded as reader 1 did.
     """
     stated = next((each for each in listed if each.n == n), None)
     if stated is None and listed:

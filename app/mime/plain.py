@@ -1,4 +1,4 @@
-"""Plain text for people: HTML rendered as text, flowed lines joined."""
+"""Makes plain text for people: renders HTML as text, and joins flowed lines."""
 
 import html as html_entities
 import re
@@ -24,18 +24,18 @@ _TRAILING = re.compile(r"[ \t\xa0]+\n")
 def render_html(safe_html: str) -> str:
     """The text of sanitised HTML.
 
-    Tables are laid out flat, cell after cell: mail uses them for layout, and inscriptis pads columns to the
-    widest cell, which makes 40 MB of 60 KB (measured).
+    Tables become flat, cell after cell: mail uses tables for layout, and inscriptis pads columns to the widest cell, which
+    makes 40 MB from 60 KB (measured).
     """
     flat = _ROW_END.sub("<br>", _CELL_END.sub(" ", safe_html[:RENDER_MAX_CHARS]))
-    flat = flat.replace("&amp;", "&amp;amp;")  # inscriptis decodes what lxml has decoded
+    flat = flat.replace("&amp;", "&amp;amp;")  # inscriptis decodes once more what lxml has already decoded
     return _tidy(inscriptis.get_text(_TABLE_TAGS.sub("", flat), _CONFIG))
 
 
 def strip_tags(html: str) -> str:
-    """The text of HTML that is not worth a parser: tags out, entities decoded. The result is text, never markup."""
+    """The text of HTML without a parser: tags removed, entities decoded. The result is text, never markup."""
     text = html_entities.unescape(_ANY_TAG.sub(" ", _HIDDEN.sub("<", html[:RENDER_MAX_CHARS])))
-    return _tidy(clean_text(text, RENDER_MAX_CHARS))  # entities may have become controls
+    return _tidy(clean_text(text, RENDER_MAX_CHARS))  # decoded entities may be controls
 
 
 def _tidy(text: str) -> str:
@@ -44,7 +44,7 @@ def _tidy(text: str) -> str:
 
 
 def unflow(text: str, *, delsp: bool) -> str:
-    """Join the lines of format=flowed (RFC 3676 §4.4): a line that ends in a space goes on in the next."""
+    """Join the lines of format=flowed (RFC 3676 §4.4): a line that ends with a space continues in the next one."""
     out: list[str] = []
     paragraph: list[str] = []
     paragraph_depth = 0

@@ -1,7 +1,7 @@
-"""What in a text is not its sender's, or not new: the lines above a quotation, and signatures of phones.
+"""Finds text that the sender did not write now: the lines above a quotation, and signatures of phones.
 
-All patterns look at one line, or at few joined lines, of `LINE_MAX_CHARS` at most: ready-made libraries know
-more languages, but their patterns are quadratic ("On " 4,000 times takes mail-parser-reply 2.4 s).
+Each pattern looks at one line, or at few joined lines, of at most `LINE_MAX_CHARS`. Existing libraries know more
+languages, but their patterns are quadratic ("On " 4,000 times takes mail-parser-reply 2.4 s).
 """
 
 import re
@@ -79,18 +79,18 @@ _PHONE_SIGNATURE = re.compile(
 
 
 class Kind(IntEnum):
-    """What begins at a line."""
+    """The kind of text that begins at a line."""
 
     NOTHING = 0
     NAMED = 1
-    """Words such as "Petr wrote:", which are an attribution only where a quotation follows."""
+    """Words such as "Petr wrote:". They are an attribution only if a quotation follows."""
     ATTRIBUTION = 2
     HEADERS = 3
-    """The header of the mail that is answered, or a line that announces it."""
+    """The header of the answered mail, or a line that introduces it."""
 
 
 def quoted_beginning(lines: Sequence[str], at: int) -> tuple[Kind, int]:
-    """Whether what stands above a quotation begins at this line, and how many lines it takes."""
+    """Whether the text above a quotation begins at this line, and the number of its lines."""
     line = lines[at]
     if not line or len(line) > LINE_MAX_CHARS:
         return Kind.NOTHING, 0
@@ -105,12 +105,12 @@ def quoted_beginning(lines: Sequence[str], at: int) -> tuple[Kind, int]:
 
 
 def is_phone_signature(line: str) -> bool:
-    """A line that a phone or a mailer puts under every mail."""
+    """Whether it is a line that a phone or a mailer adds to every mail."""
     return len(line) <= 120 and _PHONE_SIGNATURE.fullmatch(line) is not None
 
 
 def _header_lines(lines: Sequence[str], at: int) -> int:
-    """How many lines from here are header fields, as mailers copy them into an answer."""
+    """The number of lines from here that are header fields, in the form in which mailers copy them into an answer."""
     end = at
     for place in range(at, min(at + 2 * HEADER_LINES_MAX, len(lines))):
         line = lines[place]

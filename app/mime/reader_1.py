@@ -1,7 +1,7 @@
-"""How reader 1 numbered and decoded attachments: it kept no places, so its lists are understood by its own rules.
+"""The rules by which reader 1 numbered and decoded attachments. It stored no positions, so its lists need its own rules.
 
-Frozen: nothing here follows later readers. It goes when no database holds a list of reader 1 any more. The rules are
-applied to the tree that today's reader sees; the sizes that were listed prove that both mean the same parts.
+This code does not change with later readers. Remove it when no database holds a list of reader 1 any more. The rules are
+applied to the tree of today's reader; the listed sizes prove that both mean the same parts.
 """
 
 import binascii
@@ -16,7 +16,7 @@ _NEVER_BODY = frozenset({"text/calendar", "text/vcard", "text/x-vcard", "text/di
 
 
 def find_parts(raw: bytes, root: Part, sizes: Sequence[int]) -> list[Part | None]:
-    """The parts that reader 1 listed with these sizes, in its order; None where it cannot be told which it was."""
+    """The parts that reader 1 listed with these sizes, in its order. None: it is not certain which part it was."""
     leaves = _leaves(root)
     attached = [part for part in leaves if not _is_body(part)]
     found = _matched(attached, [len(decode(raw, part)) for part in attached], sizes)
@@ -26,7 +26,7 @@ def find_parts(raw: bytes, root: Part, sizes: Sequence[int]) -> list[Part | None
 
 
 def decode(raw: bytes, part: Part) -> bytes:
-    """The content of a part without its transfer encoding, as reader 1 undid it."""
+    """The content of a part, decoded from its transfer encoding as reader 1 did."""
     data = raw[part.begin : part.end]
     value = first(part.fields, b"content-transfer-encoding")
     stated = value[:100].decode("latin-1").partition(";")[0].partition("(")[0].strip(" \t\r\n\"'").lower()
@@ -36,8 +36,7 @@ def decode(raw: bytes, part: Part) -> bytes:
 
 
 def _matched(parts: Sequence[Part], has: Sequence[int], sizes: Sequence[int]) -> list[Part | None] | None:
-    """Of the parts those with the sizes, in order; None where they are not all there, and for a single one where
-    more than one may be meant."""
+    """The parts with these sizes, in order. None: not all of them exist. A single None: more than one part is possible."""
     leftmost = _subsequence(range(len(has)), has, sizes)
     rightmost = _subsequence(range(len(has) - 1, -1, -1), has, sizes[::-1])
     if leftmost is None or rightmost is None:
@@ -47,7 +46,7 @@ def _matched(parts: Sequence[Part], has: Sequence[int], sizes: Sequence[int]) ->
 
 
 def _subsequence(order: Iterable[int], has: Sequence[int], sizes: Sequence[int]) -> list[int] | None:
-    """The first places, in this order, at which the sizes are one after the other; None where they are not."""
+    """The first places, in this order, at which the sizes follow each other. None: there are none."""
     taken: list[int] = []
     for at in order:
         if len(taken) < len(sizes) and has[at] == sizes[len(taken)]:
@@ -56,7 +55,7 @@ def _subsequence(order: Iterable[int], has: Sequence[int], sizes: Sequence[int])
 
 
 def _leaves(root: Part) -> list[Part]:
-    """In the order of the mail; what reader 1 did not open is a leaf."""
+    """The leaves in the order of the mail. A container that reader 1 did not open is a leaf."""
     found: list[Part] = []
     waiting = [root]
     while waiting:

@@ -1,8 +1,8 @@
-"""Which parts of a mail its HTML shows: images named by Content-ID (RFC 2392) or Content-Location (RFC 2557).
+"""Finds the parts of a mail that its HTML shows: images named by Content-ID (RFC 2392) or Content-Location (RFC 2557).
 
-A part and an image's `src` meet in a key. Senders write the Content-ID with and without `cid:`, percent-encoded
-or not, in any case. The HTML is read as it came and not as it is shown: taking out an attachment must not
-depend on an HTML parser, which a mail can stop. So everything here goes over the text once.
+A part and the `src` of an image match by a key. Senders write the Content-ID with and without `cid:`, percent-encoded or
+not, in any case. This module reads the HTML as it came, not as it is shown: taking out an attachment must not depend on an
+HTML parser, which a mail can stop. So everything here reads the text once.
 """
 
 import html as html_entities
@@ -15,7 +15,7 @@ from app.mime.structure import Part
 KEY_MAX_CHARS = 2000
 
 _WHITE_SPACE = re.compile(r"\s+")
-# What no browser shows: comments (Outlook's conditional ones hold images too), and elements that are dropped.
+# Text that no browser shows: comments (Outlook's conditional ones hold images too), and elements that are dropped.
 _TOKEN = re.compile(
     r"<(?:(!--)|(script|style|title|template|textarea|select|noscript|noembed|noframes|iframe|object|applet"
     r"|audio|video|svg|math|xml|frameset)(?=[\s/>])|im(?:g|age)(?=[\s/]))",
@@ -28,7 +28,7 @@ _STRAY = re.compile(r"""[\s/"'=]++""")
 
 
 def reference_key(source: str) -> str:
-    """What an image's `src` asks for, comparable with `part_keys`; empty where it names nothing."""
+    """The key of an image's `src`, for comparison with `part_keys`. Empty: it names nothing."""
     value = _WHITE_SPACE.sub("", html_entities.unescape(source[: 2 * KEY_MAX_CHARS])).lower()
     return _WHITE_SPACE.sub("", unquote(value.removeprefix("cid:"))).strip("<>")[:KEY_MAX_CHARS]
 
@@ -60,13 +60,13 @@ def shown_references(html: str) -> frozenset[str]:
 
 
 def _element_end(html: str, at: int, name: str) -> int:
-    """Where a dropped element's closing tag begins, -1 where nothing closes it: the rest is dropped with it."""
-    found = re.compile(rf"</{name.lower()}", re.I).search(html, at)  # `re` remembers these few
+    """The start of a dropped element's closing tag. -1: there is none, so the rest is dropped too."""
+    found = re.compile(rf"</{name.lower()}", re.I).search(html, at)  # `re` caches these few patterns
     return found.start() if found else -1
 
 
 def _image_source(html: str, at: int) -> tuple[str, int]:
-    """The `src` of the tag that goes on here, and where the tag ends; -1 where it never does."""
+    """The `src` of the tag that continues here, and the end of the tag. -1: the tag has no end."""
     source = ""
     while at < len(html) and html[at] != ">":
         attribute = _ATTRIBUTE.match(html, at)

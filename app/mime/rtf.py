@@ -1,4 +1,4 @@
-r"""RTF out of winmail.dat as text, or as the HTML that Outlook has hidden in it ([MS-OXRTFCP], [MS-OXRTFEX])."""
+r"""Reads RTF from winmail.dat as text, or as the HTML that Outlook has hidden in it ([MS-OXRTFCP], [MS-OXRTFEX])."""
 
 import re
 import struct
@@ -12,7 +12,7 @@ GROUPS_MAX = 500
 
 _HEAD = struct.Struct("<IIII")  # compressed and raw size, kind, checksum
 _COMPRESSED, _PLAIN = 0x75465A4C, 0x414C454D  # "LZFu", "MELA"
-# What the dictionary holds before the first octet.
+# The content of the dictionary before the first octet.
 _PRIMER = (
     rb"{\rtf1\ansi\mac\deff0\deftab720{\fonttbl;}{\f0\fnil \froman \fswiss \fmodern \fscript \fdecor MS Sans "
     rb"SerifSymbolArialTimes New RomanCourier{\colortbl\red0\green0\blue0" + b"\r\n" + rb"\par "
@@ -40,7 +40,7 @@ _FONT_CHARSETS = {
 
 
 def decompress_rtf(data: bytes) -> bytes:
-    """The RTF, at most RTF_MAX_OCTETS of it; empty where this is no compressed RTF."""
+    """The RTF, at most RTF_MAX_OCTETS of it. Empty: this is no compressed RTF."""
     if len(data) < _HEAD.size:
         return b""
     _, size, kind, _ = _HEAD.unpack_from(data)
@@ -67,7 +67,7 @@ def _decompress(data: bytes, size: int) -> bytes:
             reference = data[at] << 8 | data[at + 1]
             at += 2
             distance = (len(out) - (reference >> 4)) % _WINDOW
-            if distance == 0 or distance > len(out):  # §2.2.3: a reference to where we are is the end
+            if distance == 0 or distance > len(out):  # §2.2.3: a reference to the present position is the end
                 return bytes(out[len(_PRIMER) : wanted])
             length = (reference & 15) + 2
             piece = out[-distance:][:length]
@@ -77,21 +77,21 @@ def _decompress(data: bytes, size: int) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class _Group:
-    """What holds within the braces that are open."""
+    """The settings inside the open braces."""
 
     unseen: bool = False
     fonts: bool = False
     html: bool = False
-    """Inside of a tag of the HTML that was made into RTF."""
+    """Inside a tag of the HTML from which the RTF was made."""
     only_rtf: bool = False
-    """What was added to the HTML for the look of it."""
+    """Inside text that was added to the HTML only for its look."""
     charset: str = ""
     fallbacks: int = 1
-    """So many characters follow each Unicode one for readers that do not know it."""
+    """The number of characters after each Unicode character, for readers that do not know Unicode."""
 
 
 def read_rtf(rtf: bytes) -> tuple[str, bool]:
-    """The text of an RTF, and whether it is the HTML that it was made from."""
+    """The text of an RTF, and whether the text is the HTML from which the RTF was made."""
     return _Reader(rtf).read()
 
 
@@ -200,7 +200,7 @@ class _Reader:
             self._out.append(text)
 
     def _flush(self) -> None:
-        """Decode the octets that have come; two may be one character, so not each alone."""
+        """Decode the collected octets together, because two octets may be one character."""
         if self._octets:
             self._out.append(decode(bytes(self._octets), self._group.charset, Defects(), where="RTF"))
             self._octets.clear()

@@ -1,8 +1,8 @@
-"""HTML of strangers made safe to show, by an allow-list (nh3, the Rust ammonia).
+"""Makes HTML from strangers safe to show, by an allow-list (nh3, the Rust ammonia).
 
-Nothing that runs, nothing that loads: no script, style sheet, form, frame, `id` or `class`; images only out
-of the mail itself (`cid:`) or out of the HTML (`data:`); CSS only properties that cannot name an address.
-Remote images are dropped, not kept aside: they are how a sender learns that and where a mail was read.
+Nothing in the result runs or loads: no script, style sheet, form, frame, `id` or `class`. Images come only from the mail
+itself (`cid:`) or from the HTML (`data:`). CSS has only properties that cannot name an address. Remote images are dropped
+for good, because with them a sender learns that and where a mail was read.
 """
 
 import re
@@ -17,12 +17,12 @@ from app.mime.text import clean_text
 
 HTML_MAX_CHARS = 2 * 1024 * 1024
 SAFE_HTML_MAX_CHARS = 8 * 1024 * 1024
-# html5ever's work grows with the square of the depth (100,000 <div>: 12 s; 5,000: 30 ms) and, for unclosed
-# formatting elements with different attributes, with formats times blocks, as the standard demands.
+# The work of html5ever grows with the square of the depth (100,000 <div>: 12 s; 5,000: 30 ms). For unclosed formatting
+# elements with different attributes it grows with formats times blocks, as the standard requires.
 SIMPLE_MAX_TAGS = 1500
 NESTING_MAX = 3000
 FORMATS_MAX = 100
-# That many times the length of what came (each link gets its `rel`), or formats were opened again in each block.
+# HTML that becomes this many times longer has formats that were opened again in each block. (Each link also gets a `rel`.)
 GROWTH_MAX = 8
 GROWTH_FREE_CHARS = 300_000
 
@@ -65,8 +65,8 @@ _ATTRIBUTES = {
     "th": {"colspan", "nowrap", "rowspan", "scope"},
     "ul": {"type"},
 }
-# But for backgrounds, of which `show_html` leaves the colour, no property here takes an image, a position or a
-# counter; so even url() in a value loads nothing.
+# No property here takes an image, a position or a counter, so even url() in a value loads nothing. The exception is
+# backgrounds, of which `show_html` keeps only the colour.
 _PROPERTY_NAMES = """
     background background-color background-image border border-bottom border-bottom-color border-bottom-style border-bottom-width
     border-collapse border-color border-left border-left-color border-left-style border-left-width
@@ -78,7 +78,7 @@ _PROPERTY_NAMES = """
     vertical-align visibility white-space width word-break word-spacing word-wrap
 """
 _WWW = re.compile(r"www\.[^\s/]+\.[a-z]", re.I)
-# "www.e.cz:" would be a scheme.
+# "www.e.cz:" would count as a scheme.
 _WITH_PORT = re.compile(
     r"(<a\s(?:[^<>]{0,1000}?\s)?href\s*+=\s*+[\"']?+\s*+)(?=(?:[a-z0-9-]{1,63}+\.){1,8}+[a-z]{2,24}+:\d{1,5}+(?:[/?#\"'\s>]))",
     re.I,
@@ -88,7 +88,7 @@ _MAILBOX = re.compile(r"[\w.+-]{1,64}@(?:[a-z0-9][a-z0-9-]{0,62}\.){1,8}[a-z]{2,
 
 
 def _absolute(address: str) -> str:
-    """An address without scheme, as people type it into a link; what is none may still name an image's part."""
+    """Add the scheme to an address that people typed into a link without one. Other values may still name an image's part."""
     address = address.strip()
     if _WWW.match(address) or _HOST.match(address):
         return "http://" + address
@@ -97,8 +97,8 @@ def _absolute(address: str) -> str:
     return f"https:{address}" if address.startswith("//") else f"cid:{address}"
 
 
-# Names are needed to tell what the mail's style sheets say; `show_html` takes them away, with all schemes
-# that are none of links, and every image that is not the mail's own.
+# Names are needed to apply the mail's style sheets. `show_html` removes them later, together with all schemes that do not
+# belong in links, and with every image that is not part of the mail.
 _CLEANER = nh3.Cleaner(
     tags=set(_TAG_NAMES.split()),
     clean_content_tags=set(_DROPPED_NAMES.split()),
@@ -115,7 +115,7 @@ _TAG = re.compile(r"<(/?)([a-zA-Z][a-zA-Z0-9]{0,20})")
 _FORMATS = frozenset(
     {"a", "b", "big", "code", "em", "font", "i", "nobr", "s", "small", "strike", "strong", "tt", "u"}
 )
-# They never nest in themselves without another element between, or have no content.
+# These never nest directly in themselves, or have no content.
 _FLAT_NAMES = """
     area base br col dd dt embed hr img input li link meta option p param source tbody td tfoot th thead tr
     track wbr
@@ -124,7 +124,7 @@ _FLAT = frozenset(_FLAT_NAMES.split())
 
 
 def is_html_bomb(html: str) -> bool:
-    """Whether the HTML nests so deep that a browser's way of reading it would take seconds."""
+    """Whether the HTML nests so deep that an HTML parser would need seconds."""
     if html.count("<") <= SIMPLE_MAX_TAGS:
         return False
     depth = formats = deepest = most_formats = tags = 0
@@ -143,20 +143,20 @@ def is_html_bomb(html: str) -> bool:
 
 
 def sanitise_html(html: str) -> str:
-    """Safe HTML, as a fragment of a page, of text that has passed the gate."""
+    """Safe HTML, as a fragment of a page, made from text that has passed the gate."""
     return read_html(html, {}).html
 
 
 def read_html(html: str, images: Mapping[str, str]) -> ShownHtml:
-    """What is seen of the HTML, safe, as a fragment of a page and for `render_html`.
+    """The visible part of the HTML, safe, as a fragment of a page and for `render_html`.
 
-    `images` are the `src` that lead to parts of the mail, by `reference_key` of what the HTML may say.
-    The cost is linear only for what is no `is_html_bomb`. What grows while it is made well formed is withheld.
+    `images` holds the `src` that point to parts of the mail, by `reference_key`. The cost is linear only if the HTML is no
+    `is_html_bomb`. HTML that grows too much while it is made well-formed is withheld.
     """
     clean = without_marks(_CLEANER.clean(_WITH_PORT.sub(r"\1http://", html)))
     if len(clean) > GROWTH_MAX * len(html) + GROWTH_FREE_CHARS:
         return ShownHtml("", "", is_withheld=True)
     shown = show_html(clean, read_document(html), images)
-    # Entities may have become controls.
+    # Decoded entities may be controls.
     html, marked = (clean_text(each, SAFE_HTML_MAX_CHARS).strip() for each in (shown.html, shown.marked))
     return ShownHtml(html, marked)

@@ -1,8 +1,8 @@
-"""Which parts of a mail are its message and which are attached.
+"""Decides which parts of a mail are its message and which are attachments.
 
-multipart/alternative offers the same thing twice (RFC 2046 §5.1.4: plainest first); all other multiparts put
-one after the other, and Apple Mail and mailing lists do put several texts into one mail. Where the rules find
-no text, the first text there is counts, so that no mail comes out empty.
+multipart/alternative offers the same content twice (RFC 2046 §5.1.4: the plainest form first). In all other multiparts the
+parts follow each other, and Apple Mail and mailing lists put several texts into one mail. If the rules find no text, the
+first text of any kind counts, so that no mail is empty.
 """
 
 import re
@@ -14,7 +14,7 @@ from app.mime.structure import DEPTH_MAX, Part
 
 ENRICHED_TYPES = frozenset({"text/enriched", "text/richtext"})
 _MESSAGE_TYPES = ENRICHED_TYPES | {"text/plain", "text/html"}
-# Text that programs read: a person wants the file.
+# Text for programs: people want it as a file.
 _NEVER_MESSAGE = frozenset(
     {"text/calendar", "text/vcard", "text/x-vcard", "text/directory", "text/csv", "text/rtf"}
 )
@@ -24,7 +24,7 @@ BLANK_MAX_OCTETS = 400
 
 @dataclass(slots=True)
 class Section:
-    """A piece of the message: the same in plain and in HTML, of which one may be missing."""
+    """A piece of the message, as plain text and as HTML. One of the two may be missing."""
 
     plain: list[Part] = field(default_factory=list)
     rich: list[Part] = field(default_factory=list)
@@ -35,17 +35,17 @@ class Choice:
     sections: list[Section]
     """The message, in the order of the mail."""
     attachments: list[Part]
-    """All leaves that are not the message, in the order of the mail."""
+    """All other leaves, in the order of the mail."""
 
 
 def choose_parts(root: Part) -> Choice:
-    """Tell the message from what is attached. Depth is bounded by the tree's."""
+    """Separate the message from the attachments. The depth of the tree bounds the recursion."""
     chooser = _Chooser(root)
     return Choice(chooser.sections(root), chooser.attachments())
 
 
 def leaves(root: Part) -> Iterator[Part]:
-    """All parts without children, in the order of the mail, and opened containers that are kept as well."""
+    """All parts without children, in the order of the mail, and opened containers that also stay attachments."""
     waiting = [root]
     while waiting:
         part = waiting.pop()
@@ -90,7 +90,7 @@ class _Chooser:
         if part.spare:
             return False
         if part.media_type.startswith("multipart/"):
-            # Without boundary or parts it is read as text, else nobody would see what it says; too deep: opaque.
+            # A multipart without boundary or parts is read as text, so that people see it. One that is too deep stays closed.
             return part.depth < DEPTH_MAX and part.disposition != "attachment" and not part.kept
         if part.parent is None:
             return _is_sole_message(part)
@@ -101,7 +101,7 @@ class _Chooser:
         )
 
     def _is_in_place(self, part: Part) -> bool:
-        """Not attached, and nothing that a page in multipart/related holds."""
+        """Whether the part is not attached, and does not belong to a page in multipart/related."""
         if part.disposition == "attachment":
             return False
         in_related = part.parent is not None and part.parent.media_type == "multipart/related"
@@ -122,7 +122,7 @@ class _Chooser:
         return known
 
     def _stand_ins(self) -> list[Part]:
-        """What is the message where no text is where it should be."""
+        """The message if no text is in its proper place."""
         others = [
             part
             for part in self._leaves
@@ -139,7 +139,7 @@ class _Chooser:
 
 
 def _is_sole_message(part: Part) -> bool:
-    """Of a mail that is one part. A file's name and "attachment" together: a file was sent, nothing else."""
+    """For a mail that is one part. With a file name and "attachment" together, somebody sent only a file."""
     if not part.media_type.startswith("text/") or part.media_type in _NEVER_MESSAGE:
         return False
     return part.disposition != "attachment" or not part.stated_name
@@ -152,7 +152,7 @@ def _is_blank(part: Part) -> bool:
 
 
 def _find_related_root(related: Part) -> Part:
-    """RFC 2387 §3.2: the part that `start` names, else the first; unless that can be no page at all."""
+    """The part that `start` names, otherwise the first (RFC 2387 §3.2), unless that part cannot be a page."""
     start = reference_key(related.parameters.get("start", ""))
     children = related.children
     if start:

@@ -1,7 +1,7 @@
-"""The snippet: the beginning of what is new in a mail, on one line.
+"""Makes the snippet: the beginning of the new text in a mail, on one line.
 
-New is what the sender wrote now: not what is quoted, wherever the answer stands (above, below, between), not
-the mail that is answered, no signature, and no invisible padding.
+New text is what the sender wrote now. Quotations are not new, whether the answer is above, below or between them. Neither
+are the answered mail, signatures and invisible padding.
 """
 
 import re
@@ -10,35 +10,35 @@ from app.mime.quotes import Kind, is_phone_signature, quoted_beginning
 
 SNIPPET_MAX_CHARS = 200
 FRESH_MAX_CHARS = 200_000
-# Enough for a snippet, whatever is folded.
+# Enough for a snippet, even after folding.
 FRESH_ENOUGH_CHARS = 1000
 
-# Marks in text that `render_html` makes: code points that are no characters (Unicode §23.7). What comes in is
-# freed from them (`without_marks`), so nobody hides or shows anything by sending them.
+# Marks in text that `render_html` makes: code points that are no characters (Unicode §23.7). `without_marks` removes them
+# from incoming text, so senders cannot hide or show anything with them.
 QUOTE_BEGIN, QUOTE_END, LINK_BEGIN, LINK_END, QUOTED_REST = "\ufdd0", "\ufdd1", "\ufdd2", "\ufdd3", "\ufdd4"
 _MARK = re.compile("[\ufdd0-\ufdd4]")
 _MARKED_LINK = re.compile(" ?\ufdd2[^\ufdd3]*+\ufdd3?")
-# What mailers put into text for a link or an image: "Mail<https://…>", "[cid:image001.png@…]".
+# Text that mailers write for a link or an image: "Mail<https://…>", "[cid:image001.png@…]".
 _WRITTEN_LINK = re.compile(
     r"<(?:https?|mailto):[^<>\s]{1,2000}+>|\[(?:cid|image|obrázek|Bild): ?[^\[\]\n]{1,200}+\]", re.I
 )
-# Soft hyphen, joiners of graphemes and words, zero-width spaces, directions, fillers that are drawn as nothing.
+# Soft hyphen, joiners of graphemes and words, zero-width spaces, directions, invisible fillers.
 _INVISIBLE = re.compile(
     "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\u2800\u3164\ufeff\uffa0]"
 )
-# Words and emoji are joined by these: they are padding only where nothing is there to join.
+# These join words and emoji: they are padding only if there is nothing to join.
 _LONE_JOINER = re.compile("(?<![^\\s\u200c\u200d])[\u200c\u200d]++|[\u200c\u200d]++(?![^\\s])")
 _QUOTED = re.compile(r"\s*+(?:>\s*+)*+")
 _SIGNATURE = frozenset({"-- ", "--"})
 
 
 def without_marks(text: str) -> str:
-    """The text that people get, and that senders may send."""
+    """The text without marks: the form for people, and for text from senders."""
     return text if text.isascii() else _MARK.sub("", text)
 
 
 def make_snippet(text: str) -> str:
-    """The beginning of what is new in a mail; of one that only quotes or passes on, of what it passes on."""
+    """The beginning of the new text in a mail. If a mail only quotes or forwards, the beginning of the forwarded text."""
     text = _WRITTEN_LINK.sub("", _MARKED_LINK.sub("", text[:FRESH_MAX_CHARS]))
     folded = _fold(fresh_text(text)) or _fold(_passed_on(text)) or _fold(without_marks(text))
     return folded if len(folded) <= SNIPPET_MAX_CHARS else folded[: SNIPPET_MAX_CHARS - 1].rstrip() + "…"
@@ -50,7 +50,7 @@ def _fold(text: str) -> str:
 
 
 def fresh_text(text: str) -> str:
-    """The beginning of what the sender wrote now."""
+    """The beginning of the text that the sender wrote now."""
     lines = _unquoted_lines(text)
     fresh: list[str] = []
     enough = FRESH_ENOUGH_CHARS
@@ -75,7 +75,7 @@ def fresh_text(text: str) -> str:
 
 
 def _passed_on(text: str) -> str:
-    """What stands below the header of a mail that is passed on, or below an attribution."""
+    """The text below the header of a forwarded mail, or below an attribution."""
     lines = [_QUOTED.sub("", line, count=1).strip() for line in without_marks(text).split("\n")]
     at = 0
     while at < len(lines) and (not lines[at] or (count := quoted_beginning(lines, at)[1])):
@@ -84,7 +84,7 @@ def _passed_on(text: str) -> str:
 
 
 def _unquoted_lines(text: str) -> list[str]:
-    """The lines above a quoted rest, without space around; one that is marked as quoted begins with ">"."""
+    """The lines above a quoted rest, stripped. A line that is marked as quoted begins with ">"."""
     lines: list[str] = []
     depth = 0
     for line in text.split("\n"):

@@ -1,8 +1,8 @@
-"""The tree of a mail's parts: offsets into the bytes as received, found in one pass.
+"""Finds the tree of a mail's parts in one pass. The tree holds offsets into the bytes as received.
 
-Boundaries are looked for with `bytes.find`, all open ones at once: a search per level would read a mail of
-depth 100 a hundred times, and `email.parser` goes line by line in Python (16 MB/s; 1 M empty parts cost
-it 335 MB). Parts are decoded by whoever needs them, never all.
+It searches for all open boundaries at once, with `bytes.find`. A search for each level would read a mail of depth 100 a
+hundred times, and `email.parser` reads line by line in Python (16 MB/s; 1 M empty parts cost it 335 MB). Parts are
+decoded only when they are needed.
 """
 
 import re
@@ -16,10 +16,10 @@ from app.mime.parameters import read_parameters
 
 DEPTH_MAX = 100
 PARTS_MAX = 1000
-# Lines that begin with "--" and are no boundary: signatures, tables, patches. More is an attack.
+# The largest number of lines that begin with "--" and are no boundary (signatures, tables, patches). More is an attack.
 FALSE_BOUNDARIES_MAX = 1_000_000
 BOUNDARY_LINE_MAX_OCTETS = 1000
-# How far into a multipart a boundary is looked for that its header does not name.
+# How far into a multipart to search for a boundary that its header does not name.
 GUESS_MAX_OCTETS = 64 * 1024
 
 _MEDIA_TYPE = re.compile(r"[a-z0-9!#$&^_.+-]{1,127}/[a-z0-9!#$&^_.+-]{1,127}")
@@ -35,7 +35,7 @@ class Part:
     """A leaf, or a multipart with children. Content is `raw[begin:end]`, still transfer-encoded."""
 
     raw: bytes
-    """What the offsets count in: the mail, or what a container inside it holds."""
+    """The bytes to which the offsets refer: the mail, or the content of a container inside it."""
     fields: Fields
     media_type: str
     parameters: dict[str, str]
@@ -47,11 +47,11 @@ class Part:
     parent: "Part | None" = None
     children: list["Part"] = field(default_factory=list)
     spare: bool = False
-    """Text out of a container: the message only where the mail has no other."""
+    """Text from a container. It is the message only if the mail has no other text."""
     place: str = ""
-    """Of what is in a container: where that is."""
+    """For content of a container: the position of the container."""
     kept: bool = False
-    """A container that was opened and is an attachment all the same: not all in it could be read."""
+    """A container that was opened and still is an attachment, because not everything in it could be read."""
 
     @property
     def is_multipart(self) -> bool:
@@ -59,18 +59,18 @@ class Part:
 
     @property
     def locator(self) -> str:
-        """Where the part is: the offset of its content, which no two parts share, in its container's place. Stored with messages: today's
-        must be found by every later reader."""
+        """The position of the part: the position of its container and the offset of its content, which no two parts share. It is
+        stored with messages, so every later reader must find the positions of today."""
         return f"{self.place}{self.begin}"
 
     @property
     def content(self) -> bytes:
-        """The octets of its body, still transfer-encoded."""
+        """The octets of the body, still transfer-encoded."""
         return self.raw[self.begin : self.end]
 
     @property
     def stated_name(self) -> str:
-        """The file name that the sender gave, empty where there is none."""
+        """The file name that the sender gave. Empty if there is none."""
         return self.disposition_parameters.get("filename") or self.parameters.get("name") or ""
 
     @property
@@ -86,7 +86,7 @@ class Part:
 
 @dataclass(slots=True)
 class _Open:
-    """A multipart whose end has not come yet."""
+    """A multipart whose end has not been found yet."""
 
     part: Part
     delimiter: bytes
@@ -95,14 +95,14 @@ class _Open:
 
 
 class _BlankLines:
-    """Where the next blank line is. Remembers, so that all questions together read the mail once."""
+    """Finds the next blank line. It remembers its place, so that all calls together read the mail once."""
 
     def __init__(self, raw: bytes) -> None:
         self._raw = raw
         self._next = {b"\n\n": (0, -1), b"\n\r\n": (0, -1)}
 
     def after(self, at: int) -> tuple[int, int]:
-        """Of the first empty line from here: where the line before it ends, and where the next begins."""
+        """For the first empty line from here: the end of the line before it, and the start of the line after it."""
         ends = []
         for needle, (asked, known) in self._next.items():
             if asked <= at <= known:
@@ -127,11 +127,11 @@ class _Walker:
         self._open: list[_Open] = []
         self._levels: dict[bytes, int] = {}
         self._beginnings: frozenset[bytes] = frozenset()
-        """Of the open delimiters: a line that begins otherwise needs no closer look."""
+        """The first octets of the open delimiters. A line with another beginning needs no closer look."""
         self._leaf: Part | None = None
         self._false = 0
         self._charset = ""
-        """That of the first text: file names in raw octets are of it too."""
+        """The charset of the first text. File names in raw octets are in this charset too."""
 
     def walk(self) -> Part:
         root = self._root()
@@ -159,7 +159,7 @@ class _Walker:
         raw = self._raw
         begin, is_guess = find_header(raw)
         if begin is None:
-            # No header at all: the text begins here, after the empty line that would have ended the header.
+            # There is no header: the text begins here, after the empty line that would have ended the header.
             self._defects.note(DefectCode.NO_HEADERS)
             blank = _BLANK_LINE.match(raw)
             return self._part({}, blank.end() if blank else 0, None)
@@ -172,7 +172,7 @@ class _Walker:
         return self._part(split_fields(raw, begin, end, self._defects), body, None)
 
     def _header_end(self, begin: int, end: int, body: int) -> tuple[int, int]:
-        """Where a header ends and its text begins, given where the next empty line says so."""
+        """Where a header ends and its text begins. `end` and `body` are the values according to the next empty line."""
         early = early_end(self._raw, begin, end)
         if early is None:
             return end, body
@@ -180,7 +180,7 @@ class _Walker:
         return early
 
     def _header_without_end(self, begin: int) -> int:
-        """Without an empty line the header ends where the first line is no field."""
+        """Without an empty line, the header ends at the first line that is no field."""
         at = begin
         for match in field_lines(self._raw, begin, len(self._raw)):
             if match.start() != at:
@@ -194,7 +194,7 @@ class _Walker:
         return len(self._raw) if end < 0 else end
 
     def _delimiter(self, hit: int) -> tuple[int, bool] | None:
-        """The level of the open multipart that the line after this line end delimits, and whether it ends it."""
+        """If the line after this line end is a delimiter: the level of its multipart, and whether it ends that multipart."""
         line_end = self._line_end(hit + 1)
         if line_end - hit <= BOUNDARY_LINE_MAX_OCTETS:
             line = self._raw[hit + 1 : line_end].rstrip(b" \t\r")
@@ -207,7 +207,7 @@ class _Walker:
         return None
 
     def _take(self, hit: int, level: int, is_end: bool) -> int:
-        """Act on a delimiter line; returns where to look for the next one."""
+        """Handle a delimiter line. Returns where to search for the next one."""
         line_end = self._line_end(hit + 1)
         # RFC 2046 §5.1.1: the line end before a delimiter belongs to the delimiter.
         content_end = hit - 1 if self._raw[hit - 1 : hit] == b"\r" else hit
@@ -290,10 +290,10 @@ class _Walker:
         self._leaf = part
 
     def _delimiter_of(self, part: Part) -> bytes:
-        """The line before each part of a multipart; empty where there is none, not even one that can be guessed."""
+        """The line before each part of a multipart. Empty if there is none and none can be guessed."""
         boundary = part.parameters.get("boundary", "").strip()
         stated = b"--" + boundary.encode("utf-8", "replace") if boundary else b""
-        # Only of the whole mail it is worth a search whether the boundary that is named is there at all.
+        # Only for the whole mail is it worth a search to check that the named boundary exists.
         if stated and (part.parent is not None or self._raw.find(stated, part.begin) >= 0):
             return stated
         self._defects.note(DefectCode.MISSING_BOUNDARY, part.media_type)
@@ -317,15 +317,16 @@ class _Walker:
 
 
 def read_tree(raw: bytes, defects: Defects, *, depth: int = 0, parts: int = 0, place: str = "") -> Part:
-    """The root part. Never fails: what is no multipart, or has no parts, is one leaf.
+    """The root part. Never fails: content that is no multipart, or has no parts, is one leaf.
 
-    What comes out of a container says how deep it is, how many parts there are already, and where it stands.
+    For the content of a container, `depth`, `parts` and `place` say how deep it is, how many parts there are already, and
+    the position of the container.
     """
     return _Walker(raw, defects, depth, parts, place).walk()
 
 
 def all_parts(root: Part) -> Iterator[Part]:
-    """The part and all that are in it, in the order of the mail."""
+    """The part and all parts inside it, in the order of the mail."""
     waiting = [root]
     while waiting:
         part = waiting.pop()
@@ -334,8 +335,8 @@ def all_parts(root: Part) -> Iterator[Part]:
 
 
 def normalise(raw: bytes, defects: Defects) -> bytes:
-    """Mail whose lines end in a bare CR (old Macintosh), or in CR CR LF (gateways that add what is there already),
-    would be one endless header."""
+    """Correct line ends. A mail whose lines end with a bare CR (old Macintosh), or with CR CR LF (gateways that add a CR that
+    is already there), would be one endless header."""
     raw = without_indent(raw)
     if b"\r" in raw[:65536] and b"\n" not in raw:
         defects.note(DefectCode.BARE_CR, "lines end in CR")
@@ -348,7 +349,7 @@ def normalise(raw: bytes, defects: Defects) -> bytes:
 
 
 def header_charset(root: Part) -> str:
-    """The charset that raw octets in the header are of: its own, else that of the first text that names one."""
+    """The charset of raw octets in the header: its own charset, otherwise that of the first text that names one."""
     waiting = [root]
     while waiting:
         part = waiting.pop()

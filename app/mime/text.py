@@ -1,8 +1,8 @@
-"""The one gate that all text of a mail passes before it leaves this package.
+"""The only gate: all text of a mail passes it before it leaves this package.
 
-A lone surrogate in one stored display name turns a whole list page into a 500 (Starlette encodes strictly),
-PostgreSQL refuses NUL while SQLite cuts `length()` there. So nothing relies on a driver: what comes out of
-here is encodable as UTF-8 and has no NUL and no control character that a terminal or a log would obey.
+A lone surrogate in one stored display name turns a whole list page into a 500 (Starlette encodes strictly). PostgreSQL
+refuses NUL, while SQLite cuts `length()` there. So nothing relies on a driver: text from here can be encoded as UTF-8, and
+has no NUL and no control character that a terminal or a log would obey.
 """
 
 import re
@@ -25,7 +25,7 @@ def _mend(match: re.Match[str]) -> str:
 
 
 def _is_clean(value: str) -> bool:
-    """The same as not `_BAD.search(value)`, three times as fast on a whole body."""
+    """The same as not `_BAD.search(value)`, but three times as fast on a whole body."""
     try:
         octets = value.encode("utf-8")
     except UnicodeEncodeError:
@@ -36,7 +36,7 @@ def _is_clean(value: str) -> bool:
 
 
 def clean_text(value: str, max_chars: int) -> str:
-    """Make a text of several lines fit to store; line ends become LF, what is over the limit is cut off."""
+    """Prepare a text of several lines for storage. Line ends become LF, and text beyond the limit is cut off."""
     value = value[:max_chars]
     if "\r" in value:
         value = value.replace("\r\n", "\n").replace("\r", "\n")
@@ -44,7 +44,7 @@ def clean_text(value: str, max_chars: int) -> str:
 
 
 def clean_line(value: str, max_chars: int) -> str:
-    """Make a value of one line fit to store: line breaks and tabs become one space, the ends are trimmed."""
+    """Prepare a value of one line for storage. Line breaks and tabs become one space, and the ends are trimmed."""
     value = value[: 2 * max_chars]
     if not value.isprintable():
         value = _BAD.sub(_mend, _LINE_BREAKS.sub(" ", value))
@@ -52,7 +52,7 @@ def clean_line(value: str, max_chars: int) -> str:
 
 
 def clean_date(value: datetime | None) -> datetime | None:
-    """The same moment in UTC, or None where it is unknown, naive or outside 1970 to 2100."""
+    """The same time in UTC. None: it is unknown, naive, or outside 1970 to 2100."""
     if value is None or value.tzinfo is None:
         return None
     try:

@@ -1,7 +1,7 @@
-"""winmail.dat: what Outlook packs into one attachment (TNEF, [MS-OXTNEF]; properties by [MS-OXPROPS]).
+"""Reads winmail.dat, the attachment in which Outlook packs its content (TNEF, [MS-OXTNEF]; properties by [MS-OXPROPS]).
 
-A flat run of attributes, some of which hold a list of MAPI properties. What is damaged or cut off gives what
-came before; sizes only ever cut out of the data, so nothing can become larger than it.
+It is a flat sequence of attributes, some of which hold a list of MAPI properties. If the data is damaged or cut off, the
+result is what came before. A size only selects a piece of the data, so no result can be larger than the data.
 """
 
 import struct
@@ -46,7 +46,7 @@ class TnefFile:
     media_type: str = ""
     content_id: str = ""
     is_mail: bool = False
-    """The content is TNEF again: an attached mail."""
+    """The content is TNEF itself: an attached mail."""
 
 
 @dataclass(slots=True)
@@ -54,7 +54,7 @@ class Tnef:
     files: list[TnefFile] = field(default_factory=list)
     message_class: str = ""
     charset: str = ""
-    """Of what is in no Unicode."""
+    """The charset of text that is not Unicode."""
     html_charset: str = ""
     text: str | bytes = b""
     html: str | bytes = b""
@@ -63,7 +63,7 @@ class Tnef:
 
 
 def charset_of(codepage: int) -> str:
-    """The charset that Windows numbers so, empty where the number is none."""
+    """The charset with this number in Windows. Empty if there is none."""
     known = _CODEPAGES.get(codepage)
     if known is not None:
         return known
@@ -73,7 +73,7 @@ def charset_of(codepage: int) -> str:
 
 
 def read_tnef(data: bytes) -> Tnef | None:
-    """What is packed in it; None where this is no TNEF."""
+    """The packed content. None: this is no TNEF."""
     if not data.startswith(SIGNATURE):
         return None
     found = Tnef()
@@ -153,14 +153,14 @@ def _text(value: str | bytes, charset: str) -> str:
 
 
 class _Cursor:
-    """Reads on through octets; what is not there is empty, and `ended`."""
+    """Reads octets one after the other. After the end, results are empty and `ended` is true."""
 
     def __init__(self, data: bytes) -> None:
         self._data, self._at = data, 0
         self.ended = False
 
     def octets(self, count: int) -> bytes:
-        """So many octets; their end is padded to four."""
+        """This number of octets. Their end is padded to a multiple of four."""
         value = self._data[self._at : self._at + count]
         self._at += count + -count % 4
         self.ended = self.ended or len(value) < count
@@ -171,7 +171,7 @@ class _Cursor:
 
 
 def _properties(data: bytes, found: Tnef) -> Iterator[tuple[int, str | bytes]]:
-    """The identifiers and values of a list of MAPI properties; of several values the first."""
+    """The identifiers and values of a list of MAPI properties. If a property has several values, the first."""
     cursor = _Cursor(data)
     for _ in range(min(cursor.number(), PROPERTIES_MAX)):
         head = cursor.number()
@@ -188,7 +188,7 @@ def _properties(data: bytes, found: Tnef) -> Iterator[tuple[int, str | bytes]]:
 
 
 def _value(cursor: _Cursor, kind: int) -> str | bytes | None:
-    """None where it cannot be told how long the value is."""
+    """The value. None: its length is unknown."""
     fixed = _FIXED_OCTETS.get(kind & ~_MULTIPLE)
     is_variable = kind & ~_MULTIPLE in (_OBJECT, _STRING8, _UNICODE, _BINARY)
     if fixed is None and not is_variable:

@@ -1,7 +1,7 @@
-"""Content-Transfer-Encoding (RFC 2045 §6) undone, tolerantly: damaged base64 gives what can be read.
+"""Decodes Content-Transfer-Encoding (RFC 2045 §6), tolerantly: damaged base64 gives what can be read.
 
-Lists and virus scanners paste plain text behind a part that is base64. Read as base64 it is garbage, in a
-file it is octets that nobody sent; so what is no base64 is told apart (`Decoded.pasted`).
+Mailing lists and virus scanners paste plain text after a part that is base64. Read as base64, this text is garbage, and in
+a file it would be octets that nobody sent. So text that is no base64 is kept apart (`Decoded.pasted`).
 """
 
 import binascii
@@ -21,21 +21,21 @@ _QUOTED_PRINTABLE = frozenset(
 )
 _UUENCODE = frozenset({"x-uuencode", "uuencode", "x-uue", "uue", "x-uu", "x-uuencoded", "uuencoded"})
 
-# Lines of base64, perhaps quoted (">"), as far as they go.
+# Lines of base64, perhaps quoted (">"), as many as there are.
 _LINES = re.compile(rb"(?:[ \t>]*+[A-Za-z0-9+/]*+=*+[ \t]*+\r?\n)*+(?:[ \t>]*+[A-Za-z0-9+/]++=*+[ \t]*+\Z)?+")
-# Padded base64 with words behind it on the same line.
+# Padded base64 with words after it on the same line.
 _PADDED = re.compile(rb"[ \t>]*+[A-Za-z0-9+/]{6,}+=++(?=[ \t]++[^\s=])")
 _WORDS_BEHIND = re.compile(rb"=++[ \t]++[^\s=]")
 _LONG_LINE = re.compile(rb"^[ \t>]*+[A-Za-z0-9+/]{40,}+=*+[ \t]*+\r?$", re.M)
 _GAP = re.compile(rb"\n[ \t]*+\r?\n")
 GAPS_MAX = 20
 _WORD = re.compile(rb"[A-Za-z\x80-\xff]{2}")
-# Between words, and in what is neither text nor base64: no noise on a line of base64 looks so.
+# These occur between words, and in content that is neither text nor base64. Noise on a line of base64 does not look so.
 _SPACED = re.compile(rb"[^\s>][ \t]+[^\s=]|[\x00-\x08\x80-\xff]")
 _CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f]")
-# RFC 2045 §6.7 (3): white space behind the "=" of a soft line break was added on the way.
+# RFC 2045 §6.7 (3): white space after the "=" of a soft line break was added on the way.
 _PADDED_BREAK = re.compile(rb"=[ \t]++(?=\r?\n|\Z)")
-# Text this short may be a word that happens to be in the alphabet.
+# Text this short may be a word whose letters are all in the alphabet of base64.
 SHORT_MAX_OCTETS = 60
 
 
@@ -43,13 +43,13 @@ SHORT_MAX_OCTETS = 60
 class Decoded:
     content: bytes
     pasted: bytes = b""
-    """Plain text that somebody on the way put behind the encoded content."""
+    """Plain text that somebody on the way added after the encoded content."""
 
 
 def decode_base64(data: bytes) -> tuple[bytes, bool]:
     """The octets, and whether the base64 was well-formed.
 
-    `a2b_base64` stops at the first padding, so pieces encoded one by one and pasted together would be cut.
+    `a2b_base64` stops at the first padding. So it would cut off pieces that were encoded one by one and put together.
     """
     pad = data.find(b"=")
     try:
@@ -60,7 +60,7 @@ def decode_base64(data: bytes) -> tuple[bytes, bool]:
     pieces = []
     for letters in data.translate(None, _NEITHER_LETTER_NOR_PADDING).split(b"="):
         if letters:
-            # One letter over four holds no whole octet.
+            # A single letter after a group of four holds no whole octet.
             whole = letters[: len(letters) - 1] if len(letters) % 4 == 1 else letters
             pieces.append(binascii.a2b_base64(whole + b"=" * (-len(whole) % 4)))
     return b"".join(pieces), False
@@ -69,7 +69,7 @@ def decode_base64(data: bytes) -> tuple[bytes, bool]:
 def decode_transfer(
     data: bytes, encoding: str, defects: Defects, *, where: str, is_text: bool = False
 ) -> Decoded:
-    """Undo the encoding; an unknown one is read as if there were none (RFC 2045 §6.4 forbids guessing)."""
+    """Decode the content. An unknown encoding counts as no encoding (RFC 2045 §6.4 forbids guessing)."""
     if encoding in _BASE64:
         decoded, well_formed = _decode_base64_part(data, is_text=is_text)
         if not well_formed:
@@ -94,7 +94,7 @@ def _decode_base64_part(data: bytes, *, is_text: bool) -> tuple[Decoded, bool]:
     if only_base64 and not _has_odd_length(data) and not _WORDS_BEHIND.match(data, data.find(b"=")):
         content, well_formed = decode_base64(data)
         if is_text and len(data) <= SHORT_MAX_OCTETS and not _may_be_text(content, cut_off=False):
-            return Decoded(data), False  # a word of plain text that is in the alphabet by chance
+            return Decoded(data), False  # a word of plain text that looks like base64 by chance
         return Decoded(content), well_formed
     at = _base64_end(data)
     content, _ = decode_base64(data[:at])
@@ -111,7 +111,7 @@ def _has_odd_length(data: bytes) -> bool:
 
 
 def _may_be_text(content: bytes, *, cut_off: bool) -> bool:
-    """Whether a short base64 text can be meant. One that is cut off is rare; so it has to look well."""
+    """Whether the content of short base64 can be text. Cut-off base64 is rare, so its content must look like good text."""
     if cut_off and not content.isascii():
         try:
             content.decode("utf-8")
@@ -121,16 +121,16 @@ def _may_be_text(content: bytes, *, cut_off: bool) -> bool:
 
 
 def _base64_end(data: bytes) -> int:
-    """Where the base64 ends and plain text begins: 0 where nothing is base64, the end where nothing is text."""
+    """Where the base64 ends and plain text begins. 0: nothing is base64. The end: nothing is text."""
     lines = _LINES.match(data)
     at = lines.end() if lines else 0
     padded = _PADDED.match(data, at)
     if padded and _may_be_text(decode_base64(padded[0])[0], cut_off=True):
         return padded.end()
     if data[:at].rstrip().endswith(b"=") and _SPACED.search(data, at, at + SHORT_MAX_OCTETS):
-        return at  # words behind padding: what follows was not encoded with it, whatever it holds
+        return at  # words after padding: the rest does not belong to the base64, whatever it contains
     if _LONG_LINE.search(data, at):
-        return len(data)  # damaged lines among good ones: noise
+        return len(data)  # damaged lines between good ones are noise
     gaps = [gap.start() for gap in _GAP.finditer(data, 0, at)][-GAPS_MAX:]
     for gap in reversed(gaps):
         if _is_base64_paragraph(data[gap:at], data[:gap]):
@@ -142,7 +142,7 @@ def _base64_end(data: bytes) -> int:
 
 
 def _is_base64_paragraph(paragraph: bytes, before: bytes) -> bool:
-    """Whether letters after an empty line go on with the base64, and are not the first words of a footer."""
+    """Whether the letters after an empty line continue the base64, and are not the first words of a footer."""
     if _LONG_LINE.search(paragraph):
         return True
     if not paragraph.strip() or before.rstrip().endswith(b"="):

@@ -1,6 +1,6 @@
-"""Files in uuencode (POSIX uuencode): as a transfer encoding, and written into plain text by old programs.
+"""Reads uuencode (POSIX uuencode), as a transfer encoding, and as files that old programs write into plain text.
 
-Inside text only what is complete and well-formed is taken for a file: a mail may talk about uuencode.
+Inside text, only complete and well-formed data counts as a file, because a mail may also talk about uuencode.
 """
 
 import binascii
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 _BEGIN = re.compile(rb"^begin [0-7]{3,4} ([^\r\n]{1,255}?)[ \t]*+\r?\n", re.M)
-# Lines of data, the line without data (its back-quote or space may be lost on the way), "end".
+# Lines of data, then the line without data (its back-quote or space may get lost on the way), then "end".
 _FILE = re.compile(rb"((?:[!-`][ -`]{0,64}+\r?\n)*+)(?:[ \t]*+\r?\n)*+end[ \t]*+(?:\r?\n|\Z)")
 _LINE = re.compile(rb"[^\r\n]+")
 FILES_MAX = 100
@@ -21,7 +21,7 @@ class UuencodedFile:
     content: bytes
     begin: int
     end: int
-    """Where it stands in the text."""
+    """Its position in the text."""
 
 
 def find_uuencoded_files(text: bytes) -> Iterator[UuencodedFile]:
@@ -40,7 +40,7 @@ def find_uuencoded_files(text: bytes) -> Iterator[UuencodedFile]:
 
 
 def decode_uuencoded(data: bytes) -> bytes | None:
-    """The octets of a part that is uuencoded; None where it is not. What is cut off gives what came."""
+    """The octets of a uuencoded part. None: it is not uuencoded. Data that is cut off gives the octets so far."""
     begin = _BEGIN.search(data)
     if begin is None:
         return None
@@ -53,12 +53,12 @@ def decode_uuencoded(data: bytes) -> bytes | None:
 
 
 def _decode_lines(lines: bytes, *, strict: bool) -> bytes | None:
-    """The octets up to the first line that is no uuencode; when strict, None where there is such a line."""
+    """The octets up to the first line that is not uuencode. If strict, None in case of such a line."""
     decoded = []
     room = len(lines)
     for line in _LINE.finditer(lines):
         octets = _decode_line(line.group())
-        # Lost spaces stand for zeros: two octets could mean 45. No file is larger than its text.
+        # Lost spaces mean zeros, so two octets could mean 45. But no file is larger than its text.
         if octets is None or len(octets) > room:
             if strict:
                 return None
@@ -72,7 +72,7 @@ def _decode_lines(lines: bytes, *, strict: bool) -> bytes | None:
 def _decode_line(line: bytes) -> bytes | None:
     length = (line[0] - 32) & 63
     letters = -(-length // 3) * 4
-    # Trailing spaces stand for zeros and get lost; some programs add a checksum of one or two letters.
+    # Trailing spaces mean zeros and may get lost. Some programs add a checksum of one or two letters.
     if not 32 <= line[0] <= 96 or len(line) - 1 > letters + 2:
         return None
     try:

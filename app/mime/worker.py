@@ -1,8 +1,8 @@
-"""The parser process: reads mails from stdin, answers on stdout, and may be stopped at any time.
+"""The parser process. It reads mails from stdin, answers on stdout, and may be stopped at any time.
 
-What takes too long or too much memory dies here, by the kernel's limits, and not in the gateway. Once ready
-the process is sandboxed: it can open no file and no socket (RLIMIT_NOFILE), start nothing and write no file.
-It ends when its stdin does, so a gateway that was killed leaves none behind.
+If a mail takes too much time or memory, the kernel's limits end this process, and not the gateway. When it is ready, the
+process is sandboxed: it can open no file and no socket (RLIMIT_NOFILE), start no process and write no file. It ends when
+its stdin ends, so a gateway that was killed leaves no process behind.
 """
 
 import gc
@@ -20,18 +20,18 @@ from app.mime.model import AttachmentContent
 from app.mime.parse import extract_attachment, parse_mail
 
 MEGABYTE = 1024 * 1024
-# After such a mail the process asks to be replaced: glibc seldom gives back what it took. (Not by ru_maxrss:
-# Linux hands that down through exec, so a child of a large gateway would retire after every mail.)
+# After a mail of this size the process asks to be replaced, because glibc seldom returns memory. (ru_maxrss cannot decide
+# this: Linux inherits it through exec, so a child of a large gateway would ask after every mail.)
 RETIRE_ABOVE_OCTETS = 8 * MEGABYTE
 
 
 def limit(cpu_s: float, cpu_s_per_megabyte: float, memory_octets: int, size_octets: int) -> None:
-    """Give the next mail its time and memory. RLIMIT_CPU counts from the start of the process, in seconds."""
+    """Set the limits of time and memory for the next mail. RLIMIT_CPU counts from the start of the process, in seconds."""
     megabytes = size_octets / MEGABYTE
     until = time.process_time() + cpu_s + cpu_s_per_megabyte * megabytes
     _, hard = resource.getrlimit(resource.RLIMIT_CPU)
     resource.setrlimit(resource.RLIMIT_CPU, (_below(int(until) + 1, hard), hard))
-    # RLIMIT_AS counts addresses, not pages; 10 times: the mail, its parts, text of four octets a character.
+    # RLIMIT_AS counts addresses, not pages. The factor 10: the mail, its parts, text with four octets a character.
     _, hard = resource.getrlimit(resource.RLIMIT_AS)
     resource.setrlimit(resource.RLIMIT_AS, (_below(memory_octets + 10 * size_octets, hard), hard))
 
@@ -41,7 +41,7 @@ def _below(value: int, hard: int) -> int:
 
 
 def enter_sandbox() -> None:
-    """Give up for good what reading mail does not need. What is not imported now can never be."""
+    """Give up for ever all rights that reading mail does not need. After this, nothing can be imported."""
     load_codecs()
     for kind in (resource.RLIMIT_CORE, resource.RLIMIT_FSIZE, resource.RLIMIT_NPROC):
         resource.setrlimit(kind, (0, 0))
@@ -49,7 +49,7 @@ def enter_sandbox() -> None:
 
 
 def answer(op: int, asked: Asked, raw: bytes) -> tuple[Status, bytes, bytes]:
-    """Do one request. What a mail makes us raise is an answer too: status, JSON, content."""
+    """Answer one request: status, JSON, content. If a mail causes an exception, that is an answer too."""
     try:
         if op == Op.ATTACHMENT:
             return _attachment_answer(extract_attachment(raw, asked.n, asked.listed))
@@ -59,7 +59,7 @@ def answer(op: int, asked: Asked, raw: bytes) -> tuple[Status, bytes, bytes]:
         return Status.MEMORY, b"", b""
     except (KeyboardInterrupt, SystemExit):
         raise
-    except BaseException as exc:  # pyo3's PanicException, from the HTML sanitiser, is no Exception
+    except BaseException as exc:  # pyo3's PanicException, from the HTML sanitiser, is not an Exception
         return Status.FAILED, orjson.dumps(type(exc).__name__), b""
 
 
@@ -72,7 +72,7 @@ def _attachment_answer(found: AttachmentContent | None) -> tuple[Status, bytes, 
 def serve(
     requests: BinaryIO, replies: BinaryIO, cpu_s: float, cpu_s_per_megabyte: float, memory: int
 ) -> None:
-    """Say that we are ready, then answer until stdin ends."""
+    """Send READY, then answer requests until stdin ends."""
     replies.write(READY)
     replies.flush()
     while len(head := requests.read(REQUEST.size)) == REQUEST.size:
@@ -92,7 +92,7 @@ def serve(
 def main() -> None:
     cpu_s, cpu_s_per_megabyte, memory_octets = sys.argv[1:4]
     enter_sandbox()
-    # What is loaded now lives as long as the process: the collector need not look at it for each mail.
+    # Objects loaded now live as long as the process, so the garbage collector need not look at them for each mail.
     gc.freeze()
     serve(sys.stdin.buffer, sys.stdout.buffer, float(cpu_s), float(cpu_s_per_megabyte), int(memory_octets))
 
