@@ -125,9 +125,6 @@ class Credential(SQLModel, table=True):
     connector_id: str = _cascade("connectors.id", primary_key=True)
     type: str
     ciphertext: str = Field(sa_type=Text)
-    entered_by: str
-    """`user:…`, `key:…` or `link:…`."""
-    updated_at: datetime = Field(sa_type=UtcDateTime)
 
 
 class CredentialLink(SQLModel, table=True):
@@ -139,8 +136,6 @@ class CredentialLink(SQLModel, table=True):
     connector_id: str = _cascade("connectors.id", index=True)
     sha256: str = Field(unique=True)
     """Hash of the token in the address of the link."""
-    created_by: str
-    created_at: datetime = Field(sa_type=UtcDateTime)
     expires_at: datetime = Field(sa_type=UtcDateTime, index=True)
     refused_logins: int = 0
     """The number of passwords that the mail server refused or is checking now."""
@@ -204,7 +199,6 @@ class Message(SQLModel, table=True):
     __tablename__ = "messages"
     __table_args__ = (
         Index("ix_messages_connector_id_position", "connector_id", "position"),
-        Index("ix_messages_connector_id_sha256", "connector_id", "sha256"),
         Index("ix_messages_retention", "connector_id", "state", "processed_at"),
         # A hash index: PostgreSQL's trees take no text longer than 2,704 octets, and a header may contain one.
         Index("ix_messages_in_reply_to", "in_reply_to", postgresql_using="hash"),
@@ -284,7 +278,6 @@ class ServerMessage(SQLModel, table=True):
     number of octets received."""
     move_state: str
     """`pending` until the move is proved, then `moved`, or `gone` (somebody else took the mail away)."""
-    move_attempts: int = 0
     uidnext_at_move: int | None = Field(default=None, sa_type=BigInteger)
     """UIDNEXT of the source folder before the move. A mail with the same bytes and this UID or a higher one has come
     back."""
@@ -412,6 +405,7 @@ class Submission(SQLModel, table=True):
     request_sha256: str
     """Hash of the request. It distinguishes a repeated request from a different one with the same key."""
     status: str
+    """`sending` is committed before the attempt. A row that is still `sending` when its time is up becomes `uncertain`."""
     message_id_header: str
     envelope_from: str
     subject: str = Field(default="", sa_type=Text)
@@ -421,8 +415,6 @@ class Submission(SQLModel, table=True):
     attempts: int = 0
     next_attempt_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     """When the job looks at the row next: to send, to give up an attempt that never ended, or to file the copy."""
-    attempt_started_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
-    """Set and committed before the attempt. A row that is `sending` when its time is up becomes `uncertain`."""
     sent_copy: str = "pending"
     """`pending`, `filed`, `failed` or `none`."""
     sent_copy_attempts: int = 0

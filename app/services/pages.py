@@ -13,7 +13,6 @@ from sqlmodel import Session
 from app.errors import FieldFault, InvalidInput
 
 DEFAULT_LIMIT = 50
-MAX_LIMIT = 200
 
 Item = TypeVar("Item")
 Other = TypeVar("Other")

@@ -1,10 +1,12 @@
 """The migrations make the tables of the models, and can be undone."""
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
-from sqlalchemy import create_engine, inspect, text
+from sqlalchemy import MetaData, Table, create_engine, inspect, select, text
 
 from alembic import command
 from app import migrations
@@ -54,4 +56,59 @@ def test_upgrading_again_changes_nothing(empty_url: str) -> None:
     engine = create_engine(empty_url)
     with engine.connect() as connection:
         assert migrations.is_current(connection)
+    engine.dispose()
+
+
+def filled(table: Table, **values: Any) -> dict[str, Any]:
+    """A row: these values, and something in every other column that must hold one."""
+    by_type: dict[type, Any] = {
+        int: 1,
+        bool: True,
+        str: "",
+        datetime: datetime(2026, 1, 1, tzinfo=UTC),
+        bytes: b"",
+        object: [],
+    }
+    return {
+        column.name: by_type[column.type.python_type]
+        for column in table.columns
+        if not column.nullable and column.name not in values
+    } | values
+
+
+def test_dropping_columns_deletes_no_row_and_what_is_sealed_stays_sealed_down_and_up(empty_url: str) -> None:
+    config = migrations.config_for(empty_url)
+    command.upgrade(config, "0004")
+    engine = create_engine(empty_url)
+    metadata = MetaData()
+    metadata.reflect(engine)
+    sealed_at = datetime(2026, 2, 1, tzinfo=UTC)
+    rows: list[tuple[str, dict[str, Any]]] = [
+        ("connectors", {"id": "c", "kind": "personal", "owner": "jana", "sealed_at": sealed_at}),
+        ("credentials", {"connector_id": "c", "entered_by": "user:jana"}),
+        ("messages", {"id": "m", "connector_id": "c"}),
+        ("message_bodies", {"message_id": "m"}),
+        ("server_messages", {"id": "s", "connector_id": "c", "message_id": "m"}),
+        ("submissions", {"id": "u", "connector_id": "c"}),
+        ("submission_recipients", {"id": 7, "submission_id": "u"}),
+    ]
+    with engine.begin() as connection:
+        for name, values in rows:
+            table = metadata.tables[name]
+            connection.execute(table.insert(), filled(table, **values))
+    engine.dispose()
+
+    def counts() -> list[int]:
+        with engine.connect() as connection:
+            return [connection.execute(text(f"SELECT count(*) FROM {name}")).scalar_one() for name, _ in rows]
+
+    command.upgrade(config, "head")
+    assert counts() == [1] * len(rows)
+    command.downgrade(config, "0001")
+    command.upgrade(config, "head")
+    assert counts() == [1] * len(rows)
+    sealed = Table("connectors", MetaData(), autoload_with=engine).columns["sealed_at"]
+    with engine.connect() as connection:
+        found = connection.execute(select(sealed)).scalar_one()
+    assert (found if found.tzinfo else found.replace(tzinfo=UTC)) == sealed_at
     engine.dispose()

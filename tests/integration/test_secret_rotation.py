@@ -58,8 +58,6 @@ def fill(settings: Settings, *, credentials: int, webhooks: int) -> None:
                     connector_id=connector_id,
                     type="password",
                     ciphertext=gateway.secrets.encrypt(f"password {connector_id}", place=place),
-                    entered_by="user:administrator",
-                    updated_at=now,
                 )
             )
         for number in range(webhooks):

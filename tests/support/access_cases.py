@@ -159,14 +159,12 @@ def _fill(session: Session) -> None:
         )
     session.flush()
     session.add(GroupBinding(id="binding", connector_id="shared", group="sales", created_at=now))
-    for connector_id, entered_by in (("personal", "user:administrator"), ("sealed", "user:jana")):
+    for connector_id in ("personal", "sealed"):
         session.add(
             Credential(
                 connector_id=connector_id,
                 type="password",
                 ciphertext="",
-                entered_by=entered_by,
-                updated_at=now,
             )
         )
         session.add(KeyGrant(api_key_id="granted", connector_id=connector_id, granted_at=now))

@@ -10,7 +10,6 @@ from typing import Any
 from sqlalchemy import select
 from sqlmodel import col
 
-from app import clock
 from app.adapters import compression
 from app.adapters.secretbox import credential_place
 from app.gateway import Gateway
@@ -140,8 +139,6 @@ def mailbox(
                 connector_id=row.id,
                 type="password",
                 ciphertext=gateway.secrets.encrypt(secret, place=credential_place(row.id)),
-                entered_by="user:administrator",
-                updated_at=clock.utc_now(),
             )
         )
     return Mailbox(gateway, server, user, row.id)

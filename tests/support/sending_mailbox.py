@@ -3,7 +3,6 @@
 import json
 from typing import Any
 
-from app import clock
 from app.adapters.secretbox import credential_place
 from app.gateway import Gateway
 from app.ids import new_id
@@ -44,8 +43,6 @@ def sending_connector(
                     connector_id=row.id,
                     type="password",
                     ciphertext=gateway.secrets.encrypt(secret, place=credential_place(row.id)),
-                    entered_by=OWNER.name,
-                    updated_at=clock.utc_now(),
                 )
             )
     return row

@@ -435,12 +435,6 @@ class ImapSession:
         text = str(exc).partition(": ")[2].removeprefix("b'")
         return self._imap.answer("NO", text.encode("utf-8", "replace"))
 
-    def unselect(self) -> None:
-        """Leave the selected folder without expunging (CLOSE would expunge what others have flagged)."""
-        if "UNSELECT" in self.capabilities:
-            with contextlib.suppress(CommandRefused), translating("UNSELECT"):
-                self._imap.run("UNSELECT")
-
     def end(self) -> None:
         """Log out as far as the connection still allows, and close it."""
         with contextlib.suppress(OSError, imaplib.IMAP4.error, MailServerError):

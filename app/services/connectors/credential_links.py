@@ -110,8 +110,6 @@ def create(gateway: Gateway, principal: Principal, connector_id: str, *, base_ur
             id=new_id(),
             connector_id=connector_id,
             sha256=_digest(token),
-            created_by=principal.name,
-            created_at=now,
             expires_at=now + VALID_FOR,
         )
         session.add(link)

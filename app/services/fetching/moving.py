@@ -131,7 +131,7 @@ class Mover:
             if row.uid in flagged and row.id not in looked.found and row.id not in looked.open
         ]
         self._take_out_copied([row for row in here if row.id in looked.found], looked.found, done)
-        self._note(done.departed, failed=[])
+        self._note(done.departed)
         self._report_doubled(done)
         self.held += sum(1 for row in here if row.id in looked.open)
         rest = [row for row in here if row.uid not in flagged and row.id not in looked.found]
@@ -144,7 +144,7 @@ class Mover:
             MailServerError
         """
         found = self._copies.look(rows).found
-        self._note([_departed(row, found) for row in rows], failed=[])
+        self._note([_departed(row, found) for row in rows])
 
     def move(self, rows: Sequence[ServerMessage]) -> None:
         """Move mails whose intent is committed, and note what is proved.
@@ -168,14 +168,13 @@ class Mover:
             refusal = exc
             self._after_refusal(rows, exc, done)
         gone = {each.row.id for each in done.departed}
-        failed = [row for row in rows if row.id not in gone]
-        self._note(done.departed, failed)
+        self._note(done.departed)
         self._report_if_late(len(done.departed))
         self._report_doubled(done)
         if refusal is not None and not done.departed:
             raise _told(refusal)
-        if failed:
-            log.warning("moves_failed", connector_id=self._source.connector_id, count=len(failed))
+        if len(gone) < len(rows):
+            log.warning("moves_failed", connector_id=self._source.connector_id, count=len(rows) - len(gone))
 
     def _report_if_late(self, moved: int) -> None:
         """A command that was on its way when the lease was lost may have met another instance's: it is said."""
@@ -363,23 +362,20 @@ class Mover:
                     ledger.note_intent(row, uidnext=self.uidnext, target=target)
             self.move(batch)
 
-    def _note(self, departed: Sequence[_Departed], failed: Sequence[ServerMessage]) -> None:
-        if not departed and not failed:
+    def _note(self, departed: Sequence[_Departed]) -> None:
+        if not departed:
             return
         self.uidnext = self._imap.next_uid(self.uidnext)
         by_row = {each.row.id: each for each in departed}
         moved = [each.row.message_id for each in departed if each.state == MOVED and each.row.message_id]
         with self._gateway.db.unit_of_work() as session:
             state.mark_moved(session, moved, clock.utc_now())
-            for row in ledger.rows_of(session, [*by_row, *(row.id for row in failed)]):
-                if row.id in by_row:
-                    settled = by_row[row.id]
-                    self._report_if_doubled(row, settled)
-                    ledger.settle(
-                        session, row, settled.state, uidnext=self.uidnext, target_uid=settled.target_uid
-                    )
-                else:
-                    row.move_attempts += 1
+            for row in ledger.rows_of(session, list(by_row)):
+                settled = by_row[row.id]
+                self._report_if_doubled(row, settled)
+                ledger.settle(
+                    session, row, settled.state, uidnext=self.uidnext, target_uid=settled.target_uid
+                )
         self._tally.moved += sum(1 for each in departed if each.state == MOVED)
 
     def _report_if_doubled(self, row: ServerMessage, settled: _Departed) -> None:

@@ -21,18 +21,9 @@ def enter(
     the connector."""
     secret = json.dumps({"type": "password", "password": password})
     ciphertext = gateway.secrets.encrypt(secret, place=credential_place(connector.id))
-    now = clock.utc_now()
-    session.merge(
-        Credential(
-            connector_id=connector.id,
-            type="password",
-            ciphertext=ciphertext,
-            entered_by=by.name,
-            updated_at=now,
-        )
-    )
+    session.merge(Credential(connector_id=connector.id, type="password", ciphertext=ciphertext))
     if by_owner and connector.sealed_at is None:
-        connector.sealed_at = now
+        connector.sealed_at = clock.utc_now()
     _void_links(session, connector.id)
     _note(session, by, AuditAction.CREDENTIALS_ENTERED, connector.id)
     session.flush()

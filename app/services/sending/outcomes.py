@@ -54,7 +54,6 @@ def conclude(session: Session, submission: Submission, recipients: Sequence[Subm
     else:
         submission.status = SENT if statuses == {"sent"} else PARTLY_SENT
     submission.updated_at = now
-    submission.attempt_started_at = None
     is_sent = submission.status in {SENT, PARTLY_SENT}
     if is_sent:
         connector = session.get(Connector, submission.connector_id)
@@ -124,7 +123,6 @@ def postpone(session: Session, submission: Submission, delay: timedelta, detail:
         return
     submission.status = QUEUED
     submission.next_attempt_at = now + delay
-    submission.attempt_started_at = None
     submission.updated_at = now
     session.flush()
 

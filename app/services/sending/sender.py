@@ -192,7 +192,6 @@ def _begin(session: Session, submission: Submission, now: datetime) -> Attempt |
     assert source is not None  # kept until the submission has ended
     submission.status = SENDING
     submission.attempts += 1
-    submission.attempt_started_at = now
     submission.updated_at = now
     session.flush()
     return Attempt(
