@@ -76,7 +76,7 @@ class TestList:
             "too_large",
             1,
         )
-        assert row["detail"] == "The mail is larger than this gateway takes."
+        assert row["detail"] == "The mail is larger than this gateway accepts."
         assert (row["size_octets"], row["from_address"], row["subject"]) == (99, "a\ufffd\ufffd@x", "big one")
 
     def test_goes_page_by_page(self, client: TestClient, gateway: Gateway, orders: Connector) -> None:

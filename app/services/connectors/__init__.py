@@ -1,1 +1,1 @@
-"""Connectors: the stored settings of mailboxes, and what is tried with them."""
+"""Connectors: the stored settings of mailboxes, and tests of these settings."""

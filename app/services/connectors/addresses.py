@@ -1,7 +1,7 @@
-"""Whether a connector may name a mail server. Asked before a transaction: names are resolved.
+"""Checks whether a connector may name a mail server. Call it before a transaction, because it resolves names.
 
-A name that answers nothing at the moment is no reason to refuse settings; whatever it answers later, each connection
-is checked again (`adapters.network`). What cannot ever be reached is said at once, with the field.
+A name that does not resolve now is no reason to refuse settings: each connection checks again what it resolves to
+(`adapters.network`). An address that can never be reached is refused at once, with the field.
 """
 
 import ipaddress
@@ -14,7 +14,7 @@ from app.schemas.connectors import ImapServer, SmtpServer
 
 
 def require_allowed(gateway: Gateway, *, imap: ImapServer | None, smtp: SmtpServer | None) -> None:
-    """Refuse servers that this installation never connects to; None is not looked at.
+    """Refuse servers that this installation never connects to. None is ignored.
 
     Raises:
         InvalidInput
@@ -45,7 +45,9 @@ def _faults(
             f"{pointer}/port", f"must be one of {allowed}, except in the allowed private networks"
         )
     if server.security == "none" and not is_private:
-        yield FieldFault(f"{pointer}/security", "plain text is spoken only in the allowed private networks")
+        yield FieldFault(
+            f"{pointer}/security", "connections without TLS are allowed only in the allowed private networks"
+        )
 
 
 def _resolves_to_private(network: NetworkPolicy, server: ImapServer | SmtpServer) -> bool:

@@ -1,7 +1,7 @@
-"""Trying a connector out: whether the servers take the login, whether the folders are there, how much mail waits.
+"""Tests a connector: whether the servers accept the login, whether the folders exist, how many mails wait.
 
-Nothing is changed anywhere: no folder is made or selected. The report tells nothing that a server said, so that the
-gateway is of no use as a port scanner; and a caller tries only so often.
+A test changes nothing: no folder is created or selected. The report repeats nothing that a server said, so nobody can use
+the gateway as a port scanner. The number of tests for each caller is limited.
 """
 
 from collections.abc import Mapping, Sequence
@@ -30,7 +30,7 @@ from app.services.mailboxes import credentials, folders, sessions
 
 @dataclass(frozen=True)
 class Check:
-    """One step: well, or a stable code and a sentence."""
+    """One step: ok, or a stable code with a sentence."""
 
     ok: bool
     code: str | None = None
@@ -39,14 +39,14 @@ class Check:
 
 @dataclass(frozen=True)
 class Report:
-    """What was found. A step that could not be tried is None."""
+    """The findings. A step that could not be tried is None."""
 
     imap: Check
     smtp: Check | None = None
     source_folder: Check | None = None
     processed_folder: Check | None = None
     resolved_processed_folder: str | None = None
-    """The folder's name on the server."""
+    """The name of the folder on the server."""
     waiting_messages: int | None = None
     """Mails in the source folder."""
 
@@ -57,17 +57,17 @@ class Report:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Report":
-        """From what `dataclasses.asdict` makes of one."""
+        """Build a report from the output of `dataclasses.asdict`."""
         steps = {name: Check(**value) for name, value in values.items() if isinstance(value, dict)}
         return cls(**{**values, **steps})
 
 
 PASSED = Check(ok=True)
-TO_BE_MADE = Check(ok=True, detail="There is no such folder yet; it is made when it is needed.")
+TO_BE_MADE = Check(ok=True, detail="There is no such folder yet; the gateway creates it when it is needed.")
 
 
 def check_new(gateway: Gateway, principal: Principal, wanted: ConnectorTest) -> Report:
-    """Try out what is not stored.
+    """Test settings that are not stored.
 
     Raises:
         ScopeMissing, TooManyRequests, InvalidInput
@@ -86,7 +86,7 @@ def check_new(gateway: Gateway, principal: Principal, wanted: ConnectorTest) -> 
 
 
 def check_stored(gateway: Gateway, principal: Principal, connector_id: str) -> Report:
-    """Try out a connector with its stored credentials.
+    """Test a connector with its stored credentials.
 
     Raises:
         ScopeMissing, NotFound, Forbidden, TooManyRequests
@@ -99,7 +99,7 @@ def check_stored(gateway: Gateway, principal: Principal, connector_id: str) -> R
 
 
 def check_with(gateway: Gateway, connector: Connector, password: str) -> Report:
-    """Try out a stored connector with a password, without asking whether anybody may."""
+    """Test a stored connector with a password, without a check of rights."""
     settings = settings_of(connector)
     return _check(
         gateway,
@@ -151,7 +151,7 @@ def _check(
             report = _check_folders(mailbox, source_folder, processed_folder)
     except MailServerError as exc:
         report = Report(imap=_failed(exc))
-    # A password that is not known to be good is not tried again elsewhere: refused logins get addresses banned.
+    # Do not try a password elsewhere unless one server has accepted it: refused logins get addresses banned.
     if smtp_server is not None and report.imap.ok:
         report = replace(report, smtp=_check_smtp(gateway, smtp_server, password))
     return report

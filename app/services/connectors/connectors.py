@@ -1,7 +1,8 @@
-"""Connectors: what is set, and what follows from a change of it.
+"""Connectors: their settings, and the consequences of a change.
 
-Host, port, security and user name say whom the password is shown to. Whoever changes them discards it, unless they
-send one: nobody can point a mailbox at a server of theirs and collect what its owner has entered.
+Host, port, security and user name decide who gets to see the password. A change of one of them discards the stored
+password, unless the request contains a new one: otherwise somebody could point a mailbox to a server of their own and
+collect the password that its owner has entered.
 """
 
 from collections.abc import Mapping
@@ -47,7 +48,7 @@ class Detailed:
     connector: Connector
     has_credentials: bool
     in_full: bool
-    """False: the caller sees it in short."""
+    """False: the caller sees only a few fields."""
 
 
 def get(session: Session, principal: Principal, connector_id: str) -> Detailed:
@@ -83,12 +84,12 @@ def list_connectors(
 
 
 def create(gateway: Gateway, principal: Principal, body: ConnectorCreate) -> Detailed:
-    """Store a new connector; with credentials it is fetched from at once.
+    """Store a new connector. With credentials, fetching begins at once.
 
     Raises:
         ScopeMissing, Forbidden
-        InvalidInput: a server that this installation never connects to.
-        AlreadyExists: the mailbox's folder, or the external id, has a connector.
+        InvalidInput: the installation never connects to one of the servers.
+        AlreadyExists: the mailbox's folder, or the external id, already has a connector.
     """
     rules.require_may_create(principal, kind=body.kind, owner=body.owner)
     addresses.require_allowed(gateway, imap=body.imap, smtp=body.smtp)
@@ -99,12 +100,12 @@ def create(gateway: Gateway, principal: Principal, body: ConnectorCreate) -> Det
 def put(
     gateway: Gateway, principal: Principal, external_id: str, body: ConnectorPut
 ) -> tuple[Detailed, bool]:
-    """Store a connector under its external id, or replace all settings of the one that is there; and whether it
-    is new. Credentials stay, unless new ones are sent or the server changes.
+    """Store a connector under its external id, or replace all settings of the existing one. Also returns whether it is new.
+    Credentials stay, unless the request contains new ones or the server changes.
 
     Raises:
         ScopeMissing, NotFound, Forbidden, InvalidInput, AlreadyExists
-        WrongState: kind or owner are others than the stored ones.
+        WrongState: kind or owner differ from the stored ones.
     """
     rules.require_scope(principal, "connectors:write")
     addresses.require_allowed(gateway, imap=body.imap, smtp=body.smtp)
@@ -117,7 +118,7 @@ def put(
                 return _create(session, gateway, principal, body, external_id), True
             return _replace(session, gateway, principal, found, body), False
     except AlreadyExists:
-        # Somebody may have created it a moment ago: then this is a replacement.
+        # If somebody has just created it, this is a replacement.
         with gateway.db.unit_of_work() as session:
             found = session.execute(by_external_id.with_for_update()).scalar_one_or_none()
             if found is None:
@@ -159,11 +160,11 @@ def patch(gateway: Gateway, principal: Principal, connector_id: str, body: Conne
 def delete_connector(
     gateway: Gateway, principal: Principal, connector_id: str, *, with_messages: bool
 ) -> None:
-    """Delete a connector with all that belongs to it. Mail on the server is not touched.
+    """Delete a connector with everything that belongs to it. Mail on the server is not touched.
 
     Raises:
         ScopeMissing, NotFound, Forbidden
-        MessagesStored: there are messages, and they are not to be deleted too.
+        MessagesStored: there are messages, and the request does not ask to delete them.
     """
     for _ in range(DELETE_ROUNDS):
         with gateway.db.unit_of_work() as session:
@@ -180,7 +181,7 @@ def delete_connector(
                 return
             if not with_messages:
                 raise MessagesStored
-            # No cycle begins any more, and the one that runs ends before its next commit.
+            # From now on no cycle begins, and one that runs ends before its next commit.
             connector.paused = True
             settle(session, connector)
         deletion.delete_of_connector(gateway, principal, connector_id)
@@ -190,7 +191,7 @@ def delete_connector(
 def enter_credentials(
     gateway: Gateway, principal: Principal, connector_id: str, password: SecretStr
 ) -> Detailed:
-    """Store the password; the mailbox is fetched from at once.
+    """Store the password. Fetching begins at once.
 
     Raises:
         ScopeMissing, NotFound, Forbidden
@@ -203,7 +204,7 @@ def enter_credentials(
 
 
 def discard_credentials(gateway: Gateway, principal: Principal, connector_id: str) -> None:
-    """Forget the password; nothing is fetched or sent until there is one again.
+    """Delete the stored password. Nothing is fetched or sent until somebody enters one again.
 
     Raises:
         ScopeMissing, NotFound, Forbidden
@@ -214,7 +215,7 @@ def discard_credentials(gateway: Gateway, principal: Principal, connector_id: st
 
 
 def pause(gateway: Gateway, principal: Principal, connector_id: str) -> Detailed:
-    """Fetch no more until `resume`; a cycle that runs ends before its next commit.
+    """Stop fetching until `resume`. A cycle that runs ends before its next commit.
 
     Raises:
         ScopeMissing, NotFound, Forbidden
@@ -228,7 +229,7 @@ def pause(gateway: Gateway, principal: Principal, connector_id: str) -> Detailed
 
 
 def resume(gateway: Gateway, principal: Principal, connector_id: str) -> Detailed:
-    """Fetch again, at once, whatever failed before.
+    """Start fetching again, at once, whatever failed before.
 
     Raises:
         ScopeMissing, NotFound, Forbidden
@@ -314,7 +315,7 @@ def _apply(
     wanted: ConnectorSettings,
     password: SecretStr | None,
 ) -> None:
-    """Write the settings, and do what follows from what has changed."""
+    """Write the settings, and apply the consequences of each change."""
     new_servers = not has_same_servers(connector, wanted)
     new_mailbox = (connector.imap_host, connector.imap_port, connector.imap_username) != (
         wanted.imap.host,
@@ -341,14 +342,14 @@ def _apply(
 
 
 def _require_same_privacy(connector: Connector, wanted: ConnectorSettings) -> None:
-    """What of a sealed mailbox is not for others: what is read of it, where that goes, and in whose name is sent."""
+    """For a sealed mailbox, refuse changes by others of the folders that are read and moved to, and of the sender's address."""
     if (connector.source_folder, connector.processed_folder) != (
         wanted.source_folder,
         wanted.processed_folder,
     ):
-        raise Forbidden("The owner has entered the credentials; only the owner changes the folders.")
+        raise Forbidden("The owner has entered the credentials, so only the owner may change the folders.")
     if connector.email_address != wanted.email_address:
-        raise Forbidden("The owner has entered the credentials; only the owner changes the address.")
+        raise Forbidden("The owner has entered the credentials, so only the owner may change the address.")
 
 
 def _enter(
@@ -395,5 +396,5 @@ def _flush(session: Session) -> None:
         session.flush()
     except IntegrityError as exc:
         raise AlreadyExists(
-            "There is a connector with this external id, or for this folder of this mailbox, already."
+            "There is already a connector with this external id, or for this folder of this mailbox."
         ) from exc

@@ -1,15 +1,15 @@
-"""Links by which the owner of a mailbox enters its password: without an account here, and without an administrator
-who learns it.
+"""Links by which the owner of a mailbox enters its password, without an account here, and without showing it to an
+administrator.
 
-A link is for one connector, for a day, for one password that its mail server accepts. It ends early when a newer one
-is made, when the password is entered otherwise, when the connector's servers change (its user was told of others),
-and after five refused passwords. The password goes to the servers that the page names and to nobody else.
+A link is for one connector, for one day, and for one password that its mail server accepts. It becomes invalid earlier when
+a newer link is made, when the password is entered in another way, when the connector's servers change (the page named
+others), and after five refused passwords. The password goes to the servers that the page names and to nobody else.
 
     view ── check: log in, look how much waits, change nothing ── connect: store the password, the link is used
 
-Between `check` and `connect` the password is kept by the browser that sent it, encrypted for this link, so that what
-somebody did not confirm is not stored anywhere. What is shown is confirmed: settings that were changed in between are
-shown again first. A used link is kept until its day is over, to say that all is well to who comes again.
+Between `check` and `connect` the browser keeps the password, encrypted for this link, so a password without confirmation
+is stored nowhere. People confirm exactly what the page shows: if the settings change in between, the page shows them again
+first. A used link stays until its day is over, so that its page can say that everything is done.
 """
 
 import hashlib
@@ -61,7 +61,7 @@ class CreatedLink:
 
 @dataclass(frozen=True)
 class Viewed:
-    """What a link is for. `recipients`: who will read the mail."""
+    """The purpose of a link. `recipients`: who will read the mail."""
 
     connector: Connector
     recipients: Recipients
@@ -69,14 +69,14 @@ class Viewed:
 
     @property
     def seen(self) -> str:
-        """A text that is another one as soon as the settings are."""
+        """A text that changes when the settings change."""
         return self.connector.updated_at.isoformat()
 
 
 @dataclass(frozen=True)
 class Checked:
-    """What the mail server said to a password. `encrypted`: password and report, for this link; None where the
-    server did not take the password."""
+    """The result of a login with a password. `encrypted`: password and report, for this link. None: the server did not
+    accept the password."""
 
     viewed: Viewed
     report: Report
@@ -85,19 +85,19 @@ class Checked:
 
     @property
     def must_choose(self) -> bool:
-        """Whether so much waits that somebody has to say what of it is to be taken."""
+        """Whether so many mails wait that somebody must say which of them to take."""
         return (
             self.viewed.connector.first_fetch is None and (self.report.waiting_messages or 0) > CONFIRM_ABOVE
         )
 
 
 def create(gateway: Gateway, principal: Principal, connector_id: str, *, base_url: str) -> CreatedLink:
-    """Make a link for a connector; an earlier one is void. `base_url`: how the gateway is reached, where
-    `PUBLIC_URL` does not say.
+    """Make a link for a connector; an earlier link becomes invalid. `base_url`: the address of the gateway if `PUBLIC_URL` is
+    not set.
 
     Raises:
         ScopeMissing, NotFound, Forbidden, TooManyRequests
-        WrongState: nobody has said how the gateway is reached from outside.
+        WrongState: the address of the gateway from outside is unknown.
     """
     token = secrets.token_urlsafe(_TOKEN_OCTETS)
     now = clock.utc_now()
@@ -118,7 +118,7 @@ def create(gateway: Gateway, principal: Principal, connector_id: str, *, base_ur
 
 
 def withdraw(session: Session, principal: Principal, connector_id: str) -> None:
-    """Make the connector's link void; where there is none nothing happens.
+    """Make the connector's link invalid. Does nothing if there is none.
 
     Raises:
         ScopeMissing, NotFound, Forbidden
@@ -129,10 +129,10 @@ def withdraw(session: Session, principal: Principal, connector_id: str) -> None:
 
 
 def view(gateway: Gateway, token: str) -> Viewed:
-    """What a link is for.
+    """The purpose of a link.
 
     Raises:
-        NotFound: unknown, void, spent or expired: no telling which.
+        NotFound: the link is unknown, invalid, used up or expired. The error does not say which.
     """
     with gateway.db.reading() as session:
         link, connector = _found(session, token)
@@ -140,18 +140,18 @@ def view(gateway: Gateway, token: str) -> Viewed:
 
 
 def check(gateway: Gateway, token: str, password: str, *, seen: str, origin: str | None) -> Checked:
-    """Ask the connector's mail server whether it takes the password, and how much waits. Nothing is changed there.
+    """Ask the connector's mail server whether it accepts the password, and how many mails wait. Nothing changes there.
 
     Raises:
-        NotFound: as `view`, and where the link is used.
-        SettingsChanged: the settings are not those that were shown.
+        NotFound: as in `view`, and if the link has been used.
+        SettingsChanged: the settings differ from those that the page showed.
         TooManyRequests
     """
     with gateway.db.unit_of_work() as session:
         link, connector = _unused(session, token, seen)
-        # Whichever link it is: somebody who makes links for one mailbox gets no more tries.
+        # The limit is for the mailbox, not the link: several links for one mailbox give no additional tries.
         gateway.checks.count(sessions.mailbox_name(connector))
-        # Counted before it is tried: neither many at once nor a crash give more tries.
+        # Count before the attempt: neither many requests at once nor a crash give additional tries.
         link.refused_logins += 1
     report = checks.check_with(gateway, connector, password)
     with gateway.db.unit_of_work() as session:
@@ -171,11 +171,11 @@ def check(gateway: Gateway, token: str, password: str, *, seen: str, origin: str
 
 
 def reopened(gateway: Gateway, token: str, encrypted: str) -> Checked:
-    """What was found when the password was checked.
+    """The findings of the check of the password.
 
     Raises:
         NotFound
-        SecretUnreadable: encrypted for another link, or by somebody else.
+        SecretUnreadable: it was encrypted for another link, or by somebody else.
     """
     with gateway.db.reading() as session:
         link, connector = _found(session, token)
@@ -193,11 +193,11 @@ def connect(
     first_fetch: FirstFetch | None,
     origin: str | None,
 ) -> Viewed:
-    """Store the password that `check` found good; the mailbox is fetched from at once, and the link is used up.
+    """Store the password that the server accepted in `check`. Fetching begins at once, and the link is used up.
 
     Raises:
-        NotFound, SecretUnreadable: as `reopened`.
-        SettingsChanged: the settings are not those that were shown.
+        NotFound, SecretUnreadable: as in `reopened`.
+        SettingsChanged: the settings differ from those that the page showed.
     """
     with gateway.db.unit_of_work() as session:
         link, connector = _unused(session, token, seen)
@@ -214,7 +214,7 @@ def connect(
             )
         link.used_at = clock.utc_now()
         session.flush()
-        # The link was made for the owner: what came by it is the owner's.
+        # The link was made for the owner, so its password counts as entered by the owner.
         by_owner = connector.owner is not None
         credentials.enter(session, gateway, connector, password, by=_visitor(link, origin), by_owner=by_owner)
         settle(session, connector, anew=True)
@@ -228,7 +228,7 @@ def delete_expired(gateway: Gateway) -> None:
 
 
 def _found(session: Session, token: str, *, for_update: bool = False) -> tuple[CredentialLink, Connector]:
-    """A link that is good, or used, and its connector, which is locked first: as by whoever changes it."""
+    """A link that is valid or used, and its connector. The connector is locked first, as in every change of it."""
     by_token = select(CredentialLink).where(col(CredentialLink.sha256) == _digest(token))
     link = session.execute(by_token).scalar_one_or_none()
     if link is None:
@@ -245,7 +245,7 @@ def _found(session: Session, token: str, *, for_update: bool = False) -> tuple[C
 
 
 def _unused(session: Session, token: str, seen: str) -> tuple[CredentialLink, Connector]:
-    """A link that is good, locked with its connector, of which those settings were shown."""
+    """A valid link, locked with its connector, if the page showed the present settings."""
     link, connector = _found(session, token, for_update=True)
     if link.used_at is not None:
         raise NotFound
@@ -277,8 +277,8 @@ def _delete_unused(session: Session, connector_id: str) -> list[CredentialLink]:
 
 
 def _loopback(base_url: str) -> str:
-    """The address of a gateway that is tried out on the machine itself. Any other was said by who calls, or by a proxy
-    in between: a password must not be typed there on their word."""
+    """The address of a gateway that somebody tries on the same machine. Any other address comes from the caller or from a
+    proxy, and nobody may type a password there only because they say so."""
     host = urlsplit(base_url).hostname or ""
     try:
         is_here = host == "localhost" or ipaddress.ip_address(host).is_loopback

@@ -1,4 +1,4 @@
-"""A connector's settings: between the columns of its row and what callers send."""
+"""Converts the settings of a connector between the columns of its row and the shapes that callers send."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal
@@ -23,7 +23,7 @@ _NOT_SETTINGS = frozenset({"external_id", "credentials"})
 
 def settings_of(connector: Connector) -> ConnectorSettings:
     """The settings as a caller would send them."""
-    # Not validated: what was allowed when it was stored can still be read and merged with.
+    # Not validated: settings that were allowed when they were stored can still be read and merged.
     return ConnectorSettings.model_construct(
         name=connector.name,
         email_address=connector.email_address,
@@ -54,7 +54,7 @@ def merged_with(connector: Connector, changes: dict[str, Any]) -> ConnectorSetti
     """The settings with the changes merged in (RFC 7396 §2).
 
     Raises:
-        InvalidInput: what is removed cannot be missing, or the whole does not fit together.
+        InvalidInput: a removed value is required, or the settings do not fit together.
     """
     settings = settings_of(connector).model_dump()
     merged = _merge(settings, {name: value for name, value in changes.items() if name not in _NOT_SETTINGS})
@@ -80,7 +80,7 @@ def write(connector: Connector, wanted: ConnectorSettings, default_poll_interval
     """Put the settings into the row.
 
     Raises:
-        InvalidInput: nothing can be sent from the new address. One that is stored already stays.
+        InvalidInput: nothing can be sent from the new address. An address that is already stored stays.
     """
     if connector.email_address != wanted.email_address:
         rebuilt_address(wanted.email_address, "/email_address")
@@ -103,7 +103,7 @@ def write(connector: Connector, wanted: ConnectorSettings, default_poll_interval
 
 
 def set_first_fetch(connector: Connector, first_fetch: FirstFetch | None) -> None:
-    """Put into the row what to take of the mail that was there before the connector."""
+    """Put into the row which mail to take from before the connector."""
     if isinstance(first_fetch, FirstFetchSince):
         connector.first_fetch, connector.first_fetch_since = "since", first_fetch.since
     else:
@@ -111,13 +111,14 @@ def set_first_fetch(connector: Connector, first_fetch: FirstFetch | None) -> Non
 
 
 def has_same_servers(connector: Connector, wanted: ConnectorSettings) -> bool:
-    """Whether a stored password goes to nobody it was not entered for. No SMTP server is no new one."""
+    """Whether the stored password goes only to the servers for which it was entered. To remove the SMTP server is no change
+    in this sense."""
     same_imap = server_of(connector, "imap") == wanted.imap.model_dump()
     return same_imap and (wanted.smtp is None or server_of(connector, "smtp") == wanted.smtp.model_dump())
 
 
 def audited_settings(connector: Connector) -> dict[str, Any]:
-    """All settings by name, those of nested objects as `imap.host`: for the audit trail."""
+    """All settings by name, with names such as `imap.host` for nested objects, for the audit trail."""
     values = {
         "external_id": connector.external_id,
         "kind": connector.kind,

@@ -1,12 +1,12 @@
-"""A connector's status, as it follows from what is set.
+"""The status of a connector, as it follows from its settings.
 
     awaiting_credentials    no password is stored
-    awaiting_confirmation   found by a cycle: many mails wait, and `first_fetch` does not say what to do with them
-    active, failing         fetched from; `failing` since a cycle failed, until one succeeds
+    awaiting_confirmation   a cycle found that many mails wait, and `first_fetch` does not say what to do with them
+    active, failing         the gateway fetches; `failing` from a failed cycle until one succeeds
     stopped                 three refused logins: until new credentials, another server, or `resume`
     paused                  by command, until `resume`
 
-What a cycle finds out about it is in `fetching.outcomes`.
+`fetching.outcomes` changes the status after each cycle.
 """
 
 from datetime import timedelta
@@ -22,7 +22,7 @@ from app.services.mailboxes import credentials
 
 
 def settle(session: Session, connector: Connector, *, anew: bool = False) -> None:
-    """Bring the status in line with what is set. `anew`: what was found out about the mailbox before is void."""
+    """Update the status after a change of settings. `anew`: earlier findings about the mailbox do not count any more."""
     before = connector.status
     has_credentials = credentials.exist(session, connector.id)
     if anew:
@@ -37,7 +37,7 @@ def settle(session: Session, connector: Connector, *, anew: bool = False) -> Non
         connector.status = "active"
     now = clock.utc_now()
     connector.next_fetch_at = now if connector.status in {"active", "failing"} else None
-    # A running cycle recognises by this that it goes by old settings: no two changes have the same time.
+    # By this time a running cycle finds out that it uses old settings: no two changes have the same time.
     connector.updated_at = max(now, connector.updated_at + timedelta(microseconds=1))
     session.flush()
     if connector.status == "awaiting_credentials" and before != "awaiting_credentials":

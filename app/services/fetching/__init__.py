@@ -1,1 +1,1 @@
-"""Fetching: mail from the server into the database, then into the processed folder."""
+"""Fetching: brings mail from the server into the database, and then moves it to the processed folder."""

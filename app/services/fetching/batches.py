@@ -1,4 +1,4 @@
-"""Mails in batches, by what the server says of their sizes."""
+"""Groups mails into batches, by the sizes that the server announces."""
 
 from collections.abc import Iterator, Sequence
 
@@ -7,11 +7,11 @@ from app.adapters.imap import MailInfo
 BATCH_MAILS = 50
 BATCH_OCTETS = 8 * 1024 * 1024
 ASSUMED_OCTETS = 1024 * 1024
-"""Of a mail whose size the server does not tell."""
+"""The assumed size of a mail whose size the server does not announce."""
 
 
 def batches_of(infos: Sequence[MailInfo]) -> Iterator[list[MailInfo]]:
-    """Batches of up to 50 mails or 8 MB; a larger mail alone."""
+    """Batches of up to 50 mails or 8 MB. A larger mail is a batch of its own."""
     batch: list[MailInfo] = []
     octets = 0
     for info in infos:

@@ -1,10 +1,10 @@
-"""Looking for copies of ours in the processed folder: whether a move whose end is not known was made.
+"""Searches the processed folder for our copies, to find out whether a move with an unknown end took place.
 
-A copy is known by its bytes, above the UIDNEXT that the folder had before the move. What is downloaded is bounded: a
-size only chooses what to look at. The size that the server announces for a copy is compared with the one that this
-server announced for the mail when it was fetched, and only where that one was true; where it was not, or is not known,
-the bytes of all mails in question decide. What cannot be looked at (too large, refused, too much at once) leaves the
-answer open, and the next cycle goes on from there.
+Its bytes identify a copy; its UID is not below the UIDNEXT that the folder had before the move. The amount of download is
+bounded, and sizes only choose which mails to look at. The size that the server announces for a possible copy is compared
+with the size that it announced for the mail when it was fetched, if that one was correct. If it was wrong or is unknown,
+the bytes of all possible mails decide. A mail that cannot be looked at (too large, refused, too much at once) leaves the
+answer open, and the next cycle continues from there.
 """
 
 import hashlib
@@ -21,38 +21,38 @@ from app.services.fetching.leases import HeldLease
 from app.services.fetching.ledger import NumberedFolder, Target
 
 MAX_OCTETS = 32 * 1024 * 1024
-"""Downloaded by one look."""
+"""The largest amount that one search downloads."""
 MAX_CANDIDATES = 20_000
 MAX_LOOKS = 5
-"""Looks that came to no end, at which the line was cut perhaps: then only every tenth cycle looks."""
+"""After this many searches without an end (perhaps each broke the connection), only every tenth cycle searches."""
 RARELY = 10
 MARGIN_OCTETS = 1024
 
 
 @dataclass(frozen=True, slots=True)
 class Looked:
-    """What a look found."""
+    """The result of a search."""
 
     found: dict[str, int]
-    """Row to UID in the processed folder."""
+    """Maps a row to the UID of its copy in the processed folder."""
     open: frozenset[str]
-    """Rows of which it is not known whether there is a copy."""
+    """Rows for which it is unknown whether a copy exists."""
 
 
 @dataclass(slots=True)
 class _Search:
-    """A look into one folder."""
+    """A search in one folder."""
 
     rows: list[ServerMessage]
     first_uids: dict[str, int]
-    """Row to the lowest UID that its copy can have."""
+    """Maps a row to the lowest UID that its copy can have."""
     found: dict[str, int] = field(default_factory=dict)
     open: set[str] = field(default_factory=set)
     first_open_uid: int | None = None
     octets: int = 0
 
     def plausible(self, info: MailInfo) -> list[ServerMessage]:
-        """The rows whose copy this mail may be."""
+        """The rows of which this mail may be the copy."""
         return [
             row
             for row in self.rows
@@ -78,7 +78,7 @@ class _Search:
 
 
 class CopyFinder:
-    """Looks for copies, within one cycle. Selects the processed folder and then the source folder again."""
+    """Searches for copies, within one cycle. It selects the processed folder, and then the source folder again."""
 
     def __init__(
         self, gateway: Gateway, imap: ImapSession, lease: HeldLease, *, source: NumberedFolder
@@ -90,10 +90,10 @@ class CopyFinder:
         self._max_octets = gateway.settings.max_message_octets
 
     def look(self, rows: Sequence[ServerMessage]) -> Looked:
-        """Look for copies of these rows' mails.
+        """Search for copies of the mails of these rows.
 
         Raises:
-            FolderMissing: the source folder was replaced in mid-cycle.
+            FolderMissing: the source folder was replaced during the cycle.
             LeaseLost, MailServerError
         """
         by_folder: dict[str, list[ServerMessage]] = {}
@@ -114,22 +114,24 @@ class CopyFinder:
         """Select the source folder.
 
         Raises:
-            FolderMissing: it was replaced in mid-cycle.
+            FolderMissing: it was replaced during the cycle.
         """
         again = self._imap.select(self._source.folder)
         if (again.uidvalidity or 0) != self._source.uidvalidity:
-            raise FolderMissing("The folder to download from was replaced by another in mid-cycle.")
+            raise FolderMissing(
+                "The folder to download from was replaced by another folder during the cycle."
+            )
 
     def _look_in(self, folder: str, rows: list[ServerMessage]) -> _Search:
         search = _Search(rows, {})
         try:
             selected = self._imap.examine(folder)
         except CommandRefused:
-            # A folder that is not there holds no copy; one that is and cannot be looked into may.
+            # A folder that does not exist holds no copy. A folder that exists but cannot be opened may hold one.
             search.open = {row.id for row in rows} if self._imap.lists(folder) else set()
             return search
         for row in rows:
-            # In a folder numbered anew, the UIDs of before mean nothing.
+            # After a folder was numbered anew, earlier UIDs have no meaning.
             is_same = None in {row.target_uidvalidity, selected.uidvalidity} or (
                 row.target_uidvalidity == selected.uidvalidity
             )
@@ -169,7 +171,7 @@ class CopyFinder:
         return False
 
     def _note_look(self, search: _Search) -> None:
-        """Written before the attempt: a mail that cuts the line must not do so in every cycle."""
+        """Count the search before it begins: a mail that breaks the connection must not do so in every cycle."""
         with self._gateway.db.unit_of_work() as session:
             self._lease.confirm(session)
             for row in ledger.rows_of(session, [row.id for row in search.rows]):
@@ -189,7 +191,7 @@ class CopyFinder:
                 self._download(search, takeable)
 
     def _download(self, search: _Search, batch: Sequence[MailInfo]) -> None:
-        # No more than a mail can have that is ours, whatever the server says of its size.
+        # Not more than one of our mails can have, whatever size the server announces.
         sizes = [info.size_octets for info in batch]
         known = [size for size in sizes if size is not None]
         most = max(known) + MARGIN_OCTETS if len(known) == len(sizes) else self._max_octets
@@ -210,7 +212,7 @@ class CopyFinder:
                 search.match(mail.uid, mail.raw)
 
     def _keep_progress(self, search: _Search, target: Target) -> None:
-        """What has been looked at is not looked at again, and a look that came to its end is none too many."""
+        """Do not look at the same mails again in the next search. A search that reached its end resets the counter."""
         first_open = search.first_open_uid
         with self._gateway.db.unit_of_work() as session:
             self._lease.confirm(session)

@@ -1,9 +1,10 @@
-"""Asking the server for mails, and telling its trouble from a mail's.
+"""Requests mails from the server, and distinguishes a fault of the server from a fault of one mail.
 
-A server whose disk is away for three minutes refuses mail after mail, or says OK and gives none. A failure therefore
-counts against a mail only if another mail, asked for after it, came: in the same session, or, where the line was cut
-over it, in the next one, in which it is left out until then. Where there is no other to ask for, one in the processed
-folder is. Without that, the cycle fails, and nothing is held against any mail.
+A server whose disk is missing for three minutes refuses mail after mail, or answers OK and sends none. So a failure counts
+against a mail only if another mail came that was requested after it. This may happen in the same session. If the
+connection broke at the mail, it may happen in the next session, in which the mail is left out until then. If there is no
+other mail to request, a mail in the processed folder is requested. If no mail comes, the cycle fails, and no failure counts
+against any mail.
 """
 
 from collections.abc import Sequence
@@ -26,12 +27,12 @@ from app.services.fetching.storing import Store
 from app.services.fetching.tally import Tally
 
 MAX_IN_A_ROW = 3
-"""Mails that did not come, one after the other; then the last one of those at hand is asked for."""
+"""After this many mails in a row that did not come, the last mail of the list is requested."""
 
 _GENERAL = frozenset({"LIMIT", "OVERQUOTA", "THROTTLED"})
-"""Response codes that are about the account, and say so."""
+"""Response codes that are clearly about the account."""
 _PERHAPS_THE_MAIL = frozenset({"SERVERBUG", "CORRUPTION"})
-"""Codes of an unavailable server that may be about one mail."""
+"""Response codes of an unavailable server that may be about one mail."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +43,7 @@ class _Failure:
 
 
 class Downloads:
-    """Asks for mails of the selected folder, within one cycle."""
+    """Requests mails of the selected folder, within one cycle."""
 
     def __init__(self, imap: ImapSession, store: Store, mover: Mover, tally: Tally) -> None:
         self._imap = imap
@@ -50,13 +51,13 @@ class Downloads:
         self._mover = mover
         self._tally = tally
         self._failures: list[_Failure] = []
-        """Not yet held against their mails."""
+        """Failures that do not count against their mails yet."""
         self._in_a_row = 0
         self.has_come = False
         """Whether a mail has come in this session."""
 
     def sizes(self, uids: Sequence[int]) -> list[MailInfo]:
-        """What is known of these mails; where the server does not tell, the mail itself has to.
+        """What the server says about these mails. If it says nothing, the download will show it.
 
         Raises:
             MailServerError
@@ -69,7 +70,7 @@ class Downloads:
         except (CommandRefused, OverQuota, MailServerUnavailable) as exc:
             _raise_if_general(exc)
             if len(uids) > 1:
-                # One of them may be why (Yahoo, Exchange).
+                # One of these mails may be the reason (Yahoo, Exchange).
                 half = len(uids) // 2
                 return self._halves(uids[:half], uids[half:])
             infos = {}
@@ -78,7 +79,7 @@ class Downloads:
     def _halves(self, first: Sequence[int], second: Sequence[int]) -> list[MailInfo]:
         infos = self.sizes(first)
         if all(info.size_octets is None for info in infos):
-            # Nothing was told of the one half: the other is not taken to pieces as well.
+            # The server said nothing about one half, so do not split the other half too.
             try:
                 told = {info.uid: info for info in self._imap.fetch_infos(second)}
             except (ConnectionLost, MailServerTimeout):
@@ -90,10 +91,10 @@ class Downloads:
         return infos + self.sizes(second)
 
     def mails(self, batch: Sequence[MailInfo]) -> list[FetchedMail]:
-        """The mails that the server gives. Those that it does not give in a batch are asked for one by one.
+        """The mails that the server sends. Mails that it does not send in a batch are requested one by one.
 
         Raises:
-            MailNotGiven: it gives none.
+            MailNotGiven: it sends none.
             MailServerError
         """
         is_doubtful = self.is_doubtful
@@ -110,7 +111,7 @@ class Downloads:
         return came
 
     def _ask(self, batch: Sequence[MailInfo]) -> tuple[list[FetchedMail], MailServerError | None]:
-        """What came, and what was refused. One of them may have made the whole command fail."""
+        """The mails that came, and the refusal. One of the mails may have made the whole command fail."""
         try:
             fetched = self._imap.fetch_mails([info.uid for info in batch])
         except (ConnectionLost, MailServerTimeout) as exc:
@@ -125,7 +126,8 @@ class Downloads:
         return came, None
 
     def _missing(self, batch: Sequence[MailInfo], came: Sequence[FetchedMail]) -> list[MailInfo]:
-        """NIL is what a server answers for a mail that somebody has just removed, and for one it cannot read."""
+        """The mails that did not come. A server answers NIL for a mail that somebody has just removed, and for a mail that
+        it cannot read."""
         uids = {mail.uid for mail in came}
         missing = [info for info in batch if info.uid not in uids]
         still = self._imap.search_present(info.uid for info in missing)
@@ -140,18 +142,18 @@ class Downloads:
 
     @property
     def is_doubtful(self) -> bool:
-        """Whether it looks as if the server gives nothing any more."""
+        """Whether the server probably sends no mail at all any more."""
         return self._in_a_row >= MAX_IN_A_ROW
 
     @property
     def next_index(self) -> int:
-        """Which of the mails at hand to ask for next: the first, or, in doubt, the last."""
+        """The index of the mail to request next: the first, or, in doubt, the last."""
         return -1 if self.is_doubtful else 0
 
-    # What is held against whom
+    # Which failures count against which mails
 
     def _note_come(self) -> None:
-        """A mail has come: those asked for before it that did not are at fault themselves."""
+        """A mail has come. So the mails that were requested before it and did not come are at fault themselves."""
         self.has_come = True
         self._in_a_row = 0
         failures, self._failures = self._failures, []
@@ -159,29 +161,29 @@ class Downloads:
             self._hold_against(failure.info, failure.reason)
 
     def finish(self) -> None:
-        """See to the failures after which no mail came.
+        """Decide about the failures after which no mail came.
 
         Raises:
-            MailServerError: it is the server's trouble, as far as anybody can tell.
+            MailServerError: as far as known, the server is at fault.
         """
         if self._failures:
             self._settle(needs_one=len(self._failures) > MAX_IN_A_ROW)
 
     def _settle(self, *, needs_one: bool) -> None:
-        """No mail has come after those that failed: ask for one in the processed folder. `needs_one`: that says enough
-        only where a mail of this folder has come as well."""
+        """No mail has come after the failures: request one in the processed folder. `needs_one`: this proves enough only if a
+        mail of this folder has come too."""
         if (self.has_come or not needs_one) and self._mover.gives_mail():
             self._note_come()
             return
         failed = [failure.info.uid for failure in self._failures]
         error = self._failures[-1].error
-        # Next time, other mails come first.
+        # In the next cycle, other mails come first.
         self._store.suspect(failed, self._failures[-1].reason)
         raise _not_given(error) from error
 
     def left_out(self, uids: Sequence[int]) -> list[int]:
-        """Mails over which the line was cut last time: hold it against them if others have come since, or one in the
-        processed folder does; those of them that are to be tried again, after all others."""
+        """The mails at which the connection broke last time. It counts against them if other mails have come since, or if one in
+        the processed folder comes. Returns those that must be tried again, after all others."""
         if not uids:
             return []
         if not self.has_come and not self._mover.gives_mail():
@@ -204,7 +206,7 @@ class Downloads:
 
 
 def _raise_if_general(exc: MailServerError) -> None:
-    """Raise what is not about the mails."""
+    """Raise the error if it is not about single mails."""
     if exc.response_code in _GENERAL:
         raise Throttled(
             command=exc.command, server_line=exc.server_line, response_code=exc.response_code

@@ -1,31 +1,31 @@
-"""One run for one connector: mail is fetched from the source folder, stored, and moved to the processed folder.
+"""One run for one connector: it fetches mail from the source folder, stores it, and moves it to the processed folder.
 
-The states of a mail, and what tells them apart:
+The states of a mail, and how to recognise them:
 
     waiting     in the source folder, its place not in the ledger
     stored      message, event and ledger row (`pending`, with the intent to move) are committed, all or none
-    settled     the ledger row says `moved`, or `gone` where somebody else took the mail away
-    quarantined a row says why it could not be taken in; the mail stays where it is
+    settled     the ledger row says `moved`, or `gone` if somebody else took the mail away
+    quarantined a row says why the mail could not be taken in; the mail stays in its folder
 
-    lease ── connect, log in ── resolve both folders ── SELECT ── settle moves left over ── list
-          ┌─► fetch a batch ── [parse ── commit] ── lease still ours? ── MOVE ── proof ── note it ─┐
+    lease ── connect, log in ── resolve both folders ── SELECT ── settle earlier moves ── list
+          ┌─► fetch a batch ── [parse ── commit] ── lease still ours? ── MOVE ── proof ── record ─┐
           └──────────────────────────────────────────────────────────────────────────────────────┘
 
 Invariants:
 
  1. No MOVE or COPY is sent for a mail whose bytes are not committed.
- 2. A place (connector, folder, UIDVALIDITY, UID) is in the ledger once; it stays there while its move is pending,
-    even where the message is deleted meanwhile.
- 3. Commits and moves are made under the lease of the mailbox's folder: by one instance at a time.
- 4. Mail that another client flagged `\\Deleted` is not touched, and EXPUNGE without UIDs is never sent.
+ 2. A place (connector, folder, UIDVALIDITY, UID) is in the ledger once. It stays there while its move is pending, even
+    if the message is deleted meanwhile.
+ 3. Commits and moves need the lease of the mailbox's folder, so one instance at a time makes them.
+ 4. The cycle never touches mail that another client flagged `\\Deleted`, and never sends EXPUNGE without UIDs.
 
-What an interruption leaves behind, and who deals with it:
+What an interruption leaves behind, and what happens then:
 
     before the commit           nothing; the mail is waiting as before
     between commit and MOVE     `pending`, mail in the source: the next cycle moves it
-    after MOVE, not noted       `pending`, mail not in the source: the next cycle finds it gone, looks for the copy
+    after MOVE, not recorded    `pending`, mail not in the source: the next cycle searches for the copy
     after COPY, not deleted     `pending`, mail in both: the next cycle finds the copy and only deletes
-    lease lost                  no further command; the other instance goes on from the ledger
+    lease lost                  no further command; the other instance continues from the ledger
 """
 
 from collections.abc import Callable, Sequence
@@ -67,16 +67,16 @@ log = structlog.get_logger(__name__)
 
 RUNNABLE = frozenset({"active", "failing"})
 CONFIRM_ABOVE = 100
-"""More mails than these are not moved before somebody has said which of them to take (`first_fetch`)."""
+"""If more mails wait, none is moved before somebody has said which of them to take (`first_fetch`)."""
 TURN_MAILS = 5000
-"""Then other mailboxes get the thread."""
+"""After this many mails another mailbox gets the thread."""
 
 
 def run(gateway: Gateway, connector_id: str, *, stopping: Callable[[], bool] = lambda: False) -> Cycle | None:
-    """Run a cycle; its row in the history, or None where it did not run: the mailbox is being fetched from
-    already, or the connector is not to be.
+    """Run a cycle. Returns its row in the history. None: it did not run, because another cycle of the mailbox is running, or
+    because the connector must not fetch.
 
-    Moves mail on the server. Errors end up in the cycle and the connector, not with the caller.
+    It moves mail on the server. Errors are recorded in the cycle and the connector; the caller does not get them.
     """
     before = _runnable(gateway, connector_id)
     if before is None:
@@ -84,7 +84,7 @@ def run(gateway: Gateway, connector_id: str, *, stopping: Callable[[], bool] = l
     with leases.held(gateway, before) as lease:
         if lease is None:
             return None
-        # What it was before the lease was ours may be old.
+        # Read it again: values from before we had the lease may be old.
         connector = _runnable(gateway, connector_id)
         if connector is None or leases.mailbox_key(connector) != lease.mailbox_key:
             return None
@@ -108,7 +108,7 @@ def run(gateway: Gateway, connector_id: str, *, stopping: Callable[[], bool] = l
 
 
 def _log_unread(connector_id: str, tally: Tally) -> None:
-    """Say that the parser process failed over mails: they are stored, and show less than they hold."""
+    """Log that the parser process failed on some mails: they are stored, but show less than they hold."""
     unread = {code: mails for code, mails in tally.defects.items() if code in PARSER_FAULTS}
     if unread:
         log.warning("mails_unread", connector_id=connector_id, stored=tally.stored, **unread)
@@ -144,7 +144,7 @@ def _error_of(
     except ParserUnavailable:
         return ParserBusy()
     except Exception as exc:
-        # A fault of ours at one mailbox must not end the job that serves all: it is logged, and shown there.
+        # A fault of ours in one mailbox must not end the job that serves all. It is logged, and the connector shows it.
         frame = exc.__traceback__
         while frame is not None and frame.tb_next is not None:
             frame = frame.tb_next
@@ -156,7 +156,7 @@ def _error_of(
 
 @dataclass(frozen=True, slots=True)
 class _Cycle:
-    """The part of a run that speaks with the server."""
+    """The part of a run that talks to the server."""
 
     gateway: Gateway
     connector: Connector
@@ -212,7 +212,7 @@ class _Cycle:
             candidates[:TURN_MAILS], sorted(noted.suspects - noted.cut_over), sorted(noted.cut_over)
         )
         if has_displaced and not self.tally.has_more:
-            # All mails of the folder have been compared by their bytes: what was not found is not there.
+            # All mails of the folder have been compared by their bytes, so a mail that was not found is not there.
             with self.gateway.db.reading() as session:
                 absent = ledger.displaced_rows(session, source.connector_id, source.folder)
             mover.settle_absent(absent)
@@ -222,7 +222,7 @@ class _Cycle:
     # Folders
 
     def _resolve(self) -> tuple[str, str]:
-        """The names of the source and the processed folder on the server; the trash is made where there is none."""
+        """The names of the source and the processed folder on the server. If there is no trash folder, it is created."""
         listed = self.imap.list_folders()
         prefix = self.imap.personal_prefix()
         source = folders.find_named(listed, self.connector.source_folder, prefix)
@@ -258,10 +258,10 @@ class _Cycle:
         except CommandRefused as exc:
             raise FolderMissing(server_line=exc.server_line, command=exc.command) from exc
 
-    # What is known from before
+    # The state from earlier cycles
 
     def _left_over(self, source: NumberedFolder, *, is_unstable: bool) -> tuple[bool, list[ServerMessage]]:
-        """Whether mails are to be recognised by their bytes, and the moves that are not settled."""
+        """Whether mails must be recognised by their bytes, and the moves that are not settled."""
         with self.gateway.db.reading() as session:
             outdated = ledger.has_outdated(session, source, is_unstable=is_unstable)
         if outdated:
@@ -281,7 +281,7 @@ class _Cycle:
             )
 
     def _note_deaths(self, source: NumberedFolder) -> None:
-        """Note which mails the process was taking in that held the lease before and died."""
+        """Record which mails the previous holder of the lease was taking in when its process died."""
         in_hand = self.lease.left_in_hand
         if in_hand is None or in_hand.uidvalidity != source.uidvalidity:
             return
@@ -293,7 +293,7 @@ class _Cycle:
     def _candidates(
         self, source: NumberedFolder, present: Sequence[int], mover: Mover
     ) -> tuple[list[int], FailedUids]:
-        """The mails that have not been taken in yet and did not fail before; and what is noted of those that did."""
+        """The mails that have not been taken in and have not failed before, and the records of those that have failed."""
         with self.gateway.db.reading() as session:
             known = ledger.known_uids(session, source, present)
             settled = ledger.settled_at(session, source, sorted(known))
@@ -302,7 +302,7 @@ class _Cycle:
             with self.gateway.db.unit_of_work() as session:
                 quarantine.forget_absent(session, source, set(present))
         self.tally.known = len(known)
-        # Somebody has taken a `\\Deleted` flag back, or a move that looked done was not.
+        # Somebody has removed a `\\Deleted` flag, or a move that seemed to be done was not.
         mover.recover(settled)
         left_alone = in_quarantine.left_alone.intersection(present)
         self.tally.quarantined = len(left_alone)
@@ -310,14 +310,14 @@ class _Cycle:
         waiting = in_quarantine.only(rest)
         return [uid for uid in rest if uid not in waiting.suspects], waiting
 
-    # Which of the mails that were there before the connector
+    # The mails that were there before the connector
 
     def _needs_confirmation(self, waiting: int) -> bool:
         is_first = self.connector.first_fetch is None and self.connector.baseline_at is None
         return is_first and waiting > CONFIRM_ABOVE
 
     def _note_baseline(self, source: NumberedFolder, selected: Selected, present: Sequence[int]) -> None:
-        """Note, at the first fetch, below which UID mail was there before the connector."""
+        """At the first fetch, record the UID below which mail was there before the connector."""
         if self.connector.baseline_at is not None:
             return
         with self.gateway.db.unit_of_work() as session:
@@ -333,23 +333,23 @@ class _Cycle:
         self.connector.baseline_at = connector.baseline_at
 
     def _wanted(self, source: NumberedFolder, uids: list[int]) -> list[int]:
-        """Those that `first_fetch` lets in: mail from before the connector is taken all, none, or since a day."""
+        """The mails that `first_fetch` allows. Of the mail from before the connector, it takes all, none, or that since a day."""
         rule = self.connector.first_fetch or "all"
         if rule == "all" or not uids:
             return uids
         baseline_at = self.connector.baseline_at
-        assert baseline_at is not None  # noted at the first fetch
+        assert baseline_at is not None  # recorded at the first fetch
         if self.connector.baseline_uidvalidity == source.uidvalidity:
             first_new = self.connector.baseline_uidnext or 0
             day = self.connector.first_fetch_since if rule == "since" else None
             since = set(self.imap.search_undeleted_since(day)) if day is not None else set()
             return [uid for uid in uids if uid >= first_new or uid in since]
-        # The folder was numbered anew: only its date tells when a mail came.
+        # The folder was numbered anew, so only the date of a mail shows when it came.
         if rule == "since" and self.connector.first_fetch_since is not None:
             day = min(self.connector.first_fetch_since, baseline_at.date())
             since = set(self.imap.search_undeleted_since(day))
             return [uid for uid in uids if uid in since]
-        # A day more, for the server's time zone; then by the second.
+        # One more day, because of the server's time zone; then compare by the second.
         since = set(self.imap.search_undeleted_since((baseline_at - timedelta(days=1)).date()))
         infos = self.imap.fetch_infos([uid for uid in uids if uid in since])
         return [info.uid for info in infos if info.internal_date is None or info.internal_date >= baseline_at]

@@ -17,16 +17,16 @@ from app.services.mailboxes import sessions
 from app.services.pages import Slice
 
 NOT_FETCHING = {
-    "awaiting_credentials": "The connector has no credentials yet, so it does not fetch: enter them.",
+    "awaiting_credentials": "The connector has no credentials yet, so it does not fetch: enter the credentials.",
     "awaiting_confirmation": (
-        "More than 100 mails wait in the source folder, so the connector does not fetch until somebody has said which"
-        " of them to take: set first_fetch to all, none or a date since when."
+        "More than 100 mails wait in the source folder, so the connector does not fetch until you say which of them to"
+        " take: set first_fetch to all, none or a start date."
     ),
     "paused": "The connector is paused, so it does not fetch until it is resumed.",
     "stopped": "The mail server refused the login three times, so the connector does not fetch: enter the credentials"
-    " anew, or resume.",
+    " again, or resume.",
 }
-"""By status: why there is no cycle, and what to do."""
+"""For each status: why there is no cycle, and what to do."""
 NOT_REMOVED = (
     "The mail server copies mail to the processed folder and does not remove it from the source folder, so the"
     " connector does not fetch: give the account the right to delete mail there, then resume."
@@ -49,14 +49,14 @@ def list_cycles(
 
 
 def fetch_now(gateway: Gateway, principal: Principal, connector_id: str) -> Cycle:
-    """Run a cycle now, whatever the back-off says, and give it when it is done and its messages are readable.
+    """Run a cycle now, in spite of any back-off. Returns it when it has ended and its messages are readable.
 
-    Waits for a cycle that is running already, and then runs another: mail that has come meanwhile is in it.
+    If a cycle is already running, wait for it, and then run another, which takes the mail that has come meanwhile.
 
     Raises:
         ScopeMissing, NotFound, Forbidden
-        WrongState: paused, stopped or awaiting something.
-        TooManyRequests: too many failed just now, of this mailbox or by this caller.
+        WrongState: the connector is paused, stopped or awaiting something.
+        TooManyRequests: too many fetches of this mailbox or by this caller have failed just now.
         CycleRunning: another cycle of this mailbox was still running after 60 s.
     """
     deadline = time.monotonic() + WAIT_S
@@ -84,8 +84,8 @@ def _why_not(connector: Connector) -> str:
     return NOT_FETCHING[connector.status]
 
 
-# A fetch that fails with settings that never worked tells as much as a test: no port is scanned and no password guessed
-# by fetching. What succeeds is not counted: a script may set up a company's mailboxes and fetch from each.
+# A failed fetch with settings that have never worked reveals as much as a test, so it is limited: nobody may scan ports or
+# guess passwords by fetching. Successes do not count: a script may set up a company's mailboxes and fetch from each.
 
 
 def _require_tries(gateway: Gateway, principal: Principal, connector: Connector) -> None:
@@ -94,13 +94,13 @@ def _require_tries(gateway: Gateway, principal: Principal, connector: Connector)
 
 
 def _count_try(gateway: Gateway, principal: Principal, connector: Connector) -> None:
-    with contextlib.suppress(TooManyRequests):  # of several at once all have been made
+    with contextlib.suppress(TooManyRequests):  # several requests at once have all been made already
         gateway.failed_fetches.count(principal.name)
     with contextlib.suppress(TooManyRequests):
         gateway.checks.count(sessions.mailbox_name(connector))
 
 
 def _has_worked(connector: Connector) -> bool:
-    """Whether the mailbox was fetched from well with the settings that it has, and since."""
+    """Whether a fetch with the present settings has ever succeeded."""
     last = connector.last_success_at
     return connector.status == "active" and last is not None and last >= connector.updated_at

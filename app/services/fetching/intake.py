@@ -1,8 +1,8 @@
-"""Taking mails in: fetched in bounded batches, stored, moved. While one batch is parsed and committed in a thread
-of its own, the next is on the wire.
+"""Takes mails in: fetches bounded batches, stores them, moves them. While a thread parses and commits one batch, the next
+one is being downloaded.
 
-A mail that cannot be taken in must not keep the others: what fails alone is counted in the quarantine's list of
-suspects, what fails in a batch makes the batch's mails suspects, and suspects are tried last, one by one.
+A mail that cannot be taken in must not hold up the others. A failure of a single mail counts in the quarantine's list of
+suspects. A failure of a batch makes all its mails suspects. Suspects are tried last, one by one.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -19,12 +19,12 @@ from app.services.fetching.storing import Store, Stored
 from app.services.fetching.tally import Tally
 
 WINDOW_MAILS = 1000
-"""Sizes are asked for this many mails at a time."""
+"""The number of mails whose sizes are requested at a time."""
 HEADER_OCTETS = 64 * 1024
 
 
 class Intake:
-    """Takes mails of the selected folder in, within one cycle."""
+    """Takes in mails of the selected folder, within one cycle."""
 
     def __init__(
         self,
@@ -47,12 +47,12 @@ class Intake:
         self._stopping = stopping
 
     def take_in(self, uids: Sequence[int], suspects: Sequence[int], cut_over: Sequence[int]) -> None:
-        """Store and move these mails, the suspects after all others, each alone, and last those over which the line
-        was cut.
+        """Store and move these mails: the suspects after all others, each alone, and at the end those at which the connection
+        broke.
 
         Raises:
-            LeaseLost, SettingsChanged, MailServerError, StoreUnavailable: what was committed before stays, and is
-                moved by the next cycle where it was not by this one.
+            LeaseLost, SettingsChanged, MailServerError, StoreUnavailable: mails that were committed before stay. The next
+                cycle moves them if this one did not.
         """
         with ThreadPoolExecutor(1, thread_name_prefix="store") as thread:
             under_way: Future[Stored] | None = None
@@ -62,7 +62,7 @@ class Intake:
                     if not mails:
                         continue
                     if not self._imap.can_expunge_uids:
-                        # No COPYUID will tell our copies apart: each batch is settled before the next is begun.
+                        # No COPYUID will distinguish our copies, so settle each batch before the next one begins.
                         earlier, under_way = under_way, None
                         self._finish(earlier)
                     target, uidnext = self._mover.target(), self._mover.uidnext
@@ -79,7 +79,7 @@ class Intake:
                 self._finish(earlier)
                 self._downloads.finish()
             except Exception:
-                # What is on its way into the database gets there, and is moved by the next cycle.
+                # The batch that is being committed is stored all the same, and the next cycle moves it.
                 if under_way is not None and under_way.exception() is None:
                     self._count(under_way.result())
                 raise
@@ -110,7 +110,7 @@ class Intake:
             yield from ([info] for info in self._takeable([uid]))
 
     def _takeable(self, uids: Sequence[int]) -> list[MailInfo]:
-        """What is to be fetched of these: those that are too large are quarantined unseen."""
+        """The mails to fetch. Mails that are too large are quarantined without a download."""
         infos = self._downloads.sizes(uids)
         limit = self._max_message_octets
         takeable = []

@@ -1,12 +1,12 @@
-"""The lease of a mailbox's folder: who holds it may fetch from it, and nobody else may.
+"""The lease of a mailbox's folder: only its holder may fetch from the folder.
 
-UID MOVE excludes nobody: two clients that move the same mails at once leave both copies of many of them, and both
-are told OK (Dovecot 2.3: 28 to 39 of 300). So one cycle at a time, on any number of instances: each acquisition has
-an epoch of its own, checked in the transaction that stores mails and again right before each MOVE or COPY.
+UID MOVE excludes nobody. If two clients move the same mails at once, two copies of many of them remain, and both clients
+get OK (Dovecot 2.3: 28 to 39 of 300). So only one cycle runs at a time, on any number of instances. Each acquisition has
+an epoch of its own. It is checked in the transaction that stores mails, and again directly before each MOVE or COPY.
 
-A lease is renewed while its cycle runs. It is taken over once it has run out and a command that its holder may
-have sent in the last moment has met its deadline too; at once where the holder gave it back or is dead for certain.
-On PostgreSQL the database's clock counts: those of the instances may differ.
+A lease is renewed while its cycle runs. Another instance may take it over when it has expired, and when the time limit has
+also passed for a command that its holder may have sent in the last moment. It may take it over at once if the holder gave
+it back or is certainly dead. On PostgreSQL the clock of the database counts, because the clocks of instances may differ.
 """
 
 import contextlib
@@ -37,7 +37,7 @@ RENEWALS_PER_LEASE = 3
 
 @dataclass(frozen=True, slots=True)
 class InHand:
-    """Mails that were being taken in when their process died."""
+    """The mails that a process was taking in when it died."""
 
     uidvalidity: int
     uids: list[int]
@@ -53,10 +53,10 @@ class HeldLease:
     holder: str
     lease_s: float
     left_in_hand: InHand | None = None
-    """What the holder before was taking in, if it never gave the lease back."""
+    """The mails that the previous holder was taking in, if it never gave the lease back."""
 
     def confirm(self, session: Session) -> Lease:
-        """Make sure within a transaction that nobody takes the lease over before its commit; the lease's row.
+        """Within a transaction, make sure that nobody takes the lease over before the commit. Returns the row of the lease.
 
         Raises:
             LeaseLost
@@ -70,10 +70,10 @@ class HeldLease:
         return row
 
     def require(self) -> None:
-        """Make sure that a command sent now, and ended by its deadline, meets no other instance's.
+        """Make sure that a command that is sent now and ends within its time limit cannot meet a command of another instance.
 
         Raises:
-            LeaseLost: taken over, or run out.
+            LeaseLost: another instance took it over, or it has expired.
         """
         with self.db.reading() as session:
             row = session.get(Lease, self.mailbox_key)
@@ -92,7 +92,7 @@ class HeldLease:
             self._renew(session)
 
     def take_in_hand(self, uidvalidity: int, uids: list[int]) -> None:
-        """Note what is going to be taken in, and renew the lease.
+        """Record which mails are about to be taken in, and renew the lease.
 
         Raises:
             LeaseLost
@@ -107,7 +107,7 @@ class HeldLease:
         return row
 
     def give_back(self) -> None:
-        """Let anybody have it at once."""
+        """Give the lease back, so that anybody can have it at once."""
         with contextlib.suppress(LeaseLost), self.db.unit_of_work() as session:
             row = self.confirm(session)
             row.holder = None
@@ -116,7 +116,7 @@ class HeldLease:
 
 @contextlib.contextmanager
 def held(gateway: Gateway, connector: Connector) -> Iterator[HeldLease | None]:
-    """Hold the lease of the connector's source folder within the block, renewing it; None where another does."""
+    """Hold the lease of the connector's source folder within the block, and renew it. None: another cycle holds it."""
     lease = _acquire(gateway, mailbox_key(connector))
     if lease is None:
         yield None
@@ -129,7 +129,7 @@ def held(gateway: Gateway, connector: Connector) -> Iterator[HeldLease | None]:
     finally:
         done.set()
         renewing.join()
-        # Where this fails the lease runs out by itself.
+        # If this fails, the lease expires by itself.
         with contextlib.suppress(SQLAlchemyError, StoreUnavailable):
             lease.give_back()
 
@@ -147,12 +147,12 @@ def mailbox_key(connector: Connector) -> str:
 
 def _acquire(gateway: Gateway, key: str) -> HeldLease | None:
     lease_s = float(gateway.settings.lease_s)
-    # One process runs several cycles; two of them must not take each other's lease for their own.
+    # One process runs several cycles. None of them may mistake the lease of another for its own.
     holder = f"{process.identity()}/{new_id()}"
     try:
         with gateway.db.unit_of_work() as session:
             now = _now(session, gateway.db)
-            # An instance that stands still in the middle of a transaction must not make this one stand still too.
+            # If another instance has stopped inside a transaction, this one must not stop too.
             if session.get(Lease, key) is None:
                 session.add(Lease(mailbox_key=key, epoch=0, holder=None, expires_at=now))
                 session.flush()
@@ -170,7 +170,7 @@ def _acquire(gateway: Gateway, key: str) -> HeldLease | None:
             row.expires_at = now + timedelta(seconds=lease_s)
             row.in_hand_uidvalidity, row.in_hand_uids = None, []
             return HeldLease(gateway.db, key, row.epoch, holder, lease_s, left)
-    except IntegrityError:  # another instance has made the row meanwhile
+    except IntegrityError:  # another instance has created the row meanwhile
         return None
 
 
@@ -185,7 +185,7 @@ def _keep(lease: HeldLease, done: threading.Event) -> None:
         try:
             lease.renew()
         except LeaseLost:
-            return  # the cycle notices at its next commit or move
+            return  # the cycle finds out at its next commit or move
         except (SQLAlchemyError, StoreUnavailable) as exc:
             log.warning("lease_not_renewed", error=type(exc).__name__)
 

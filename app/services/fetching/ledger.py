@@ -1,8 +1,8 @@
-"""The ledger: which mails on a server the gateway has taken in, and whether they have been moved away.
+"""The ledger: the mails on a server that the gateway has taken in, and whether they have been moved away.
 
-A mail's place is connector, folder, UIDVALIDITY and UID (RFC 9051 §2.3.1.1). A row whose place means nothing any
-more (the UIDVALIDITY changed, or the connector was pointed at another host) is *displaced*: if its move is still
-pending, the mail is looked for by its bytes, one row for one mail. Never by Message-ID.
+The place of a mail is connector, folder, UIDVALIDITY and UID (RFC 9051 §2.3.1.1). A row whose place is no longer valid
+(the UIDVALIDITY changed, or the connector now names another host) is *displaced*. If its move is still pending, the
+gateway searches for the mail by its bytes, one row for one mail. It never uses the Message-ID.
 """
 
 from collections import defaultdict
@@ -17,14 +17,14 @@ from app.models import ServerMessage
 
 PENDING, MOVED, GONE = "pending", "moved", "gone"
 DISPLACED = -1
-"""A UIDVALIDITY that no server gives: the row's place is unknown."""
+"""A UIDVALIDITY that no server uses. It means that the place of the row is unknown."""
 CHUNK = 500
-"""Values in one `IN (…)`."""
+"""The largest number of values in one `IN (…)`."""
 
 
 @dataclass(frozen=True, slots=True)
 class NumberedFolder:
-    """A folder with the UIDVALIDITY that the server gives it now. With a UID it makes a place."""
+    """A folder with its present UIDVALIDITY. Together with a UID it is a place."""
 
     connector_id: str
     folder: str
@@ -41,7 +41,7 @@ class Target:
 
 
 def known_uids(session: Session, source: NumberedFolder, uids: Sequence[int]) -> set[int]:
-    """Those of the UIDs whose mails have been taken in."""
+    """The UIDs among these whose mails have been taken in."""
     known: set[int] = set()
     for start in range(0, len(uids), CHUNK):
         statement = select(col(ServerMessage.uid)).where(
@@ -52,7 +52,7 @@ def known_uids(session: Session, source: NumberedFolder, uids: Sequence[int]) ->
 
 
 def settled_at(session: Session, source: NumberedFolder, uids: Sequence[int]) -> list[ServerMessage]:
-    """The rows of these UIDs whose mails had left the folder."""
+    """The rows of these UIDs that say that the mail has left the folder."""
     found: list[ServerMessage] = []
     for start in range(0, len(uids), CHUNK):
         statement = select(ServerMessage).where(
@@ -65,8 +65,8 @@ def settled_at(session: Session, source: NumberedFolder, uids: Sequence[int]) ->
 
 
 def has_outdated(session: Session, source: NumberedFolder, *, is_unstable: bool) -> bool:
-    """Whether the ledger holds places of the folder that an earlier numbering gave. `is_unstable`: the server's
-    numbers hold for one session only."""
+    """Whether the ledger holds places of the folder from an earlier numbering. `is_unstable`: the numbers of this server are
+    valid for one session only."""
     statement = select(col(ServerMessage.id)).where(
         col(ServerMessage.connector_id) == source.connector_id,
         col(ServerMessage.folder) == source.folder,
@@ -88,12 +88,12 @@ def pending_at(session: Session, source: NumberedFolder) -> list[ServerMessage]:
 
 
 def peek(session: Session, row_ids: Sequence[str]) -> list[ServerMessage]:
-    """The rows that are still there, not locked."""
+    """The rows that still exist, without a lock."""
     return list(session.execute(select(ServerMessage).where(col(ServerMessage.id).in_(row_ids))).scalars())
 
 
 def rows_of(session: Session, row_ids: Sequence[str]) -> list[ServerMessage]:
-    """The rows that are still there, locked until the commit, by id."""
+    """The rows that still exist, locked until the commit, by id."""
     statement = (
         select(ServerMessage)
         .where(col(ServerMessage.id).in_(row_ids))
@@ -114,8 +114,8 @@ def add(
     uidnext: int,
     target: Target,
 ) -> ServerMessage:
-    """Note a mail as taken in, with the intent to move it. `announced_octets`: its size as the server announced it,
-    where that was true."""
+    """Record that a mail was taken in, with the intent to move it. `announced_octets`: the size that the server announced,
+    if it was correct."""
     row = ServerMessage(
         id=new_id(),
         connector_id=source.connector_id,
@@ -133,7 +133,7 @@ def add(
 
 
 def note_intent(row: ServerMessage, *, uidnext: int, target: Target) -> None:
-    """Note, before the move, what tells afterwards whether it happened."""
+    """Before the move, record the values that show afterwards whether it happened."""
     row.move_state = PENDING
     row.uidnext_at_move = uidnext
     row.target_folder = target.folder
@@ -144,7 +144,7 @@ def note_intent(row: ServerMessage, *, uidnext: int, target: Target) -> None:
 
 
 def replace_at(row: ServerMessage, source: NumberedFolder, uid: int) -> None:
-    """The row's mail lies at this place now."""
+    """Record that the mail of the row is at this place now."""
     row.folder = source.folder
     row.uidvalidity = source.uidvalidity
     row.uid = uid
@@ -153,10 +153,10 @@ def replace_at(row: ServerMessage, source: NumberedFolder, uid: int) -> None:
 def displace(
     session: Session, connector_id: str, *, folder: str | None = None, except_uidvalidity: int | None = None
 ) -> None:
-    """The numbering changed: the places that the old one gave mean nothing any more.
+    """The numbering changed, so the places from the old numbering are no longer valid.
 
-    Mails that had been moved away are forgotten: none that is put back now can be told from a twin. Those whose
-    move is pending are looked for by their bytes.
+    Rows of mails that had been moved away are removed: a mail that somebody puts back now looks the same as a second mail
+    with these bytes. Mails whose move is pending will be recognised by their bytes.
     """
     old = [
         col(ServerMessage.connector_id) == connector_id,
@@ -179,19 +179,19 @@ def displace(
         )
     ).scalar_one()
     for number, row in enumerate(rows, 1):
-        # Places are unique; where there is none, the UID only keeps the rows apart.
+        # Places are unique. If the place is unknown, the UID only keeps the rows distinct.
         row.uid = min(lowest or 0, 0) - number
         row.uidvalidity = DISPLACED
     session.flush()
 
 
 def leave_places(session: Session, connector_id: str) -> None:
-    """The connector is pointed at another mailbox, or at the same one by another name: as `displace`, everywhere."""
+    """The connector now names another mailbox, or the same one by another name: `displace` in all folders."""
     displace(session, connector_id)
 
 
 def displaced(session: Session, connector_id: str, folder: str) -> dict[str, list[str]]:
-    """Ids of the displaced rows of a folder by the bytes' sha256: one for each mail."""
+    """The ids of the displaced rows of a folder by the sha256 of the bytes, one for each mail."""
     statement = (
         select(col(ServerMessage.sha256), col(ServerMessage.id))
         .where(
@@ -218,10 +218,10 @@ def displaced_rows(session: Session, connector_id: str, folder: str) -> list[Ser
 
 
 def returned(session: Session, source: NumberedFolder, mails: Iterable[tuple[int, str]]) -> dict[int, str]:
-    """Which of these mails (UID, sha256) have come back: UID to the row of the one that had been moved away.
+    """The mails (UID, sha256) among these that have come back: maps the UID to the row of the mail that was moved away.
 
-    Somebody has put a mail back if it has the bytes of a moved one and a UID not below the folder's UIDNEXT after
-    that move; below it, it is a twin that has been there all along. One row for one mail.
+    A mail has come back if it has the bytes of a moved mail, and its UID is not below the folder's UIDNEXT after that move.
+    With a lower UID it is a second mail with the same bytes, which was there before. One row stands for one mail.
     """
     by_bytes: dict[str, list[int]] = defaultdict(list)
     for uid, sha256 in mails:
@@ -252,8 +252,8 @@ def returned(session: Session, source: NumberedFolder, mails: Iterable[tuple[int
 
 
 def settle(session: Session, row: ServerMessage, state: str, *, uidnext: int, target_uid: int | None) -> None:
-    """Note that the mail has left the source folder. A row whose message is deleted, or whose place means nothing
-    any more, has done its duty and goes."""
+    """Record that the mail has left the source folder. If the message of the row is deleted, or its place is no longer
+    valid, the row is not needed any more and is removed."""
     if row.message_id is None or row.uidvalidity == DISPLACED:
         session.delete(row)
         return
@@ -265,8 +265,7 @@ def settle(session: Session, row: ServerMessage, state: str, *, uidnext: int, ta
 def taken_target_uids(
     session: Session, target: Target, connector_id: str, *, except_rows: Set[str] = frozenset()
 ) -> set[int]:
-    """The UIDs in a processed folder at which mails of ours lie already, as far as they are known; of these rows,
-    their own are not taken."""
+    """The known UIDs in a processed folder that belong to mails of ours, without those of these rows."""
     statement = select(col(ServerMessage.id), col(ServerMessage.target_uid)).where(
         col(ServerMessage.connector_id) == connector_id,
         col(ServerMessage.target_folder) == target.folder,

@@ -1,5 +1,5 @@
-"""Connectors of one mailbox that feed each other: from INBOX to Done, and from Done to INBOX. Mail would go round
-for ever, so the connector that would close the ring does not fetch."""
+"""Move loops: connectors of one mailbox that feed each other, from INBOX to Done and from Done to INBOX. Mail would go
+round for ever, so the connector that would close the loop does not fetch."""
 
 from collections.abc import Sequence
 
@@ -14,7 +14,7 @@ from app.services.mailboxes import folders
 def is_closed_by(
     session: Session, connector: Connector, server_folders: Sequence[Folder], target: str, prefix: str
 ) -> bool:
-    """Whether mail that is moved to the target folder is brought back to the connector's source by others."""
+    """Whether other connectors move mail from the target folder back to the source folder of this connector."""
     statement = select(Connector).where(
         col(Connector.imap_host) == connector.imap_host,
         col(Connector.imap_port) == connector.imap_port,

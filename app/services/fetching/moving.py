@@ -1,14 +1,14 @@
-"""Moving mails to the processed folder on the server, and proving that they have gone.
+"""Moves mails to the processed folder on the server, and proves that they have left the source folder.
 
-A tagged OK proves nothing: servers answer OK for UIDs that do not exist, and Exchange answers NO to a MOVE that
-happened. A move is proved by COPYUID, or by looking. What cannot be proved stays `pending` and comes first in the
-next cycle, which looks for a copy in the processed folder before anything is repeated:
+A tagged OK proves nothing: servers answer OK for UIDs that do not exist, and Exchange answers NO to a MOVE that took place.
+The proof of a move is COPYUID, or a look into the folders. A move without proof stays `pending`. The next cycle begins with
+it, and looks for a copy in the processed folder before it repeats anything:
 
-    not in the source                    done: moved if our copy is found, else somebody took it away
-    in the source, and a copy there      only removed; where the server does not do it, twice, the connector stops
-    in the source, no copy there         moved again
-    in the source, not looked through    left where it is, and the connector says so
-    flagged \\Deleted, no copy there     another client has deleted it: left alone, done
+    not in the source                    done: moved if our copy is found, otherwise somebody took the mail away
+    in the source, and a copy exists     only removed; if the server does not remove it, twice, the connector stops
+    in the source, no copy exists        moved again
+    in the source, search not complete   left in the source, and the connector reports it
+    flagged \\Deleted, no copy exists    another client has deleted it: left alone, done
 """
 
 from collections.abc import Sequence
@@ -39,11 +39,11 @@ from app.services.messages import state
 log = structlog.get_logger(__name__)
 
 MAX_REFUSED = 3
-"""Mails refused one after the other, and none moved: it is not the mails."""
+"""If this many mails in a row are refused and none is moved, the mails are not the reason."""
 NEAR_UIDS = 1000
 WITNESS_OCTETS = 1024
 UNKNOWN_UID = 0
-"""Of a copy that is there, nobody knows where."""
+"""The UID of a copy that exists at an unknown UID."""
 
 _MISSING = frozenset({"TRYCREATE", "NONEXISTENT"})
 _NOT_BY_COPY = frozenset({"NOPERM", "LIMIT", *_MISSING})
@@ -60,16 +60,16 @@ class _Departed:
 
 @dataclass(slots=True)
 class _Done:
-    """What became of the mails of a move."""
+    """The outcome of a move for its mails."""
 
     departed: list[_Departed] = field(default_factory=list)
     doubled: dict[str, int] = field(default_factory=dict)
-    """Rows whose mails are in the source still, and whose copies lie in the processed folder: at which UID."""
+    """Rows whose mails are still in the source although a copy is in the processed folder, with the UID of the copy."""
 
 
 class Mover:
-    """Moves mails out of the folder that is selected, within one cycle. `uidnext` is the lowest UID that mail gets
-    which comes into it from now on, as far as is known."""
+    """Moves mails out of the selected folder, within one cycle. `uidnext` is the lowest UID that the server can give to mail
+    arriving from now on, as far as known."""
 
     def __init__(
         self,
@@ -92,10 +92,10 @@ class Mover:
         self._refused_moves = 0
         self.uidnext = uidnext
         self.held = 0
-        """Mails that stay in the source until their copies could be looked at."""
+        """The number of mails that stay in the source until the search for their copies is complete."""
 
     def target(self) -> Target:
-        """The processed folder as it is now; its counters are None where the server does not tell them.
+        """The processed folder as it is now. Counters that the server does not state are None.
 
         Raises:
             ProcessedFolderMissing
@@ -109,12 +109,12 @@ class Mover:
         return Target(self._target_folder, status.uidvalidity, status.uidnext)
 
     def recover(self, rows: Sequence[ServerMessage]) -> None:
-        """Settle moves of earlier cycles whose end is not known. Mails whose copies could not be looked at stay where
-        they are, and are counted in `held`.
+        """Settle moves of earlier cycles whose end is unknown. If the search for its copy is not complete, a mail stays in the
+        source folder and counts in `held`.
 
         Raises:
             CopyNotRemoved
-            LeaseLost, MailServerError: as `move`.
+            LeaseLost, MailServerError: as in `move`.
         """
         if not rows:
             return
@@ -138,7 +138,7 @@ class Mover:
         self._move_again([row for row in rest if row.id not in looked.open])
 
     def settle_absent(self, rows: Sequence[ServerMessage]) -> None:
-        """Settle moves of mails that are known not to be in the source folder any more.
+        """Settle moves of mails that are certainly no longer in the source folder.
 
         Raises:
             MailServerError
@@ -147,13 +147,13 @@ class Mover:
         self._note([_departed(row, found) for row in rows])
 
     def move(self, rows: Sequence[ServerMessage]) -> None:
-        """Move mails whose intent is committed, and note what is proved.
+        """Move mails whose intent is committed, and record the proved moves.
 
         Raises:
-            LeaseLost: nothing was sent.
+            LeaseLost: no command was sent.
             ProcessedFolderMissing, OverQuota, NoRightToMove, CommandRefused: none could be moved.
             CopyNotRemoved: the server has copied mails and not removed them.
-            MailServerError: the outcome is not known; the next cycle looks.
+            MailServerError: the outcome is unknown; the next cycle looks.
         """
         if not rows:
             return
@@ -177,7 +177,7 @@ class Mover:
             log.warning("moves_failed", connector_id=self._source.connector_id, count=len(rows) - len(gone))
 
     def _report_if_late(self, moved: int) -> None:
-        """A command that was on its way when the lease was lost may have met another instance's: it is said."""
+        """Log it if the lease was lost during a command: the command may have met one of another instance."""
         try:
             self._lease.require()
         except LeaseLost:
@@ -185,7 +185,7 @@ class Mover:
             raise
 
     def _report_doubled(self, done: _Done) -> None:
-        """Note where a copy lies of a mail that has not left the source: it is not copied again.
+        """Record the copy of a mail that has not left the source, so that the mail is not copied again.
 
         Raises:
             CopyNotRemoved
@@ -211,7 +211,7 @@ class Mover:
     def _by_move(self, rows: Sequence[ServerMessage], done: _Done) -> None:
         proved = self._imap.move([row.uid for row in rows], self._target_folder)
         named = [row for row in rows if row.uid in proved]
-        # A server that makes MOVE of COPY and EXPUNGE may have done only the first: it tells each EXPUNGE.
+        # A server that implements MOVE as COPY and EXPUNGE may have done only the first: it reports each EXPUNGE.
         doubtful = [row for row in rows if row.uid not in proved or self._imap.expunged < len(named)]
         still = self._imap.search_present(row.uid for row in doubtful)
         done.departed += [_Departed(row, MOVED, proved[row.uid]) for row in named if row.uid not in still]
@@ -220,8 +220,8 @@ class Mover:
         self._take_out_copied(copied, {row.id: proved[row.uid] for row in copied}, done)
 
     def _settle_vanished(self, rows: Sequence[ServerMessage], done: _Done) -> None:
-        """Mails that are gone and that COPYUID does not name: with UIDPLUS, another client has taken them, unless the
-        server does not name what it moves; without it, we have moved them."""
+        """Settle mails that have left the folder and that COPYUID does not name. With UIDPLUS, another client has taken them,
+        unless the server does not name the mails that it moves. Without UIDPLUS, we have moved them."""
         found = self._copies.look(rows).found if rows and self._imap.can_expunge_uids else {}
         state = GONE if self._imap.can_expunge_uids else MOVED
         done.departed += [
@@ -229,8 +229,8 @@ class Mover:
         ]
 
     def _by_copy(self, rows: Sequence[ServerMessage], done: _Done) -> None:
-        """COPY, `\\Deleted`, and UID EXPUNGE of exactly these (RFC 4315). Without UIDPLUS they stay, flagged:
-        EXPUNGE and CLOSE would take what other clients have flagged."""
+        """Use COPY, `\\Deleted`, and UID EXPUNGE of exactly these mails (RFC 4315). Without UIDPLUS they stay, with the flag:
+        EXPUNGE and CLOSE would also remove mails that other clients have flagged."""
         before = self._status_messages()
         proved = self._imap.copy([row.uid for row in rows], self._target_folder)
         if proved:
@@ -251,13 +251,13 @@ class Mover:
             return None
 
     def _has_grown(self, before: int | None, *, by: int) -> bool:
-        """Whether the processed folder is known to hold so many mails more."""
+        """Whether the processed folder is known to hold this many more mails."""
         after = self._status_messages()
         return before is not None and after is not None and after - before >= by
 
     def _take_out_copied(self, rows: Sequence[ServerMessage], copies: dict[str, int], done: _Done) -> None:
-        """Remove mails from the source folder whose copies are there; where the server does not do it, they are
-        doubled, and nothing is repeated."""
+        """Remove mails from the source folder whose copies exist. If the server does not remove them, they are doubled, and
+        nothing is repeated."""
         if not rows:
             return
         out = {row.id for row in self._taken_out(rows)}
@@ -278,14 +278,15 @@ class Mover:
         return [row for row in rows if row.uid not in still]
 
     def _after_refusal(self, rows: Sequence[ServerMessage], refusal: CommandRefused, done: _Done) -> None:
-        """A part may have been moved, or all of it (Exchange), or copied and not removed, or another client has taken
-        some (Dovecot then refuses the whole set); and one mail must not keep the others."""
+        """Find out what a refused command has done. Some mails may have been moved, or all (Exchange), or copied and not
+        removed. Another client may have taken some (Dovecot then refuses the whole set). One mail must not hold up the
+        others."""
         handled = {each.row.id for each in done.departed} | done.doubled.keys()
         rest = self._untouched([row for row in rows if row.id not in handled], done)
         if done.doubled or refusal.response_code == "NOPERM":
             return
         if refusal.response_code == "LIMIT":
-            # So many at a time (RFC 9738); where none was moved, another time.
+            # The server allows only so many at a time (RFC 9738). If none was moved, try again in another cycle.
             if 0 < len(rest) < len(rows):
                 self._go_on(rest, done)
             return
@@ -312,7 +313,7 @@ class Mover:
         return self._imap.can_move and not self._imap.is_gmail
 
     def _untouched(self, rows: Sequence[ServerMessage], done: _Done) -> list[ServerMessage]:
-        """Those that a refused command has neither moved nor copied."""
+        """The mails that a refused command has neither moved nor copied."""
         still = self._imap.search_present(row.uid for row in rows)
         looked = self._copies.look(rows)
         done.departed += [_departed(row, looked.found) for row in rows if row.uid not in still]
@@ -321,7 +322,7 @@ class Mover:
         return [row for row in here if row.id not in looked.found and row.id not in looked.open]
 
     def _alone(self, row: ServerMessage, done: _Done) -> bool:
-        """Move one mail, by COPY where MOVE is refused; whether the server took the first command."""
+        """Move one mail, by COPY if MOVE is refused. Returns whether the server accepted the first command."""
         try:
             self._transfer([row], done)
             return True
@@ -341,7 +342,7 @@ class Mover:
         return False
 
     def gives_mail(self) -> bool:
-        """Whether the server gives a mail of the processed folder, where there is one."""
+        """Whether the server sends a mail of the processed folder, if there is one."""
         try:
             selected = self._imap.examine(self._target_folder)
             near_the_end = max(1, (selected.uidnext or 1) - NEAR_UIDS)
@@ -379,7 +380,7 @@ class Mover:
         self._tally.moved += sum(1 for each in departed if each.state == MOVED)
 
     def _report_if_doubled(self, row: ServerMessage, settled: _Departed) -> None:
-        """Two instances have moved one mail at the same moment, and each has a COPYUID for it."""
+        """Log it if two instances have moved one mail at the same moment, and each has a COPYUID for it."""
         if settled.target_uid is not None and row.target_uid not in {None, UNKNOWN_UID, settled.target_uid}:
             log.error(
                 "moved_twice",
@@ -394,7 +395,7 @@ def _departed(row: ServerMessage, copies: dict[str, int]) -> _Departed:
 
 
 def _told(refusal: CommandRefused) -> MailServerError:
-    """What a refusal to move means to the mailbox's owner."""
+    """The error that a refusal to move means for the mailbox's owner."""
     if refusal.response_code != "NOPERM":
         return refusal
     return NoRightToMove(command=refusal.command, server_line=refusal.server_line, response_code="NOPERM")

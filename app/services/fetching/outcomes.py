@@ -1,9 +1,9 @@
-"""What became of a fetch cycle: its row in the history, and the connector's health.
+"""The outcome of a fetch cycle: its row in the history, and the status of the connector.
 
 A first failure makes an active connector `failing`, a success makes it `active` again. Three refused logins make it
-`stopped`: trying the same password again is pointless (RFC 5530) and gets addresses banned. So does a server that
-copies mail and does not remove it, seen twice: each further try would double it. Everything else is tried
-again, ever more rarely, for ever: a server that is away for a weekend must not need an administrator on Monday.
+`stopped`: to try the same password again is useless (RFC 5530) and gets addresses banned. A server that copies mail and
+does not remove it, twice, also makes it `stopped`: each further attempt would double the mail. Everything else is tried
+again after growing waits, for ever: a server that is down for a weekend must not need an administrator on Monday.
 """
 
 from datetime import datetime, timedelta
@@ -36,17 +36,17 @@ MAX_REFUSED_LOGINS = 3
 FIRST_DELAY_S = 30.0
 LONGEST_DELAY_S = 1800.0
 CROWDED_DELAY_S = 300.0
-"""A server that counts connections needs a while to forget those it thinks we have."""
+"""A server that counts connections needs some time to forget those that it still counts for us."""
 KEPT_CYCLES = 200
 
 PASSING = (LeaseLost, SettingsChanged)
-"""These say nothing about the mailbox's health."""
+"""These errors say nothing about the state of the mailbox."""
 
 
 def record(
     gateway: Gateway, before: Connector, tally: Tally, error: GatewayError | None, *, started_at: datetime
 ) -> Cycle:
-    """Write a cycle's row and what follows from it for the connector, as it was `before` the cycle."""
+    """Write the row of a cycle, and update the connector. `before` is the connector before the cycle."""
     now = clock.utc_now()
     cycle = Cycle(
         id=new_id(),
@@ -67,12 +67,12 @@ def record(
     with gateway.db.unit_of_work() as session:
         connector = session.get(Connector, before.id, with_for_update=True)
         if connector is None:
-            return cycle  # deleted meanwhile, and its history with it
+            return cycle  # the connector was deleted meanwhile, together with its history
         session.add(cycle)
         if tally.alert is not None:
             connector.alert_text, connector.alert_at = tally.alert, now
         _forget_old(session, connector.id)
-        # What a cycle found out with settings that are no more says nothing about the new ones.
+        # The result of a cycle with old settings says nothing about the new ones.
         if connector.updated_at == before.updated_at and not isinstance(error, PASSING):
             event = _apply(connector, tally, error, now)
             if event is not None:
@@ -88,7 +88,7 @@ def record(
 
 
 def _apply(connector: Connector, tally: Tally, error: GatewayError | None, now: datetime) -> EventType | None:
-    """Bring the connector up to date; the event that tells of it, where its state changed."""
+    """Update the connector. Returns the type of the event, if its status changed."""
     if error is None:
         return _succeeded(connector, tally, now)
     connector.failed_attempts += 1
@@ -130,8 +130,8 @@ def _succeeded(connector: Connector, tally: Tally, now: datetime) -> EventType |
 
 
 def _delay(connector: Connector, error: GatewayError) -> timedelta:
-    """Doubling from the first retry, which comes no later than an ordinary poll would, to half an hour; with
-    jitter, so that the mailboxes of a server that was away do not all come back at once."""
+    """The wait before the next attempt. The first is not longer than the ordinary interval. Later ones double, up to half an
+    hour. Jitter keeps the mailboxes of a server that was down from all coming back at once."""
     asked_for: float | None = getattr(error, "retry_after_s", None)
     if asked_for is not None:
         return timedelta(seconds=asked_for)

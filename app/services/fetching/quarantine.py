@@ -1,7 +1,7 @@
-"""Mails that could not be taken in. The mail itself stays on the server; here is what is known of it and why.
+"""The records of mails that could not be taken in: what is known of each, and the reason. The mail stays on the server.
 
-A mail is `suspect` while each cycle tries it again, and `quarantined` after `MAX_ATTEMPTS` failures, or at
-once where another try would end the same. A quarantined one is left alone until somebody asks for a retry.
+A mail is `suspect` while each cycle tries it again. It is `quarantined` after `MAX_ATTEMPTS` failures, or at once if
+another attempt would end the same. A quarantined mail is left alone until somebody asks for a retry.
 """
 
 from collections.abc import Iterable, Sequence, Set
@@ -30,22 +30,22 @@ PROCESS_DIED = "process_died"
 HEADER_MAX_CHARS = 500
 
 DETAILS = {
-    "too_large": "The mail is larger than this gateway takes.",
-    "unreadable": "The mail server gave the mail in a form that could not be read.",
-    "vanished": "The mail server lists the mail but does not give its content.",
-    "size_mismatch": "The mail server gave another number of octets than it announced.",
+    "too_large": "The mail is larger than this gateway accepts.",
+    "unreadable": "The mail server sent the mail in a form that could not be read.",
+    "vanished": "The mail server lists the mail but does not send its content.",
+    "size_mismatch": "The mail server sent another number of octets than it announced.",
     "connection_lost": "The connection to the mail server broke each time at this mail.",
-    "timeout": "The mail server did not give the mail in time.",
-    "command_refused": "The mail server refused to give the mail.",
+    "timeout": "The mail server did not send the mail in time.",
+    "command_refused": "The mail server refused to send the mail.",
     "store_failed": "The mail could not be stored.",
-    PROCESS_DIED: "The gateway was ended while it was taking the mail in.",
+    PROCESS_DIED: "The gateway's process ended while it was taking the mail in.",
 }
-"""What a reason means, in one sentence."""
+"""The meaning of each reason, in one sentence."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Known:
-    """What is known of a mail that was not taken in."""
+    """The known values of a mail that was not taken in."""
 
     size_octets: int | None = None
     from_address: str | None = None
@@ -63,17 +63,17 @@ class FailedUids:
     """The UIDs of a folder that failed before."""
 
     left_alone: frozenset[int]
-    """Quarantined: not to be tried."""
+    """Quarantined, so do not try them."""
     suspects: frozenset[int]
-    """To be tried one by one, after all others."""
+    """Try these one by one, after all others."""
     cut_over: frozenset[int]
-    """Those of the suspects over which the line was cut last time: they come last of all."""
+    """The suspects at which the connection broke last time. They come last of all."""
     deadly: frozenset[int]
-    """Those of the suspects over which the process has died so often that they are not parsed any more."""
+    """The suspects over which the process has died so often that they are not parsed any more."""
     of_earlier_numbering: bool
 
     def only(self, uids: Iterable[int]) -> "FailedUids":
-        """What is noted of these."""
+        """The same, limited to these UIDs."""
         these = frozenset(uids)
         return replace(
             self,
@@ -84,7 +84,7 @@ class FailedUids:
         )
 
     def has_absent(self, present: Iterable[int]) -> bool:
-        """Whether some of these are no longer there."""
+        """Whether some of these mails are no longer in the folder."""
         return self.of_earlier_numbering or not (self.left_alone | self.suspects).issubset(present)
 
 
@@ -116,7 +116,7 @@ def note_failure(
     at_once: bool = False,
     known: Known | None = None,
 ) -> NewEvent | None:
-    """Note that a mail was not taken in; the event to append, where this made it quarantined."""
+    """Record that a mail was not taken in. Returns the event to append, if the mail is now quarantined."""
     row = _row(session, source, uid, reason)
     before = row.state
     row.reason = reason
@@ -134,7 +134,8 @@ def note_failure(
 def note_cut(
     session: Session, source: NumberedFolder, uid: int, *, reason: str, known: Known | None = None
 ) -> None:
-    """The line was cut over this mail alone. What it has cost so far is not counted yet: see `prove`."""
+    """Record that the connection broke while only this mail was requested. It does not count as a failure yet: see
+    `prove`."""
     row = _row(session, source, uid, reason)
     if row.reason != PROCESS_DIED:
         row.reason = reason
@@ -144,14 +145,14 @@ def note_cut(
 
 
 def prove(session: Session, source: NumberedFolder, uid: int) -> NewEvent | None:
-    """Other mails have come since the line was cut over this one: count it. The event to append, where this made it
-    quarantined."""
+    """Other mails have come since the connection broke at this one, so count the failure. Returns the event to append, if
+    the mail is now quarantined."""
     row = _row(session, source, uid, "connection_lost")
     return note_failure(session, source, uid, reason=row.reason) if row.is_unproved else None
 
 
 def suspect(session: Session, source: NumberedFolder, uids: Sequence[int], *, reason: str) -> None:
-    """One of these mails made its batch fail: try each alone. None of them has used up an attempt by that."""
+    """One of these mails made its batch fail, so try each alone. This does not count as an attempt for any of them."""
     known = select(col(Quarantined.uid)).where(*_at(source), col(Quarantined.uid).in_(uids))
     recorded = set(session.execute(known).scalars())
     now = clock.utc_now()
@@ -160,8 +161,8 @@ def suspect(session: Session, source: NumberedFolder, uids: Sequence[int], *, re
 
 
 def note_deaths(session: Session, source: NumberedFolder, uids: Sequence[int]) -> None:
-    """The process died while it was taking these mails in: they are tried one by one, and after `MAX_ATTEMPTS`
-    deaths stored without being parsed."""
+    """The process died while it was taking these mails in. They are tried one by one. After `MAX_ATTEMPTS` deaths they are
+    stored without being parsed."""
     suspect(session, source, uids, reason=PROCESS_DIED)
     session.execute(
         update(Quarantined)
@@ -172,7 +173,7 @@ def note_deaths(session: Session, source: NumberedFolder, uids: Sequence[int]) -
 
 
 def forget_absent(session: Session, source: NumberedFolder, present: Set[int]) -> None:
-    """Forget the mails of a folder that are no longer in it, and those of an earlier numbering."""
+    """Remove the records of mails that are no longer in the folder, and those of an earlier numbering."""
     of_folder = [
         col(Quarantined.connector_id) == source.connector_id,
         col(Quarantined.folder) == source.folder,
@@ -190,7 +191,7 @@ def forget_absent(session: Session, source: NumberedFolder, present: Set[int]) -
 
 
 def forget(session: Session, source: NumberedFolder, uids: Sequence[int]) -> None:
-    """These mails have been taken in, or are no longer on the server."""
+    """Remove the records of these mails: they have been taken in, or are no longer on the server."""
     if not uids:
         return
     session.execute(delete(Quarantined).where(*_at(source), col(Quarantined.uid).in_(uids)))
@@ -199,7 +200,7 @@ def forget(session: Session, source: NumberedFolder, uids: Sequence[int]) -> Non
 def list_quarantined(
     session: Session, principal: Principal, *, connector_id: str | None, after: str | None, limit: int
 ) -> Slice[Quarantined]:
-    """The mails in quarantine that the caller may know of, oldest first.
+    """The mails in quarantine that the caller may see, oldest first.
 
     Raises:
         ScopeMissing, NotFound, InvalidInput
@@ -215,7 +216,7 @@ def list_quarantined(
 
 
 def retry(session: Session, principal: Principal, quarantine_id: str) -> Quarantined:
-    """Have the next cycle try the mail again, and have that cycle soon.
+    """Make the next cycle try the mail again, and start that cycle soon.
 
     Raises:
         ScopeMissing, NotFound
@@ -239,7 +240,7 @@ def retry_wanted(
     folder: str | None,
     quarantined_before: datetime | None,
 ) -> int:
-    """Have the next cycles try the mails again that meet all filters, of those the caller may; how many they are.
+    """Make the next cycles try all mails again that match every filter, if the caller may do this. Returns their number.
 
     Raises:
         ScopeMissing, NotFound
@@ -262,7 +263,7 @@ def retry_wanted(
 
 
 def _release(session: Session, row_ids: Sequence[str], connector_ids: Sequence[str]) -> None:
-    """As if the mails were seen for the first time, and soon."""
+    """Make the next cycle treat the mails as new, and start that cycle soon."""
     now = clock.utc_now()
     for start in range(0, len(row_ids), 500):
         session.execute(
@@ -290,7 +291,7 @@ def _at(source: NumberedFolder) -> tuple[ColumnElement[bool], ...]:
 
 
 def _row(session: Session, source: NumberedFolder, uid: int, reason: str) -> Quarantined:
-    """A mail's row, locked; made where there is none."""
+    """The row of a mail, locked. It is created if there is none."""
     statement = select(Quarantined).where(*_at(source), col(Quarantined.uid) == uid)
     row = session.execute(statement.with_for_update()).scalar_one_or_none()
     if row is None:

@@ -1,9 +1,9 @@
-"""Storing fetched mails: one commit that holds the bytes as received, the parsed form (or the defect that says why
-there is none), the event and the intent to move. Nothing is moved before it.
+"""Stores fetched mails. One commit holds the bytes as received, the parsed form (or the defect that says why there is
+none), the event and the intent to move. Nothing is moved before this commit.
 
-In that commit it is also decided what a mail is: new; one that somebody has put back; or one that is known from
-before the folder's numbering changed. And that this instance still holds the lease, and the connector is still as
-it was when the cycle began.
+The same commit decides what a mail is: new, one that somebody has put back, or one that is known from an earlier numbering
+of the folder. It also makes sure that this instance still holds the lease, and that the connector has not changed since
+the cycle began.
 """
 
 import hashlib
@@ -36,13 +36,13 @@ from app.services.messages import arrivals, state
 log = structlog.get_logger(__name__)
 
 NOT_STORABLE = (ValueRefused, IntegrityError, ValueError)
-"""The database is well, but does not take what a mail holds. That it is not well is `StoreUnavailable`; any other error
-is a mistake of ours, and no mail is to blame."""
+"""The database works, but does not accept a value of the mail. If the database does not work, that is
+`StoreUnavailable`. Any other error is a mistake of ours, and no mail is at fault."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Mail:
-    """A mail on its way into the database."""
+    """A mail that is about to be stored."""
 
     uid: int
     size_octets: int
@@ -55,7 +55,7 @@ class _Mail:
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """What a commit did. `rows` are to be moved now."""
+    """The result of a commit. `rows` must be moved now."""
 
     rows: list[ServerMessage]
     stored: int = 0
@@ -63,7 +63,7 @@ class Stored:
     returned: int = 0
     quarantined: int = 0
     defects: Counter[str] = field(default_factory=Counter)
-    """Of the mails that are new, how many have each defect, by its code."""
+    """The number of new mails with each defect, by its code."""
 
 
 class Store:
@@ -89,24 +89,24 @@ class Store:
     def take(
         self, fetched: Sequence[FetchedMail], sizes: Mapping[int, int | None], target: Target, uidnext: int
     ) -> Stored:
-        """Store mails that are to be moved to the target. `sizes` by UID as the server announced them, `uidnext` is
-        the source folder's.
+        """Store mails that will be moved to the target. `sizes` holds the announced sizes by UID; `uidnext` is that of the source
+        folder.
 
         Raises:
             LeaseLost, SettingsChanged, ParserUnavailable, StoreUnavailable: nothing was stored.
         """
-        # Written before the attempt: should the process die over one of them, the next cycle knows.
+        # Recorded before the attempt: if the process dies over one of them, the next cycle knows.
         self._lease.take_in_hand(self._source.uidvalidity, [mail.uid for mail in fetched])
         mails = [self._read(mail, sizes.get(mail.uid)) for mail in fetched]
         try:
             return self._commit(mails, target, uidnext)
         except NOT_STORABLE as exc:
-            # The database is well, but does not take one of these mails.
+            # The database works, but does not accept one of these mails.
             log.warning("batch_not_stored", connector_id=self._connector.id, error=type(exc).__name__)
             return _sum([self._take_alone(mail, target, uidnext) for mail in mails])
 
     def note_failure(self, uid: int, reason: str, *, at_once: bool = False, known: Known) -> bool:
-        """Note that a mail could not be taken in; whether this made it quarantined."""
+        """Record that a mail could not be taken in. Returns whether it is now quarantined."""
         with self._gateway.db.unit_of_work() as session:
             event = quarantine.note_failure(
                 session, self._source, uid, reason=reason, at_once=at_once, known=known
@@ -118,13 +118,13 @@ class Store:
         return event is not None
 
     def note_cut(self, uid: int, reason: str, *, known: Known) -> None:
-        """The line was cut over this mail, asked for alone: the next cycle finds out whether that is the mail's
+        """Record that the connection broke while only this mail was requested. The next cycle finds out whether the mail is at
         fault."""
         with self._gateway.db.unit_of_work() as session:
             quarantine.note_cut(session, self._source, uid, reason=reason, known=known)
 
     def prove(self, uid: int) -> bool:
-        """Others have come since the line was cut over this mail; whether this made it quarantined."""
+        """Other mails have come since the connection broke at this one. Returns whether it is now quarantined."""
         with self._gateway.db.unit_of_work() as session:
             event = quarantine.prove(session, self._source, uid)
             if event is not None:
@@ -132,18 +132,20 @@ class Store:
         return event is not None
 
     def suspect(self, uids: Sequence[int], reason: str) -> None:
-        """One of these mails may be at fault: they are to be tried one by one."""
+        """One of these mails may be at fault, so the next cycle tries them one by one."""
         with self._gateway.db.unit_of_work() as session:
             quarantine.suspect(session, self._source, uids, reason=reason)
 
     def _read(self, mail: FetchedMail, announced_octets: int | None) -> _Mail:
         assert mail.raw is not None
         if mail.uid in self._unparsed:
-            parsed = parse_minimal(b"", DefectCode.PARSER_DIED, "the gateway itself was ended over this mail")
+            parsed = parse_minimal(b"", DefectCode.PARSER_DIED, "the gateway itself died over this mail")
         else:
             parsed = self._gateway.parsers.parse(mail.raw)
         if mail.has_date_defect:
-            defect = Defect(DefectCode.BAD_INTERNAL_DATE, "the mail server's date of arrival is no date")
+            defect = Defect(
+                DefectCode.BAD_INTERNAL_DATE, "the mail server's date of arrival is not a valid date"
+            )
             parsed = replace(parsed, defects=(*parsed.defects, defect))
         return _Mail(
             uid=mail.uid,
@@ -195,8 +197,8 @@ class Store:
             raise SettingsChanged
 
     def _found_again(self, session: Session, mails: Sequence[_Mail]) -> dict[int, str]:
-        """Mails that were taken in before the folder's numbering changed, by their bytes: UID to the ledger's row,
-        one row for one mail."""
+        """Finds, by their bytes, mails that were taken in before the numbering of the folder changed. Maps the UID to the row in
+        the ledger, one row for one mail."""
         if not self._has_displaced:
             return {}
         by_bytes = ledger.displaced(session, self._connector.id, self._source.folder)
@@ -205,7 +207,7 @@ class Store:
     def _come_back(
         self, session: Session, mails: Sequence[_Mail]
     ) -> dict[int, tuple[ServerMessage, Message]]:
-        """Mails that had been moved away and that somebody has put back, with their messages."""
+        """The mails that had been moved away and that somebody has put back, with their messages."""
         row_ids = ledger.returned(session, self._source, [(mail.uid, mail.sha256) for mail in mails])
         if not row_ids:
             return {}

@@ -1,9 +1,9 @@
 """The sweep: starts the fetch cycles of the connectors that are due, in a fixed number of threads.
 
-A mailbox that hangs holds a thread until its time limits. So that such mailboxes never hold all threads, failing ones
-get at most half of them, and those of one server never the last quarter. A server that asked for a pause, or has just
-refused a login, rests for a while, with all its mailboxes; one that turns everybody away gets a cooldown
-(`app/server_cooldown.py`). A fetch by command asks none of this.
+A mailbox that hangs holds a thread until its time limits. Such mailboxes must never hold all threads, so failing ones get at
+most half of them, and those of one server never get the last quarter. If a server asked for a pause, or has just refused a
+login, all its mailboxes rest for a while. A server that turns everybody away gets a cooldown (`app/server_cooldown.py`).
+None of this applies to a fetch by command.
 """
 
 from dataclasses import dataclass
@@ -21,10 +21,10 @@ from app.services.fetching import fetch_cycle
 from app.worker_pool import Task, WorkerPool
 
 PAUSE_AFTER_REFUSED_LOGIN = timedelta(seconds=5)
-"""Servers ban addresses by the rate of refused logins; others of the server only wait this long."""
+"""Servers ban addresses by the rate of refused logins, so the other mailboxes of the server wait this long."""
 PAUSE_AFTER_THROTTLE = timedelta(minutes=1)
 FAILING = "failing"
-"""The group of the connectors that failed last time."""
+"""The group of the connectors whose last cycle failed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class _Due:
 
 
 class Sweeper:
-    """`sweep` is the job; it starts what is due and never waits."""
+    """`sweep` is the job; it starts the cycles that are due and never waits."""
 
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
@@ -47,18 +47,19 @@ class Sweeper:
         self._pool = WorkerPool("fetch", threads)
 
     def sweep(self) -> None:
-        """Start the connectors that are due, as far as there are threads for them."""
+        """Start the cycles that are due, as far as there are free threads."""
         if self._pool.is_full():
             return
         for due in self._due(clock.utc_now()):
             self._start(due)
 
     def stop(self) -> None:
-        """Start nothing more; the cycles that run end after the batch in hand."""
+        """Start no more cycles. Those that run end after their present batch."""
         self._pool.stop()
 
     def _due(self, now: datetime) -> list[_Due]:
-        """What is due, the longest waiting first; last, the mailboxes that their server has just turned away."""
+        """The connectors that are due; the one that has waited longest comes first. Mailboxes that their server has just turned
+        away come last."""
         statement = (
             select(
                 col(Connector.id),
@@ -103,7 +104,7 @@ class Sweeper:
             self._pool.rest(due.server, self._next_fetch_at(due) or now + PAUSE_AFTER_THROTTLE)
 
     def _next_fetch_at(self, due: _Due) -> datetime | None:
-        """When the server has said it wants to be asked again."""
+        """The time from which the server accepts requests again, if it asked for a pause."""
         with self._gateway.db.reading() as session:
             connector = session.get(Connector, due.connector_id)
         return connector.next_fetch_at if connector is not None else None

@@ -1,4 +1,4 @@
-"""What a fetch cycle counts."""
+"""The counts of a fetch cycle."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -6,28 +6,28 @@ from dataclasses import dataclass, field
 
 @dataclass(slots=True)
 class Tally:
-    """One cycle's figures: `found` = `stored` + `known` + `returned` + `quarantined` + `left`."""
+    """The counts of one cycle: `found` = `stored` + `known` + `returned` + `quarantined` + `left`."""
 
     found: int = 0
-    """Mails in the source folder that nobody has flagged `\\Deleted`."""
+    """Mails in the source folder without the flag `\\Deleted`."""
     stored: int = 0
     known: int = 0
-    """Taken in by an earlier cycle."""
+    """Mails that an earlier cycle took in."""
     returned: int = 0
-    """Put back by somebody after they had been moved away."""
+    """Mails that somebody put back after they had been moved away."""
     defects: Counter[str] = field(default_factory=Counter)
-    """Of the mails that were stored, how many have each defect, by its code."""
+    """The number of stored mails with each defect, by its code."""
     quarantined: int = 0
-    """Not to be taken in: those of earlier cycles too."""
+    """Mails that cannot be taken in, including those of earlier cycles."""
     moved: int = 0
-    """Proved to be in the processed folder; some may have been stored by an earlier cycle."""
+    """Mails that are proved to be in the processed folder. An earlier cycle may have stored some of them."""
     has_more: bool = False
-    """The cycle ended its turn; another should follow at once."""
+    """The cycle ended because its turn was over; another should follow at once."""
     awaits_confirmation: bool = False
     alert: str | None = None
-    """What the mail server asked to show to its user."""
+    """The text that the mail server asked to show to its user."""
 
     @property
     def left(self) -> int:
-        """Neither taken in nor quarantined: by `first_fetch`, or for another cycle to try."""
+        """Mails that are neither taken in nor quarantined, because of `first_fetch`, or because another cycle will try them."""
         return self.found - self.stored - self.known - self.returned - self.quarantined
