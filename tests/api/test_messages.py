@@ -207,15 +207,15 @@ class TestWaiting:
         answers: list[Any] = []
         waiting = threading.Thread(
             target=lambda: answers.append(
-                client.get("/messages", params={"after": cursor, "wait_s": 20}, headers=JANA)
+                client.get("/messages", params={"after": cursor, "wait_s": 30}, headers=JANA)
             )
         )
         started = time.monotonic()
         waiting.start()
         store(gateway, orders, mail("awaited"))
-        waiting.join(15)
+        waiting.join(60)
         assert not waiting.is_alive()
-        assert time.monotonic() - started < 15
+        assert time.monotonic() - started < 30, "answered only when the wait was over"
         assert subjects(answers[0]) == ["awaited"]
 
     def test_when_nothing_comes_the_page_is_empty(self, client: TestClient, orders: Connector) -> None:
@@ -223,10 +223,10 @@ class TestWaiting:
         assert subjects(answer) == []
 
     def test_who_may_not_is_told_at_once(self, client: TestClient, private: Connector) -> None:
-        params: dict[str, Any] = {"connector_id": private.id, "wait_s": 20}
+        params: dict[str, Any] = {"connector_id": private.id, "wait_s": 30}
         started = time.monotonic()
         assert_problem(client.get("/messages", params=params, headers=JANA), 404, "not_found")
-        assert time.monotonic() - started < 10
+        assert time.monotonic() - started < 30
 
 
 class TestAccess:

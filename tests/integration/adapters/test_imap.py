@@ -208,7 +208,7 @@ class TestAServerThat:
             server = ServerAddress("127.0.0.1", port, "none", "u")
             with pytest.raises(MailServerTimeout), imap.connect(server, "x", hasty):
                 pytest.fail("connected")
-            assert time.monotonic() - started < 5
+            assert time.monotonic() - started < 30
 
     def test_says_an_octet_now_and_then_is_given_up_in_time(self, access: ConnectionPolicy) -> None:
         hasty = ConnectionPolicy(access.network, access.tls, 1.0, 1.0, 1000)
@@ -224,7 +224,7 @@ class TestAServerThat:
             server = ServerAddress("127.0.0.1", port, "none", "u")
             with pytest.raises(MailServerTimeout), imap.connect(server, "x", hasty):
                 pytest.fail("connected")
-            assert time.monotonic() - started < 5
+            assert time.monotonic() - started < 30
 
     def test_announces_a_literal_of_4_gb_costs_no_memory(self, access: ConnectionPolicy) -> None:
         with scripted(b"* OK hello\r\n", b"* FLAGS {4294967295}\r\n") as port:

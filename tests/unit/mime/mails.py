@@ -2,9 +2,10 @@
 
 import base64
 import random
-import time
 from collections.abc import Callable, Iterable
 from typing import AnyStr
+
+from tests.support.linear_time import SMALLER, assert_grows_linearly
 
 PANGRAM = "Příliš žluťoučký kůň úpěl ďábelské ódy"
 
@@ -48,31 +49,11 @@ def base64_part(content_type: str, content: bytes, *headers: str) -> bytes:
     )
 
 
-SMALLER = 8
-# What eight times the input may take: three times over what is linear; by squares it would take 64 times.
-GROWTH_MAX = 3 * SMALLER
-MEASURABLE_S = 0.001
-
-
 def assert_linear(read: Callable[[AnyStr], object], large: AnyStr, small: AnyStr | None = None) -> None:
-    """Reading takes time in proportion to the size: of `large`, and of an eighth of it, its two ends, unless that is given.
-
-    CPU time of this thread, the smallest of three, both in one run: so it holds on a machine of any speed.
-    """
+    """Reading takes time in proportion to the size: of `large`, and of an eighth of it, its two ends, unless that is given."""
     end = len(large) // SMALLER // 2
-    small = large[:end] + large[-end:] if small is None else small
-    allowed = GROWTH_MAX * max(min(thread_seconds(lambda: read(small)) for _ in range(3)), MEASURABLE_S)
-    took: list[float] = []
-    while len(took) < 3 and (not took or min(took) > allowed):
-        took.append(thread_seconds(lambda: read(large)))
-    assert min(took) <= allowed, f"{min(took):.3f} s, and {allowed / GROWTH_MAX:.4f} s for an eighth"
-
-
-def thread_seconds(work: Callable[[], object]) -> float:
-    """CPU time of this thread alone."""
-    started = time.thread_time()
-    work()
-    return time.thread_time() - started
+    smaller = large[:end] + large[-end:] if small is None else small
+    assert_grows_linearly(lambda: read(smaller), lambda: read(large))
 
 
 def _nested_multiparts(depth: int) -> bytes:

@@ -14,9 +14,10 @@ from app.mime.cms import read_signed_content
 from app.mime.model import DefectCode, ParsedMail
 from app.mime.rtf import RTF_MAX_OCTETS, decompress_rtf, read_rtf
 from app.mime.tnef import SIGNATURE, read_tnef
+from tests.support.linear_time import SMALLER
 from tests.support.sandboxed_reader import extract_attachment, parse_mail
 
-from .mails import SMALLER, assert_linear, base64_part, mail, multipart, part
+from .mails import assert_linear, base64_part, mail, multipart, part
 
 SIGNED_DATA = bytes.fromhex("06092a864886f70d010702")
 ENVELOPED_DATA = bytes.fromhex("06092a864886f70d010703")

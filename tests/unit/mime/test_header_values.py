@@ -17,8 +17,9 @@ from app.mime.message_ids import read_message_ids
 from app.mime.model import Address, DefectCode, Defects
 from app.mime.parameters import read_parameters
 from app.mime.transfer import decode_base64
+from tests.support.linear_time import SMALLER
 
-from .mails import PANGRAM, SMALLER, assert_linear
+from .mails import PANGRAM, assert_linear
 
 
 def words(value: str) -> str:

@@ -11,8 +11,9 @@ from app.mime.parse import parse_mail
 from app.mime.sanitise import is_html_bomb, sanitise_html
 from app.mime.text import clean_text
 from app.services.messages.inline_images import link_images
+from tests.support.linear_time import thread_seconds
 
-from .mails import mail, thread_seconds
+from .mails import mail
 
 XSS = [
     "<script>alert(1)</script>",
