@@ -1,6 +1,7 @@
 """The dependencies of the routes: the gateway, the caller, a session. No logic of its own."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Annotated
 
 from fastapi import Depends, Request
@@ -42,6 +43,27 @@ def get_principal(
 
 
 PrincipalDep = Annotated[Principal, Depends(get_principal)]
+
+
+@dataclass(frozen=True)
+class WaitingCaller:
+    """The caller of a request that may wait for long."""
+
+    principal: Principal
+    identify_again: Callable[[], Principal]
+    """Raises Unauthenticated if the key has been revoked, or the token has expired."""
+
+
+def get_waiting_caller(
+    gateway: GatewayDep,
+    origin: OriginDep,
+    principal: PrincipalDep,
+    bearer: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
+) -> WaitingCaller:
+    return WaitingCaller(principal, lambda: get_principal(gateway, origin, bearer))
+
+
+WaitingCallerDep = Annotated[WaitingCaller, Depends(get_waiting_caller)]
 
 
 def _writing_session(gateway: GatewayDep) -> Iterator[Session]:

@@ -380,6 +380,9 @@ class WebhookDelivery(SQLModel, table=True):
     event_position: int = Field(
         sa_column_args=[ForeignKey("events.position", ondelete="CASCADE")], sa_type=BigInteger, index=True
     )
+    queued_for: str
+    """The principal for whom the webhook acted when the delivery was queued (`user:…`, `key:…`). It is delivered only if
+    they may still see the event, and if the principal for whom the webhook acts by then may see it too."""
     status: str
     """`pending`, `delivered` or `failed`."""
     attempts: int = 0

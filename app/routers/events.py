@@ -9,14 +9,16 @@ from fastapi import APIRouter, Header, Query, Request
 from fastapi.responses import StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
-from app.deps import GatewayDep, PrincipalDep
+from app.deps import GatewayDep, WaitingCallerDep
+from app.errors import Unauthenticated
 from app.gateway import Gateway
 from app.models import Event
 from app.problems import problem_responses
-from app.routers.waiting import FeedWatch, until_filled, watch_of
+from app.routers.waiting import IDENTIFY_EVERY_S, FeedWatch, until_filled, watch_of
 from app.schemas.events import EventRead, EventsQuery, StreamQuery
 from app.schemas.fields import Page
 from app.services import pages
+from app.services.access.rules import Principal
 from app.services.events import feed
 from app.services.pages import Slice
 
@@ -49,7 +51,10 @@ STREAM_RESPONSES: dict[int | str, dict[str, Any]] = {
 
 @router.get("")
 async def list_events(
-    request: Request, gateway: GatewayDep, principal: PrincipalDep, query: Annotated[EventsQuery, Query()]
+    request: Request,
+    gateway: GatewayDep,
+    caller: WaitingCallerDep,
+    query: Annotated[EventsQuery, Query()],
 ) -> Page[EventRead]:
     """List events in commit order, beginning with the oldest that is still kept.
 
@@ -58,7 +63,8 @@ async def list_events(
     """
     page = await until_filled(
         request,
-        lambda: feed.list_events(gateway, principal, after=query.after, limit=query.limit),
+        caller,
+        lambda principal: feed.list_events(gateway, principal, after=query.after, limit=query.limit),
         query.wait_s,
     )
     return Page[EventRead].model_validate(page.map(lambda event: feed.as_cloud_event(gateway, event)))
@@ -68,7 +74,7 @@ async def list_events(
 async def stream_events(
     request: Request,
     gateway: GatewayDep,
-    principal: PrincipalDep,
+    caller: WaitingCallerDep,
     query: Annotated[StreamQuery, Query()],
     last_event_id: Annotated[str | None, Header(max_length=100)] = None,
 ) -> StreamingResponse:
@@ -78,34 +84,45 @@ async def stream_events(
     now and then, so that the gateway checks the caller's rights again: connect again.
     """
 
-    def look(after: str | None) -> Slice[Event]:
+    def look(after: str | None, principal: Principal) -> Slice[Event]:
         return feed.list_events(gateway, principal, after=after, limit=STREAM_PAGE)
 
     # Before the first byte, so that an error gets an error status.
-    first = await run_in_threadpool(look, last_event_id or query.after)
+    first = await run_in_threadpool(look, last_event_id or query.after, caller.principal)
     return StreamingResponse(
-        _stream(gateway, watch_of(request.app), look, first),
+        _stream(gateway, watch_of(request.app), first, caller.identify_again, look),
         media_type="text/event-stream",
         headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
     )
 
 
 async def _stream(
-    gateway: Gateway, watch: FeedWatch, look: Callable[[str | None], Slice[Event]], page: Slice[Event]
+    gateway: Gateway,
+    watch: FeedWatch,
+    page: Slice[Event],
+    identify_again: Callable[[], Principal],
+    look: Callable[[str | None, Principal], Slice[Event]],
 ) -> AsyncIterator[bytes]:
+    """The octets of the stream, beginning with its first page. It ends soon after the caller's key or token has ended."""
     loop = asyncio.get_running_loop()
     end = loop.time() + STREAM_LIFETIME_S
     yield f"retry: {RECONNECT_AFTER_MS}\n\n".encode()
-    while True:
-        for event in page.data:
-            yield _written(gateway, event)
-        while not page.has_more and not await watch.grown(_position(page), HEARTBEAT_S):
-            if watch.is_closed or loop.time() >= end:
-                return
-            yield b": still here\n\n"
-        if watch.is_closed or loop.time() >= end:
-            return
-        page = await run_in_threadpool(look, page.next_cursor)
+    try:
+        while not watch.is_closed and loop.time() < end:
+            for event in page.data:
+                yield _written(gateway, event)
+            spoken = loop.time()
+            while not page.has_more and not await watch.grown(_position(page), IDENTIFY_EVERY_S):
+                await run_in_threadpool(identify_again)
+                if watch.is_closed or loop.time() >= end:
+                    return
+                if loop.time() - spoken >= HEARTBEAT_S:
+                    spoken = loop.time()
+                    yield b": still here\n\n"
+            principal = await run_in_threadpool(identify_again)
+            page = await run_in_threadpool(look, page.next_cursor, principal)
+    except Unauthenticated:
+        return
 
 
 def _position(page: Slice[Event]) -> int:

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Request, Response, status
 
-from app.deps import GatewayDep, PrincipalDep, ReadSession, WriteSession
+from app.deps import GatewayDep, PrincipalDep, ReadSession, WaitingCallerDep, WriteSession
 from app.models import Message
 from app.problems import problem_responses
 from app.routers import downloads
@@ -29,7 +29,10 @@ COLUMNS = frozenset(MessageRead.model_fields) - {"from_"}
 
 @router.get("", responses=problem_responses(403, 404))
 async def list_messages(
-    request: Request, gateway: GatewayDep, principal: PrincipalDep, query: Annotated[MessagesQuery, Query()]
+    request: Request,
+    gateway: GatewayDep,
+    caller: WaitingCallerDep,
+    query: Annotated[MessagesQuery, Query()],
 ) -> Page[MessageRead]:
     """List messages in the order in which they became visible.
 
@@ -39,7 +42,10 @@ async def list_messages(
     filters = MessageFilter(connector_id=query.connector_id, state=query.state, q=query.q)
     page = await until_filled(
         request,
-        lambda: reading.list_messages(gateway, principal, filters, after=query.after, limit=query.limit),
+        caller,
+        lambda principal: reading.list_messages(
+            gateway, principal, filters, after=query.after, limit=query.limit
+        ),
         query.wait_s,
     )
     return Page[MessageRead].model_validate(page.map(_read))

@@ -13,12 +13,16 @@ from fastapi import FastAPI, Request
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
 
+from app.deps import WaitingCaller
 from app.errors import StoreUnavailable
 from app.gateway import Gateway
+from app.services.access.rules import Principal
 from app.services.events import feed
 from app.services.pages import Slice
 
 LOOK_EVERY_S = 0.2
+IDENTIFY_EVERY_S = 5.0
+"""A request that waits ends this soon after its key was revoked or its token has expired."""
 
 Item = TypeVar("Item")
 
@@ -85,10 +89,22 @@ def watch_of(app: FastAPI) -> FeedWatch:
     return watch
 
 
-async def until_filled(request: Request, look: Callable[[], Slice[Item]], wait_s: float) -> Slice[Item]:
-    """The first page that is not empty. The empty page after that time, or when the client has gone."""
-    if wait_s <= 0:
-        return await run_in_threadpool(look)
+async def until_filled(
+    request: Request,
+    caller: WaitingCaller,
+    look: Callable[[Principal], Slice[Item]],
+    wait_s: float,
+) -> Slice[Item]:
+    """The first page that is not empty. The empty page after that time, or when the client has gone.
+
+    While the request waits, the gateway identifies the caller again every few seconds and before each look.
+
+    Raises:
+        Unauthenticated: the key has been revoked, or the token has expired.
+    """
+    page = await run_in_threadpool(look, caller.principal)
+    if page.data or wait_s <= 0:
+        return page
     watch = watch_of(request.app)
     loop = asyncio.get_running_loop()
     end = loop.time() + wait_s
@@ -96,13 +112,13 @@ async def until_filled(request: Request, look: Callable[[], Slice[Item]], wait_s
     try:
         while True:
             seen = await watch.last_position()
-            page = await run_in_threadpool(look)
-            left = end - loop.time()
-            if page.data or left <= 0 or gone.done() or watch.is_closed:
+            page = await run_in_threadpool(lambda: look(caller.identify_again()))
+            if page.data:
                 return page
-            await watch.grown(seen, left, unless=gone)
-            if gone.done():
-                return page
+            while not await watch.grown(seen, min(end - loop.time(), IDENTIFY_EVERY_S), unless=gone):
+                if loop.time() >= end or gone.done() or watch.is_closed:
+                    return page
+                await run_in_threadpool(caller.identify_again)
     finally:
         gone.cancel()
         with contextlib.suppress(asyncio.CancelledError):

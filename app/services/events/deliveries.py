@@ -9,13 +9,14 @@ recorded it, it delivers the event once more, with the same id.
 
 import threading
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import orjson
 import structlog
-from sqlalchemy import ColumnElement, and_, exists, or_, select
-from sqlmodel import col
+from sqlalchemy import ColumnElement, and_, exists, or_, select, update
+from sqlmodel import Session, col
 
 from app import clock
 from app.adapters import webhook_client
@@ -35,7 +36,6 @@ from app.worker_pool import Task, WorkerPool
 log = structlog.get_logger(__name__)
 
 THREADS = 8
-FAN_OUT_BATCH = 500
 TURN_S = 30.0
 """After this time another webhook gets the thread."""
 CLAIM_S = 120.0
@@ -46,6 +46,8 @@ REST = Growing(first_s=2, longest_s=300)
 """The back-off of a webhook, by the number of failures since its last success."""
 MAX_ASKED_REST_S = 3600.0
 """A longer `Retry-After` of a receiver is cut to this."""
+NOT_ALLOWED = "not_allowed"
+"""The principal for whom it was queued, or for whom the webhook acts now, may not see the event any more."""
 TEST_TYPE = "com.aymine.imap.webhook.test.v1"
 
 
@@ -153,23 +155,7 @@ def _fan_out_batch(gateway: Gateway, webhook_id: str) -> bool:
         webhook = session.get(Webhook, webhook_id, with_for_update=True)
         if webhook is None or not webhook.active:
             return False
-        # Get this first: every event that is committed later has a higher position.
-        end = outbox.last_position(session)
-        statement = (
-            select(col(Event.position))
-            .where(
-                *webhooks.wanted_events(session, webhook),
-                col(Event.position) > webhook.fanned_out_position,
-                col(Event.position) <= end,
-            )
-            .order_by(col(Event.position))
-            .limit(FAN_OUT_BATCH)
-        )
-        positions = list(session.execute(statement).scalars())
-        webhooks.queue(session, webhook_id, positions)
-        has_more = len(positions) == FAN_OUT_BATCH
-        webhook.fanned_out_position = positions[-1] if has_more else end
-    return has_more
+        return webhooks.queue_batch(session, webhook)
 
 
 def _claim(gateway: Gateway, webhook_id: str) -> Endpoint | None:
@@ -188,9 +174,11 @@ def _claim(gateway: Gateway, webhook_id: str) -> Endpoint | None:
 
 
 def _next(gateway: Gateway, webhook_id: str) -> _Next | None:
+    """The next delivery that is due. Ends those before it that are not allowed any more."""
     statement = (
-        select(col(WebhookDelivery.id), Event)
+        select(WebhookDelivery, Event, col(Webhook.acts_for))
         .join(Event, col(Event.position) == col(WebhookDelivery.event_position))
+        .join(Webhook, col(Webhook.id) == col(WebhookDelivery.webhook_id))
         .where(
             col(WebhookDelivery.webhook_id) == webhook_id,
             col(WebhookDelivery.status) == PENDING,
@@ -199,12 +187,31 @@ def _next(gateway: Gateway, webhook_id: str) -> _Next | None:
         .order_by(col(WebhookDelivery.event_position))
         .limit(1)
     )
-    with gateway.db.reading() as session:
-        found = session.execute(statement).first()
-    if found is None:
-        return None
-    delivery_id, event = found
-    return _Next(delivery_id, event.id, orjson.dumps(feed.as_cloud_event(gateway, event)))
+    while True:
+        with gateway.db.reading() as session:
+            found = session.execute(statement).first()
+            if found is None:
+                return None
+            delivery, event, acts_for = found
+            if _is_allowed(session, event, {delivery.queued_for, acts_for}):
+                return _Next(delivery.id, event.id, orjson.dumps(feed.as_cloud_event(gateway, event)))
+        _end_as_not_allowed(gateway, delivery.id)
+
+
+def _end_as_not_allowed(gateway: Gateway, delivery_id: str) -> None:
+    with gateway.db.unit_of_work() as session:
+        session.execute(
+            update(WebhookDelivery)
+            .where(col(WebhookDelivery.id) == delivery_id)
+            .values(status="failed", error_code=NOT_ALLOWED, next_attempt_at=None)
+        )
+
+
+def _is_allowed(session: Session, event: Event, names: Iterable[str]) -> bool:
+    """Whether all these principals may see the event. Rights may have ended since it was queued."""
+    seen = [webhooks.visible_to(session, name) for name in names]
+    statement = select(col(Event.position)).where(col(Event.position) == event.position, *seen)
+    return session.execute(statement).first() is not None
 
 
 def _note(gateway: Gateway, webhook_id: str, delivery: _Next, outcome: Outcome) -> timedelta | None:

@@ -3,6 +3,9 @@
 A webhook gets the events that the caller who last changed it may see. For an administrator these are all events. For a key
 they are the events of the connectors whose events the key may see. An inactive webhook misses nothing: when it is active
 again, it gets the events of the meantime that are still kept.
+
+If another principal changes the webhook, an event that happened before is delivered only if both may see it: the principal
+for whom it was queued, and the principal for whom the webhook acts at its delivery.
 """
 
 import ipaddress
@@ -35,6 +38,7 @@ from app.services.pages import Slice
 SCOPE = "webhooks:write"
 PENDING = "pending"
 REPLAY_BATCH = 500
+QUEUE_BATCH = 500
 
 
 @dataclass(frozen=True)
@@ -114,6 +118,10 @@ def change(gateway: Gateway, principal: Principal, webhook_id: str, body: Webhoo
     types = _full_types(body.types) if body.types is not None else None
     with gateway.db.unit_of_work() as session:
         row = get(session, principal, webhook_id, for_update=True)
+        if row.acts_for != principal.name:
+            # What has happened until now is still queued for the one before.
+            while queue_batch(session, row):
+                pass
         before = _audited_settings(row)
         if body.connector_ids is not None:
             _require_visible(session, principal, body.connector_ids)
@@ -186,32 +194,61 @@ def replay(gateway: Gateway, principal: Principal, webhook_id: str, since: datet
                 .limit(REPLAY_BATCH)
             )
             positions = list(session.execute(statement).scalars())
-            queue(session, row.id, positions)
+            _queue(session, row, positions)
         queued += len(positions)
         if len(positions) < REPLAY_BATCH:
             return queued
         position = positions[-1]
 
 
-def queue(session: Session, webhook_id: str, positions: Sequence[int]) -> None:
+def queue_batch(session: Session, webhook: Webhook) -> bool:
+    """Queue a batch of the events that are new to the webhook. Returns whether there may be more."""
+    # Get this first: every event that is committed later has a higher position.
+    end = outbox.last_position(session)
+    statement = (
+        select(col(Event.position))
+        .where(
+            *wanted_events(session, webhook),
+            col(Event.position) > webhook.fanned_out_position,
+            col(Event.position) <= end,
+        )
+        .order_by(col(Event.position))
+        .limit(QUEUE_BATCH)
+    )
+    positions = list(session.execute(statement).scalars())
+    _queue(session, webhook, positions)
+    has_more = len(positions) == QUEUE_BATCH
+    webhook.fanned_out_position = positions[-1] if has_more else end
+    return has_more
+
+
+def _queue(session: Session, webhook: Webhook, positions: Sequence[int]) -> None:
     """Queue these events for delivery, again if they were delivered before."""
     now = clock.utc_now()
     of_these = (
-        col(WebhookDelivery.webhook_id) == webhook_id,
+        col(WebhookDelivery.webhook_id) == webhook.id,
         col(WebhookDelivery.event_position).in_(positions),
     )
     known = set(session.execute(select(col(WebhookDelivery.event_position)).where(*of_these)).scalars())
     session.execute(
         update(WebhookDelivery)
         .where(*of_these)
-        .values(status=PENDING, attempts=0, next_attempt_at=now, error_code=None, response_status=None),
+        .values(
+            queued_for=webhook.acts_for,
+            status=PENDING,
+            attempts=0,
+            next_attempt_at=now,
+            error_code=None,
+            response_status=None,
+        ),
         execution_options={"synchronize_session": False},
     )
     session.add_all(
         WebhookDelivery(
             id=new_id(),
-            webhook_id=webhook_id,
+            webhook_id=webhook.id,
             event_position=position,
+            queued_for=webhook.acts_for,
             status=PENDING,
             next_attempt_at=now,
         )
@@ -223,7 +260,7 @@ def queue(session: Session, webhook_id: str, positions: Sequence[int]) -> None:
 
 def wanted_events(session: Session, webhook: Webhook) -> list[ColumnElement[bool]]:
     """Conditions on `Event`: the webhook gets it."""
-    conditions: list[ColumnElement[bool]] = [_visible_to(session, webhook.acts_for)]
+    conditions: list[ColumnElement[bool]] = [visible_to(session, webhook.acts_for)]
     if webhook.types:
         conditions.append(col(Event.type).in_(webhook.types))
     if webhook.connector_ids:
@@ -231,7 +268,8 @@ def wanted_events(session: Session, webhook: Webhook) -> list[ColumnElement[bool
     return conditions
 
 
-def _visible_to(session: Session, name: str) -> ColumnElement[bool]:
+def visible_to(session: Session, name: str) -> ColumnElement[bool]:
+    """A condition on `Event`: the principal of this name may see it now. False for every event if their key has ended."""
     kind, _, principal_id = name.partition(":")
     if kind == "user":  # only administrators create webhooks
         return true()

@@ -206,6 +206,78 @@ class TestAFailure:
         assert second_receiver.requests == []
 
 
+class TestForWhom:
+    """A key with `webhooks:write` takes a webhook of an administrator's over, or the other way round."""
+
+    @pytest.fixture
+    def hers(self, gateway: Gateway) -> Connector:
+        """A personal mailbox whose events no key may see."""
+        return connector(gateway, owner="jana")
+
+    @pytest.fixture
+    def key(self, gateway: Gateway) -> Principal:
+        with gateway.db.unit_of_work() as session:
+            issued = api_keys.issue(
+                session,
+                name="k",
+                scopes=["webhooks:write", "events:read"],
+                connector_ids=[],
+                expires_at=None,
+                by=ADMIN,
+            )
+        return Principal("key", issued.row.id, scopes=frozenset(issued.row.scopes))
+
+    def test_what_waits_for_an_administrator_goes_to_no_address_of_a_key(
+        self, gateway: Gateway, box: Connector, hers: Connector, key: Principal, http_receiver: HttpReceiver
+    ) -> None:
+        made = webhook(gateway, http_receiver, active=False)
+        store(gateway, hers)
+        [shared] = store(gateway, box)
+        webhooks.change(
+            gateway, key, made.row.id, WebhookUpdate(url=f"{http_receiver.url}/mine", active=True)
+        )
+        deliver(gateway, made)
+        assert subjects(http_receiver.requests) == [f"messages/{shared}"]
+
+    def test_what_was_queued_before_goes_to_no_address_of_a_key(
+        self, gateway: Gateway, box: Connector, hers: Connector, key: Principal, http_receiver: HttpReceiver
+    ) -> None:
+        made = webhook(gateway, http_receiver)
+        store(gateway, hers)
+        [shared] = store(gateway, box)
+        deliveries.fan_out(gateway)
+        webhooks.change(gateway, key, made.row.id, WebhookUpdate(url=f"{http_receiver.url}/mine"))
+        deliver(gateway, made)
+        assert subjects(http_receiver.requests) == [f"messages/{shared}"]
+        assert [(row.status, row.error_code) for row in rows(gateway)] == [
+            ("failed", "not_allowed"),
+            ("delivered", None),
+        ]
+
+    def test_an_administrator_gets_no_more_of_a_keys_past_than_the_key_saw(
+        self, gateway: Gateway, box: Connector, hers: Connector, key: Principal, http_receiver: HttpReceiver
+    ) -> None:
+        made = webhook(gateway, http_receiver, by=key)
+        store(gateway, hers)
+        webhooks.change(gateway, ADMIN, made.row.id, WebhookUpdate(url=f"{http_receiver.url}/ours"))
+        [later] = store(gateway, hers)
+        deliver(gateway, made)
+        assert subjects(http_receiver.requests) == [f"messages/{later}"]
+
+    def test_a_revoked_keys_webhook_delivers_nothing_that_waited(
+        self, gateway: Gateway, box: Connector, key: Principal, http_receiver: HttpReceiver
+    ) -> None:
+        made = webhook(gateway, http_receiver, by=key)
+        store(gateway, box)
+        deliveries.fan_out(gateway)
+        with gateway.db.unit_of_work() as session:
+            row = api_keys.find_by_id_or_prefix(session, key.id)
+            assert row is not None
+            api_keys.end(session, row, by=ADMIN)
+        deliver(gateway, made)
+        assert http_receiver.requests == []
+
+
 class TestAReplay:
     def test_delivers_again_what_was_delivered_and_what_was_before(
         self, gateway: Gateway, box: Connector, http_receiver: HttpReceiver

@@ -1,0 +1,112 @@
+"""A revoked key and an expired token: requests that wait end within seconds and give nothing. At the served gateway."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.servers.process import wait_until
+from tests.support.callers import bearer, user_token
+from tests.support.served_gateway import served_gateway
+
+ADMINISTRATOR = bearer(user_token("administrator", admin=True))
+CONNECTOR = {
+    "name": "Orders",
+    "kind": "shared",
+    "email_address": "objednavka@firma.cz",
+    "imap": {"host": "imap.firma.invalid", "username": "objednavka"},
+}
+
+
+@pytest.fixture(scope="module")
+def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+    folder = tmp_path_factory.mktemp("served")
+    with served_gateway(f"sqlite:///{folder / 'gateway.db'}", Path(folder)) as client:
+        yield client
+
+
+class Listener:
+    """A stream in a thread of its own: what it was given, and whether it has ended."""
+
+    def __init__(self, gateway: httpx.Client, headers: dict[str, str]) -> None:
+        self.lines: list[str] = []
+        self.thread = threading.Thread(target=self._listen, args=(gateway, headers))
+        self.thread.start()
+        wait_until(lambda: self.lines != [], 60, "the stream's first line")
+
+    def _listen(self, gateway: httpx.Client, headers: dict[str, str]) -> None:
+        with gateway.stream("GET", "/events/stream", headers=headers) as answer:
+            answer.raise_for_status()
+            for line in answer.iter_lines():
+                self.lines.append(line)
+
+    def has_ended(self) -> bool:
+        return not self.thread.is_alive()
+
+    def events(self) -> list[str]:
+        return [line for line in self.lines if line.startswith("data:")]
+
+
+def new_key(gateway: httpx.Client) -> tuple[str, dict[str, str]]:
+    body = {"name": "k", "scopes": ["events:read", "messages:read"]}
+    made = gateway.post("/api-keys", json=body, headers=ADMINISTRATOR).json()
+    return made["id"], bearer(made["key"])
+
+
+def something_happens(gateway: httpx.Client) -> None:
+    """An event that keys and administrators may see."""
+    name = threading.get_native_id(), len(gateway.get("/connectors", headers=ADMINISTRATOR).json()["data"])
+    body = {**CONNECTOR, "imap": {"host": "imap.firma.invalid", "username": f"{name}"}}
+    created = gateway.post("/connectors", json=body, headers=ADMINISTRATOR)
+    assert created.status_code == 201, created.text
+    paused = gateway.post(f"/connectors/{created.json()['id']}/pause", headers=ADMINISTRATOR)
+    assert paused.status_code == 200, paused.text
+
+
+def revoked(gateway: httpx.Client) -> tuple[dict[str, str], Callable[[], object]]:
+    key_id, headers = new_key(gateway)
+    return headers, lambda: gateway.delete(f"/api-keys/{key_id}", headers=ADMINISTRATOR).raise_for_status()
+
+
+def expired(_gateway: httpx.Client) -> tuple[dict[str, str], Callable[[], object]]:
+    """The clocks may differ by 30 s: this one is good for 8 seconds more."""
+    return bearer(user_token("eva", admin=True, exp=int(time.time()) - 22)), lambda: None
+
+
+@pytest.mark.parametrize("ended", [revoked, expired])
+def test_a_stream_ends_and_gives_nothing_more(
+    gateway: httpx.Client, ended: Callable[[httpx.Client], tuple[dict[str, str], Callable[[], object]]]
+) -> None:
+    headers, end = ended(gateway)
+    stream = Listener(gateway, headers)
+    end()
+    wait_until(lambda: gateway.get("/events", headers=headers).status_code == 401, 60, "the end of the right")
+    given = len(stream.events())
+    something_happens(gateway)
+    wait_until(stream.has_ended, 60, "the end of the stream")
+    assert len(stream.events()) == given
+
+
+def is_used(gateway: httpx.Client, key_id: str) -> bool:
+    """Whether a request has been let in with the key."""
+    keys = gateway.get("/api-keys", params={"limit": 200}, headers=ADMINISTRATOR).json()["data"]
+    return any(key["id"] == key_id and key["last_used_at"] is not None for key in keys)
+
+
+@pytest.mark.parametrize("path", ["/events", "/messages"])
+def test_a_long_poll_is_answered_401(gateway: httpx.Client, path: str) -> None:
+    key_id, headers = new_key(gateway)
+    end = gateway.get("/events", headers=ADMINISTRATOR).json()["next_cursor"]
+    answers: list[httpx.Response] = []
+    after = {"after": end} if path == "/events" else {}
+    poll = threading.Thread(
+        target=lambda: answers.append(gateway.get(path, params={"wait_s": 30, **after}, headers=headers))
+    )
+    poll.start()
+    wait_until(lambda: is_used(gateway, key_id), 60, "the poll to wait")
+    gateway.delete(f"/api-keys/{key_id}", headers=ADMINISTRATOR).raise_for_status()
+    poll.join()
+    assert [answer.status_code for answer in answers] == [401]
