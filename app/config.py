@@ -64,6 +64,10 @@ class Settings(BaseSettings):
     command_timeout_s: float = Field(default=60, gt=0)
     connect_timeout_s: float = Field(default=10, gt=0)
     fetch_threads: int = Field(default=8, ge=1, le=256)
+    server_requests: int = Field(default=32, ge=1, le=256)
+    """How many requests may wait for mail servers and webhook receivers at once."""
+    server_requests_per_caller: int = Field(default=8, ge=1)
+    server_requests_per_server: int = Field(default=16, ge=1)
     max_message_octets: int = Field(default=50 * 1024 * 1024, ge=1024)
     max_request_octets: int = Field(default=40 * 1024 * 1024, ge=1024)
     cors_origins: Annotated[tuple[str, ...], NoDecode] = ()

@@ -86,8 +86,14 @@ REQUESTS = {
         "Correct the fields that `errors` names. The same input will be refused again.",
     ),
     "too_many_requests": Entry(
-        "You tried logins, made links or fetched by command more often in a minute than the gateway allows.",
-        "Wait for the number of seconds in `Retry-After`.",
+        "You tried logins, made links or fetched by command more often in a minute than the gateway allows, or you have"
+        " more requests of one kind open at once than one caller may have. docs/operating.md lists these limits.",
+        "Wait for the number of seconds in `Retry-After`, and start fewer requests at the same time.",
+    ),
+    "overloaded": Entry(
+        "The gateway already handles as many requests of this kind as it may at once, for example requests that wait for"
+        " one mail server. Often the reason is a server that answers slowly.",
+        "Wait for the number of seconds in `Retry-After`, then repeat the request.",
     ),
 }
 

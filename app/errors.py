@@ -16,6 +16,7 @@ GatewayError                      code, retryable
 ├── InvalidInput                  422, with errors[{pointer, detail}]
 ├── TooLarge                      413
 ├── TooManyRequests               429, with Retry-After
+├── Overloaded                    503, with Retry-After
 ├── ParserBusy                    503, with Retry-After
 ├── MailServerError
 │   ├── MailServerRejected        502, the server refused
@@ -165,6 +166,16 @@ class TooManyRequests(GatewayError):
     default_detail = "Too many requests; try again later."
 
     def __init__(self, retry_after_s: int = 60) -> None:
+        self.retry_after_s = retry_after_s
+        super().__init__()
+
+
+class Overloaded(GatewayError):
+    code = "overloaded"
+    retryable = True
+    default_detail = "As much of this is under way as the gateway does at once; try again later."
+
+    def __init__(self, retry_after_s: int = 5) -> None:
         self.retry_after_s = retry_after_s
         super().__init__()
 

@@ -14,6 +14,7 @@ from app.config import Settings
 from app.db import Database
 from app.rate_limit import RateLimit
 from app.server_cooldown import ServerCooldown
+from app.server_requests import ServerRequests
 
 FIGURES_KEPT_S = 5.0
 CHECKS_A_MINUTE = 10
@@ -45,6 +46,8 @@ class Gateway:
     """Limits the links for entering a password that a caller makes."""
     server_cooldown: ServerCooldown
     """The mail servers that the sweep leaves alone."""
+    server_requests: ServerRequests
+    """The threads of requests that wait for somebody else's server."""
     last_runs: dict[str, datetime] = field(default_factory=dict)
     """When each job of this process last succeeded."""
 
@@ -66,9 +69,15 @@ class Gateway:
             failed_fetches=RateLimit(FAILED_FETCHES_A_MINUTE, 60.0),
             links=RateLimit(LINKS_A_MINUTE, 60.0),
             server_cooldown=ServerCooldown(),
+            server_requests=ServerRequests(
+                threads=settings.server_requests,
+                per_caller=settings.server_requests_per_caller,
+                per_server=settings.server_requests_per_server,
+            ),
         )
 
     def close(self) -> None:
         """End the parser processes and the database's connections."""
+        self.server_requests.close()
         self.parsers.close()
         self.db.close()

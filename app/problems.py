@@ -28,6 +28,7 @@ STATUSES: dict[type[errors.GatewayError], int] = {
     errors.TooLarge: 413,
     errors.InvalidInput: 422,
     errors.TooManyRequests: 429,
+    errors.Overloaded: 503,
     errors.ParserBusy: 503,
     errors.MailServerRejected: 502,
     errors.MailServerUnavailable: 503,

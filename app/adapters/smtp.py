@@ -75,7 +75,7 @@ class Limits:
     command_s: float = 60
     """The limit for one command or one wait for the network."""
     attempt_s: float = 900
-    """The limit from the connection to the final dot."""
+    """The limit from before the connection to the final dot."""
     answer_s: float = 600
     """The limit for the answer to the final dot (RFC 5321 §4.5.3.2.6). To give up early makes a sent mail uncertain."""
 
@@ -144,13 +144,14 @@ def _logged_in(
     limits: Limits,
     stopping: Callable[[], bool],
 ) -> Iterator[tuple["_Client", "_Watch"]]:
+    begun = time.monotonic()
     with _translated("CONNECT"):
         # Plain text, also for the password, is allowed only inside the allowed private networks.
         connection = network.connect(
             server.host, server.port, limits.connect_s, private_only=server.security == "none"
         )
     with (
-        _Watch(connection, limits.attempt_s, stopping) as watch,
+        _Watch(connection, begun + limits.attempt_s, stopping) as watch,
         contextlib.closing(_Client(connection)) as client,
     ):
         connection.settimeout(limits.command_s)
@@ -221,9 +222,9 @@ class _Watch:
     """Cuts a connection when its time is up. The timeout of a socket applies to each read, so a server that sends one octet a
     minute would never exceed it. The watch holds a descriptor of its own, so TLS on the connection does not matter."""
 
-    def __init__(self, connection: socket.socket, limit_s: float, stopping: Callable[[], bool]) -> None:
+    def __init__(self, connection: socket.socket, deadline: float, stopping: Callable[[], bool]) -> None:
         self._line = connection.dup()
-        self._deadline = time.monotonic() + limit_s
+        self._deadline = deadline
         self._stopping = stopping
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="smtp-watch", daemon=True)

@@ -55,12 +55,16 @@ def list_connectors(
     return Page[ConnectorRead | ConnectorShort].model_validate(page.map(_read))
 
 
-@router.post("/test", responses=problem_responses(429))
-def check_new_connector(
+@router.post("/test", responses=problem_responses(429, 503))
+async def check_new_connector(
     body: ConnectorTest, gateway: GatewayDep, principal: PrincipalDep
 ) -> ConnectorTestRead:
-    """Try settings and credentials without storing them. The answer is a report, with status 200 even if the test fails."""
-    return ConnectorTestRead.model_validate(checks.check_new(gateway, principal, body))
+    """Try settings and credentials without storing them. The answer is a report, with status 200 even if the test
+    fails. It comes after 20 s at the latest."""
+    report = await gateway.server_requests.run(
+        principal.name, lambda: checks.check_new(gateway, principal, body)
+    )
+    return ConnectorTestRead.model_validate(report)
 
 
 @router.put(
@@ -110,16 +114,24 @@ def delete_connector(
     connectors.delete_connector(gateway, principal, connector_id, with_messages=messages == "delete")
 
 
-@router.post("/{connector_id}/test", responses=problem_responses(404, 409, 429))
-def check_connector(connector_id: Id, gateway: GatewayDep, principal: PrincipalDep) -> ConnectorTestRead:
-    """Try a connector with its stored credentials. This changes nothing in the gateway or on the server."""
-    return ConnectorTestRead.model_validate(checks.check_stored(gateway, principal, connector_id))
+@router.post("/{connector_id}/test", responses=problem_responses(404, 409, 429, 503))
+async def check_connector(
+    connector_id: Id, gateway: GatewayDep, principal: PrincipalDep
+) -> ConnectorTestRead:
+    """Try a connector with its stored credentials. This changes nothing in the gateway or on the server. The report
+    comes after 20 s at the latest."""
+    report = await gateway.server_requests.run(
+        principal.name, lambda: checks.check_stored(gateway, principal, connector_id)
+    )
+    return ConnectorTestRead.model_validate(report)
 
 
 @router.get("/{connector_id}/folders", responses=problem_responses(404, 409, 429, 502, 503, 504))
-def list_folders(connector_id: Id, gateway: GatewayDep, principal: PrincipalDep) -> FolderList:
+async def list_folders(connector_id: Id, gateway: GatewayDep, principal: PrincipalDep) -> FolderList:
     """The folders that the server has now. For a personal mailbox only the owner may ask."""
-    found = checks.list_folders(gateway, principal, connector_id)
+    found = await gateway.server_requests.run(
+        principal.name, lambda: checks.list_folders(gateway, principal, connector_id)
+    )
     return FolderList(
         data=[
             FolderRead(
@@ -163,11 +175,14 @@ def resume_connector(
     return _read(connectors.resume(gateway, principal, connector_id))
 
 
-@router.post("/{connector_id}/fetch", responses=problem_responses(404, 409, 429))
-def fetch_now(connector_id: Id, gateway: GatewayDep, principal: PrincipalDep) -> CycleRead:
+@router.post("/{connector_id}/fetch", responses=problem_responses(404, 409, 429, 503))
+async def fetch_now(connector_id: Id, gateway: GatewayDep, principal: PrincipalDep) -> CycleRead:
     """Run a fetch cycle now. The answer comes when the cycle has ended and its messages are readable. If a cycle is already
     running, the request waits for it for up to 60 s."""
-    return _cycle(history.fetch_now(gateway, principal, connector_id))
+    cycle = await gateway.server_requests.run(
+        principal.name, lambda: history.fetch_now(gateway, principal, connector_id)
+    )
+    return _cycle(cycle)
 
 
 @router.get("/{connector_id}/cycles", responses=problem_responses(404))

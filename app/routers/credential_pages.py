@@ -9,6 +9,7 @@ from urllib.parse import parse_qs
 from fastapi import APIRouter, Depends, Header, Request, Response
 from fastapi.responses import HTMLResponse
 from pydantic import ValidationError
+from starlette.concurrency import run_in_threadpool
 
 from app.deps import GatewayDep, OriginDep
 from app.errors import (
@@ -18,6 +19,7 @@ from app.errors import (
     GatewayError,
     LoginRefused,
     NotFound,
+    Overloaded,
     ProcessedFolderMissing,
     SameFolder,
     SecretUnreadable,
@@ -41,6 +43,7 @@ SHOWN_AGAIN: dict[type[GatewayError], tuple[int, str | None]] = {
     NotFound: (404, None),  # for example, a second click has just used it; otherwise there is nothing to show
     SettingsChanged: (409, "changed"),
     TooManyRequests: (429, "busy"),
+    Overloaded: (429, "busy"),
     SecretUnreadable: (422, "again"),  # a confirmation that is not ours, or belongs to another link
     Forbidden: (403, "again"),
 }
@@ -96,7 +99,7 @@ def show_credential_page(visit: VisitDep) -> Response:
 
 
 @router.post("/{token}")
-def use_credential_page(
+async def use_credential_page(
     visit: VisitDep, form: FormDep, sec_fetch_site: Annotated[str | None, Header()] = None
 ) -> Response:
     """Check a password, or connect with one that was checked.
@@ -104,14 +107,22 @@ def use_credential_page(
     Nobody else can send this form: it needs the token, which is only in the link, and no cookie replaces it. If a browser
     reports another origin, the request is refused all the same.
     """
-    step = _connected if form.get("step") == "connect" else _checked
     try:
         if sec_fetch_site not in {None, "same-origin"}:
             raise Forbidden
-        return step(visit, form)
+        if form.get("step") == "connect":
+            return await run_in_threadpool(_connected, visit, form)
+        # Who has no link takes none of the threads that wait for mail servers.
+        viewed = await run_in_threadpool(credential_links.view, visit.gateway, visit.token)
+        return await visit.gateway.server_requests.run(
+            f"link:{viewed.connector.id}", lambda: _checked(visit, form)
+        )
     except tuple(SHOWN_AGAIN) as error:
         status, problem = next(shown for kind, shown in SHOWN_AGAIN.items() if isinstance(error, kind))
-        return _first_page(visit, status, problem)
+        page = await run_in_threadpool(_first_page, visit, status, problem)
+        if isinstance(error, TooManyRequests | Overloaded):
+            page.headers["Retry-After"] = str(error.retry_after_s)
+        return page
 
 
 def _first_page(visit: _Visit, status: int, problem: str | None = None) -> Response:

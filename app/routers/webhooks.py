@@ -71,10 +71,13 @@ def list_deliveries(
     )
 
 
-@router.post("/{webhook_id}/test", responses=problem_responses(404, 429))
-def send_test_event(webhook_id: Id, gateway: GatewayDep, principal: PrincipalDep) -> WebhookTestRead:
-    """Send a test event now, signed like every event. The answer is a report, with status 200 even if the test fails."""
-    outcome = deliveries.send_test(gateway, principal, webhook_id)
+@router.post("/{webhook_id}/test", responses=problem_responses(404, 429, 503))
+async def send_test_event(webhook_id: Id, gateway: GatewayDep, principal: PrincipalDep) -> WebhookTestRead:
+    """Send a test event now, signed like every event. The answer is a report, with status 200 even if the test
+    fails."""
+    outcome = await gateway.server_requests.run(
+        principal.name, lambda: deliveries.send_test(gateway, principal, webhook_id)
+    )
     return WebhookTestRead(
         ok=outcome.is_delivered, response_status=outcome.status, error_code=outcome.error_code
     )

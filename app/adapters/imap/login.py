@@ -43,11 +43,12 @@ def _open(server: ServerAddress, access: ConnectionPolicy) -> tuple[WiredIMAP4, 
             lambda: access.network.connect(
                 server.host,
                 server.port,
-                access.connect_timeout_s,
+                access.within(access.connect_timeout_s),
                 private_only=server.security == "none",
             ),
             access.tls if server.security == "tls" else None,
             server.host,
+            ends_at=access.ends_at,
         )
 
     with translating("CONNECT"):

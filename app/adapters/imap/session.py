@@ -41,6 +41,7 @@ from app.errors import CommandRefused, ConnectionLost, FolderReadOnly, MailServe
 
 log = structlog.get_logger(__name__)
 
+LOGOUT_TIMEOUT_S = 5.0
 _NOT_SELECTABLE = frozenset({"\\Noselect", "\\Nonexistent"})
 
 
@@ -436,7 +437,8 @@ class ImapSession:
         return self._imap.answer("NO", text.encode("utf-8", "replace"))
 
     def end(self) -> None:
-        """Log out as far as the connection still allows, and close it."""
+        """Log out as far as the connection still allows, and close it. A server that hangs gets little time for it."""
+        self._imap.timeout_s = min(self._imap.timeout_s, LOGOUT_TIMEOUT_S)
         with contextlib.suppress(OSError, imaplib.IMAP4.error, MailServerError):
             self._imap.run("LOGOUT")
         self._imap.shutdown()

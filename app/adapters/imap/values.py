@@ -1,6 +1,8 @@
 """What goes into an IMAP session and comes out of it: frozen values, none of a library's types."""
 
+import math
 import ssl
+import time
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -27,6 +29,12 @@ class ConnectionPolicy:
     connect_timeout_s: float
     command_timeout_s: float
     max_literal_octets: int
+    ends_at: float = math.inf
+    """When the whole session has to be done, by `time.monotonic`."""
+
+    def within(self, timeout_s: float) -> float:
+        """A timeout cut to what is left of the session."""
+        return max(min(timeout_s, self.ends_at - time.monotonic()), 0.001)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ ever. A literal is taken straight out of what was received, copied once; a large
 memory grows with what came, not with what was announced.
 """
 
+import math
 import socket
 import ssl
 import time
@@ -21,8 +22,10 @@ OCTETS_PER_S = 100_000
 class Wire:
     """A connection, each read bounded by the deadline of the command under way."""
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: socket.socket, *, ends_at: float = math.inf) -> None:
+        """`ends_at`: when all has to be done, whatever the commands, by `time.monotonic`."""
         self.sock = sock
+        self._ends_at = ends_at
         self.max_literal_octets = MAX_LINE_OCTETS
         self.max_response_octets = 4 * MAX_LINE_OCTETS
         self._buffer = bytearray()
@@ -32,9 +35,11 @@ class Wire:
 
     def start_command(self, timeout_s: float) -> None:
         """Give what follows this many seconds, and one more for each 100 kB received."""
-        self._deadline = time.monotonic() + timeout_s
+        now = time.monotonic()
+        self._deadline = now + timeout_s
         self._received = 0
-        self.sock.settimeout(timeout_s)
+        # Not 0, which would mean not to wait at all.
+        self.sock.settimeout(max(min(timeout_s, self._ends_at - now), 0.001))
 
     def read_line(self) -> bytes:
         """A line without its end, which is CRLF, or LF alone.
@@ -91,7 +96,8 @@ class Wire:
         self._position = 0
 
     def _receive(self) -> bytes:
-        remaining = self._deadline + self._received / OCTETS_PER_S - time.monotonic()
+        deadline = self._deadline + self._received / OCTETS_PER_S
+        remaining = min(deadline, self._ends_at) - time.monotonic()
         if remaining <= 0:
             raise TimeoutError("deadline of the command is over")
         self.sock.settimeout(remaining)
@@ -107,7 +113,13 @@ class Wire:
         self.sock.close()
 
 
-def open_wire(connect: Callable[[], socket.socket], tls: ssl.SSLContext | None, server_name: str) -> Wire:
+def open_wire(
+    connect: Callable[[], socket.socket],
+    tls: ssl.SSLContext | None,
+    server_name: str,
+    *,
+    ends_at: float = math.inf,
+) -> Wire:
     """A wire over a connection of its own, in TLS from the first byte where a context is given.
 
     Raises:
@@ -115,9 +127,12 @@ def open_wire(connect: Callable[[], socket.socket], tls: ssl.SSLContext | None, 
     """
     sock = connect()
     if tls is None:
-        return Wire(sock)
+        return Wire(sock, ends_at=ends_at)
+    handshake_s = sock.gettimeout()
+    if handshake_s is not None:
+        sock.settimeout(max(min(handshake_s, ends_at - time.monotonic()), 0.001))
     try:
-        return Wire(tls.wrap_socket(sock, server_hostname=server_name))
+        return Wire(tls.wrap_socket(sock, server_hostname=server_name), ends_at=ends_at)
     except TimeoutError as exc:
         sock.close()
         raise MailServerTimeout(command="TLS") from exc

@@ -1,9 +1,12 @@
 """Tests a connector: whether the servers accept the login, whether the folders exist, how many mails wait.
 
 A test changes nothing: no folder is created or selected. The report repeats nothing that a server said, so nobody can use
-the gateway as a port scanner. The number of tests for each caller is limited.
+the gateway as a port scanner. The number of tests for each caller is limited. A test ends after some seconds, however
+slowly the servers answer.
 """
 
+import contextlib
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,6 +17,7 @@ from app.errors import (
     FolderMissing,
     GatewayError,
     MailServerError,
+    MailServerTimeout,
     ProcessedFolderMissing,
     SameFolder,
     WrongState,
@@ -21,11 +25,15 @@ from app.errors import (
 from app.gateway import Gateway
 from app.models import Connector, Credential
 from app.schemas.connectors import ConnectorTest, ImapServer, SmtpServer
+from app.server_cooldown import server_name
 from app.services.access import rules
 from app.services.access.rules import Action, Principal
 from app.services.connectors import addresses
 from app.services.connectors.settings import settings_of
 from app.services.mailboxes import credentials, folders, sessions
+
+DEADLINE_S = 20.0
+"""For all steps together, on both servers."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +78,7 @@ def check_new(gateway: Gateway, principal: Principal, wanted: ConnectorTest) -> 
     """Test settings that are not stored.
 
     Raises:
-        ScopeMissing, TooManyRequests, InvalidInput
+        ScopeMissing, TooManyRequests, InvalidInput, Overloaded
     """
     rules.require_scope(principal, "connectors:write")
     gateway.checks.count(principal.name)
@@ -89,7 +97,7 @@ def check_stored(gateway: Gateway, principal: Principal, connector_id: str) -> R
     """Test a connector with its stored credentials.
 
     Raises:
-        ScopeMissing, NotFound, Forbidden, TooManyRequests
+        ScopeMissing, NotFound, Forbidden, TooManyRequests, Overloaded
         WrongState: there are no credentials.
         SecretUnreadable
     """
@@ -115,14 +123,15 @@ def list_folders(gateway: Gateway, principal: Principal, connector_id: str) -> l
     """The folders that the server has now.
 
     Raises:
-        ScopeMissing, NotFound, Forbidden, TooManyRequests
+        ScopeMissing, NotFound, Forbidden, TooManyRequests, Overloaded
         WrongState: there are no credentials.
         SecretUnreadable, MailServerError
     """
     connector, password = _with_password(gateway, principal, Action.LIST_FOLDERS, connector_id)
     gateway.checks.count(principal.name)
     server = _address(settings_of(connector).imap)
-    with imap.connect(server, password, sessions.connection_policy(gateway)) as mailbox:
+    policy = sessions.connection_policy(gateway, ends_at=time.monotonic() + DEADLINE_S)
+    with _waiting_for(gateway, server), imap.connect(server, password, policy) as mailbox:
         return mailbox.list_folders()
 
 
@@ -146,29 +155,35 @@ def _check(
     processed_folder: str,
     password: str,
 ) -> Report:
+    ends_at = time.monotonic() + DEADLINE_S
+    address, policy = _address(imap_server), sessions.connection_policy(gateway, ends_at=ends_at)
     try:
-        with imap.connect(_address(imap_server), password, sessions.connection_policy(gateway)) as mailbox:
+        with _waiting_for(gateway, address), imap.connect(address, password, policy) as mailbox:
             report = _check_folders(mailbox, source_folder, processed_folder)
     except MailServerError as exc:
         report = Report(imap=_failed(exc))
     # Do not try a password elsewhere unless one server has accepted it: refused logins get addresses banned.
     if smtp_server is not None and report.imap.ok:
-        report = replace(report, smtp=_check_smtp(gateway, smtp_server, password))
+        report = replace(report, smtp=_check_smtp(gateway, smtp_server, password, ends_at=ends_at))
     return report
 
 
-def _check_smtp(gateway: Gateway, server: SmtpServer, password: str) -> Check:
+def _check_smtp(gateway: Gateway, server: SmtpServer, password: str, *, ends_at: float) -> Check:
+    left_s = ends_at - time.monotonic()
+    if left_s <= 0:
+        return _failed(MailServerTimeout())
     try:
-        smtp.check(
-            smtp.Server(server.host, server.port, server.security, server.username, password),
-            network=gateway.mail_network,
-            tls=gateway.tls,
-            limits=smtp.Limits(
-                connect_s=gateway.settings.connect_timeout_s,
-                command_s=gateway.settings.command_timeout_s,
-                attempt_s=gateway.settings.command_timeout_s,
-            ),
-        )
+        with _waiting_for(gateway, server):
+            smtp.check(
+                smtp.Server(server.host, server.port, server.security, server.username, password),
+                network=gateway.mail_network,
+                tls=gateway.tls,
+                limits=smtp.Limits(
+                    connect_s=min(gateway.settings.connect_timeout_s, left_s),
+                    command_s=min(gateway.settings.command_timeout_s, left_s),
+                    attempt_s=min(gateway.settings.command_timeout_s, left_s),
+                ),
+            )
     except MailServerError as exc:
         return _failed(exc)
     return PASSED
@@ -199,6 +214,12 @@ def _check_processed(
     if source is not None and folders.is_same(source.name, found.name):
         return _failed(SameFolder()), found.name
     return PASSED, found.name
+
+
+def _waiting_for(
+    gateway: Gateway, server: ServerAddress | SmtpServer
+) -> contextlib.AbstractContextManager[None]:
+    return gateway.server_requests.waiting_for(server_name(server.host, server.port, server.security))
 
 
 def _address(server: ImapServer) -> ServerAddress:

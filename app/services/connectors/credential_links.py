@@ -28,7 +28,7 @@ from sqlmodel import Session, col
 from app import clock
 from app.adapters.secretbox import credential_link_place
 from app.audit_actions import AuditAction
-from app.errors import LoginRefused, NotFound, SettingsChanged, WrongState
+from app.errors import LoginRefused, NotFound, Overloaded, SettingsChanged, WrongState
 from app.events import Recipients
 from app.gateway import Gateway
 from app.ids import new_id
@@ -145,7 +145,7 @@ def check(gateway: Gateway, token: str, password: str, *, seen: str, origin: str
     Raises:
         NotFound: as in `view`, and if the link has been used.
         SettingsChanged: the settings differ from those that the page showed.
-        TooManyRequests
+        TooManyRequests, Overloaded
     """
     with gateway.db.unit_of_work() as session:
         link, connector = _unused(session, token, seen)
@@ -153,7 +153,11 @@ def check(gateway: Gateway, token: str, password: str, *, seen: str, origin: str
         gateway.checks.count(sessions.mailbox_name(connector))
         # Count before the attempt: neither many requests at once nor a crash give additional tries.
         link.refused_logins += 1
-    report = checks.check_with(gateway, connector, password)
+    try:
+        report = checks.check_with(gateway, connector, password)
+    except Overloaded:
+        _give_try_back(gateway, link.id)
+        raise
     with gateway.db.unit_of_work() as session:
         again = session.get(CredentialLink, link.id, with_for_update=True)
         if again is None:
@@ -168,6 +172,14 @@ def check(gateway: Gateway, token: str, password: str, *, seen: str, origin: str
         findings = json.dumps({"password": password, "report": asdict(report)})
         encrypted = gateway.secrets.encrypt(findings, place=credential_link_place(link.id))
     return Checked(viewed, report, encrypted, MAX_REFUSED_LOGINS - again.refused_logins)
+
+
+def _give_try_back(gateway: Gateway, link_id: str) -> None:
+    """The server was not asked for want of room here."""
+    with gateway.db.unit_of_work() as session:
+        link = session.get(CredentialLink, link_id, with_for_update=True)
+        if link is not None:
+            link.refused_logins -= 1
 
 
 def reopened(gateway: Gateway, token: str, encrypted: str) -> Checked:

@@ -131,7 +131,7 @@ def send_test(gateway: Gateway, principal: Principal, webhook_id: str) -> Outcom
     """Send an event of the type `…webhook.test.v1`, signed like every event, also to an inactive webhook.
 
     Raises:
-        ScopeMissing, Forbidden, NotFound, TooManyRequests, SecretUnreadable
+        ScopeMissing, Forbidden, NotFound, TooManyRequests, Overloaded, SecretUnreadable
     """
     with gateway.db.reading() as session:
         webhook = webhooks.get(session, principal, webhook_id)
@@ -145,7 +145,12 @@ def send_test(gateway: Gateway, principal: Principal, webhook_id: str) -> Outcom
         data={"webhook_id": webhook_id},
         source=gateway.settings.public_url or SOURCE,
     )
-    with WebhookClient(_target(gateway, webhook), network=gateway.webhook_network, tls=gateway.tls) as sender:
+    address = webhook_client.address_of(webhook.url)
+    receiver = f"{address.host.lower()}:{address.port}" if address is not None else webhook.url
+    with (
+        gateway.server_requests.waiting_for(receiver),
+        WebhookClient(_target(gateway, webhook), network=gateway.webhook_network, tls=gateway.tls) as sender,
+    ):
         return sender.deliver(event_id=event_id, body=orjson.dumps(body), at=clock.utc_now())
 
 

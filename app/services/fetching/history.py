@@ -9,6 +9,7 @@ from sqlmodel import Session, col
 from app.errors import CopyNotRemoved, CycleRunning, TooManyRequests, WrongState
 from app.gateway import Gateway
 from app.models import Connector, Cycle
+from app.server_cooldown import server_name
 from app.services import pages
 from app.services.access import rules
 from app.services.access.rules import Action, Principal
@@ -57,25 +58,39 @@ def fetch_now(gateway: Gateway, principal: Principal, connector_id: str) -> Cycl
         ScopeMissing, NotFound, Forbidden
         WrongState: the connector is paused, stopped or awaiting something.
         TooManyRequests: too many fetches of this mailbox or by this caller have failed just now.
+        Overloaded: as many requests as may already wait for the mail server.
         CycleRunning: another cycle of this mailbox was still running after 60 s.
     """
+    connector = _runnable(gateway, principal, connector_id)
+    server = server_name(connector.imap_host, connector.imap_port, connector.imap_security)
     deadline = time.monotonic() + WAIT_S
-    while True:
-        with gateway.db.reading() as session:
-            connector = rules.require(session, principal, Action.OPERATE, connector_id)
-        if connector.status not in fetch_cycle.RUNNABLE:
-            raise WrongState(_why_not(connector))
-        is_trial = not _has_worked(connector)
-        if is_trial:
-            _require_tries(gateway, principal, connector)
-        cycle = fetch_cycle.run(gateway, connector_id)
-        if cycle is not None:
-            if is_trial and cycle.outcome == "failed":
-                _count_try(gateway, principal, connector)
-            return cycle
-        if time.monotonic() >= deadline:
-            raise CycleRunning
-        time.sleep(LOOK_EVERY_S)
+    with gateway.server_requests.waiting_for(server):
+        while True:
+            cycle = _try_to_run(gateway, principal, connector)
+            if cycle is not None:
+                return cycle
+            if gateway.server_requests.stopping.wait(LOOK_EVERY_S) or time.monotonic() >= deadline:
+                raise CycleRunning
+            connector = _runnable(gateway, principal, connector_id)
+
+
+def _runnable(gateway: Gateway, principal: Principal, connector_id: str) -> Connector:
+    with gateway.db.reading() as session:
+        connector = rules.require(session, principal, Action.OPERATE, connector_id)
+    if connector.status not in fetch_cycle.RUNNABLE:
+        raise WrongState(_why_not(connector))
+    return connector
+
+
+def _try_to_run(gateway: Gateway, principal: Principal, connector: Connector) -> Cycle | None:
+    is_trial = not _has_worked(connector)
+    if is_trial:
+        _require_tries(gateway, principal, connector)
+    stopping = gateway.server_requests.stopping.is_set
+    cycle = fetch_cycle.run(gateway, connector.id, stopping=stopping)
+    if cycle is not None and is_trial and cycle.outcome == "failed":
+        _count_try(gateway, principal, connector)
+    return cycle
 
 
 def _why_not(connector: Connector) -> str:

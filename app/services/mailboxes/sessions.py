@@ -1,6 +1,7 @@
 """Logging in to the mailbox of a connector."""
 
 import contextlib
+import math
 from collections.abc import Iterator
 
 from app.adapters import imap
@@ -17,14 +18,16 @@ def mailbox_name(connector: Connector) -> str:
     return f"mailbox:{connector.imap_host}/{connector.imap_username}"
 
 
-def connection_policy(gateway: Gateway) -> imap.ConnectionPolicy:
-    """The rules of this installation for connections to mail servers, from its settings."""
+def connection_policy(gateway: Gateway, *, ends_at: float = math.inf) -> imap.ConnectionPolicy:
+    """The rules of this installation for connections to mail servers, from its settings. `ends_at` is the moment, by
+    `time.monotonic`, at which the session must have ended."""
     return imap.ConnectionPolicy(
         network=gateway.mail_network,
         tls=gateway.tls,
         connect_timeout_s=gateway.settings.connect_timeout_s,
         command_timeout_s=gateway.settings.command_timeout_s,
         max_literal_octets=gateway.settings.max_message_octets,
+        ends_at=ends_at,
     )
 
 

@@ -1,8 +1,6 @@
 """The sweep: due connectors are fetched from by themselves, and a bad mailbox does not stop another."""
 
 import contextlib
-import socket
-import threading
 from collections.abc import Iterator
 from datetime import timedelta
 
@@ -14,6 +12,7 @@ from app.services.fetching.sweep import Sweeper
 from tests.servers.dovecot import Dovecot
 from tests.servers.imap_proxy import ImapProxy, answer
 from tests.servers.process import wait_until
+from tests.servers.silent import SilentServer
 from tests.support.fetched_mailbox import Mailbox, mailbox
 from tests.support.settings import SettingsFactory
 from tests.support.stored_mail import mail
@@ -26,23 +25,6 @@ def sweeper(gateway: Gateway) -> Iterator[Sweeper]:
     made = Sweeper(gateway)
     yield made
     made.stop()
-
-
-@contextlib.contextmanager
-def silent_server() -> Iterator[int]:
-    """The port of a server that takes connections and never says anything."""
-    taken: list[socket.socket] = []
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-
-        def accept() -> None:
-            with contextlib.suppress(OSError):
-                while True:
-                    taken.append(listener.accept()[0])
-
-        threading.Thread(target=accept, daemon=True).start()
-        yield int(listener.getsockname()[1])
-    for each in taken:
-        each.close()
 
 
 def due(box: Mailbox) -> Mailbox:
@@ -85,8 +67,8 @@ def test_a_connector_that_is_not_to_be_fetched_from_is_left_alone(
 def test_mailboxes_that_hang_do_not_keep_a_healthy_one_waiting(
     gateway: Gateway, dovecot: Dovecot, sweeper: Sweeper
 ) -> None:
-    with silent_server() as port:
-        hanging = [due(mailbox(gateway, dovecot, imap_port=port, status="failing")) for _ in range(5)]
+    with SilentServer() as server:
+        hanging = [due(mailbox(gateway, dovecot, imap_port=server.port, status="failing")) for _ in range(5)]
         sweeper.sweep()
         healthy = due(mailbox(gateway, dovecot))
         dovecot.deliver(healthy.user, mail())
