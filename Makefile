@@ -1,11 +1,11 @@
-# Everything that is done with this repository; `make` alone tells what there is.
+# All commands for this repository; `make` alone lists them.
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 WORKERS ?= 2
-# What breaks things: all of it, with what `make test` leaves out.
+# The tests that break things on purpose: all of them, including those that `make test` leaves out.
 SOAKED := tests/crash tests/integration tests/walks
 
 QUICK := tests/unit tests/api
@@ -15,10 +15,10 @@ SLOW := postgresql or test_bad_mails or test_any_tree or test_parser_process or 
 .DEFAULT_GOAL := help
 .PHONY: help setup run demo quick test check format lint types arrows docs bench soak clean
 
-help: ## tell what there is
+help: ## list the commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 10
 
-setup: $(STAMP) ## install what is needed into .venv
+setup: $(STAMP) ## install everything into .venv
 
 $(STAMP): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
@@ -74,11 +74,11 @@ bench: $(STAMP) ## measure the fetch cycle against draining the same mailbox; AR
 	@$(BIN)/python -m tests.servers.unpack
 	@$(BIN)/python -m bench $(ARGS)
 
-soak: $(STAMP) ## run all that breaks things in full, round after round with other dice, until one fails or Ctrl-C
+soak: $(STAMP) ## run all tests that break things, round after round with other random seeds, until one fails or Ctrl-C
 	@$(BIN)/python -m tests.servers.unpack
 	@round=1; while :; do echo "soak: round $$round"; \
 	  CRASH_SEED=$$round CUT_SEED=$$round $(BIN)/python -m pytest $(SOAKED) -m "" -n $(WORKERS) $(ARGS) || exit; \
 	  round=$$((round + 1)); done
 
-clean: ## remove what was installed and unpacked here
+clean: ## remove everything that was installed and unpacked here
 	rm -rf $(VENV) .servers

@@ -1,4 +1,4 @@
-"""How alembic reaches the database: over the gateway's own engine, so that the pragmas hold here too."""
+"""Connects alembic to the database through the gateway's own engine, so that the pragmas apply here too."""
 
 from sqlmodel import SQLModel
 

@@ -1,7 +1,7 @@
 """The files of an SQLite database: who may read them, and what deleted mail leaves in them.
 
-They hold all mail, so they belong to the service's user alone, whatever the umask says. SQLite gives its `-wal` and
-`-shm` files the mode of the database file. PostgreSQL keeps its own files: nothing here applies to it.
+They hold all mail, so only the service's user may read them, whatever the umask is. SQLite gives its `-wal` and `-shm` files
+the mode of the database file. PostgreSQL keeps its own files: nothing here applies to it.
 """
 
 import sqlite3
@@ -19,17 +19,17 @@ log = structlog.get_logger(__name__)
 PRIVATE = 0o600
 SUFFIXES = ("", "-wal", "-shm", ".lock")
 CHECKPOINT_WAIT_S = 1.0
-"""The checkpoint holds the write lock while it waits for readers: it gives up soon and is tried again."""
+"""The checkpoint holds the write lock while it waits for readers, so it gives up soon and is tried again."""
 
 
 def path_of(database_url: str) -> Path | None:
-    """The database file of an SQLite URL; None for PostgreSQL."""
+    """The database file of an SQLite URL. None for PostgreSQL."""
     url = make_url(database_url)
     return Path(url.database) if url.get_backend_name() == "sqlite" and url.database else None
 
 
 def make_private(database_url: str) -> None:
-    """Create the database file with mode 0600, and take from existing files what others may do. Logs each change."""
+    """Create the database file with mode 0600, and remove the rights of others from existing files. Logs each change."""
     path = path_of(database_url)
     if path is None:
         return
@@ -40,7 +40,7 @@ def make_private(database_url: str) -> None:
 
 
 def narrow(path: Path) -> None:
-    """Take from a file all rights of others than its owner. A file that does not exist is passed over."""
+    """Remove the rights of everybody except the owner from a file. A file that does not exist is skipped."""
     try:
         mode = stat.S_IMODE(path.stat().st_mode)
         if mode & ~PRIVATE:
@@ -53,10 +53,10 @@ def narrow(path: Path) -> None:
 
 
 def forget_deleted(database_url: str) -> None:
-    """Empty the write-ahead log: it keeps pages of deleted mail until something else is written over them.
+    """Empty the write-ahead log: it keeps pages of deleted mail until other data overwrite them.
 
-    In the database file itself `secure_delete` overwrites what is deleted. Where readers or writers are at work for too
-    long, the next call does it.
+    In the database file itself, `secure_delete` overwrites deleted data. If readers or writers are busy for too long, the
+    next call does this.
     """
     path = path_of(database_url)
     if path is None or not _has_content(path.with_name(path.name + "-wal")):

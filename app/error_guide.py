@@ -113,25 +113,25 @@ MAIL_SERVERS = {
         "Enter the credentials again. Some providers require a password for applications, or you must first switch IMAP on.",
     ),
     "application_password_needed": Entry(
-        "The provider wants a password made for applications: Google, Yahoo and Apple do where two-step verification is"
-        " on. It counts as a refused password.",
+        "The provider requires a password for applications. Google, Yahoo and Apple do so if two-step verification is on."
+        " It counts as a refused password.",
         "Create such a password in the account's security settings at the provider, and enter it.",
     ),
     "password_expired": Entry(
-        "The password was right and has expired (`EXPIRED`, RFC 5530).",
+        "The password was correct, but it has expired (`EXPIRED`, RFC 5530).",
         "Choose a new password at the provider, and enter it.",
     ),
     "privacy_required": Entry(
-        "The mail server takes no password on this connection, because it is not encrypted (`PRIVACYREQUIRED`, RFC 5530).",
+        "The mail server accepts no password on this connection, because it is not encrypted (`PRIVACYREQUIRED`, RFC 5530).",
         "Set `security` to `tls` or `starttls`.",
     ),
     "administrator_needed": Entry(
-        "The mail server says that its administrator has to do something about this account (`CONTACTADMIN`, RFC 5530).",
+        "The mail server says that its administrator must do something about this account (`CONTACTADMIN`, RFC 5530).",
         "Ask the mail server's administrator or the provider's support.",
     ),
     "authorization_failed": Entry(
-        "The mail server took the password, but the user may not open this mailbox (`AUTHORIZATIONFAILED`, RFC 5530).",
-        "Check the user name: shared mailboxes often have one of the form `user\\mailbox`. Else ask for access to the"
+        "The mail server accepted the password, but the user may not open this mailbox (`AUTHORIZATIONFAILED`, RFC 5530).",
+        "Check the user name: for shared mailboxes it often has the form `user\\mailbox`. Otherwise ask for access to the"
         " mailbox.",
     ),
     "access_denied": Entry(
@@ -144,24 +144,24 @@ MAIL_SERVERS = {
     ),
     "smtp_switched_off": Entry(
         "Sending over SMTP is switched off for this account, or for its organisation. Fetching is not affected.",
-        "Switch SMTP on for the mailbox: at Microsoft 365 it is the setting `Authenticated SMTP`.",
+        "Switch SMTP on for the mailbox. At Microsoft 365 the setting is `Authenticated SMTP`.",
     ),
     "web_login_needed": Entry(
-        "The provider has seen something unusual and wants the owner to log in on its web page.",
+        "The provider has noticed something unusual and asks the owner to log in on its web page.",
         "Log in on the provider's web page and confirm that it was you. The gateway tries again by itself.",
     ),
     "password_login_switched_off": Entry(
-        "The provider lets nobody log in with a password over IMAP or SMTP.",
-        "Ask the organisation's administrator whether the mailbox may be exempted.",
+        "The provider does not allow logins with a password over IMAP or SMTP.",
+        "Ask the organisation's administrator whether an exception for the mailbox is possible.",
     ),
     "no_login_method": Entry(
-        "The mail server offers none of the methods LOGIN and PLAIN, by which a password is sent.",
-        "Set `security` to `tls`: many servers offer these methods only on encrypted connections. Else the server has to"
-        " allow them.",
+        "The mail server offers neither LOGIN nor PLAIN, the methods for sending a password.",
+        "Set `security` to `tls`: many servers offer these methods only on encrypted connections. If that does not help, the"
+        " server must allow them.",
     ),
     "login_not_possible": Entry(
         "The mail server refused the login for a reason other than the user name or password.",
-        "Look into the gateway's log: the server's response code stands there.",
+        "Look into the gateway's log: it holds the server's response code.",
     ),
     "source_folder_missing": Entry(
         "The folder to download from does not exist on the mail server.",
@@ -228,8 +228,8 @@ MAIL_SERVERS = {
         "Wait. If it happens again, close other programs that use the mailbox, or poll less often.",
     ),
     "login_not_understood": Entry(
-        "The mail server answered the login as if it were no command it knows. That says nothing about the password.",
-        "Wait. If it recurs, check host and port: it may be no mail server.",
+        "The mail server answered the login as if it did not know the command. This says nothing about the password.",
+        "Wait. If it happens again, check host and port: it may not be a mail server.",
     ),
     "mail_not_given": Entry(
         "The mail server lists mail and does not send it: it refuses, or answers OK without the mail.",

@@ -222,11 +222,11 @@ class LoginRefused(MailServerRejected):
 
 class ApplicationPasswordNeeded(LoginRefused):
     code = "application_password_needed"
-    default_detail = "The mail server wants a password made for applications, not the account's own."
+    default_detail = "The mail server requires a password for applications, not the password of the account."
 
 
 REFUSED_LOGIN_CODES = frozenset({LoginRefused.code, ApplicationPasswordNeeded.code})
-"""The server did not take the user name or the password. The errors below say something else about a login."""
+"""The server did not accept the user name or the password. The errors below have other reasons."""
 
 
 class PasswordExpired(MailServerRejected):
@@ -236,17 +236,19 @@ class PasswordExpired(MailServerRejected):
 
 class PrivacyRequired(MailServerRejected):
     code = "privacy_required"
-    default_detail = "The mail server takes no password on this connection; set security to tls or starttls."
+    default_detail = (
+        "The mail server accepts no password on this connection; set security to tls or starttls."
+    )
 
 
 class AdministratorNeeded(MailServerRejected):
     code = "administrator_needed"
-    default_detail = "The mail server asks that its administrator is contacted about this account."
+    default_detail = "The mail server asks you to contact its administrator about this account."
 
 
 class AuthorizationFailed(MailServerRejected):
     code = "authorization_failed"
-    default_detail = "The mail server took the password, but this user name may not open the mailbox."
+    default_detail = "The mail server accepted the password, but this user name may not open the mailbox."
 
 
 class AccessDenied(MailServerRejected):
@@ -271,12 +273,12 @@ class WebLoginNeeded(MailServerRejected):
 
 class PasswordLoginSwitchedOff(MailServerRejected):
     code = "password_login_switched_off"
-    default_detail = "The mail provider lets nobody log in with a password over IMAP or SMTP."
+    default_detail = "The mail provider does not allow logins with a password over IMAP or SMTP."
 
 
 class NoLoginMethod(MailServerRejected):
     code = "no_login_method"
-    default_detail = "The mail server takes none of the login methods that the gateway knows."
+    default_detail = "The mail server accepts none of the login methods that the gateway knows."
 
 
 class LoginNotPossible(MailServerRejected):
@@ -369,7 +371,7 @@ class TooManyConnections(MailServerUnavailable):
 
 class LoginNotUnderstood(MailServerUnavailable):
     code = "login_not_understood"
-    default_detail = "The mail server did not understand the login, or is in trouble."
+    default_detail = "The mail server did not understand the login, or has a fault."
 
 
 class MailNotGiven(MailServerUnavailable):

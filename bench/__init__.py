@@ -1,1 +1,1 @@
-"""Benchmarks: measured side by side in one run, because times differ from machine to machine and hour to hour."""
+"""Benchmarks. They measure two things side by side in one run, because times differ between machines and hours."""

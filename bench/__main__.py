@@ -1,4 +1,4 @@
-"""`make bench`: the fetch cycle; `make bench ARGS=reader`: the reader of mails. Further arguments go to the one named."""
+"""`make bench`: measures the fetch cycle; `make bench ARGS=reader`: the reader. Further arguments go to the benchmark."""
 
 import sys
 
@@ -8,7 +8,7 @@ BENCHES = {"fetch": fetch.main, "reader": reader.main}
 
 
 def main() -> None:
-    """Run the one that is named first, or the fetch cycle."""
+    """Run the benchmark in the first argument, or the fetch cycle."""
     arguments = sys.argv[1:]
     name = arguments.pop(0) if arguments and arguments[0] in BENCHES else "fetch"
     BENCHES[name](arguments)

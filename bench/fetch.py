@@ -1,8 +1,9 @@
-"""`make bench`: the fetch cycle beside *draining*: the same mails fetched and moved by the same batches, kept nowhere.
+"""`make bench`: compares the fetch cycle with *draining*, which fetches and moves the same mails in the same batches, but
+keeps nothing.
 
-Each round drains one mailbox and fetches from another with the same mails, on one Dovecot. Times are of the wall
-and of the CPU (this process with its children; the mail server's is not in it). What counts is the ratio within a
-round; the table gives the median of the rounds.
+Each round drains one mailbox and fetches from another with the same mails, on one Dovecot. It measures wall time and CPU
+time (of this process with its children, not of the mail server). The ratio within a round counts; the table shows the
+median of the rounds.
 """
 
 import argparse
@@ -32,12 +33,12 @@ BATCH_MAILS = 50
 
 @dataclass(frozen=True)
 class Cost:
-    """What one run took."""
+    """The cost of one run."""
 
     wall_s: float
     cpu_s: float
     memory_octets: int
-    """By how much the highest memory use of this process grew."""
+    """The growth of this process's largest memory use."""
 
 
 def main(argv: Sequence[str]) -> None:
@@ -69,7 +70,7 @@ def main(argv: Sequence[str]) -> None:
 
 
 def _warm_up(gateway: Gateway, server: Dovecot) -> None:
-    """Start what is started once: parser processes, pools, the server's caches."""
+    """Start everything that starts only once: parser processes, pools, the server's caches."""
     box = mailbox(gateway, server, first_fetch="all")
     server.deliver_all(box.user, list(mails(100)))
     _fetch(box, 100)
@@ -82,7 +83,7 @@ def _fetch(box: Mailbox, count: int) -> None:
 
 def _drain(server: Dovecot, user: str) -> None:
     client = imapclient.IMAPClient(server.host, server.port, ssl=False, timeout=60)
-    client._imap.debug = 0  # else it formats every literal for a log that nobody reads
+    client._imap.debug = 0  # otherwise it formats every literal for a log that nobody reads
     client.login(user, server.password)
     client.select_folder("INBOX")
     uids = client.search("UNDELETED")
@@ -103,13 +104,13 @@ def _measured(work: Callable[[], None]) -> Cost:
 
 
 def _cpu_s() -> float:
-    """Of this process and of its living children: the parser processes do not end between runs."""
+    """CPU time of this process and of its living children: the parser processes do not end between runs."""
     own = resource.getrusage(resource.RUSAGE_SELF)
     return own.ru_utime + own.ru_stime + _children_cpu_s()
 
 
 def _children_cpu_s() -> float:
-    """By /proc, of the direct children that run this Python: not of the servers."""
+    """CPU time of the direct children that run this Python, from /proc, without the servers."""
     ticks = 0
     for stat in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):

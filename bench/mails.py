@@ -1,4 +1,4 @@
-"""The mails of the benchmark: the same ones in every run."""
+"""The mails of the benchmark, the same in every run."""
 
 import base64
 import random
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from itertools import islice
 
 SEED = 20_260_101
-# Share of 100, and about how large.
+# Share in percent, and approximate size.
 KINDS = ((60, "text"), (30, "html"), (9, "attachment"), (1, "large"))
 WORDS = [
     "objednávka",
@@ -39,7 +39,7 @@ WORDS = [
 
 
 def mails(count: int) -> Iterator[bytes]:
-    """60 % text of 4 kB, 30 % HTML of 40 kB, 9 % with an attachment of 300 kB, 1 % of 3 MB, well mixed."""
+    """60 % text of 4 kB, 30 % HTML of 40 kB, 9 % with an attachment of 300 kB, 1 % of 3 MB, in random order."""
     random_ = random.Random(SEED)
     kinds = [kind for share, kind in KINDS for _ in range(share)]
     for number in range(count):

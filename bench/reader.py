@@ -1,8 +1,9 @@
-"""`make bench ARGS=reader`: our reader beside the standard library's `email` with `policy.default`, mail by mail.
+"""`make bench ARGS=reader`: compares our reader with the standard library's `email` with `policy.default`, mail by mail.
 
-Both give all that the API shows: the header's fields, text, HTML, each attachment's name and octets; ours also makes the
-HTML safe, and text and a snippet of it. CPU time in this process, the two in turn. Where the library raises, the time
-until then counts. A few mails stop the library for seconds and would decide the ratio alone: there is one without them.
+Both produce everything that the API shows: the header fields, text, HTML, the name and octets of each attachment. Our reader
+also makes the HTML safe, and makes text and a snippet from it. CPU time is measured in this process, for the two in turn. If
+the library raises, the time until then counts. A few mails stop the library for seconds and would decide the ratio alone, so
+there is a second ratio without them.
 """
 
 import argparse
@@ -25,7 +26,7 @@ from bench.mails import mails
 from tests.support.corpus import mail_files
 
 LIMIT = 0.25
-"""What the reader may take, in times of the library's."""
+"""The largest allowed time of the reader, in multiples of the library's time."""
 SLOW_S = 0.5
 HEADERS = ("subject", "from", "to", "cc", "reply-to", "date", "message-id", "in-reply-to", "references")
 CORPUS = Path(__file__).resolve().parents[2] / "shared" / "corpus"
@@ -72,7 +73,7 @@ def _sums(pairs: Sequence[tuple[float, float]]) -> tuple[float, float]:
 
 
 def _pair(raw: bytes, rounds: int) -> tuple[float, float]:
-    """Seconds of ours and of the library's, each the median; a mail that is slow is read once."""
+    """Seconds of our reader and of the library, each the median. A slow mail is read only once."""
     ours, theirs = [], []
     for _ in range(rounds):
         ours.append(_seconds(_read_ours, raw))

@@ -1,1 +1,1 @@
-"""What developers run beside the product."""
+"""Programs for developers, beside the product."""

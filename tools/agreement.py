@@ -1,7 +1,7 @@
-"""Lists where our reading of mails and the standard library's differ and nobody has said who is right.
+"""Lists the differences between our reading of mails and the standard library's that nobody has judged yet.
 
-`python -m tools.agreement FOLDER` prints them; with `--write` it adds them to tests/data/agreement.json, right `?`, for
-a person to put `ours`, `theirs` or `both` and the reason there. `--all` lists those that are judged too.
+`python -m tools.agreement FOLDER` prints them. With `--write` it adds them to tests/data/agreement.json with `?`; a person
+then replaces it by `ours`, `theirs` or `both`, with the reason. `--all` also lists the judged ones.
 """
 
 import argparse

@@ -1,5 +1,5 @@
-"""`python -m tools.picture`: makes docs/credential-page.png, the page on which an owner enters a password, before and
-after it was checked. The page is made by the program itself, in Czech and English."""
+"""`python -m tools.picture`: makes docs/credential-page.png. It shows the page on which an owner enters a password, before
+and after the check. The program itself makes the page, in Czech and English."""
 
 import sys
 from pathlib import Path

@@ -1,5 +1,5 @@
-"""`make run`: the plain service with settings for development, kept in `.dev.env` so that tokens and stored
-passwords stay good from one start to the next. What is set in the environment wins."""
+"""`make run`: starts the plain service with settings for development. They are kept in `.dev.env`, so that tokens and
+stored passwords stay valid from one start to the next. The environment overrides them."""
 
 import os
 import secrets
@@ -15,7 +15,7 @@ PORT = 8000
 
 
 def free_port() -> int:
-    """The usual port, or where another program has it one that is free."""
+    """The usual port, or a free one if another program uses it."""
     for port in (PORT, 0):
         with socket.socket() as listener:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -28,7 +28,7 @@ def free_port() -> int:
 
 
 def main() -> None:
-    """Make the settings where there are none, say what to do next, and become the service."""
+    """Make the settings if there are none, say what to do next, and become the service."""
     if not SETTINGS.exists():
         made = {
             "GATEWAY_DATABASE_URL": "sqlite:///./gateway.db",

@@ -418,7 +418,7 @@ def upgrade() -> None:
             "submission_id", "address", name=op.f("uq_submission_recipients_submission_id_address")
         ),
     )
-    # The one row of the feed: the last position given out.
+    # The only row of the feed: the last position in use.
     op.execute("INSERT INTO feed (id, last_position) VALUES (1, 0)")
 
 

@@ -1,4 +1,4 @@
-"""The audit trail, links for entering a password, and since when a connector is sealed.
+"""The audit trail, links for entering a password, and the time when a connector was sealed.
 
 Revision: 0002
 """

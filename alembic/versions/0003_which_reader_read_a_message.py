@@ -1,4 +1,4 @@
-"""Which reader read a message; answers are found by what they answer.
+"""The reader that read a message; an index to find answers by the mail that they answer.
 
 Revision: 0003
 """
@@ -14,7 +14,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    # The default is for instances of the version before, which may still be storing mails.
+    # The default is for instances of the previous version, which may still be storing mails.
     op.add_column("messages", sa.Column("reader", sa.Integer(), nullable=False, server_default="1"))
     op.create_index(op.f("ix_messages_reader"), "messages", ["reader"])
     op.create_index("ix_messages_in_reply_to", "messages", ["in_reply_to"], postgresql_using="hash")

@@ -1,4 +1,4 @@
-"""What the server announced of a mail, looks for its copy, and failures that are not proved yet.
+"""The announced size of a mail, the number of searches for its copy, and failures that are not proved yet.
 
 Revision: 0004
 """

@@ -1,13 +1,13 @@
-"""What a refused login means: by its code, else by the server's words. Pure; for IMAP and SMTP.
+"""Finds the meaning of a refused login: by its code, otherwise by the server's words. Pure; for IMAP and SMTP.
 
-Only some refusals are about the password. Taking a limit for a wrong password makes a person enter a good one again;
-taking a wrong password for a limit gets the account locked. So:
+Only some refusals are about the password. If a limit counts as a wrong password, a person must enter a correct password
+again. If a wrong password counts as a limit, the account gets locked. So:
 
-1. A code that says what it is, is believed (RFC 5530 for IMAP, RFC 4954 §6 for SMTP).
-2. Else the words are looked for in `PHRASES`, in this order. Most large providers say their limits in words alone.
-3. A refusal whose code and words say nothing else is about the user name or the password.
+1. A code with a clear meaning counts (RFC 5530 for IMAP, RFC 4954 §6 for SMTP).
+2. Otherwise the words are compared with `PHRASES`, in this order. Most large providers express their limits only in words.
+3. If code and words say nothing else, the refusal is about the user name or the password.
 
-The user name is taken out of the text first: many servers repeat it, and a mailbox may be called `busy@`.
+The user name is removed from the text first: many servers repeat it, and a mailbox may have the name `busy@`.
 """
 
 import re
@@ -38,7 +38,7 @@ ErrorType = type[MailServerError]
 
 MAX_TEXT_CHARS = 4000
 MIN_MASKED_CHARS = 3
-"""A shorter user name would take letters out of the server's own words."""
+"""Removing a shorter user name would remove letters from the server's own words."""
 
 IMAP_CODES: Mapping[str, ErrorType] = {
     "AUTHENTICATIONFAILED": LoginRefused,
@@ -62,7 +62,7 @@ IMAP_CODES: Mapping[str, ErrorType] = {
     "ALREADYEXISTS": LoginNotPossible,
     "EXPUNGEISSUED": LoginNotPossible,
 }
-"""RFC 5530, and what else is seen at a login."""
+"""RFC 5530, and other codes that servers send at a login."""
 
 SMTP_CODES: Mapping[str, ErrorType] = {
     "5.7.8": LoginRefused,
@@ -103,7 +103,7 @@ PHRASES: tuple[tuple[str, ErrorType], ...] = (
     ("rate limit", Throttled),
     ("yet to enable imap", ImapSwitchedOff),
     ("suspects it may have been hacked", WebLoginNeeded),
-    # IMAP or SMTP is switched off, at anybody's
+    # IMAP or SMTP is switched off, at any provider
     ("imap access is disabled", ImapSwitchedOff),
     ("imap access disabled", ImapSwitchedOff),
     ("imap access is not allowed", ImapSwitchedOff),
@@ -153,7 +153,7 @@ PHRASES: tuple[tuple[str, ErrorType], ...] = (
     ("zu viele verbindungen", TooManyConnections),
     ("zbyt wiele polaczen", TooManyConnections),
     ("trop de connexions", TooManyConnections),
-    # Limits of anything else; also of wrong passwords before this one
+    # Limits of other things, also of earlier wrong passwords
     ("too many", Throttled),
     ("too frequent", Throttled),
     ("bandwidth", Throttled),
@@ -168,7 +168,7 @@ PHRASES: tuple[tuple[str, ErrorType], ...] = (
     ("zu viele", Throttled),
     ("zbyt wiele", Throttled),
     ("trop de", Throttled),
-    # About the password, whatever else stands beside it
+    # About the password, whatever else the text says
     ("invalid credentials", LoginRefused),
     ("invalid password", LoginRefused),
     ("incorrect password", LoginRefused),
@@ -185,7 +185,7 @@ PHRASES: tuple[tuple[str, ErrorType], ...] = (
     ("neplatne heslo", LoginRefused),
     ("neplatne prihlasovaci", LoginRefused),
     ("nespravne prihlasovacie", LoginRefused),
-    # The password's time is over
+    # The password has expired
     ("password has expired", PasswordExpired),
     ("password expired", PasswordExpired),
     ("expired password", PasswordExpired),
@@ -260,7 +260,7 @@ PHRASES: tuple[tuple[str, ErrorType], ...] = (
     ("ucet byl zablokov", AccessDenied),
     ("ucet je uzamcen", AccessDenied),
     ("ucet je deaktivov", AccessDenied),
-    # The method is refused, not what was sent by it
+    # The server refuses the method, not the password
     ("mechanism not supported", NoLoginMethod),
     ("unsupported authentication", NoLoginMethod),
     ("unsupported auth", NoLoginMethod),
@@ -271,14 +271,14 @@ PHRASES: tuple[tuple[str, ErrorType], ...] = (
     ("logging in is disabled", NoLoginMethod),
     ("logindisabled", NoLoginMethod),
 )
-"""Parts of what servers say, in small letters without diacritics; the first that is found counts."""
+"""Parts of the texts of servers, in lower case without diacritics. The first that is found counts."""
 
 _ENHANCED = re.compile(r"(?m)^(?:\d{3}[ -])?\d\.\d{1,3}\.\d{1,3} ")
-"""At the beginning of each line of a reply: in the middle of what is said."""
+"""The code at the beginning of each line of a reply, which would be in the middle of the joined text."""
 
 
 def by_code(code: str | None, text: str, *, username: str) -> ErrorType | None:
-    """What an IMAP response code says; words may only make it more exact. None: nothing that is known."""
+    """The meaning of an IMAP response code. Words may only make it more exact. None: unknown."""
     meant = IMAP_CODES.get(code or "")
     if meant is None or meant is LoginRefused:
         return meant
@@ -290,8 +290,8 @@ def by_code(code: str | None, text: str, *, username: str) -> ErrorType | None:
 
 
 def by_smtp_codes(codes: Iterable[str], text: str, *, username: str) -> ErrorType | None:
-    """What a refusal over SMTP says: by its enhanced code, by its words, by its plain code, in this order: the words
-    are more exact than `535`, and Gmail says `534` of several things. None: nothing that is known."""
+    """The meaning of a refusal over SMTP: by its enhanced code, by its words, by its plain code, in this order. The words are
+    more exact than `535`, and Gmail uses `534` for several things. None: unknown."""
     plain, *enhanced = codes
     if (meant := next((SMTP_CODES[code] for code in enhanced if code in SMTP_CODES), None)) is not None:
         return meant
@@ -299,13 +299,13 @@ def by_smtp_codes(codes: Iterable[str], text: str, *, username: str) -> ErrorTyp
 
 
 def by_words(text: str, *, username: str) -> ErrorType | None:
-    """What the server's words say; None where they say nothing that is known."""
+    """The meaning of the server's words. None: unknown."""
     words = folded(_without_name(text[:MAX_TEXT_CHARS], username))
     return next((meant for phrase, meant in PHRASES if phrase in words), None)
 
 
 def folded(text: str) -> str:
-    """In small letters, without diacritics, each space once."""
+    """The text in lower case, without diacritics, with single spaces."""
     decomposed = unicodedata.normalize("NFKD", text.replace("ł", "l").replace("Ł", "L"))
     bare = "".join(char for char in decomposed if not unicodedata.combining(char))
     return " ".join(bare.casefold().split())
@@ -318,7 +318,7 @@ def _without_name(text: str, username: str) -> str:
 
 
 def _parts(username: str) -> Iterable[str]:
-    """The whole name, then what stands on either side of its @."""
+    """The whole name, then the parts before and after its @."""
     local, at, domain = username.rpartition("@")
     return [
         part for part in ([username, local, domain] if at else [username]) if len(part) >= MIN_MASKED_CHARS

@@ -1,4 +1,4 @@
-"""`imap-gateway demo`: the gateway beside a mail server of its own, and what happens when mail arrives."""
+"""`imap-gateway demo`: runs the gateway with a mail server of its own, and shows what happens when mail arrives."""
 
 from app.demo.run import run
 

@@ -9,7 +9,7 @@ from app import clock
 
 @dataclass(frozen=True)
 class SampleMail:
-    """What somebody writes to the company."""
+    """A mail that somebody writes to the company."""
 
     sender: str
     recipient: str
@@ -71,7 +71,7 @@ PRIVATE = SampleMail("Maminka <maminka@rodina.example>", JANA, "Nedělní oběd"
 
 
 def later(number: int) -> SampleMail:
-    """One of the mails that keep coming."""
+    """One of the mails that arrive later."""
     return SampleMail(
         f"Zákazník {number} <zakaznik{number}@zakaznik.example>",
         INFO,

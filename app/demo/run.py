@@ -1,5 +1,5 @@
-"""The demo's story: mailboxes are connected over the API, mail arrives, is fetched, moved and announced, an answer
-is sent. With `once` it ends after that, having checked each step."""
+"""The story of the demo: it connects mailboxes over the API; mail arrives, is fetched and moved, and causes events; an
+answer is sent. Each step is checked. With `once` the demo ends after that."""
 
 import logging
 import secrets
@@ -36,24 +36,24 @@ AYMINE, DONE = "AyMINE", "AyMINE-hotovo"
 
 
 class DemoFailed(Exception):
-    """A step did not do what it should; the text says which."""
+    """A step did not do what it should. The text says which step."""
 
 
 def run(*, once: bool) -> None:
-    """Run the demo until Ctrl-C, or one round. Leaves nothing behind.
+    """Run the demo until Ctrl-C, or for one round. It leaves nothing behind.
 
     Raises:
-        typer.Exit: with 1 where a step failed.
+        typer.Exit: with 1 if a step failed.
     """
     console = Console()
-    # A shell that starts us in the background has Ctrl-C ignored; and the end by a signal leaves nothing behind too.
+    # A shell that starts us in the background makes us ignore Ctrl-C. The end by a signal must leave nothing behind either.
     for each in (signal.SIGINT, signal.SIGTERM):
         signal.signal(each, signal.default_int_handler)
     try:
         with tempfile.TemporaryDirectory(prefix="imap-gateway-demo-") as folder:
             _play(console, Path(folder), once=once)
     except KeyboardInterrupt:
-        console.print("\nThe end; nothing is left behind.")
+        console.print("\nThe demo has ended and left nothing behind.")
     except DemoFailed as exc:
         console.print(f"[red]failed:[/red] {exc}")
         raise typer.Exit(1) from exc
@@ -118,7 +118,7 @@ class _Story:
         self._show(f"Jana enters it herself: {entered['status']}")
 
     def receive(self) -> None:
-        """Mail arrives, is fetched, moved and announced."""
+        """Mail arrives, is fetched and moved, and causes events."""
         self._say("Mail arrives: three to the company, one in Jana's AyMINE folder, one that is private.")
         for mail in TO_INFO:
             self._servers.deliver(INFO, PASSWORDS[INFO], mail.raw())
@@ -182,7 +182,7 @@ class _Story:
         self._console.print(f"  {link['url']}", soft_wrap=True, highlight=False)
 
     def next_mail(self, number: int) -> None:
-        """One more mail to the company, and what becomes of it."""
+        """Send one more mail to the company, and show what happens to it."""
         mail = mails.later(number)
         self._servers.deliver(INFO, PASSWORDS[INFO], mail.raw())
         [event] = self._events("message.stored", 1)
@@ -200,7 +200,7 @@ class _Story:
         }
 
     def _events(self, short_type: str, count: int) -> list[dict[str, Any]]:
-        """Wait for so many events of a type, by polling the feed as other services do."""
+        """Wait for this number of events of a type, by polling the feed as other services do."""
         found: list[dict[str, Any]] = []
         end = time.monotonic() + WAIT_S
         while len(found) < count:

@@ -1,4 +1,4 @@
-"""The demo's mail servers, in this process, in memory: pymap for IMAP, aiosmtpd as the sink of what is sent."""
+"""The mail servers of the demo, in this process and in memory: pymap for IMAP, aiosmtpd as the sink for sent mail."""
 
 import asyncio
 import imaplib
@@ -27,25 +27,25 @@ Result = TypeVar("Result")
 
 @dataclass
 class MailServers:
-    """Both servers, running. `sent` are the mails that the sink has taken."""
+    """Both running servers. `sent` holds the mails that the sink has accepted."""
 
     imap_port: int
     smtp_port: int
     sent: list[bytes] = field(default_factory=list)
 
     def deliver(self, user: str, password: str, raw: bytes, folder: str = "INBOX") -> None:
-        """Let a mail arrive in a mailbox."""
+        """Deliver a mail into a mailbox."""
         with self._mailbox(user, password) as mailbox:
             mailbox.append(f'"{folder}"', "", imaplib.Time2Internaldate(clock.utc_now()), raw)
 
     def create_folders(self, user: str, password: str, names: Sequence[str]) -> None:
-        """Make folders, as people do in their mail program."""
+        """Create folders, as people do in their mail program."""
         with self._mailbox(user, password) as mailbox:
             for name in names:
                 mailbox.create(f'"{name}"')
 
     def counts(self, user: str, password: str, names: Sequence[str]) -> dict[str, int]:
-        """How many mails lie in each of the folders, by another client than the gateway."""
+        """The number of mails in each of the folders, seen by another client than the gateway."""
         with self._mailbox(user, password) as mailbox:
             return {name: _count(mailbox, name) for name in names}
 
@@ -58,7 +58,7 @@ class MailServers:
 
 @contextmanager
 def mail_servers(passwords: dict[str, str]) -> Iterator[MailServers]:
-    """Servers with a mailbox for each user of `passwords`, ended with the block."""
+    """Servers with a mailbox for each user in `passwords`. They end with the block."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="demo-mail-servers", daemon=True)
     thread.start()
@@ -75,7 +75,7 @@ def mail_servers(passwords: dict[str, str]) -> Iterator[MailServers]:
 
 
 def free_port(wanted: int = 0) -> int:
-    """The wanted port, if it is free, else some other."""
+    """The wanted port if it is free, otherwise another one."""
     for port in (wanted, 0):
         try:
             with socket.create_server((HOST, port)) as probe:
@@ -122,7 +122,7 @@ async def _start_smtp(servers: MailServers, passwords: dict[str, str], stack: As
         return AuthResult(success=passwords.get(given.login.decode()) == given.password.decode())
 
     def protocol() -> SMTP:
-        # It warns of passwords in plain text; these are the demo's own and stay on this machine.
+        # aiosmtpd warns of passwords in plain text; these belong to the demo and stay on this machine.
         with warnings.catch_warnings(action="ignore", category=UserWarning):
             return _smtp()
 

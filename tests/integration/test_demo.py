@@ -59,5 +59,5 @@ def test_it_ends_on_a_signal_and_leaves_nothing_behind(
         demo.send_signal(how)
         rest = demo.stdout.read()
         assert demo.wait(TIMEOUT_S) == 0
-    assert "nothing is left behind" in rest
+    assert "left nothing behind" in rest
     assert list(tmp_path.iterdir()) == []

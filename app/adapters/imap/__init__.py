@@ -1,12 +1,13 @@
-"""Mailboxes over IMAP; the only importer of IMAPClient. Frozen values in and out, no type of the library's.
+"""Access to mailboxes over IMAP. Only this package imports IMAPClient. Values in and out are frozen; none has a type of the
+library.
 
-login       connecting, TLS, login: gives a session
-authentication  by which method, what a refusal means, what is said after it
-session     what the gateway does with a mailbox, command by command
-connection  imaplib underneath IMAPClient: sends commands, reads answers
-answers/    what servers say: pure, a file for each kind of answer
-wire        the socket: lines and literals, deadline and caps
-errors      what goes wrong, as the gateway's own errors
+login           connect, TLS, log in: gives a session
+authentication  the methods of login, the meaning of a refusal, the commands directly after login
+session         the commands that the gateway uses on a mailbox
+connection      imaplib below IMAPClient: sends commands, reads answers
+answers/        reads the answers of servers: pure, a file for each kind of answer
+wire            the socket: lines and literals, time limits and size limits
+errors          errors of the library and of servers, as the gateway's own errors
 """
 
 from app.adapters.imap.answers.folder_status import FolderStatus

@@ -1,12 +1,12 @@
-"""Logging in: by which method, what a refusal means, and what is said right after it.
+"""Logs in: chooses the method, finds the meaning of a refusal, and sends what belongs directly after the login.
 
     LOGIN "user" "password"                     ASCII; not where the server says LOGINDISABLED     RFC 9051 §6.2.3
     LOGIN {4} … {8} …                           as literals: UTF-8, which a quoted string cannot hold
     AUTHENTICATE PLAIN base64(NUL user NUL password)   with SASL-IR, or after a "+"                RFC 4616, 4959
     AUTHENTICATE LOGIN, base64(user), base64(password)                                    expired draft; Exchange
 
-A method that the server does not understand gives way to the next: nothing was refused then. A refused password is
-never tried by another method: that would be a second refusal, and accounts get locked at the third.
+If the server does not understand a method, the next one is tried, because nothing was refused. A refused password is never
+tried by another method: that would be a second refusal, and accounts get locked at the third.
 """
 
 import base64
@@ -44,25 +44,25 @@ class _Method:
     name: str
     run: Callable[[], Conversation]
     sends_at_once: bool
-    """The password goes out with the command, not when the server asks for it."""
+    """The password is part of the command; it does not wait until the server asks for it."""
 
 
 def log_in(imap: WiredIMAP4, session: ImapSession, server: ServerAddress, password: str) -> None:
-    """Log in, learn what the server can do now, and say who we are.
+    """Log in, ask for the capabilities after the login, and identify the gateway.
 
     Raises:
-        LoginRefused: user name or password are wrong, as far as the server says.
+        LoginRefused: according to the server, the user name or the password is wrong.
         PasswordExpired, PrivacyRequired, AdministratorNeeded, AuthorizationFailed, AccessDenied, ImapSwitchedOff,
-        WebLoginNeeded, PasswordLoginSwitchedOff, LoginNotPossible: the server says something else about it.
-        NoLoginMethod: it takes no password in a way that we know.
-        TooManyConnections, Throttled, LoginNotUnderstood, MailServerUnavailable: not now.
+        WebLoginNeeded, PasswordLoginSwitchedOff, LoginNotPossible: the server gives another reason.
+        NoLoginMethod: it accepts no password by a method that we know.
+        TooManyConnections, Throttled, LoginNotUnderstood, MailServerUnavailable: a login is not possible now.
         ConnectionLost, MailServerTimeout
     """
     before = session.capabilities
     with translating("LOGIN"):
         answer = _first_understood(imap, session, server, password)
     imap.state = "AUTH"
-    # Told in the answer, or beside it; asked for all the same: not every server tells all there (RFC 9051 §7.2.2).
+    # The answer may contain them, but ask all the same: not every server lists all of them there (RFC 9051 §7.2.2).
     session.capabilities = capability.read_capabilities(answer.answer.responses, answer.answer.text) or before
     session.refresh_capabilities()
     if "ID" in before | session.capabilities:
@@ -77,14 +77,14 @@ def _first_understood(
         try:
             conversation = method.run()
         except (ConnectionLost, OSError):
-            if error is not None:  # the server hung up over the method before
+            if error is not None:  # the server closed the connection because of the previous method
                 raise error from None
             raise
         if conversation.answer.status == "OK":
             return conversation
         error = _error_of(conversation, server.username)
         if isinstance(error, LoginRefused) and not (method.sends_at_once or conversation.replied):
-            # The method was refused: the server has not seen a password yet.
+            # The server refused the method, and has not seen a password yet.
             error = NoLoginMethod(
                 command="LOGIN", server_line=error.server_line, response_code=error.response_code
             )
@@ -99,7 +99,7 @@ def _first_understood(
 def _methods(
     imap: WiredIMAP4, capabilities: frozenset[str], username: str, password: str
 ) -> Iterator[_Method]:
-    """What may be tried, the likeliest first. A server that tells nothing has LOGIN."""
+    """The methods to try, the most likely one first. A server that lists none has LOGIN."""
     user, secret = username.encode(), password.encode()
     is_ascii = (username + password).isascii()
     has_ir = "SASL-IR" in capabilities
@@ -108,7 +108,7 @@ def _methods(
     by_turns = [_base64(user), _base64(secret)]
     sasl_login = _Method("AUTH=LOGIN", lambda: imap.converse(b"AUTHENTICATE LOGIN", by_turns), False)
     can_login = "LOGINDISABLED" not in capabilities
-    # RFC 9051 §6.2.2: UTF-8 has its place in SASL. RFC 4616: NUL stands between the parts of PLAIN.
+    # RFC 9051 §6.2.2: SASL allows UTF-8. RFC 4616: NUL separates the parts of PLAIN.
     offered = [plain] if "AUTH=PLAIN" in capabilities and b"\0" not in user + secret else []
     offered += [sasl_login] if "AUTH=LOGIN" in capabilities else []
     if can_login and is_ascii:
@@ -125,7 +125,7 @@ def _by_login(imap: WiredIMAP4, user: bytes, secret: bytes, *, quoting: bool) ->
 
 
 def _by_plain(imap: WiredIMAP4, user: bytes, secret: bytes, *, at_once: bool) -> Conversation:
-    """Where the server asks for what it was given at once, it gets it again."""
+    """If the server asks for the data that the command already contained, it gets them again."""
     octets = _base64(b"\0" + user + b"\0" + secret)
     return imap.converse(b"AUTHENTICATE PLAIN" + (b" " + octets if at_once else b""), [octets])
 
@@ -135,17 +135,17 @@ def _base64(octets: bytes) -> bytes:
 
 
 def _no_method(capabilities: frozenset[str], server: ServerAddress) -> MailServerError:
-    # RFC 9051 §6.2.3: LOGINDISABLED is what a server says that takes passwords over TLS alone.
+    # RFC 9051 §6.2.3: a server that accepts passwords only over TLS says LOGINDISABLED.
     if server.security == "none" and "LOGINDISABLED" in capabilities:
         return PrivacyRequired(command="LOGIN")
     return NoLoginMethod(command="LOGIN")
 
 
 def _error_of(conversation: Conversation, username: str) -> MailServerError:
-    """What a NO, BAD or BYE means (RFC 5530): only some are about the password."""
+    """The error that a NO, BAD or BYE means (RFC 5530). Only some are about the password."""
     answer = conversation.answer
     told = refused("LOGIN", answer)
-    # A server may explain itself beside its answer, and answer "NO LOGIN failed".
+    # A server may give the reason in an untagged response, and answer "NO LOGIN failed".
     texts = [told.server_line or ""]
     texts += [
         each.texts[0].decode("utf-8", "replace")
@@ -166,7 +166,7 @@ def _error_of(conversation: Conversation, username: str) -> MailServerError:
         error.retry_after_s = pause_s
     if told.response_code == "CORRUPTION" and isinstance(error, MailServerUnavailable):
         error.retry_after_s = CORRUPTION_PAUSE_S
-    # `[LIMIT]` and `[UNAVAILABLE]` hold for other mailboxes too; of `[INUSE]` and the like the mailbox is the reason.
+    # `[LIMIT]` and `[UNAVAILABLE]` also apply to other mailboxes. The reason of `[INUSE]` and similar codes is the mailbox.
     error.turned_away = (told.response_code, type(error)) in {
         ("LIMIT", TooManyConnections),
         ("UNAVAILABLE", MailServerUnavailable),
@@ -179,8 +179,8 @@ def _by_status(status: str) -> type[MailServerError]:
 
 
 def _identify(imap: WiredIMAP4) -> None:
-    """Say who we are (RFC 2971 §3.1): 163.com and 126.com refuse SELECT to who does not. What is answered says nothing
-    that we need, and a refusal is none of the mailbox."""
+    """Identify the gateway (RFC 2971 §3.1): 163.com and 126.com refuse SELECT without this. We do not need the answer, and a
+    refusal says nothing about the mailbox."""
     with translating("ID"):
         answer = imap.converse(CLIENT_ID).answer
     if answer.status == "BYE":

@@ -1,8 +1,8 @@
-"""`imaplib` underneath IMAPClient, with our own reader: the library makes tags, sends commands and literals, and keeps
-its state; what the server says is read here, a line at a time, by `answers`.
+"""`imaplib` below IMAPClient, with our own reader. The library makes tags, sends commands and literals, and keeps its state.
+This module reads what the server says, a line at a time, with `answers`.
 
-`imaplib` itself waits for ever, allocates whatever literal length a server announces, refuses servers of IMAP4rev2, and
-takes the first line that it does not know for the end.
+`imaplib` itself waits for ever, allocates any literal length that a server announces, refuses servers with IMAP4rev2 alone,
+and treats the first line that it does not know as the end.
 """
 
 import imaplib
@@ -30,10 +30,10 @@ from app.mime.text import clean_line
 
 MAX_UNTAGGED_RESPONSES = 200_000
 MAX_STATUS_RESPONSES = 1000
-"""Kept of one answer, whatever it is about."""
+"""The largest number of responses that are kept of one answer."""
 MAX_STATUS_OCTETS = 256 * 1024
 MAX_LITERALS = 1000
-"""In one response."""
+"""The largest number in one response."""
 ALERT_MAX_CHARS = 500
 
 _ALERT = re.compile(rb"\[ALERT\] *(.+)", re.IGNORECASE)
@@ -41,27 +41,28 @@ _ALERT = re.compile(rb"\[ALERT\] *(.+)", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """All that came between a command and its end."""
+    """Everything that came between a command and its end."""
 
     status: str
     """`OK`, `NO` or `BAD`; after `converse` also `BYE`."""
     text: bytes
     responses: Sequence[Response]
-    """Those of the kinds asked for, and untagged statuses."""
+    """The responses of the requested kinds, and untagged statuses."""
     expunged: int = 0
-    """Mails that the server said are gone from the selected folder (EXPUNGE; RFC 6851 §3.3: sent for each move)."""
+    """The number of mails that left the selected folder, as the server reported (EXPUNGE; RFC 6851 §3.3: one for each
+    move)."""
     dropped: int = 0
-    """Lines that are no IMAP."""
+    """Lines that are not IMAP."""
 
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
-    """How a command ended that the server could ask more of."""
+    """The end of a command in which the server could ask for more data."""
 
     answer: Answer
-    """Its status may be `BYE`: the server hung up."""
+    """Its status may be `BYE`: the server closed the connection."""
     replied: int
-    """How many of the replies were sent."""
+    """The number of replies that were sent."""
 
 
 class WiredIMAP4(imaplib.IMAP4):
@@ -85,8 +86,8 @@ class WiredIMAP4(imaplib.IMAP4):
         self.wire.close()
 
     def _connect(self) -> None:
-        """Read the greeting. What the server can do is asked for later, and is no reason to turn back: `imaplib`
-        knows no server of IMAP4rev2 alone."""
+        """Read the greeting. The capabilities are requested later and are no reason to stop: `imaplib` does not know servers with
+        IMAP4rev2 alone."""
         library: Any = self
         library.tagpre = imaplib.Int2AP(SystemRandom().randint(4096, 65535))
         self._our_tag = re.compile(re.escape(library.tagpre) + rb"\d++\Z")
@@ -99,11 +100,11 @@ class WiredIMAP4(imaplib.IMAP4):
         self.state = "AUTH" if kind == "PREAUTH" else "NONAUTH"
 
     def run(self, name: str, *args: str | bytes, keep: Sequence[str] = ()) -> Answer:
-        """One command, with its deadline. Untagged responses of the kinds to keep are in its answer.
+        """Run one command with its time limit. Its answer holds the untagged responses of the kinds in `keep`.
 
         Raises:
-            CommandRefused: answered NO or BAD; `response_code` and `server_line` are filled.
-            MailServerError, imaplib.IMAP4.abort, OSError: the connection is gone or out of step.
+            CommandRefused: the server answered NO or BAD; `response_code` and `server_line` are set.
+            MailServerError, imaplib.IMAP4.abort, OSError: the connection is lost or out of step.
         """
         answer = self.ask(name, *args, keep=keep)
         if answer.status != "OK":
@@ -111,18 +112,18 @@ class WiredIMAP4(imaplib.IMAP4):
         return answer
 
     def ask(self, name: str, *args: str | bytes, keep: Sequence[str] = ()) -> Answer:
-        """As `run`, whatever the answer."""
+        """Like `run`, but returns any answer."""
         self.begin(keep)
         typ, data = self._command_complete(name, self._command(name, *args))
         return self.answer(typ, data[-1])
 
     def begin(self, keep: Sequence[str] = ()) -> None:
-        """What follows is another command: its deadline begins, and nothing of the answers before it counts."""
+        """Begin another command: its time limit starts, and earlier answers do not count any more."""
         self.wire.start_command(self.timeout_s)
         self._start(keep)
 
     def answer(self, typ: str, text: bytes) -> Answer:
-        """The answer to the command that has just been completed."""
+        """The answer to the command that has just ended."""
         return Answer(typ, text, tuple(self._responses), self._expunged, self._dropped)
 
     def _start(self, keep: Sequence[str]) -> None:
@@ -133,10 +134,10 @@ class WiredIMAP4(imaplib.IMAP4):
         self._expunged = 0
         self._dropped = 0
 
-    # What imaplib calls
+    # Methods that imaplib calls
 
     def _log(self, line: str) -> None:
-        """Commands hold passwords: none is kept."""
+        """Keep no command, because commands hold passwords."""
 
     def _command_complete(self, name: str, tag: bytes) -> tuple[str, list[bytes]]:
         is_logout = name == "LOGOUT"
@@ -153,7 +154,7 @@ class WiredIMAP4(imaplib.IMAP4):
             raise ConnectionLost(server_line=line, response_code=status.code_of(self._bye))
 
     def _get_response(self, start_timeout: object = False) -> Line | None:
-        """Read a response and file it; None where it asks for more."""
+        """Read a response and store it. None: the server asks for more data."""
         library: Any = self
         line = read_line(text := self.wire.read_line())
         if isinstance(line, Continuation):
@@ -174,10 +175,10 @@ class WiredIMAP4(imaplib.IMAP4):
         if line.tag in pending:
             pending[line.tag] = (line.status, [line.text])
         elif self._our_tag.match(line.tag):
-            self._dropped += 1  # the end of an earlier command, twice
+            self._dropped += 1  # a second end of an earlier command
             self._count_one()
         else:
-            raise ConnectionLost(server_line="an answer to another's question")
+            raise ConnectionLost(server_line="an answer to an unknown command")
 
     def _file(self, response: Response, line: bytes) -> None:
         self._count_one()
@@ -220,21 +221,21 @@ class WiredIMAP4(imaplib.IMAP4):
             raise ConnectionLost(server_line="too many untagged responses")
 
     def _note_alert(self, line: bytes) -> None:
-        """Keep what the server wants its user to see (RFC 9051 §7.1: clients MUST show it)."""
+        """Keep the text that the server wants its user to see (RFC 9051 §7.1: clients MUST show it)."""
         found = _ALERT.search(line[:MAX_STATUS_OCTETS])
         if found:
             self.alert = clean_line(found[1].decode("utf-8", "replace"), ALERT_MAX_CHARS)
 
-    # Before and at the login
+    # Before and during the login
 
     def converse(self, command: bytes, replies: Sequence[bytes] = ()) -> "Conversation":
-        """A command that the server may ask more of: each continuation request gets the next of the replies (RFC 9051
-        §6.2.2, §4.3), one too many is answered by `*`, which cancels. The state stays as it is.
+        """Run a command in which the server may ask for more data. Each continuation request gets the next reply (RFC 9051
+        §6.2.2, §4.3). If there is no reply left, it gets `*`, which cancels the command. The state does not change.
 
-        Unlike other commands it also ends with the connection, where the server has said BYE: what it said counts.
+        Unlike other commands, it may also end with the connection, if the server has said BYE: its text counts.
 
         Raises:
-            ConnectionLost, OSError: the connection ended without a word, or is out of step.
+            ConnectionLost, OSError: the connection ended without a BYE, or is out of step.
         """
         self.begin(["CAPABILITY"])
         tag = self._new_tag()
@@ -256,11 +257,11 @@ class WiredIMAP4(imaplib.IMAP4):
         return Conversation(self.answer(ended[0], ended[1][-1]), min(asked, len(replies)))
 
     def start_tls(self, context: ssl.SSLContext, server_name: str) -> None:
-        """STARTTLS (RFC 9051 §6.2.1); the capabilities told in plain text are forgotten.
+        """STARTTLS (RFC 9051 §6.2.1). The capabilities that were announced in plain text are forgotten.
 
         Raises:
-            CommandRefused: not offered or refused. There is no falling back to plain text.
-            ConnectionLost: the server sent more than its answer before TLS began: injected, perhaps.
+            CommandRefused: the server does not offer it, or refuses it. The connection never falls back to plain text.
+            ConnectionLost: the server sent more than its answer before TLS began; an attacker may have injected it.
         """
         self.run("STARTTLS")
         if self.wire.has_unread():
@@ -272,7 +273,7 @@ class WiredIMAP4(imaplib.IMAP4):
 
 
 def refused(command: str, answer: Answer) -> CommandRefused:
-    """The error of a NO or BAD. Where its text is empty, or has no code, an untagged NO, BAD or BYE may have one."""
+    """The error of a NO or BAD. If its text is empty or has no code, an untagged NO, BAD or BYE may have one."""
     line = answer.text
     code = status.code_of(line)
     if code is None:

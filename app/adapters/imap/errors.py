@@ -1,4 +1,4 @@
-"""What the IMAP libraries raise and what servers refuse, as the gateway's own errors."""
+"""Turns errors of the IMAP libraries and refusals of servers into the gateway's own errors."""
 
 import contextlib
 import imaplib
@@ -26,7 +26,7 @@ _THROTTLED = re.compile(r"throttled.*?Backoff Time: ?(\d{1,12}) ?milliseconds", 
 
 @contextlib.contextmanager
 def translating(command: str) -> Iterator[None]:
-    """Turn what the libraries raise into the gateway's errors, with what the server said for the log."""
+    """Turn the libraries' errors into the gateway's errors, with the server's text for the log."""
     try:
         yield
     except CommandRefused as exc:
@@ -47,7 +47,7 @@ def translating(command: str) -> Iterator[None]:
             raise MailServerUnavailable(command=command) from exc
         raise ConnectionLost(command=command, server_line=type(exc).__name__) from exc
     except (ValueError, AssertionError, TypeError, KeyError, IndexError, RecursionError) as exc:
-        # The library could not make sense of the answer: the connection is out of step.
+        # The library could not understand the answer, so the connection is out of step.
         raise ConnectionLost(command=command, server_line=type(exc).__name__) from exc
 
 
@@ -70,6 +70,6 @@ def _known_refusal(exc: CommandRefused) -> MailServerError:
 
 
 def pause_asked_for(text: str) -> float | None:
-    """For how many seconds Exchange wants to be left alone; None where it does not say."""
+    """The pause in seconds that Exchange asks for. None: it asks for none."""
     found = _THROTTLED.search(text)
     return min(int(found[1]) / 1000, THROTTLE_CAP_S) if found is not None else None

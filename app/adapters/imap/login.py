@@ -1,4 +1,4 @@
-"""Connecting and logging in: TCP, TLS, the greeting, the password. Gives a session, ended with its block."""
+"""Connects and logs in: TCP, TLS, the greeting, the password. Gives a session that ends with its block."""
 
 import contextlib
 from collections.abc import Iterator
@@ -15,11 +15,11 @@ from app.errors import ConnectionLost, MailServerError, MailServerTimeout, MailS
 
 @contextlib.contextmanager
 def connect(server: ServerAddress, password: str, access: ConnectionPolicy) -> Iterator[ImapSession]:
-    """A logged-in session, ended when the block ends.
+    """A logged-in session. It ends when the block ends.
 
     Raises:
         HostUnreachable, CertificateRefused, MailServerTimeout, ConnectionLost
-        LoginRefused and what else `log_in` raises.
+        LoginRefused, and the other errors of `log_in`.
     """
     try:
         imap, session = _open(server, access)
@@ -37,7 +37,7 @@ def connect(server: ServerAddress, password: str, access: ConnectionPolicy) -> I
 
 
 def _open(server: ServerAddress, access: ConnectionPolicy) -> tuple[WiredIMAP4, ImapSession]:
-    # Plain text is spoken only in the allowed private networks, whatever the name answers by now.
+    # Plain text is used only in the allowed private networks, whatever the name resolves to now.
     def opened() -> Wire:
         return open_wire(
             lambda: access.network.connect(
@@ -55,7 +55,7 @@ def _open(server: ServerAddress, access: ConnectionPolicy) -> tuple[WiredIMAP4, 
         imap = WiredIMAP4(opened, access.command_timeout_s)
     try:
         with translating("CONNECT"):
-            # A server that greets with PREAUTH would keep us from STARTTLS (CVE-2021-39272), and takes no login.
+            # A server that greets with PREAUTH would prevent STARTTLS (CVE-2021-39272), and accepts no login.
             if imap.state != "NONAUTH":
                 raise ConnectionLost(command="PREAUTH")
             if server.security == "starttls":

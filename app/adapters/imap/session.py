@@ -1,10 +1,10 @@
-"""A logged-in IMAP session as the gateway uses it: commands out, what `answers` makes of their answers in.
+"""A logged-in IMAP session as the gateway uses it. It sends commands; `answers` reads the answers.
 
-What the library does not guard is guarded here: folder names are checked before they reach the wire, answers are
-matched to the UIDs asked for, a `NIL` body is told from an empty one (a server sends it for a mail that another client
-has removed: Dovecot 2.3, RFC 2180 §4.1.3), and COPYUID is kept, the proof of a move.
+This module adds the checks that the library lacks. It checks folder names before it sends them. It matches answers to the
+requested UIDs. It distinguishes a `NIL` body from an empty one (a server sends NIL for a mail that another client has
+removed: Dovecot 2.3, RFC 2180 §4.1.3). It keeps COPYUID, the proof of a move.
 
-A session is for one thread. After an error that is not a refusal it is unusable: end it.
+A session is for one thread. After an error that is not a refusal it cannot be used any more: end it.
 """
 
 import contextlib
@@ -46,7 +46,7 @@ _NOT_SELECTABLE = frozenset({"\\Noselect", "\\Nonexistent"})
 
 
 class _Client(imapclient.IMAPClient):  # type: ignore[misc]
-    """IMAPClient over our own connection; its debug level of 5, which formats every literal, is turned off."""
+    """IMAPClient over our own connection. Its debug level of 5, which formats every literal, is turned off."""
 
     def __init__(self, imap: WiredIMAP4) -> None:
         self._given = imap
@@ -61,7 +61,7 @@ class _Client(imapclient.IMAPClient):  # type: ignore[misc]
         """The wire sets timeouts, command by command."""
 
     def _normalise_folder(self, folder_name: bytes) -> bytes:
-        """Names come as the octets that go on the wire."""
+        """Names are already the octets to send."""
         return quoted(folder_name)
 
 
@@ -75,15 +75,15 @@ class ImapSession:
         imap.wire.max_response_octets = max_literal_octets + wire.MAX_LINE_OCTETS
         self.capabilities: frozenset[str] = frozenset()
         self._octets_of: dict[str, bytes] = {}
-        """The names that the server has listed, by what is shown of them."""
+        """The names that the server has listed, by the names that are shown."""
         self._exists = 0
         self._has_given_up_move = False
         self.expunged = 0
-        """Mails that the server said had left the source folder, when it answered the last MOVE."""
+        """The number of mails that left the source folder, as the server reported in its answer to the last MOVE."""
 
     @property
     def can_move(self) -> bool:
-        # Gmail's folders are labels: what COPY and EXPUNGE do there depends on the user's settings. It has MOVE.
+        # Gmail's folders are labels: the effect of COPY and EXPUNGE depends on the user's settings. It has MOVE.
         return self.is_gmail or ("MOVE" in self.capabilities and not self._has_given_up_move)
 
     @property
@@ -91,12 +91,12 @@ class ImapSession:
         return "X-GM-EXT-1" in self.capabilities
 
     def give_up_move(self) -> None:
-        """The server says that it has MOVE, and refuses it: a proxy that tells another server's capabilities."""
+        """Do not use MOVE any more. The server announces it and refuses it: a proxy announces another server's capabilities."""
         self._has_given_up_move = True
 
     @property
     def alert(self) -> str | None:
-        """What the server last asked to show to its user, as plain text."""
+        """The last text that the server asked to show to its user, as plain text."""
         return self._imap.alert
 
     @property
@@ -105,12 +105,12 @@ class ImapSession:
 
     @property
     def _is_utf8(self) -> bool:
-        """Whether folder names are UTF-8: a server of IMAP4rev2 alone (RFC 9051 §5.1)."""
+        """Whether folder names are UTF-8: the server has IMAP4rev2 alone (RFC 9051 §5.1)."""
         return capability.REV2 in self.capabilities and "IMAP4REV1" not in self.capabilities
 
     def refresh_capabilities(self) -> None:
-        """Ask again: they differ before and after STARTTLS and login. Where the server does not say, it can do what it
-        said before, or what every server can."""
+        """Ask for the capabilities again: they differ before and after STARTTLS and login. If the server does not answer them,
+        those that it announced before count, or those that every server has."""
         with translating("CAPABILITY"):
             answer = self._imap.ask("CAPABILITY", keep=["CAPABILITY"])
         told = capability.read_capabilities(answer.responses, answer.text)
@@ -120,7 +120,7 @@ class ImapSession:
     # Folders
 
     def list_folders(self) -> list[Folder]:
-        """All folders, with their special uses where the server knows them; INBOX is always one of them."""
+        """All folders, with their special uses if the server knows them. INBOX is always one of them."""
         with translating("LIST"):
             answer = self._imap.run("LIST", '""', '"*"', keep=["LIST"])
         rows = listing.read_list(answer.responses)
@@ -134,12 +134,12 @@ class ImapSession:
         if not any(folder.name.upper() == "INBOX" for folder in folders):
             folders.insert(
                 0, Folder("INBOX", None, frozenset(), selectable=True)
-            )  # RFC 9051 §5.1: always there
+            )  # RFC 9051 §5.1: it always exists
         return folders
 
     def _special_rows(self) -> list[Row]:
-        """The rows with special uses, from servers that tell them only when asked (RFC 6154 §5.1); none where that is
-        refused: SPECIAL-USE without LIST-EXTENDED."""
+        """The rows with special uses, from servers that list them only on request (RFC 6154 §5.1). Empty if the server refuses:
+        it has SPECIAL-USE without LIST-EXTENDED."""
         if "SPECIAL-USE" not in self.capabilities:
             return []
         try:
@@ -150,8 +150,8 @@ class ImapSession:
         return listing.read_list(answer.responses).rows
 
     def _shown(self, rows: Sequence[Row]) -> list[Folder]:
-        """The folders by names that a person can read. Where two have one name, the one that is spelled as the standard
-        spells it has it, and the other is left out."""
+        """The folders by names that people can read. If two would have one name, the folder that is spelled by the standard gets
+        it, and the other is left out."""
         by_name: dict[str, Row] = {}
         for row in rows:
             name = names.shown(row.octets, is_utf8=self._is_utf8)
@@ -173,10 +173,10 @@ class ImapSession:
         return names.on_the_wire(name, is_utf8=self._is_utf8)
 
     def _octets(self, folder: str) -> bytes:
-        """The name as it goes on the wire: as the server has listed it, else by the standard.
+        """The octets of a name: as the server has listed it, otherwise by the standard.
 
         Raises:
-            CommandRefused: it must not go there; imaplib sends CR and LF through as they are.
+            CommandRefused: the name must not be sent; imaplib would send CR and LF unchanged.
         """
         listed = self._octets_of.get(folder)
         if listed is not None:
@@ -186,12 +186,12 @@ class ImapSession:
         return self._spelled(folder)
 
     def lists(self, folder: str) -> bool:
-        """Whether the server has listed a folder of this name in this session."""
+        """Whether the server has listed a folder with this name in this session."""
         return folder in self._octets_of
 
     def personal_prefix(self) -> str:
-        """The prefix of the personal namespace (RFC 2342), as `INBOX.`; empty where there is none, or the server does
-        not say."""
+        """The prefix of the personal namespace (RFC 2342), as `INBOX.`. Empty if there is none, or the server does not state
+        it."""
         if "NAMESPACE" not in self.capabilities:
             return ""
         try:
@@ -203,7 +203,7 @@ class ImapSession:
         return names.shown(octets, is_utf8=self._is_utf8) or ""
 
     def select(self, folder: str) -> Selected:
-        """Select a folder for reading and moving; sets no flag.
+        """Select a folder for reading and moving. It sets no flag.
 
         Raises:
             CommandRefused: there is no such folder, or it cannot be selected.
@@ -215,7 +215,7 @@ class ImapSession:
         return selected
 
     def examine(self, folder: str) -> Selected:
-        """Select a folder for looking only.
+        """Select a folder only for reading.
 
         Raises:
             CommandRefused
@@ -242,7 +242,7 @@ class ImapSession:
         return folder_status.read_status(answer.responses)
 
     def create_folder(self, folder: str) -> None:
-        """Create and subscribe a folder; a server without subscriptions has it all the same.
+        """Create and subscribe a folder. Without subscriptions on the server, the folder exists all the same.
 
         Raises:
             CommandRefused
@@ -256,7 +256,7 @@ class ImapSession:
     # Searching
 
     def search_undeleted(self) -> list[int]:
-        """The UIDs in the selected folder that nobody has flagged `\\Deleted`, ascending."""
+        """The UIDs in the selected folder without the flag `\\Deleted`, ascending."""
         with translating("SEARCH"):
             self._imap.run("NOOP")
         found = self._search("UNDELETED")
@@ -265,31 +265,31 @@ class ImapSession:
         return found.uids
 
     def search_undeleted_since(self, day: date) -> list[int]:
-        """As `search_undeleted`, those whose INTERNALDATE is on that day or later, by the server's time zone."""
+        """Like `search_undeleted`, for mails whose INTERNALDATE is on that day or later, in the server's time zone."""
         return self._search(f"UNDELETED SINCE {day.day}-{MONTHS[day.month - 1]}-{day.year}").uids
 
     def next_uid(self, at_least: int) -> int:
-        """One above the highest UID there is in the selected folder now, or `at_least` where that is lower: mail
-        that comes from now on has this UID or a higher one."""
+        """One above the highest UID that the selected folder has now, but at least `at_least`. Mail that arrives from now on
+        has this UID or a higher one."""
         with translating("SEARCH"):
             self._imap.run("NOOP")
         return max([at_least - 1, *self.search_from(at_least)]) + 1
 
     def search_present(self, uids: Iterable[int]) -> set[int]:
-        """Those of the UIDs that are in the selected folder, flagged `\\Deleted` or not."""
+        """The UIDs among these that are in the selected folder, with or without the flag `\\Deleted`."""
         return self._search_sets(uids, "")
 
     def search_flagged_deleted(self, uids: Iterable[int]) -> set[int]:
-        """Those of the UIDs that are in the selected folder and flagged `\\Deleted`."""
+        """The UIDs among these that are in the selected folder with the flag `\\Deleted`."""
         return self._search_sets(uids, " DELETED")
 
     def search_from(self, first_uid: int) -> list[int]:
-        """The UIDs of the selected folder from this one up, ascending."""
+        """The UIDs of the selected folder from this one on, ascending."""
         # `n:*` always includes the last mail, even below n (RFC 9051 §6.4.8).
         return [uid for uid in self._search(f"UID {first_uid}:*").uids if uid >= first_uid]
 
     def search_header(self, name: str, value: str) -> list[int]:
-        """The UIDs in the selected folder whose header field holds the value."""
+        """The UIDs in the selected folder whose header field contains the value."""
         return self._search(f"HEADER {name} {quoted(value.encode('ascii')).decode()}").uids
 
     def _search_sets(self, uids: Iterable[int], criteria: str) -> set[int]:
@@ -309,7 +309,7 @@ class ImapSession:
         return search.read_search(answer.responses, wanted)
 
     def _flags(self, uid_set: str, wanted: Sequence[int] | None = None) -> list[Fetched]:
-        """The flags of mails, for servers that answer OK to a search and do not say what they have found."""
+        """The flags of mails, for servers that answer OK to a search without the result."""
         with translating("FETCH"):
             answer = self._imap.run("UID", "FETCH", uid_set, "(UID FLAGS)", keep=["FETCH"])
         asked = set(wanted) if wanted is not None else None
@@ -319,7 +319,7 @@ class ImapSession:
     # Fetching
 
     def fetch_infos(self, uids: Sequence[int]) -> list[MailInfo]:
-        """Size and INTERNALDATE of mails, in the order of their UIDs; those that are gone are not there.
+        """Size and INTERNALDATE of mails, in the order of their UIDs. Mails that no longer exist are left out.
 
         Raises:
             CommandRefused
@@ -328,7 +328,7 @@ class ImapSession:
         return [MailInfo(uid, found[uid].size_octets, found[uid].internal_date) for uid in sorted(found)]
 
     def fetch_mails(self, uids: Sequence[int]) -> list[FetchedMail]:
-        """The mails as received, in the order asked for. Sets no `\\Seen` (BODY.PEEK).
+        """The mails as received, in the requested order. It does not set `\\Seen` (BODY.PEEK).
 
         Raises:
             CommandRefused
@@ -336,7 +336,7 @@ class ImapSession:
         return self._bodies(uids, "(UID INTERNALDATE BODY.PEEK[])")
 
     def fetch_beginnings(self, uids: Sequence[int], max_octets: int) -> list[FetchedMail]:
-        """As `fetch_mails`, no more than so many octets of each.
+        """Like `fetch_mails`, but at most this many octets of each mail.
 
         Raises:
             CommandRefused
@@ -353,7 +353,7 @@ class ImapSession:
         ]
 
     def fetch_header(self, uid: int, max_octets: int) -> bytes:
-        """The beginning of a mail's header; empty where the server gives none."""
+        """The beginning of a mail's header. Empty if the server sends none."""
         found = self._fetch([uid], f"(UID BODY.PEEK[HEADER]<0.{max_octets}>)")
         header = found[uid].header if uid in found else None
         return header[:max_octets] if header is not None else b""
@@ -365,7 +365,7 @@ class ImapSession:
             with translating("FETCH"):
                 answer = self._imap.run("UID", "FETCH", uid_set, items, keep=["FETCH"])
             read = fetch.read_fetch(answer.responses, wanted)
-            # A line that is no IMAP is the rest of a literal that was announced too short.
+            # A line that is not IMAP is the rest of a literal whose announced length was too short.
             if read.is_out_of_step or answer.dropped:
                 raise ConnectionLost(command="FETCH", server_line="literals of another length than announced")
             if read.dropped:
@@ -376,15 +376,15 @@ class ImapSession:
     # Moving
 
     def move(self, uids: Sequence[int], folder: str) -> dict[int, int]:
-        """UID MOVE (RFC 6851). Gives what COPYUID proves: UID here to UID there; an `OK` proves nothing.
+        """UID MOVE (RFC 6851). Returns what COPYUID proves: it maps the UID here to the UID there. An `OK` proves nothing.
 
         Raises:
-            CommandRefused: also where a part has been moved, or, on Exchange, all of it: look.
+            CommandRefused: even then some mails may have been moved, or, on Exchange, all of them: look.
         """
         return self._copy_or_move("MOVE", uids, folder)
 
     def copy(self, uids: Sequence[int], folder: str) -> dict[int, int]:
-        """UID COPY; gives what COPYUID proves.
+        """UID COPY. Returns what COPYUID proves.
 
         Raises:
             CommandRefused
@@ -410,7 +410,7 @@ class ImapSession:
                 self._imap.run("UID", "STORE", uid_set, "+FLAGS.SILENT", "(\\Deleted)")
 
     def expunge_uids(self, uids: Sequence[int]) -> None:
-        """UID EXPUNGE (RFC 4315): exactly these, never what others have flagged. Needs UIDPLUS."""
+        """UID EXPUNGE (RFC 4315): it removes exactly these mails, never mails that others have flagged. Needs UIDPLUS."""
         for uid_set in uid_sets(uids):
             with translating("EXPUNGE"):
                 self._imap.run("UID", "EXPUNGE", uid_set)
@@ -432,12 +432,12 @@ class ImapSession:
                 raise refused("APPEND", self._last_refusal(exc)) from exc
 
     def _last_refusal(self, exc: Exception) -> Answer:
-        """What IMAPClient's error holds of the server's words."""
+        """The server's answer, as far as IMAPClient's error holds it."""
         text = str(exc).partition(": ")[2].removeprefix("b'")
         return self._imap.answer("NO", text.encode("utf-8", "replace"))
 
     def end(self) -> None:
-        """Log out as far as the connection still allows, and close it. A server that hangs gets little time for it."""
+        """Log out if the connection still allows it, and close the connection. A server that hangs gets little time for it."""
         self._imap.timeout_s = min(self._imap.timeout_s, LOGOUT_TIMEOUT_S)
         with contextlib.suppress(OSError, imaplib.IMAP4.error, MailServerError):
             self._imap.run("LOGOUT")

@@ -1,4 +1,4 @@
-"""Sets of UIDs as they are sent (RFC 9051 §4.1.1). Pure."""
+"""Makes sets of UIDs for commands (RFC 9051 §4.1.1). Pure."""
 
 from collections.abc import Iterator, Sequence
 
@@ -7,7 +7,7 @@ MAX_SET_OCTETS = 900
 
 
 def uid_sets(uids: Sequence[int]) -> Iterator[str]:
-    """UIDs as sets for the wire, runs as ranges, each set at most 900 octets."""
+    """The UIDs as sets of at most 900 octets each. Consecutive UIDs become ranges."""
     parts: list[str] = []
     length = 0
     for part in _ranges(sorted(set(uids))):

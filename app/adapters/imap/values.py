@@ -1,4 +1,4 @@
-"""What goes into an IMAP session and comes out of it: frozen values, none of a library's types."""
+"""The values that go into an IMAP session and come out of it. They are frozen; none has a type of the library."""
 
 import math
 import ssl
@@ -11,7 +11,7 @@ from app.adapters.network import NetworkPolicy
 
 @dataclass(frozen=True, slots=True)
 class ServerAddress:
-    """Where a mail server is, and as whom to log in."""
+    """The address of a mail server, and the user name for the login."""
 
     host: str
     port: int
@@ -22,7 +22,7 @@ class ServerAddress:
 
 @dataclass(frozen=True, slots=True)
 class ConnectionPolicy:
-    """How this installation reaches mail servers."""
+    """The rules of this installation for connections to mail servers."""
 
     network: NetworkPolicy
     tls: ssl.SSLContext
@@ -44,14 +44,14 @@ class Folder:
     name: str
     delimiter: str | None
     special_use: frozenset[str]
-    """RFC 6154 attributes, as `\\Trash`."""
+    """Attributes of RFC 6154, as `\\Trash`."""
     selectable: bool
 
 
 @dataclass(frozen=True, slots=True)
 class MailInfo:
-    """What is known of a mail before it is fetched. `size_octets` is the server's word, not proof; None where it says
-    nothing that can be."""
+    """The known values of a mail before it is fetched. `size_octets` is only what the server announces. None: it announces no
+    possible value."""
 
     uid: int
     size_octets: int | None
@@ -60,10 +60,10 @@ class MailInfo:
 
 @dataclass(frozen=True, slots=True)
 class FetchedMail:
-    """A mail as received. `raw` is None where the server had none to give."""
+    """A mail as received. `raw` is None if the server sent no body."""
 
     uid: int
     raw: bytes | None
     internal_date: datetime | None
     has_date_defect: bool = False
-    """The server gave an INTERNALDATE that is no date."""
+    """The server sent an INTERNALDATE that is not a valid date."""

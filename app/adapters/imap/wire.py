@@ -1,8 +1,8 @@
-"""The bytes between us and an IMAP server: a socket read in lines and literals, with a deadline and caps.
+"""Reads lines and literals from the socket of an IMAP server, with time limits and size limits.
 
-Reads of a socket with a timeout wait anew with each byte: a server that sends one now and then would hold a thread for
-ever. A literal is taken straight out of what was received, copied once; a large one is put together of what comes, and
-memory grows with what came, not with what was announced.
+The timeout of a socket begins again with each byte: a server that sends a byte now and then would hold a thread for ever. A
+literal is taken directly from the received bytes and copied once. A large literal is put together piece by piece, so memory
+grows with the received bytes, not with the announced length.
 """
 
 import math
@@ -16,11 +16,11 @@ from app.errors import ConnectionLost, MailServerTimeout
 MAX_LINE_OCTETS = 16 * 1024 * 1024
 CHUNK_OCTETS = 256 * 1024
 OCTETS_PER_S = 100_000
-"""A command's deadline is extended by a second for each of these received: large mails take their time."""
+"""For each block of this size, the time limit of a command grows by a second, because large mails take longer."""
 
 
 class Wire:
-    """A connection, each read bounded by the deadline of the command under way."""
+    """A connection. The time limit of the present command bounds each read."""
 
     def __init__(self, sock: socket.socket, *, ends_at: float = math.inf) -> None:
         """`ends_at`: when all has to be done, whatever the commands, by `time.monotonic`."""
@@ -34,7 +34,7 @@ class Wire:
         self._received = 0
 
     def start_command(self, timeout_s: float) -> None:
-        """Give what follows this many seconds, and one more for each 100 kB received."""
+        """Start a time limit of this many seconds, plus one second for each 100 kB received."""
         now = time.monotonic()
         self._deadline = now + timeout_s
         self._received = 0
@@ -42,10 +42,10 @@ class Wire:
         self.sock.settimeout(max(min(timeout_s, self._ends_at - now), 0.001))
 
     def read_line(self) -> bytes:
-        """A line without its end, which is CRLF, or LF alone.
+        """A line without its line end, which is CRLF, or LF alone.
 
         Raises:
-            ConnectionLost: the stream has ended, or the line does not.
+            ConnectionLost: the stream has ended, or the line is too long.
             TimeoutError, OSError
         """
         searched = self._position
@@ -64,7 +64,7 @@ class Wire:
         """Exactly this many octets.
 
         Raises:
-            ConnectionLost: the stream has ended, or these are more than are taken.
+            ConnectionLost: the stream has ended, or this is more than the limit.
             TimeoutError, OSError
         """
         if size > self.max_literal_octets:
@@ -88,7 +88,7 @@ class Wire:
         return b"".join(chunks)
 
     def has_unread(self) -> bool:
-        """Whether something was received that nobody has read."""
+        """Whether there are received bytes that nobody has read."""
         return self._position < len(self._buffer)
 
     def _make_room(self) -> None:
@@ -120,10 +120,10 @@ def open_wire(
     *,
     ends_at: float = math.inf,
 ) -> Wire:
-    """A wire over a connection of its own, in TLS from the first byte where a context is given.
+    """A wire over a new connection. With a context, it uses TLS from the first byte.
 
     Raises:
-        MailServerTimeout: the TLS handshake was not done in time.
+        MailServerTimeout: the TLS handshake did not end in time.
     """
     sock = connect()
     if tls is None:

@@ -1,6 +1,6 @@
-"""What IMAP servers say, read by a reader that bends: pure functions from octets to frozen values, a file for each kind
-of answer, the grammar of RFC 9051 and 3501 beside the code that reads it.
+"""Reads the answers of IMAP servers, tolerantly. Pure functions turn octets into frozen values. There is a file for each
+kind of answer, with the grammar of RFC 9051 and 3501 beside the code.
 
-None of them raises, whatever the octets; time and memory are linear in what was received, and no answer expands to
-more than was asked for. What cannot be read, or is not about what was asked, is dropped and counted.
+No function raises, whatever the octets are. Time and memory are linear in the received octets, and no answer expands beyond
+what was requested. Answers that cannot be read, or that belong to no request, are dropped and counted.
 """

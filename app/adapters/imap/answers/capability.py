@@ -3,7 +3,7 @@
     capability-data = "CAPABILITY" *(SP capability)                                 RFC 9051 §7.2.2
     "[" "CAPABILITY" *(SP capability) "]"                                           in a greeting, or after a login
 
-A server of IMAP4rev2 alone need not name what is part of it (RFC 9051 appendix E).
+A server with IMAP4rev2 alone need not list the extensions that are part of it (RFC 9051 appendix E).
 """
 
 from collections.abc import Iterable
@@ -32,7 +32,7 @@ MAX_CAPABILITIES = 1000
 
 
 def read_capabilities(responses: Iterable[Response], text: bytes = b"") -> frozenset[str] | None:
-    """What the server can do, in capitals; None where it does not say."""
+    """The capabilities of the server, in capitals. None: the answer contains none."""
     kept = list(responses)
     told = [response.texts[0] for response in kept if response.kind == "CAPABILITY"]
     told += [value for code, value in codes_in(kept, text) if code == "CAPABILITY"]

@@ -2,9 +2,9 @@
 
     resp-code-copy = "COPYUID" SP nz-number SP uid-set SP uid-set                   RFC 4315 §3, RFC 9051 §7.1
 
-The first set are UIDs here, the second the UIDs there, in the same order. Tolerated: the code in an untagged or the
-tagged response, or in none (Exchange), malformed or empty (Outlook.com): it proves nothing then. A set is never
-expanded beyond the number of mails that were asked to be moved: 400 octets can name 400 million.
+The first set holds the UIDs here, the second the UIDs there, in the same order. Tolerated: the code in an untagged or the
+tagged response, or in none (Exchange); a malformed or empty code (Outlook.com), which then proves nothing. A set is never
+expanded beyond the number of mails in the request: 400 octets can name 400 million UIDs.
 """
 
 from collections.abc import Iterable, Set
@@ -15,7 +15,7 @@ from app.adapters.imap.answers.status import codes_in
 
 
 def read_copyuid(responses: Iterable[Response], text: bytes, wanted: Set[int]) -> dict[int, int]:
-    """Which of these mails have been copied, and to which UIDs there."""
+    """The mails among these that have been copied, with their UIDs there."""
     copied: dict[int, int] = {}
     for code, value in codes_in(responses, text):
         if code == "COPYUID":
@@ -36,7 +36,7 @@ def _pairs(value: bytes, wanted: Set[int]) -> dict[int, int]:
 
 
 def _expanded(uid_set: bytes, most: int) -> list[int] | None:
-    """The UIDs of a set in its order; None where they are more, or one of them is none."""
+    """The UIDs of a set in its order. None: there are more than `most`, or one of them is no UID."""
     uids: list[int] = []
     for part in uid_set.split(b",", most + 1):
         first, colon, last = part.partition(b":")

@@ -2,8 +2,8 @@
 
     date-time = DQUOTE date-day-fixed "-" date-month "-" date-year SP time SP zone DQUOTE      RFC 9051 §9
 
-Domino says `00-Jan-0000`, others zones of +9900: there is no date then. Where the zone is missing there is none either:
-the moment is not known. Tolerated: one digit for the day, more than one space, a month in any case.
+Domino sends `00-Jan-0000`, others zones of +9900: these are no dates. A date without a zone is none either, because the time
+is unknown. Tolerated: one digit for the day, more than one space, a month in any case.
 """
 
 import re
@@ -18,7 +18,7 @@ MAX_ZONE_HOURS = 14
 
 
 def read_internal_date(octets: bytes) -> datetime | None:
-    """The moment in UTC; None where the octets name none."""
+    """The time in UTC. None: the octets contain no valid date."""
     found = _DATE.match(octets)
     if found is None:
         return None

@@ -5,14 +5,14 @@
     msg-att-static = "INTERNALDATE" SP date-time / "RFC822.SIZE" SP number64
                    / "BODY" section ["<" number ">"] SP nstring / "UID" SP uniqueid / …
 
-Tolerated: items in any order, one mail's items in several responses, items and mails that nobody asked for, two
-responses on one line, values of another type, sizes and dates that cannot be.
+Tolerated: items in any order, one mail's items in several responses, items and mails that nobody requested, two responses
+on one line, values of another type, impossible sizes and dates.
 
-Not tolerated, because bytes would be taken for another mail's:
-- A response that names no UID, or two, or one that was not asked for, is nobody's: it is dropped and counted. (The
-  sequence number in front says nothing: it shifts with each EXPUNGE.)
-- A body after which the response does not go on as it must was announced with another length than it has (Domino):
-  the connection is out of step, and nothing of the answer is to be believed.
+Not tolerated, because bytes would be assigned to the wrong mail:
+- A response that names no UID, or two, or one that was not requested, belongs to no mail: it is dropped and counted. (The
+  sequence number in front does not help: it changes with each EXPUNGE.)
+- If the response does not continue correctly after a body, the announced length of the body was wrong (Domino). The
+  connection is out of step, and nothing of the answer can be trusted.
 """
 
 import re
@@ -27,14 +27,14 @@ from app.adapters.imap.answers.response import Response
 from app.adapters.imap.answers.tokens import Cursor, Kind, Token
 
 MAX_ITEMS = 100
-"""In one response; nobody asks for so many."""
+"""The largest number of items in one response; no request asks for so many."""
 
 _NEXT = re.compile(rb"[ \t]*+\*[ \t]++\d{1,20}[ \t]++FETCH[ \t]++\Z", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """What was said of one mail; None where nothing was, or nothing that can be."""
+    """The values of one mail. None: the server sent no value, or an impossible one."""
 
     uid: int
     size_octets: int | None = None
@@ -43,26 +43,26 @@ class Fetched:
     header: bytes | None = None
     flags: frozenset[str] | None = None
     has_date_defect: bool = False
-    """There was an INTERNALDATE, and it is no date."""
+    """There was an INTERNALDATE, but it is not a valid date."""
 
 
 @dataclass(frozen=True, slots=True)
 class FetchAnswer:
-    """The mails by UID, none that was not asked for."""
+    """The mails by UID, only requested ones."""
 
     mails: dict[int, Fetched]
     dropped: int
-    """Responses that are nobody's, or could not be read."""
+    """Responses that belong to no mail, or could not be read."""
     is_out_of_step: bool
-    """A literal was longer or shorter than announced."""
+    """Whether a literal was longer or shorter than announced."""
 
 
 class _Broken(Exception):
-    """The response does not go on as it must."""
+    """The response does not continue correctly."""
 
 
 def read_fetch(responses: Iterable[Response], wanted: Set[int] | None) -> FetchAnswer:
-    """The answers to a UID FETCH of these mails; None: of any."""
+    """The answers to a UID FETCH of these mails. None: of any mails."""
     mails: dict[int, Fetched] = {}
     dropped = 0
     is_out_of_step = False
@@ -81,7 +81,7 @@ def read_fetch(responses: Iterable[Response], wanted: Set[int] | None) -> FetchA
 
 
 def _read(response: Response) -> tuple[list[Fetched | None], bool]:
-    """The mails on one line (None: nobody's), and whether it could be read to its end."""
+    """The mails on one line (None: it belongs to no mail), and whether the line could be read to its end."""
     cursor = Cursor(response)
     found: list[Fetched | None] = []
     try:
@@ -89,7 +89,7 @@ def _read(response: Response) -> tuple[list[Fetched | None], bool]:
             found.append(_mail(cursor))
             if not cursor.peek():
                 return found, not cursor.is_at_literal
-            # `…)* 2 FETCH (…`: the end of the line is missing in between.
+            # `…)* 2 FETCH (…`: the line end between two responses is missing.
             if not _passes_next(cursor):
                 return found, False
     except _Broken:
@@ -102,7 +102,7 @@ def _passes_next(cursor: Cursor) -> bool:
 
 
 def _mail(cursor: Cursor) -> Fetched | None:
-    """The items between two brackets; None where they name not exactly one UID."""
+    """The items between two brackets. None: they do not name exactly one UID."""
     if not cursor.accept(b"("):
         raise _Broken
     items: dict[str, Any] = {}
@@ -125,12 +125,12 @@ def _mail(cursor: Cursor) -> Fetched | None:
 
 
 def _is_without_value(cursor: Cursor) -> bool:
-    """`INTERNALDATE)`: the value is missing, the bracket is not."""
+    """Whether the value is missing, as in `INTERNALDATE)`."""
     return cursor.peek() == b")"
 
 
 def _item(name: bytes, value: Token) -> dict[str, Any]:
-    """What an item says, as fields of `Fetched`."""
+    """The value of an item, as fields of `Fetched`."""
     octets = value.octets if value.kind in {Kind.STRING, Kind.ATOM} else None
     if name == b"RFC822.SIZE":
         return {"size_octets": numbers.number(octets or b"", most=numbers.MAX_SIZE_OCTETS)}
@@ -140,7 +140,7 @@ def _item(name: bytes, value: Token) -> dict[str, Any]:
     if name == b"FLAGS" and value.kind is Kind.LIST:
         words = value.octets[: 64 * 1024].decode("latin-1").split()
         return {"flags": frozenset(word.lower() for word in words)}
-    # NIL, or another type, is no body: see `FetchedMail.raw`.
+    # NIL, or a value of another type, is no body: see `FetchedMail.raw`.
     if value.kind is not Kind.STRING:
         return {}
     if name.startswith((b"BODY[HEADER]", b"RFC822.HEADER")):
@@ -149,7 +149,7 @@ def _item(name: bytes, value: Token) -> dict[str, Any]:
 
 
 def _merged(one: Fetched | None, other: Fetched) -> Fetched:
-    """What two responses say of one mail; what is said later counts only where the earlier is silent."""
+    """The values of two responses about one mail. A value of the later one counts only if the earlier one has none."""
     if one is None:
         return other
     return Fetched(

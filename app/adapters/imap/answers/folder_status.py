@@ -3,7 +3,7 @@
     "STATUS" SP mailbox SP "(" [status-att-list] ")"                                RFC 9051 §7.3.5
     status-att-val = ("MESSAGES" SP number) / ("UIDNEXT" SP nz-number) / ("UIDVALIDITY" SP nz-number) / …
 
-Tolerated: items missing, doubled or unknown, a name with brackets or spaces and no quotes (the items stand last).
+Tolerated: missing, doubled or unknown items, a name with brackets or spaces and without quotes (the items come last).
 """
 
 import re
@@ -18,7 +18,7 @@ _ITEM = re.compile(rb"(?<![A-Za-z0-9.-])([A-Za-z][A-Za-z0-9.-]*+)[ \t]++(\d{1,20
 
 @dataclass(frozen=True, slots=True)
 class FolderStatus:
-    """What STATUS said of a folder that is not selected; None where it said nothing that can be."""
+    """The counters that STATUS gave for a folder that is not selected. None: it gave no possible value."""
 
     uidvalidity: int | None
     uidnext: int | None

@@ -4,9 +4,9 @@
                                                                                     RFC 9051 §9
     mailbox = "INBOX" / astring;   astring = 1*ASTRING-CHAR / string;   `[` is an ASTRING-CHAR, `{` `(` `%` are not
 
-Tolerated: names without quotes that hold spaces, tabs, quotes and brackets (they reach to the end of the line), a
-backslash that escapes nothing, delimiters without quotes, of no or of several characters, attributes in any case, a row
-twice. A row of which no name can be made is left out and counted.
+Tolerated: names without quotes that contain spaces, tabs, quotes and brackets (they reach to the end of the line), a
+backslash that escapes nothing, delimiters without quotes, with no or several characters, attributes in any case, a row
+that comes twice. A row without a readable name is left out and counted.
 """
 
 import re
@@ -38,7 +38,7 @@ class Row:
     """Its name as it is sent back."""
     delimiter: str | None
     attributes: frozenset[str]
-    """As RFC 6154 and 9051 spell them, as `\\Trash`."""
+    """In the spelling of RFC 6154 and 9051, as `\\Trash`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class Listing:
 
 
 def read_list(responses: Iterable[Response]) -> Listing:
-    """The rows of an answer to LIST; two rows of one name become one with the attributes of both."""
+    """The rows of an answer to LIST. Two rows with one name become one, with the attributes of both."""
     rows: dict[bytes, Row] = {}
     left_out = 0
     for response in responses:

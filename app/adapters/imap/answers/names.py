@@ -1,10 +1,10 @@
-"""The names of folders, between the octets on the wire and what a person reads.
+"""Converts the names of folders between the octets in commands and the names that people read.
 
     mailbox = "INBOX" / astring                        RFC 3501: modified UTF-7 (§5.1.3); RFC 9051: UTF-8
 
-A folder is kept by its own octets, which are sent back as they came; what is shown is made of them as well as can be:
-servers send a lone `&` (`R&D`), UTF-8 and Latin-1 as they are, tabs. No name can be made of octets that hold a line
-end or NUL: a command must not hold them.
+A folder keeps its own octets, which are sent back unchanged. The shown name is decoded from them as well as possible:
+servers send a single `&` (`R&D`), raw UTF-8 and Latin-1, tabs. Octets with a line end or NUL give no name, because a command
+must not contain them.
 """
 
 import base64
@@ -21,7 +21,7 @@ REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 
 
 def shown(octets: bytes, *, is_utf8: bool = False) -> str | None:
-    """A name to show; None where there is none. `is_utf8`: the server speaks IMAP4rev2 alone."""
+    """The name to show. None: there is none. `is_utf8`: the server has IMAP4rev2 alone."""
     if not octets or len(octets) > MAX_NAME_OCTETS or _NEVER.search(octets):
         return None
     text = _text(octets) if is_utf8 else _from_utf7(octets)
@@ -54,7 +54,7 @@ def _from_utf7(octets: bytes) -> str:
 
 
 def _unshifted(encoded: bytes) -> str | None:
-    """What stands between `&` and `-`: UTF-16 in a base64 of its own; None where it is none, and stands for itself."""
+    """Decode the text between `&` and `-`: UTF-16 in a special base64. None: it is not encoded, so it stays as it is."""
     if not encoded:
         return "&"
     padded = encoded.replace(b",", b"/") + b"=" * (-len(encoded) % 4)

@@ -15,7 +15,7 @@ _ESCAPED = re.compile(rb'\\(["\\])')
 
 
 def read_personal_prefix(responses: Iterable[Response]) -> bytes:
-    """The prefix of the first personal namespace, as `INBOX.`; empty where there is none."""
+    """The prefix of the first personal namespace, as `INBOX.`. Empty if there is none."""
     for response in responses:
         if response.kind != "NAMESPACE":
             continue

@@ -19,7 +19,7 @@ _RANGE = re.compile(rb"(\d++)(?::(\d++|\*))?")
 
 
 def number(octets: bytes, *, most: int) -> int | None:
-    """A number from 0 up; None where it is none, or more than that."""
+    """A number from 0 to `most`. None: the octets are no such number."""
     if not _DIGITS.match(octets):
         return None
     value = int(octets)
@@ -32,8 +32,8 @@ def uid(octets: bytes) -> int | None:
 
 
 def ranges(octets: bytes) -> Iterator[tuple[int, int]]:
-    """The ranges in a set, the first end as it stands; a lone UID is a range of one. `*` is the highest UID. What is no
-    UID is passed over."""
+    """The ranges in a set, with their ends in the order of the text. A single UID is a range of one. `*` is the highest UID.
+    Text that is no UID is skipped."""
     for found in _RANGE.finditer(octets):
         first = uid(found[1])
         last = first if found[2] is None else MAX_UID if found[2] == b"*" else uid(found[2])
@@ -42,5 +42,5 @@ def ranges(octets: bytes) -> Iterator[tuple[int, int]]:
 
 
 def within(low: int, high: int, wanted: Sequence[int]) -> Sequence[int]:
-    """Those of the wanted UIDs, ascending, that lie in a range."""
+    """The wanted UIDs that are in a range, ascending."""
     return wanted[bisect_left(wanted, low) : bisect_right(wanted, high)]

@@ -1,4 +1,4 @@
-"""One line of a server, told apart by its first words.
+"""Recognises the kind of a line from a server by its first words.
 
     response-data     = "*" SP response-payload CRLF                                  RFC 9051 §9
     response-payload  = resp-cond-state / resp-cond-bye / mailbox-data / message-data / capability-data / …
@@ -6,8 +6,8 @@
     resp-cond-state   = ("OK" / "NO" / "BAD") SP resp-text
     continue-req      = "+" SP (resp-text / base64) CRLF
 
-Tolerated: LF alone, any case of keywords, no text after a status, more than one space, a response code that stands
-outside an `* OK` (Exchange 2013 and Office 365 send `[COPYUID 124 10 233]` as a line of its own).
+Tolerated: LF alone, keywords in any case, no text after a status, more than one space, a response code outside an `* OK`
+(Exchange 2013 and Office 365 send `[COPYUID 124 10 233]` as a line of its own).
 """
 
 import re
@@ -22,8 +22,8 @@ _LITERAL = re.compile(rb"~?\{(\d{1,20})\+?\}\Z")
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """An untagged response: its keyword in capitals, its number where it has one, and the rest of it: the texts before,
-    between and after its literals, without line ends. There is one text more than there are literals."""
+    """An untagged response: its keyword in capitals, its number if it has one, and the rest: the texts before, between and
+    after its literals, without line ends. There is one more text than there are literals."""
 
     kind: str
     number: int | None
@@ -42,21 +42,21 @@ class Tagged:
 
 @dataclass(frozen=True, slots=True)
 class Continuation:
-    """The server waits for more."""
+    """The server waits for more data."""
 
     text: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """A line that is no IMAP."""
+    """A line that is not IMAP."""
 
 
 Line = Response | Tagged | Continuation | Unreadable
 
 
 def read_line(line: bytes) -> Line:
-    """What a line without its line end is."""
+    """The kind and content of a line, which comes without its line end."""
     if line.startswith(b"+"):
         return Continuation(line[1:].lstrip(b" "))
     if line.startswith(b"["):
@@ -72,7 +72,7 @@ def read_line(line: bytes) -> Line:
 
 
 def literal_size(line: bytes) -> int | None:
-    """The number of octets that follow this text as a literal (RFC 9051 §4.3); None where none does."""
+    """The number of octets in the literal that follows this text (RFC 9051 §4.3). None: no literal follows."""
     if not line.endswith(b"}"):
         return None
     found = _LITERAL.search(line, max(0, len(line) - 25))

@@ -4,7 +4,7 @@
     "ESEARCH" [search-correlator] [SP "UID"] *(SP search-return-data)           RFC 9051 §7.3.4
     search-return-data = "MIN" SP nz-number / "MAX" … / "ALL" SP sequence-set / "COUNT" SP number
 
-Servers of IMAP4rev2 answer SEARCH by ESEARCH. Tolerated: several lines, sets instead of numbers, commas.
+Servers with IMAP4rev2 answer SEARCH with ESEARCH. Tolerated: several lines, sets instead of numbers, commas.
 """
 
 import re
@@ -15,7 +15,7 @@ from app.adapters.imap.answers import numbers
 from app.adapters.imap.answers.response import Response
 
 MAX_FOUND = 1_000_000
-"""Of a search in a whole folder; above it the highest UIDs are given."""
+"""The largest number of UIDs from a search in a whole folder. If there are more, the highest UIDs are returned."""
 
 _BRACKETED = re.compile(rb"\([^()]*+\)")
 _ALL = re.compile(rb"\bALL[ \t]++([0-9:,*]++)", re.IGNORECASE)
@@ -28,11 +28,11 @@ class Found:
 
     uids: list[int]
     is_answered: bool
-    """Whether there was an answer at all: some servers send none where nothing is found, some none for good."""
+    """Whether there was an answer: some servers send none if nothing is found, and some never send one."""
 
 
 def read_search(responses: Iterable[Response], wanted: Sequence[int] | None = None) -> Found:
-    """The UIDs in the answers; where those asked for are given, ascending, only these."""
+    """The UIDs in the answers. With `wanted`, which is ascending, only these UIDs."""
     is_answered = False
     uids: set[int] = set()
     for low, high in _ranges(responses):
@@ -49,7 +49,7 @@ def read_search(responses: Iterable[Response], wanted: Sequence[int] | None = No
 
 
 def _ranges(responses: Iterable[Response]) -> Iterator[tuple[int, int]]:
-    """The ranges found; first a (0, 0) for each answer."""
+    """The found ranges. Each answer begins with a (0, 0)."""
     for response in responses:
         if response.kind not in {"SEARCH", "ESEARCH"}:
             continue

@@ -1,11 +1,11 @@
-"""Response codes, and what SELECT says by them.
+"""Reads response codes, and the result of SELECT, which consists of them.
 
     resp-text      = ["[" resp-text-code "]" SP] [text]                            RFC 9051 §9; no text: legal there
     resp-text-code = "ALERT" / "READ-ONLY" / "UIDNEXT" SP nz-number / "UIDVALIDITY" SP nz-number / "UIDNOTSTICKY"
                    / "CAPABILITY" 1*(SP capability) / atom [SP 1*<any TEXT-CHAR except "]">]
 
-Tolerated: any case, a code anywhere in the text and in the text of any status, numbers that are missing (`[UIDNEXT]`)
-or cannot be (UIDVALIDITY 0): they are unknown then.
+Tolerated: any case, a code anywhere in the text of any status, missing numbers (`[UIDNEXT]`) and impossible ones
+(UIDVALIDITY 0), which count as unknown.
 """
 
 import re
@@ -19,12 +19,12 @@ _CODE = re.compile(rb"\[([A-Za-z][A-Za-z0-9-]*+)(?:[ \t]++([^\[\]]*+))?\]")
 _FIRST_CODE = re.compile(rb"\s*+\[([A-Za-z][A-Za-z0-9-]*+)(?:[ \t]++([^\]]*+))?\]")
 MAX_TEXT_OCTETS = 256 * 1024
 MAX_CODES = 20
-"""In one text."""
+"""The largest number of codes in one text."""
 
 
 @dataclass(frozen=True, slots=True)
 class Selected:
-    """What SELECT said; None where it said nothing that can be."""
+    """The result of SELECT. None: the server gave no possible value."""
 
     uidvalidity: int | None
     uidnext: int | None
@@ -40,7 +40,7 @@ def code_of(text: bytes) -> str | None:
 
 
 def codes_in(responses: Iterable[Response], text: bytes) -> Iterator[tuple[str, bytes]]:
-    """All response codes of an answer with their values: those of the untagged responses, then those of the end."""
+    """All response codes of an answer with their values: first from the untagged responses, then from the tagged one."""
     for each in [response.texts[0] for response in responses if response.kind in STATUSES] + [text]:
         for count, found in enumerate(_CODE.finditer(each[:MAX_TEXT_OCTETS])):
             if count == MAX_CODES:
@@ -49,7 +49,7 @@ def codes_in(responses: Iterable[Response], text: bytes) -> Iterator[tuple[str, 
 
 
 def read_select(responses: Iterable[Response], text: bytes) -> Selected:
-    """What SELECT or EXAMINE said (RFC 9051 §6.3.2)."""
+    """The result of SELECT or EXAMINE (RFC 9051 §6.3.2)."""
     kept = list(responses)
     exists = [response.number for response in kept if response.kind == "EXISTS"]
     codes = dict(codes_in(kept, text))

@@ -1,4 +1,4 @@
-"""The words of a response, one after the other (RFC 9051 §4).
+"""Reads the words of a response, one after the other (RFC 9051 §4).
 
     string    = quoted / literal
     quoted    = DQUOTE *QUOTED-CHAR DQUOTE
@@ -6,7 +6,7 @@
     atom      = 1*ATOM-CHAR
     list      = "(" … ")"
 
-Tolerated: tabs for spaces, atoms out of any characters but these, numbers for strings, quotes that do not end (they
+Tolerated: tabs instead of spaces, atoms of any other characters, numbers instead of strings, quotes without an end (they
 reach to the end of the text).
 """
 
@@ -27,7 +27,7 @@ MAX_LIST_PARTS = 10_000
 
 
 class Kind(Enum):
-    """What a token is."""
+    """The kind of a token."""
 
     STRING = "string"
     ATOM = "atom"
@@ -38,7 +38,7 @@ class Kind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A value. The octets of a list are what stands between its brackets, without its literals."""
+    """A value. The octets of a list are the text between its brackets, without its literals."""
 
     kind: Kind
     octets: bytes = b""
@@ -48,7 +48,7 @@ END = Token(Kind.END)
 
 
 class Cursor:
-    """Reads a response from left to right. Each octet is looked at a constant number of times."""
+    """Reads a response from left to right. It looks at each octet a constant number of times."""
 
     def __init__(self, response: Response) -> None:
         self._texts = response.texts
@@ -58,33 +58,33 @@ class Cursor:
 
     def _skip_spaces(self) -> None:
         found = _SPACES.match(self._texts[self._part], self._position)
-        assert found is not None  # it matches nothing, too
+        assert found is not None  # the pattern also matches the empty text
         self._position = found.end()
 
     @property
     def is_at_literal(self) -> bool:
-        """Whether the text has come to its end, and a literal follows."""
+        """Whether the text has ended and a literal follows."""
         return self._position >= len(self._texts[self._part]) and self._part < len(self._literals)
 
     @property
     def goes_on_well(self) -> bool:
-        """Whether what stands here may follow a value: a space, a bracket, or the end."""
+        """Whether the next text may follow a value: a space, a bracket, or the end."""
         return self._texts[self._part][self._position : self._position + 1] in {b"", b" ", b"\t", b")"}
 
     def peek(self) -> bytes:
-        """The next octet that is no space; empty at the end of the text."""
+        """The next octet that is no space. Empty at the end of the text."""
         self._skip_spaces()
         return self._texts[self._part][self._position : self._position + 1]
 
     def accept(self, octet: bytes) -> bool:
-        """Pass over this octet, if it is the next one."""
+        """Skip this octet, if it is the next one. Returns whether it was."""
         if self.peek() != octet:
             return False
         self._position += 1
         return True
 
     def name(self) -> bytes:
-        """The name of an item with its section, as `BODY[HEADER]<0>`, in capitals; empty where there is none."""
+        """The name of an item with its section, as `BODY[HEADER]<0>`, in capitals. Empty if there is none."""
         self._skip_spaces()
         found = _NAME.match(self._texts[self._part], self._position)
         if found is None:
@@ -93,7 +93,7 @@ class Cursor:
         return found[0].upper()
 
     def value(self) -> Token:
-        """The next value; `END` where there is none."""
+        """The next value. `END`: there is none."""
         octet = self.peek()
         if octet == b'"':
             return self._quoted()
@@ -113,7 +113,7 @@ class Cursor:
 
     def _atom(self) -> Token:
         found = _ATOM.match(self._texts[self._part], self._position)
-        if found is None:  # a control character that counts as space
+        if found is None:  # a control character, which counts as space
             self._position = len(self._texts[self._part])
             return self._literal()
         self._position = found.end()
@@ -144,6 +144,6 @@ class Cursor:
             if kept < MAX_LIST_OCTETS:
                 content.append(found[0])
                 kept += len(found[0])
-        # Nobody asked for such a list: the rest of the response is passed over.
+        # Nobody requested such a list, so skip the rest of the response.
         self._position = len(self._texts[self._part])
         return Token(Kind.LIST, b"".join(content))
