@@ -47,7 +47,7 @@ class Gateway:
     server_cooldown: ServerCooldown
     """The mail servers that the sweep leaves alone."""
     server_requests: ServerRequests
-    """The threads of requests that wait for somebody else's server."""
+    """The threads for requests that wait for another party's server."""
     last_runs: dict[str, datetime] = field(default_factory=dict)
     """When each job of this process last succeeded."""
 

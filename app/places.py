@@ -1,7 +1,7 @@
-"""How many things of a kind may go on at once: for each name, and in all. In this process: each instance counts for
-itself.
+"""Limits how many things of a kind run at once, for each name and in all. The counts are in this process: each instance
+counts for itself.
 
-Nobody waits for a place: who gets none is told so at once, and when to come again.
+Nobody waits for a place: a caller who gets none gets an error at once, with the time after which to try again.
 """
 
 import contextlib
@@ -15,10 +15,10 @@ RETRY_AFTER_S = 5
 
 
 class Places:
-    """At most `each` at once for one name, and `total` for all names together."""
+    """At most `each` at once for one name, and at most `total` for all names together."""
 
     def __init__(self, each: int, *, total: int | None = None, is_callers: bool = True) -> None:
-        """`is_callers`: the names are those of callers, who are told that it is they who ask too much."""
+        """`is_callers`: the names are callers, so the error says that the caller has too many requests."""
         self._each = each
         self._total = total
         self._is_callers = is_callers
@@ -26,11 +26,11 @@ class Places:
         self._taken: Counter[str] = Counter()
 
     def take(self, name: str) -> None:
-        """Take a place, to be given back by `give_back`.
+        """Take a place. `give_back` frees it.
 
         Raises:
-            TooManyRequests: the caller has all of theirs.
-            Overloaded: all are taken, or all of what is no caller.
+            TooManyRequests: the caller has taken all of their places.
+            Overloaded: all places are taken, or all of a name that is no caller.
         """
         with self._lock:
             if self._taken[name] >= self._each:
@@ -40,7 +40,7 @@ class Places:
             self._taken[name] += 1
 
     def give_back(self, name: str) -> None:
-        """Let another have the place."""
+        """Free a place of this name."""
         with self._lock:
             self._taken[name] -= 1
             if self._taken[name] <= 0:
@@ -51,7 +51,7 @@ class Places:
         """A place within the block.
 
         Raises:
-            TooManyRequests, Overloaded: as `take`.
+            TooManyRequests, Overloaded: as in `take`.
         """
         self.take(name)
         try:

@@ -1,8 +1,8 @@
-"""Requests that wait for a server of somebody else's: a mail server, a receiver of webhooks.
+"""Runs requests that wait for another party's server: a mail server, or a receiver of webhooks.
 
-Such a server may take a minute for each answer. In the framework's pool of 40 threads 45 requests of this kind stop
-everything else, so they have threads of their own; of those one caller gets a few, and so does one server. Who gets
-none is told so at once: nothing is queued.
+Such a server may take a minute for each answer. In the framework's pool of 40 threads, 45 requests of this kind stop
+everything else. So they have threads of their own. One caller gets only a few of these, and so does one server. A request
+that gets no thread is refused at once: nothing is queued.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ Result = TypeVar("Result")
 
 
 class ServerRequests:
-    """The threads. `stopping` is set when they end; long calls look at it."""
+    """The threads. `stopping` is set when they end; long calls check it."""
 
     def __init__(self, *, threads: int, per_caller: int, per_server: int) -> None:
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="server-request")
@@ -28,11 +28,11 @@ class ServerRequests:
         self.stopping = threading.Event()
 
     async def run(self, caller: str, call: Callable[[], Result]) -> Result:
-        """Run a call in a thread of this pool. It goes on to its end where whoever waits for it gives up.
+        """Run a call in a thread of this pool. If the caller stops waiting, the call still runs to its end.
 
         Raises:
-            TooManyRequests: as many of this caller's run already as one may have.
-            Overloaded: all threads are taken.
+            TooManyRequests: this caller already has the largest number of calls.
+            Overloaded: all threads are in use.
         """
         self._callers.take(caller)
         try:
@@ -40,19 +40,19 @@ class ServerRequests:
         except BaseException:
             self._callers.give_back(caller)
             raise
-        # Not when the waiting ends: the thread is taken until the call has ended.
+        # Not when the caller stops waiting: the thread is in use until the call has ended.
         future.add_done_callback(lambda _: self._callers.give_back(caller))
         return await asyncio.wrap_future(future)
 
     def waiting_for(self, server: str) -> contextlib.AbstractContextManager[None]:
-        """A block in which a call waits for this server, by whichever name it is known.
+        """A block in which a call waits for this server. The name may be any that identifies the server.
 
         Raises:
-            Overloaded: as many calls wait for it as may.
+            Overloaded: the largest number of calls already wait for this server.
         """
         return self._servers.taken(server)
 
     def close(self) -> None:
-        """Start nothing more; calls that run end by themselves."""
+        """Start no more calls. Those that run end by themselves."""
         self.stopping.set()
         self._pool.shutdown(wait=False, cancel_futures=True)

@@ -298,7 +298,7 @@ def _log_in(client: _Client, server: Server) -> None:
 
 
 def _authenticate(client: _Client, command: str, replies: Sequence[str]) -> tuple[int, bytes]:
-    """AUTH; who asks for more gets the replies one after another, then `*`, which cancels (RFC 4954 §4)."""
+    """Send AUTH. If the server asks for more, it gets the replies one after another, then `*`, which cancels (RFC 4954 §4)."""
     reply = client.docmd("AUTH", command)
     for answer in (*replies, "*"):
         if reply[0] != 334:

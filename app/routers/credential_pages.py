@@ -112,7 +112,7 @@ async def use_credential_page(
             raise Forbidden
         if form.get("step") == "connect":
             return await run_in_threadpool(_connected, visit, form)
-        # Who has no link takes none of the threads that wait for mail servers.
+        # A request without a valid link must not use a thread that waits for mail servers.
         viewed = await run_in_threadpool(credential_links.view, visit.gateway, visit.token)
         return await visit.gateway.server_requests.run(
             f"link:{viewed.connector.id}", lambda: _checked(visit, form)

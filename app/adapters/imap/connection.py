@@ -250,7 +250,7 @@ class WiredIMAP4(imaplib.IMAP4):
                 raise
             if line is None:
                 if asked > len(replies):
-                    raise ConnectionLost(server_line="asked for more, again and again")
+                    raise ConnectionLost(server_line="the server asks for more data again and again")
                 self.send((replies[asked] if asked < len(replies) else b"*") + b"\r\n")
                 asked += 1
         ended: Any = self.tagged_commands.pop(tag)

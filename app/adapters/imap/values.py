@@ -30,10 +30,10 @@ class ConnectionPolicy:
     command_timeout_s: float
     max_literal_octets: int
     ends_at: float = math.inf
-    """When the whole session has to be done, by `time.monotonic`."""
+    """The time by which the whole session must have ended, by `time.monotonic`."""
 
     def within(self, timeout_s: float) -> float:
-        """A timeout cut to what is left of the session."""
+        """The timeout, cut to the remaining time of the session."""
         return max(min(timeout_s, self.ends_at - time.monotonic()), 0.001)
 
 

@@ -23,7 +23,7 @@ class Wire:
     """A connection. The time limit of the present command bounds each read."""
 
     def __init__(self, sock: socket.socket, *, ends_at: float = math.inf) -> None:
-        """`ends_at`: when all has to be done, whatever the commands, by `time.monotonic`."""
+        """`ends_at`: the time by which all commands together must have ended, by `time.monotonic`."""
         self.sock = sock
         self._ends_at = ends_at
         self.max_literal_octets = MAX_LINE_OCTETS

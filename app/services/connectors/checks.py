@@ -33,7 +33,7 @@ from app.services.connectors.settings import settings_of
 from app.services.mailboxes import credentials, folders, sessions
 
 DEADLINE_S = 20.0
-"""For all steps together, on both servers."""
+"""The limit for all steps together, on both servers."""
 
 
 @dataclass(frozen=True)

@@ -175,7 +175,7 @@ def check(gateway: Gateway, token: str, password: str, *, seen: str, origin: str
 
 
 def _give_try_back(gateway: Gateway, link_id: str) -> None:
-    """The server was not asked for want of room here."""
+    """Do not count a try for which the server was not asked, because the gateway had no free place."""
     with gateway.db.unit_of_work() as session:
         link = session.get(CredentialLink, link_id, with_for_update=True)
         if link is not None:

@@ -47,7 +47,7 @@ REST = Growing(first_s=2, longest_s=300)
 MAX_ASKED_REST_S = 3600.0
 """A longer `Retry-After` of a receiver is cut to this."""
 NOT_ALLOWED = "not_allowed"
-"""The principal for whom it was queued, or for whom the webhook acts now, may not see the event any more."""
+"""The principal for whom the delivery was queued, or for whom the webhook acts now, may no longer see the event."""
 TEST_TYPE = "com.aymine.imap.webhook.test.v1"
 
 
