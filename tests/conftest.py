@@ -55,7 +55,7 @@ def _no_settings_from_outside() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A migrated SQLite file, to be copied."""
+    """A migrated SQLite file, for copying."""
     path = tmp_path_factory.mktemp("template") / "gateway.db"
     migrate(f"sqlite:///{path}")
     assert not path.with_name(path.name + "-wal").exists(), "the template must be checkpointed to be copied"
@@ -64,7 +64,7 @@ def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def postgres_template(request: pytest.FixtureRequest) -> str:
-    """The URL of a migrated PostgreSQL database without connections, to be copied."""
+    """The URL of a migrated PostgreSQL database without connections, for copying."""
     url: str = request.getfixturevalue("postgres").new_database()
     migrate(url)
     return url
@@ -148,7 +148,7 @@ def as_key(callers: Callers) -> KeyHeaders:
 
 @pytest.fixture(scope="session")
 def corpus() -> Path:
-    """A folder of mails: the one MAIL_CORPUS names, else the one beside the repository, else a skip."""
+    """A folder of mails: the one that MAIL_CORPUS names, otherwise the one beside the repository, otherwise a skip."""
     named = os.environ.get("MAIL_CORPUS")
     folder = Path(named) if named else ROOT.parent / "shared" / "corpus"
     if folder.is_dir():

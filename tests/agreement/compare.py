@@ -21,7 +21,7 @@ from app.mime.model import Address, ParsedMail
 Json = dict[str, Any]
 
 GRAVE = frozenset({"lost_text", "lost_html", "lost_attachment", "changed_bytes", "parser"})
-"""What must be known beforehand; another disagreement is only told."""
+"""These disagreements must be judged in advance; others are only listed."""
 _WITH_TAGS = frozenset({"text/html", "text/enriched", "text/richtext", "application/xhtml+xml"})
 _WORD = re.compile(r"\w{3,}")
 _UNSEEN = re.compile(r"<!--.*?-->|<(script|style|head|title)\b.*?</\1\s*>", re.DOTALL | re.IGNORECASE)

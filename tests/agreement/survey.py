@@ -1,4 +1,4 @@
-"""All disagreements of a folder of mails, with what is said of each."""
+"""All disagreements in a folder of mails, each with its verdict."""
 
 import hashlib
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from tests.support.corpus import mail_files
 
 @dataclass(frozen=True)
 class Found:
-    """A disagreement about a mail; the verdict is None where nobody has given one."""
+    """A disagreement about a mail. The verdict is None if nobody has given one."""
 
     path: Path
     sha256: str

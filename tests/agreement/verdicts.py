@@ -30,7 +30,7 @@ def known_verdicts() -> dict[str, dict[str, Verdict]]:
 
 
 def verdict(known: Known, sha256: str, ours: Ours, found: Disagreement) -> Verdict | None:
-    """Who is right, and why; None where nobody has said."""
+    """Which reader is right, and why. None: nobody has judged it."""
     stated = known.get(sha256, {}).get(found.field)
     if stated is not None:
         return stated
@@ -76,7 +76,7 @@ def _undecoded(_: Ours, found: Disagreement) -> bool:
 
 
 def _name_in_comment(ours: Ours, found: Disagreement) -> bool:
-    """The addresses are the same; the name stands in brackets behind, as before RFC 822."""
+    """The addresses are the same; the name follows in brackets, as before RFC 822."""
     if found.field not in PEOPLE or not _same_addresses(found):
         return False
     header = b" ".join(_fields(ours).get(_field_name(found), [])).decode("utf-8", "replace")

@@ -1,4 +1,4 @@
-"""API keys: shown once, stored hashed, never stronger than whoever makes them, dead when revoked."""
+"""API keys: shown once, stored as hashes, never with more rights than their creator, useless after they are revoked."""
 
 import re
 from datetime import UTC, datetime, timedelta

@@ -1,4 +1,4 @@
-"""The audit trail: everything that counts leaves a record, in the transaction of what it tells, without a secret."""
+"""The audit trail: every important action leaves a record, in its own transaction, without a secret."""
 
 import json
 from datetime import timedelta

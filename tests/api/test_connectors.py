@@ -438,7 +438,7 @@ class TestASealedPersonalConnector:
     def test_takes_no_password_from_others_together_with_another_server(
         self, client: TestClient, sealed: str
     ) -> None:
-        """What waits to be sent would be sent to it."""
+        """Mail that waits to be sent would go to the new server."""
         patch = {"imap": {"host": "evil.invalid"}, "credentials": PASSWORD}
         problem(client.patch(sealed, json=patch, headers=ADMIN), 403, "forbidden")
         seen = client.get(sealed, headers=JANA).json()

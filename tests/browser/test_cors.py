@@ -1,4 +1,4 @@
-"""A frontend's page calls the API from a real browser, where `CORS_ORIGINS` has its origin and only there."""
+"""A frontend's page can call the API from a real browser only if `CORS_ORIGINS` contains its origin."""
 
 from collections.abc import Iterator
 from typing import Any

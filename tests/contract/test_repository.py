@@ -1,4 +1,4 @@
-"""What must hold for every file of the repository."""
+"""Rules for every file of the repository."""
 
 import ast
 import re

@@ -1,4 +1,4 @@
-"""Who owns a transaction shows in a function's parameters: `session` is the caller's, `gateway` opens its own."""
+"""The parameters of a function show who owns the transaction: `session` is the caller's, `gateway` opens its own."""
 
 import ast
 from collections.abc import Iterator

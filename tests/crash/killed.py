@@ -34,15 +34,15 @@ class Killer:
     def run(
         self, settings: dict[str, Any], connector_id: str, *, die_at: int | None = None, cycles: int = 1
     ) -> int | None:
-        """Run cycles in a process of their own; its effects, None where it was killed."""
+        """Run cycles in a process of their own. Returns the number of its effects; None: it was killed."""
         return self._ask(self._run_of(settings, connector_id, at=die_at, cycles=cycles))
 
     def stop(self, settings: dict[str, Any], connector_id: str, *, at: int) -> bool:
-        """Run a cycle in a process of its own that stands still at an effect; false where it ended before."""
+        """Run a cycle in a process of its own that stops at an effect. False: it ended before."""
         return self._ask(self._run_of(settings, connector_id, at=at, signal="SIGSTOP")) is None
 
     def go_on(self) -> None:
-        """Let the process that stands still run to its end."""
+        """Let the stopped process run to its end."""
         assert self._ask({"go_on": True}) is not None, "it was killed"
 
     @staticmethod

@@ -86,7 +86,7 @@ def cuts(trace: Path, database: Path, before: bytes) -> Iterator[Cut]:
 
 
 class Disk:
-    """The database's files, as far as they were synced, and what waits for that."""
+    """The files of the database: what was synced, and what is not synced yet."""
 
     def __init__(self, database: Path, before: bytes) -> None:
         self._folder = str(database.parent)
@@ -123,7 +123,7 @@ class Disk:
             self._waiting[_file(call)].append((int(numbers.split(",")[-1]), octets))
 
     def _is_ours(self, path: str) -> bool:
-        # The index of the WAL is shared memory, made anew from the WAL itself.
+        # The index of the WAL is shared memory; SQLite makes it again from the WAL itself.
         return path.startswith(self._database) and not path.endswith("-shm")
 
     def _name(self, name: str, arguments: str, path: str) -> None:

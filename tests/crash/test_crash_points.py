@@ -28,7 +28,7 @@ SETTLING_CYCLES = 3
 TAKEOVER_S = 5.0
 """Longer than the lease and a command's deadline in these tests."""
 STANDING_STILL = ("move", "uidplus-only")
-"""Without UIDPLUS the mails stay where they are, and a COPY that was on its way doubles them: a documented exception."""
+"""Without UIDPLUS the mails stay in the folder, and a COPY that was already sent doubles them: a documented exception."""
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +60,7 @@ class Bench:
         return count
 
     def die_at(self, workload: Workload, *effects: int) -> None:
-        """Die at these effects, each in a process of its own, and compare what becomes of it."""
+        """Die at these effects, each in a process of its own, and compare the results."""
         box = workload.fill(self._gateway, self._dovecot, self._proxy)
         FIGURES["crash points" if len(effects) == 1 else "double crashes"] += 1
         for effect in effects:

@@ -25,7 +25,7 @@ pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 MAILS = 60
 MAIL_OCTETS = 40_000
 SOON = "wal_autocheckpoint = 40"
-"""The WAL is copied into the database, and begun anew, several times."""
+"""The WAL is copied into the database and started again, several times."""
 
 
 class Bench:

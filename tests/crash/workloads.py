@@ -18,7 +18,7 @@ POISON = b"Content-Type: multipart/mixed; boundary=" + b'"' * 900 + b"\r\nTo: " 
 
 @dataclass(frozen=True)
 class Workload:
-    """A mailbox to be fetched from, and what happens to it before the process is killed and afterwards."""
+    """A mailbox, with what happens to it before the process is killed and afterwards."""
 
     raws: tuple[bytes, ...] = tuple(ORDINARY)
     hidden: tuple[str, ...] = ()
@@ -50,7 +50,7 @@ def _without_trash(box: Mailbox) -> None:
 
 
 def _put_back(box: Mailbox) -> None:
-    """Two mails are processed, and one of them is moved back; its twin stays where it is."""
+    """Two mails are processed, and one of them is moved back; the other, with the same bytes, stays."""
     box.fetch_well()
     with box.server.client(box.user) as client:
         client.select_folder("Trash")

@@ -37,7 +37,7 @@ class Child:
         os.close(writing)
 
     def wait(self) -> bool:
-        """Whether it has ended; it stands still otherwise."""
+        """Whether it has ended. If not, it is stopped."""
         return not os.WIFSTOPPED(os.waitpid(self._pid, os.WUNTRACED)[1])
 
     def signal(self, number: signal.Signals) -> None:
@@ -45,7 +45,7 @@ class Child:
         os.kill(self._pid, number)
 
     def told(self) -> int | None:
-        """How many effects it counted, once it has ended; None where it was killed."""
+        """The number of effects that it counted, when it has ended. None: it was killed."""
         with os.fdopen(self._reading, "rb") as answer:
             count = answer.read()
         return int(count) if count else None
@@ -79,7 +79,7 @@ def _run(wanted: dict[str, Any], writing: int) -> None:
     if not gateway.db.is_sqlite:
         event.listen(gateway.db.engine, "connect", _be_impatient)
     for _ in range(wanted["cycles"]):
-        # The database ends the transaction of a process that stands still, as the sweep is used to.
+        # The database ends the transaction of a stopped process, as happens in production.
         with contextlib.suppress(SQLAlchemyError, StoreUnavailable):
             fetch_cycle.run(gateway, wanted["connector_id"])
     os.write(writing, str(effects.count).encode())
@@ -87,7 +87,7 @@ def _run(wanted: dict[str, Any], writing: int) -> None:
 
 
 def _be_impatient(connection: Any, _record: object) -> None:
-    """PostgreSQL waits a minute else before it takes the locks from a process that stands still."""
+    """Otherwise PostgreSQL waits a minute before it takes the locks from a stopped process."""
     with connection.cursor() as cursor:
         cursor.execute("SET idle_in_transaction_session_timeout = '2s'")
     connection.commit()

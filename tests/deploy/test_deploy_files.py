@@ -1,4 +1,4 @@
-"""What lies in deploy/ is checked by the programs that read it; the image's steps are run one by one."""
+"""The programs that read the files in deploy/ check them. The steps of the image run one by one."""
 
 import json
 import os
@@ -163,7 +163,7 @@ def test_the_image_is_built_and_runs_step_by_step() -> None:
 
 
 def health_check(steps: list[tuple[str, str]], port: int) -> Any:
-    """Runs the image's health check against the port; true where it passes."""
+    """Run the image's health check against the port. Returns whether it passes."""
     (text,) = [rest for word, rest in steps if word == "HEALTHCHECK"]
     words = json.loads(text[text.index("CMD ") + 4 :])
     words = [sys.executable, *(each.replace(":8000/", f":{port}/") for each in words[1:])]

@@ -45,7 +45,7 @@ def canary(name: str) -> str:
 
 @dataclass
 class Canaries:
-    """What is planted. Secrets must not be found; contents only where mail is kept and read."""
+    """The planted texts. Secrets must not be found anywhere; contents only where mail is kept and read."""
 
     secrets: dict[str, str]
     contents: dict[str, str]
@@ -78,7 +78,7 @@ class Served:
         }
 
     def ask(self, who: str, method: str, path: str, *expected: int, **request: Any) -> Any:
-        """Send a request and keep the answer; its JSON where it has one."""
+        """Send a request and keep the answer. Returns its JSON, if it has one."""
         headers = {**self.headers[who], **request.pop("headers", {})}
         answer = self._client.request(method, path, headers=headers, **request)
         assert answer.status_code in (expected or (200,)), (who, method, path, answer.text)
@@ -175,7 +175,7 @@ def test_secrets_are_found_nowhere_and_contents_only_with_their_readers(
         log = gateway.log.read_text(encoding="utf-8")
     received = [f"{request.headers} {request.body.decode()}" for request in http_receiver.requests]
 
-    # The run has been where it should: otherwise nothing found would prove nothing.
+    # Make sure that the run covered everything: otherwise it would prove nothing that nothing was found.
     assert all(f'"event": "{event}"' in log for event in ("request", "unexpected_error", "mail_server_error"))
     assert any(canaries.contents["subject"] in row for row in rows["messages"])
     assert any(canaries.contents["large"] in row for row in rows["quarantine"])
@@ -474,7 +474,7 @@ def _as_text(row: Mapping[Any, Any]) -> str:
 
 
 def _files(database_url: str) -> dict[str, bytes]:
-    """SQLite's file and what lies beside it: the log of writes, too."""
+    """SQLite's file and the files beside it, including the write-ahead log."""
     if not database_url.startswith("sqlite:///"):
         return {}
     path = Path(database_url.removeprefix("sqlite:///"))

@@ -1,4 +1,4 @@
-"""An operator sees how well mail is read: counted by code in the metrics, told in the log."""
+"""An operator sees how well mail is read: metrics count defects by code, and the log reports them."""
 
 import re
 from collections.abc import MutableMapping

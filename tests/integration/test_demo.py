@@ -19,7 +19,7 @@ def command() -> list[str]:
 
 @pytest.fixture
 def environment(tmp_path: Path) -> dict[str, str]:
-    """Temporary files where the test sees them."""
+    """Temporary files in a folder that the test can check."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("GATEWAY_")}
     return {**kept, "TMPDIR": str(tmp_path)}
 

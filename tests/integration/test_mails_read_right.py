@@ -61,7 +61,7 @@ def as_received(name: str) -> bytes:
 def shown(
     dovecot: Dovecot, sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Shown]:
-    """All mails, delivered, fetched and waiting to be looked at."""
+    """All mails, delivered and fetched."""
     folder = tmp_path_factory.mktemp("read-right")
     shutil.copyfile(sqlite_template, folder / "gateway.db")
     user = dovecot.new_user()
@@ -145,7 +145,7 @@ def differences(message: Json, key: str, wanted: Any) -> Iterator[str]:
 
 
 def attachment_differences(shown: Shown, name: str, found: list[Json], wanted: list[Json]) -> Iterator[str]:
-    """As many as wanted, in their order, each with the fields and the bytes that are said."""
+    """The expected number of attachments, in order, each with the expected fields and bytes."""
     if len(found) != len(wanted):
         yield unlike("attachments", [each["name"] for each in found], wanted)
         return

@@ -35,7 +35,7 @@ pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
 
 class Names:
-    """What the resolver answers for one name: these addresses in turn, then the last of them for ever."""
+    """The resolver's answers for one name: these addresses in turn, then always the last one."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self._answers: list[Sequence[str]] = []
@@ -105,7 +105,7 @@ def submitted(client: TestClient, server: dict[str, Any]) -> MailServerError:
 
 
 def fetched(client: TestClient, imap: dict[str, Any]) -> str | None:
-    """The error of a cycle of a connector to this server; None where it was not even stored."""
+    """The error of a cycle of a connector to this server. None: the connector was not even stored."""
     headers = somebody(admin=True)
     body = {
         "name": "Mail",
@@ -126,7 +126,7 @@ def fetched(client: TestClient, imap: dict[str, Any]) -> str | None:
 
 
 def delivered(client: TestClient, url: str) -> Any:
-    """What became of a test event; None where there was not even a webhook."""
+    """The outcome of a test event. None: the webhook was not even stored."""
     headers = somebody(admin=True)
     made = client.post("/webhooks", json={"url": url}, headers=headers)
     if made.status_code == 422:
@@ -246,8 +246,8 @@ def test_what_is_forbidden_and_what_is_closed_look_alike(settings: SettingsFacto
         assert forbidden.accepted == 0
         assert bodies[FORBIDDEN] == bodies[ALLOWED]
         assert len(bodies[ALLOWED]) == 1
-        # Not to the millisecond, but no timeout tells the one from the other.
-        # The quickest of each: what else the machine does slows down the others.
+        # Not to the millisecond, but no timeout distinguishes the two.
+        # Take the quickest of each: other work of the machine slows the others down.
         quickest = {address: min(each) for address, each in durations.items()}
         assert abs(quickest[FORBIDDEN] - quickest[ALLOWED]) < max(0.25, quickest[ALLOWED])
 

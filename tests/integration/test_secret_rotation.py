@@ -1,4 +1,4 @@
-"""Stored secrets are encrypted anew while the service runs: all of them, none lost, as often as one likes."""
+"""Stored secrets are encrypted anew while the service runs: all of them, without a loss, any number of times."""
 
 import itertools
 import os

@@ -1,1 +1,1 @@
-"""Real servers that integration tests run against: one that is installed, else one unpacked for the tests."""
+"""The real servers of the integration tests: installed ones, otherwise servers that are unpacked for the tests."""

@@ -39,7 +39,7 @@ FONTS_CONF = """\
 <!DOCTYPE fontconfig SYSTEM "fonts.dtd">
 <fontconfig><dir>{fonts}</dir><cachedir>{cache}</cachedir></fontconfig>
 """
-# The first is where chromium looks of its own accord, as nobody asked it to.
+# Chromium contacts the first one by itself, although nobody asked it to.
 HOSTS = "MAP *.google.com ~NOTFOUND, MAP *.googleapis.com ~NOTFOUND, MAP * 127.0.0.1:{outside}, EXCLUDE 127.0.0.1, EXCLUDE localhost"
 TIMEOUT_MS = 30_000
 
@@ -53,7 +53,7 @@ class Arrival:
 
 
 class Outside(socketserver.ThreadingTCPServer):
-    """Stands for every host but loopback; `arrivals` has each connection."""
+    """Takes the place of every host except loopback. `arrivals` has each connection."""
 
     daemon_threads = True
     allow_reuse_address = True
@@ -72,7 +72,7 @@ class _Reception(socketserver.BaseRequestHandler):
         self.request.settimeout(5)
         with contextlib.suppress(OSError):
             arrival.first = self.request.recv(2000)
-            # Where nothing is answered, chromium asks again.
+            # Without an answer, chromium asks again.
             self.request.sendall(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
 
 
@@ -118,7 +118,7 @@ class Browser:
         self._browser: PlaywrightBrowser | None = None
 
     def start(self) -> Self:
-        """Start and wait until it answers; ServerMissing where there is no chromium to be had."""
+        """Start and wait until it answers. Raises ServerMissing if there is no chromium."""
         self.home = Path(tempfile.mkdtemp(prefix="chromium-"))
         threading.Thread(target=self.outside.serve_forever, name="outside", daemon=True).start()
         try:

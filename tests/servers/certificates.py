@@ -1,4 +1,4 @@
-"""Certificates of the test servers: one throw-away authority that clients under test can be told to trust."""
+"""Certificates of the test servers, from a temporary authority that the tested clients can trust."""
 
 import ssl
 from dataclasses import dataclass

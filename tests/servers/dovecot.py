@@ -88,7 +88,7 @@ class Dovecot:
         self._account = server_account()
 
     def start(self) -> Self:
-        """Start and wait for the greeting; ServerMissing where there is no Dovecot to be had."""
+        """Start and wait for the greeting. Raises ServerMissing if there is no Dovecot."""
         self._folder = work_folder("dovecot-", self._account)
         try:
             self._locate()
@@ -220,7 +220,7 @@ class Dovecot:
         files = [self._folder / "dovecot.log", self._folder / "output.log"]
         return "".join(file.read_text(errors="replace") for file in files if file.exists())
 
-    # Where the programs are
+    # The paths of the programs
 
     def _locate(self) -> None:
         installed = installed_folder(DOVECOT)
@@ -285,7 +285,7 @@ class Dovecot:
             self.port, self.tls_port = free_port(), free_port() if certificate else 0
             file.write_text(config.text(version, self.port, self.tls_port))
             command = [*self._prefix, self._programs["dovecot"], "-F", "-c", file]
-            # A tracer that is told to terminate leaves its tracees; SIGQUIT makes proot end them.
+            # SIGTERM makes a tracer leave its traced processes; SIGQUIT makes proot end them.
             self._process = start(
                 command,
                 self._account,

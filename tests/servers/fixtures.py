@@ -128,14 +128,14 @@ def _http_receiver() -> Iterator[HttpReceiver]:
 
 @pytest.fixture
 def http_receiver(_http_receiver: HttpReceiver) -> HttpReceiver:
-    """An HTTP receiver that answers 204 until told otherwise."""
+    """An HTTP receiver that answers 204, unless a test sets another answer."""
     _http_receiver.reset()
     return _http_receiver
 
 
 @pytest.fixture
 def imap_proxy(dovecot: Dovecot) -> Iterator[ImapProxy]:
-    """A proxy before `dovecot` that changes nothing until told to."""
+    """A proxy before `dovecot` that changes nothing, unless a test sets a change."""
     with ImapProxy(dovecot.port) as proxy:
         yield proxy
 

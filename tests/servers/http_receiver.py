@@ -1,4 +1,4 @@
-"""A real HTTP receiver for tests of webhooks: records requests, answers as told."""
+"""A real HTTP receiver for tests of webhooks. It records requests and gives the answers that a test sets."""
 
 import threading
 import time
@@ -95,7 +95,7 @@ class HttpReceiver:
     # What tests use
 
     def answer_with(self, *answers: int | Answer) -> None:
-        """Give these answers in turn, then the last of them for ever; a number is a status."""
+        """Give these answers in turn, then always the last one. A number is a status."""
         with self._arrived:
             self._answers = deque(Answer(each) if isinstance(each, int) else each for each in answers)
 

@@ -54,7 +54,7 @@ def answer(text: str) -> Fault:
 
 
 def answer_after(text: str) -> Fault:
-    """The server carries the command out; the client is told something else, and nothing untagged."""
+    """The server carries the command out; the client gets another answer, without untagged responses."""
 
     def fault(exchange: Exchange) -> list[bytes]:
         exchange.pass_on()
@@ -69,7 +69,7 @@ def rewritten(pattern: bytes, replacement: bytes) -> Fault:
 
 
 def without_copyuid(exchange: Exchange) -> list[bytes]:
-    """The server does not say where the mails have gone."""
+    """The server does not report the new UIDs of the mails."""
     return [re.sub(rb"\[COPYUID [^\]]*\] ?", b"", line) for line in exchange.pass_on()]
 
 

@@ -56,7 +56,7 @@ class InetdImapServer:
         self._lock = threading.Lock()
 
     def locate(self) -> None:
-        """Find the programs; ServerMissing where they can't be had."""
+        """Find the programs. Raises ServerMissing if they are not available."""
         raise NotImplementedError
 
     def program_for(self, user: str, tag: str) -> Program:

@@ -73,7 +73,7 @@ class Postgres:
         return URL.create("postgresql+psycopg", "tests", self._password, "127.0.0.1", self.port, "postgres")
 
     def start(self) -> Self:
-        """Lay out a new cluster and start it; ServerMissing where there is no PostgreSQL to be had."""
+        """Create a new cluster and start it. Raises ServerMissing if there is no PostgreSQL."""
         if self.managed:
             self._account = server_account()
             self._folder = work_folder("postgres-", self._account)
@@ -120,7 +120,7 @@ class Postgres:
         return self.url.set(database=name).render_as_string(hide_password=False)
 
     def drop(self, url: str) -> None:
-        """Drop a database that `new_database` made, whoever is still connected to it."""
+        """Drop a database that `new_database` made, even if clients are still connected to it."""
         name = make_url(url).database
         if name is None or not name.startswith("test_"):
             raise ValueError(f"not a database of new_database: {name}")
@@ -139,7 +139,7 @@ class Postgres:
             self.drop(url)
 
     def kill(self) -> None:
-        """SIGKILL to the server and its sessions at once, as a crash: nothing is flushed, no client is told."""
+        """Send SIGKILL to the server and its sessions at once, like a crash: nothing is flushed, clients get no message."""
         process = self._ours()
         sessions = _children(process.pid)
         for pid in (process.pid, *sessions):
@@ -151,7 +151,7 @@ class Postgres:
         wait_until(lambda: not any(is_alive(pid) for pid in sessions), 10, "PostgreSQL's sessions to end")
 
     def restart(self) -> None:
-        """Start again on the same port with the same data: after `kill`, or else after a fast shutdown."""
+        """Start again on the same port with the same data: after `kill`, otherwise after a fast shutdown."""
         if not self.managed or self._folder is None:
             raise ServerFailed("the PostgreSQL of TEST_POSTGRES_URL is not ours to restart")
         if self._process is not None:

@@ -54,7 +54,7 @@ class PostgresProxy:
         return self._marker is not None and self._marker in octets
 
     def claim(self) -> bool:
-        """Whether this commit's answer is the one to be swallowed."""
+        """Whether to swallow the answer to this commit."""
         with self._lock:
             if self._marker is None:
                 return False

@@ -25,7 +25,7 @@ class ServerMissing(Exception):
 
 
 class ServerFailed(Exception):
-    """A server that is there did not start or did not do as told; the text holds its last words."""
+    """An existing server did not start, or did not obey a command. The text holds its last output."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def work_folder(prefix: str, account: Account) -> Path:
 
 
 def within_reach(tree: Path, account: Account, folder: Path) -> Path:
-    """The tree itself when the account may read it, else a copy in `folder` (a checkout below root's home)."""
+    """The tree itself if the account may read it, otherwise a copy in `folder` (for a checkout below root's home)."""
     probe = subprocess.run(command_as(account, ["test", "-x", tree]), check=False, cwd="/")
     if probe.returncode == 0:
         return tree

@@ -31,7 +31,7 @@ class ScriptedFolder:
     uidvalidity: int
     attributes: bytes = b"\\HasNoChildren"
     listed_as: bytes | None = None
-    """The name as it stands in the answer to LIST; None: quoted."""
+    """The name in the answer to LIST. None: the quoted name."""
     mails: dict[int, ScriptedMail] = field(default_factory=dict)
     uidnext: int = 1
 
@@ -55,7 +55,7 @@ class Session:
         self.selected: ScriptedFolder | None = None
 
     def read_line(self) -> bytes:
-        """What the client says next, without its line end; empty where it has hung up."""
+        """The next line of the client, without its line end. Empty: the client has closed the connection."""
         return self._lines.readline().rstrip(b"\r\n")
 
     def send(self, octets: bytes) -> None:
@@ -106,7 +106,7 @@ class Session:
     do_login = do_subscribe = do_unselect = do_id = do_noop
 
     def do_authenticate(self, command: bytes) -> None:
-        """PLAIN and LOGIN; what was sent is noted."""
+        """PLAIN and LOGIN. It records what the client sends."""
         _, mechanism, *given = command.split(b" ")
         if mechanism.upper() == b"PLAIN":
             octets = given[0] if given else self.ask(b"")
@@ -203,7 +203,7 @@ class Session:
             self.send(b"* %d FETCH (%s)\r\n" % (self.number(uid), b" ".join(parts)))
 
     def copy(self, command: bytes) -> tuple[list[int], bytes]:
-        """Copy what the command names; the UIDs, and the code that tells of it."""
+        """Copy the mails that the command names. Returns the UIDs and the response code."""
         assert self.selected is not None
         target = self.server.folders[quoted_in(command)]
         sources = self.uids(command.split(b" ")[2])

@@ -35,7 +35,7 @@ class ReceivedMail:
 
 @dataclass
 class Behaviour:
-    """What the server is told to do; replies are full SMTP lines ("550 5.1.1 No such user")."""
+    """The behaviour that a test sets. Replies are full SMTP lines ("550 5.1.1 No such user")."""
 
     sender_reply: str | None = None
     recipient_replies: dict[str, str] = field(default_factory=dict)

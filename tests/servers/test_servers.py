@@ -302,7 +302,7 @@ class TestBrowser:
 
 
 def _content_of(process_file: Path) -> str:
-    """The file's text, none where the process has just ended."""
+    """The text of the file. Empty if the process has just ended."""
     try:
         return process_file.read_text(errors="replace")
     except OSError:

@@ -50,9 +50,9 @@ POSTGRESQL = Package("postgresql", ("postgresql",), "initdb")
 # With a font: a machine without a screen has none, and then a page has no text.
 CHROMIUM = Package("chromium", ("chromium", "fonts-dejavu-core"), "chromium")
 NGINX = Package("nginx", ("nginx",), "nginx")
-# Not to be run: it carries the rules for a compose file.
+# Not run: it contains the rules for a compose file.
 COMPOSE = Package("compose", ("docker-compose",), "")
-# Not to be run as a service: it checks a unit.
+# Not run as a service: it checks a unit.
 SYSTEMD = Package("systemd", ("systemd", "libsystemd-shared"), "systemd-analyze")
 # No server: it watches what the gateway asks of the kernel.
 STRACE = Package("strace", ("strace",), "strace")
@@ -63,12 +63,12 @@ class _AptFailed(Exception):
 
 
 def unpacking_is_forced() -> bool:
-    """Whether installed servers are to be overlooked."""
+    """Whether to ignore installed servers."""
     return os.environ.get("TEST_UNPACK", "") not in ("", "0")
 
 
 def installed_folder(package: Package) -> Path | None:
-    """The folder of the installed server's programs, None when there is none or unpacking is forced."""
+    """The folder of the installed server's programs. None: there is none, or unpacking is forced."""
     if unpacking_is_forced():
         return None
     # Debian keeps PostgreSQL's server programs off the PATH, one folder for each major version.
@@ -155,7 +155,7 @@ def _fetch(package: Package, tree: Path) -> None:
 
 
 def _download(package: Package, folder: Path) -> list[Path]:
-    """Fetch with the machine's package lists, else with fresh lists of our own; the archives, sorted."""
+    """Fetch with the machine's package lists, otherwise with new lists of our own. Returns the archives, sorted."""
     home = folder.parents[1]
     try:
         return _download_with([], package, folder)

@@ -1,4 +1,4 @@
-"""The tables of docs/access.md as data: what the document says is what the tests of the routes expect."""
+"""The tables of docs/access.md as data. The tests of the routes expect what the document says."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -15,21 +15,21 @@ TITLES = {
 
 @dataclass(frozen=True)
 class AccessTable:
-    """`cells[kind][action][column]` is `yes`, `403` or `404`; `scopes[action]` what a key needs."""
+    """`cells[kind][action][column]` is `yes`, `403` or `404`. `scopes[action]` is the scope that a key needs."""
 
     cells: Mapping[str, Mapping[Action, Mapping[str, str]]]
     scopes: Mapping[Action, str]
 
     def outcome(self, kind: str, action: Action, columns: tuple[str, ...]) -> str:
-        """The best of what these columns say: who is two things may what either may. Who has no column of a
-        table belongs to the others."""
+        """The best outcome of these columns: a caller with two roles may do what either role may do. A caller without a column
+        in a table belongs to the others."""
         row = self.cells[kind][action]
         said = {row[column] for column in columns if column in row} or {row["others"]}
         return next(outcome for outcome in ("yes", "403", "404") if outcome in said)
 
 
 def read() -> AccessTable:
-    """The tables as they are documented."""
+    """The documented tables."""
     page = (ROOT / "docs" / "access.md").read_text(encoding="utf-8")
     cells: dict[str, dict[Action, dict[str, str]]] = {}
     scopes: dict[Action, str] = {}

@@ -55,7 +55,7 @@ class World:
         }
 
     def without_a_good_token(self) -> dict[str, dict[str, str]]:
-        """Callers of whom nobody knows who they are."""
+        """Callers who are not known."""
         expired_id, expired = self._callers.new_key(ALL_SCOPES)
         revoked_id, revoked = self._callers.new_key(ALL_SCOPES)
         an_hour_ago = clock.utc_now() - timedelta(hours=1)
@@ -82,7 +82,7 @@ class World:
         return self._callers.key([])
 
     def objects(self, kind: str) -> Mapping[str, Any]:
-        """What stands for the `{…}` in a call about an object of this kind; `absent`: ids that nothing has."""
+        """The values for the `{…}` in a call about an object of this kind. `absent`: ids that no object has."""
         if kind == "absent":
             names = ("connector", "external_id", "message", "quarantined", "submission", "binding")
             return {
@@ -121,7 +121,7 @@ class World:
         made = connector(
             self.gateway,
             owner=owner,
-            # Bound even where it is personal: nobody becomes a reader of a personal mailbox by a group.
+            # Bound even if it is personal: a group must not make anybody a reader of a personal mailbox.
             groups=[GROUP],
             key_ids=[self._granted_id] if owner else [],
             external_id=new_id(),

@@ -1,4 +1,4 @@
-"""Who calls in tests: tokens and headers of users, administrators and API keys."""
+"""The callers in tests: tokens and headers of users, administrators and API keys."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the tests have counted, told at the end of a run."""
+"""The counts of the tests, printed at the end of a run."""
 
 from collections import Counter
 

@@ -1,4 +1,4 @@
-"""A personal mailbox on a real server that waits for its password, and the link by which its owner enters it."""
+"""A personal mailbox on a real server that waits for its password, with the link by which its owner enters it."""
 
 from typing import Any
 

@@ -17,7 +17,7 @@ START_TIMEOUT_S = 20.0
 
 @contextmanager
 def live_gateway(settings: Settings) -> Iterator[httpx.Client]:
-    """A client of the served gateway, without a token; jobs run where the settings say so."""
+    """A client of the served gateway, without a token. Jobs run if the settings say so."""
     with serving(create_app(settings)) as client:
         yield client
 

@@ -9,7 +9,7 @@ from app.services.access.rules import Action
 
 PASSWORD = {"type": "password", "password": "not what the server takes"}
 NOBODY_LISTENS = 9
-"""A port where no server is: what reaches one is seen to have been allowed by how it fails."""
+"""A port without a server. A call that tries to connect to it was allowed: its error shows this."""
 SERVER = {"host": "127.0.0.1", "port": NOBODY_LISTENS, "security": "none"}
 
 
@@ -24,7 +24,7 @@ class Call:
     uses_up: bool = False
     """Whether the next call needs new objects."""
     limited_key: str = "yes"
-    """What a key gets that is limited to other connectors, where the rule is `ForAdministrators`."""
+    """The answer for a key that is limited to other connectors, if the rule is `ForAdministrators`."""
 
 
 CALLS: dict[str, Call] = {
@@ -71,7 +71,7 @@ CALLS: dict[str, Call] = {
     "POST /connectors/{}/resume": Call("/connectors/{connector}/resume"),
     "POST /connectors/{}/fetch": Call("/connectors/{connector}/fetch"),
     "GET /connectors/{}/cycles": Call("/connectors/{connector}/cycles"),
-    # 409: who may bind groups is told that a personal connector takes none.
+    # 409: a caller who may bind groups learns that a personal connector takes none.
     "POST /group-bindings": Call(
         "/group-bindings", {"connector_id": "{connector}", "group": "{new}"}, done=(201, 409)
     ),
@@ -107,7 +107,7 @@ CALLS: dict[str, Call] = {
     "POST /webhooks/{}/replay": Call(
         "/webhooks/{webhook}/replay", {"since": "2026-01-01T00:00:00Z"}, limited_key="404"
     ),
-    # A key makes no key for connectors that it is not for itself.
+    # A key cannot create a key for connectors that it may not use itself.
     "POST /api-keys": Call("/api-keys", {"name": "New", "scopes": ["events:read"]}, limited_key="403"),
     "GET /api-keys": Call("/api-keys"),
     "DELETE /api-keys/{}": Call("/api-keys/{api_key}", uses_up=True, limited_key="404"),
@@ -127,7 +127,7 @@ CALLER_COLUMNS: dict[str, tuple[str, ...]] = {
     "granted API key": ("API key the owner granted", "API key"),
     "API key for others": ("API key for others",),
 }
-"""Who calls, and which columns of docs/access.md are about them."""
+"""A caller, with the columns of docs/access.md that apply to it."""
 
 SPECIAL: dict[str, dict[str, str | Action]] = {
     # For the callers above, in their order.

@@ -1,4 +1,4 @@
-"""Where the repository lies, and what makes settings for a test."""
+"""The path of the repository, and a function that makes settings for a test."""
 
 from collections.abc import Callable
 from pathlib import Path

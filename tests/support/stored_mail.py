@@ -22,7 +22,7 @@ from app.services.messages import arrivals
 _uids = itertools.count(1)
 
 TESTER = NamedActor("user:tester")
-"""Who does what a test does by itself."""
+"""The actor for everything that a test does by itself."""
 
 
 def mail(subject: str = "Order", *lines: str, text: str = "Hello") -> bytes:
@@ -54,7 +54,7 @@ def connector(
     key_ids: Sequence[str] = (),
     **settings: Any,
 ) -> Connector:
-    """A stored connector: personal where an owner is given, else shared and bound to the groups."""
+    """A stored connector: personal if an owner is given, otherwise shared and bound to the groups."""
     now = clock.utc_now()
     connector_id = new_id()
     row = Connector(

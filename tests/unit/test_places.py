@@ -23,7 +23,7 @@ def test_all_names_together_get_the_total() -> None:
     with places.taken("bob"), places.taken("bob"), places.taken("jana"):
         with pytest.raises(Overloaded):
             places.take("eva")
-        # Whoever has all of theirs is told that it is they.
+        # A caller who has taken all their places gets the error for callers.
         with pytest.raises(TooManyRequests):
             places.take("bob")
     with places.taken("eva"):

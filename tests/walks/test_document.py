@@ -124,7 +124,7 @@ MORE_TEXTS: dict[str, dict[str, Any]] = {
         "first_fetch": "all",
     },
 }
-"""Fields with texts beside those of the plain calls."""
+"""Fields with texts, in addition to those of the plain calls."""
 
 
 def documented(route: str) -> set[str]:
@@ -169,7 +169,7 @@ def _try(client: TestClient, world: World, route: str, *, cases: int, is_determi
 
 
 def _strategies(operation: Any) -> Iterator[st.SearchStrategy[Case[Any]]]:
-    """Requests that fit the document, and, where there is something that can be wrong, such that do not."""
+    """Requests that match the document, and, if something in them can be wrong, requests that do not match."""
     fitting = operation.as_strategy(generation_mode=GenerationMode.POSITIVE)
     yield fitting
     yield st.builds(_spoilt, fitting, st.sampled_from(AWKWARD), st.integers(0, 30))
@@ -187,7 +187,7 @@ def _spoilt(case: Case[Any], text: str, chosen: int) -> Case[Any]:
 
 
 def _texts_in(value: Any) -> Iterator[tuple[Any, Any]]:
-    """Where the texts of a JSON value are: what holds them, and at which name or index."""
+    """The places of the texts in a JSON value: the container, and the name or index."""
     if isinstance(value, dict | list):
         for name, each in value.items() if isinstance(value, dict) else enumerate(value):
             if isinstance(each, str):

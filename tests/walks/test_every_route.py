@@ -83,7 +83,7 @@ def send(client: TestClient, route: str, objects: Mapping[str, Any], headers: Ma
 
 
 def outcome(call: Call, answer: Answer) -> str:
-    """`yes` where the answer is that of a call that was allowed, else its status."""
+    """`yes` if the answer is that of an allowed call, otherwise its status."""
     return "yes" if answer.status_code in call.done else str(answer.status_code)
 
 
@@ -135,7 +135,7 @@ def _walk(client: TestClient, world: World, route: str) -> None:
         if call.uses_up:
             world.forget(kind)
     assert found == wanted, route
-    # Whoever may not see a thing cannot tell it from one that does not exist.
+    # For a caller who may not see an object, it looks the same as one that does not exist.
     assert all(each == next(iter(absent.values())) for each in absent.values()), (route, absent)
 
 

@@ -1,4 +1,4 @@
-"""Logging in to servers that offer little, ask oddly or refuse: by which method, how often, and what is told."""
+"""Logins at servers that offer little, ask in strange ways or refuse: the method, the number of tries, the error."""
 
 import base64
 import re

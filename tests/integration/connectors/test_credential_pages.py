@@ -51,7 +51,7 @@ class Page:
         }
 
     def says(self, text: str) -> bool:
-        """Whether a text of ours stands there, whatever is filled in."""
+        """Whether the page contains a text of ours, whatever values are filled in."""
         pattern = ".+?".join(re.escape(part) for part in re.split(r"{\w+}", text))
         return re.search(pattern, self.text, re.DOTALL) is not None
 

@@ -1,4 +1,4 @@
-"""Requests that wait for somebody else's server: they hold up nobody but whoever sends them."""
+"""Requests that wait for another party's server hold up nobody except their own caller."""
 
 import contextlib
 import time

@@ -141,7 +141,7 @@ def connect(client: httpx.Client) -> Connect:
 
 
 def assert_all_is_well(box: Box, raws: list[bytes], *, processed: bytes = b"Trash") -> None:
-    """Each is stored once with the time of its move, and lies once in the processed folder."""
+    """Each mail is stored once with the time of its move, and is once in the processed folder."""
     stored = box.messages()
     assert Counter(m["sha256"] for m in stored) == Counter(hashlib.sha256(raw).hexdigest() for raw in raws)
     assert all(message["moved_at"] for message in stored)

@@ -122,7 +122,7 @@ def fetched_rows(service: httpx.Client, dovecot: Dovecot, user: str, mails: int)
 
 
 def differences(service: httpx.Client, row: dict[str, Any], detail: dict[str, Any], raw: bytes) -> list[str]:
-    """The fields in which the API says something else than a reader without a sandbox, and faults of the reader."""
+    """The fields in which the API differs from a reader without a sandbox, and faults of the reader."""
     found = [defect["code"] for defect in detail["defects"] if defect["code"] in PARSER_FAULTS]
     values = expected(parse_mail(raw), detail["id"])
     found += [name for name, value in values.items() if detail[name] != value]

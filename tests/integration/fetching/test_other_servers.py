@@ -35,7 +35,7 @@ def box(gateway: Gateway, other_imap_server: InetdImapServer, proxy: ImapProxy) 
 
 
 def remaining(box: Mailbox) -> list[bytes]:
-    """What lies in the source folder and is not flagged as done with."""
+    """The mails in the source folder without the flag `\\Deleted`."""
     return [each.raw for each in box.server.messages(box.user) if "\\Deleted" not in each.flags]
 
 

@@ -242,7 +242,7 @@ def stopped_before_move(
     reached = threading.Event()
 
     def stop_process(exchange: Exchange) -> list[bytes]:
-        # The last command before the commit: its answer reaches a process that stands still.
+        # The last command before the commit: its answer reaches a stopped process.
         os.kill(instance.process.pid, signal.SIGSTOP)
         reached.set()
         return exchange.pass_on()

@@ -1,4 +1,4 @@
-"""Sending against real SMTP servers: what becomes of a mail, and that none is sent twice."""
+"""Sending with real SMTP servers: the outcome of a mail, and that none is sent twice."""
 
 import dataclasses
 import ipaddress

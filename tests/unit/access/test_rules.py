@@ -1,4 +1,4 @@
-"""Who may do what: the table, the lists that must agree with it, and what is beyond it."""
+"""Who may do what: the table, the lists that must agree with it, and the rules beyond it."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""Where the gateway may connect to: by address, by every spelling of it, and only to the address it checked."""
+"""The addresses to which the gateway may connect, in every spelling. It connects only to the address that it checked."""
 
 import ipaddress
 import socket
@@ -38,7 +38,7 @@ PERMITTED = words("""
 ::ffff:8.8.8.8 64:ff9b::8.8.8.8 2002:808:808::1
 """)
 
-# What the C library's resolver takes for an address (inet_aton): all of these are 127.0.0.1 or 10.0.0.1.
+# The C library's resolver (inet_aton) accepts these as addresses: all are 127.0.0.1 or 10.0.0.1.
 SPELLINGS = words("""
 2130706433 0x7f000001 0x7F.0.0.1 0177.0.0.1 017700000001 127.1 127.0.1 0x7f.1 localhost
 167772161 0xa000001 10.1 012.0.0.1 0 0x0 ::ffff:7f00:1 0:0:0:0:0:ffff:127.0.0.1

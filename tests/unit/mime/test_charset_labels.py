@@ -40,12 +40,12 @@ NOT_CHARSETS = frozenset(
 )
 # WHATWG decodes none of these, or not as text.
 WHATWG_NOT_DECODED = frozenset({"iso-2022-cn", "iso-2022-cn-ext", "replacement", "x-user-defined"})
-# Here more is read than the standard does, or said where it does not fit.
+# In these cases our reader reads more than the standard, or reports octets that do not fit.
 READ_BESIDE_WHATWG = {
     "csiso2022kr": "iso2022_kr", "iso-2022-kr": "iso2022_kr", "hz-gb-2312": "hz", "big5-hkscs": "big5hkscs",
     "us-ascii": "ascii", "ascii": "ascii", "ansi_x3.4-1968": "ascii",
 }  # fmt: skip
-# The standard's name of an encoding where Python does not know it.
+# The standard's name of an encoding, if Python does not know it.
 WHATWG_NAMES = {"iso-8859-8-i": "iso8859-8", "x-mac-cyrillic": "mac-cyrillic", "windows-874": "cp874"}
 
 

@@ -1,4 +1,4 @@
-"""Headers that begin and end oddly, multiparts whose boundary is not told: no text vanishes."""
+"""Headers with an irregular beginning or end, multiparts without a declared boundary: no text vanishes."""
 
 import pytest
 

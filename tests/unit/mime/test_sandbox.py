@@ -22,7 +22,7 @@ def request(op: Op, raw: bytes) -> bytes:
 
 
 def heard_while_reading(mails: Iterable[bytes]) -> list[str]:
-    """Let a watched parser process read the mails and their first attachments; what it tried besides."""
+    """Let a watched parser process read the mails and their first attachments. Returns everything else that it tried."""
     command = [sys.executable, "-P", "-s", "-m", "tests.support.watched_parser", "60", "1", str(2**30)]
     with subprocess.Popen(
         command,

@@ -61,7 +61,7 @@ class Tree:
     """Words that the text must show, each the only one of its kind."""
     files: list[bytes] = field(default_factory=list)
     names: list[str | None] = field(default_factory=list)
-    """Of the files; None where a reader may choose."""
+    """The names of the files. None: a reader may choose."""
 
 
 class _Counter:
