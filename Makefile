@@ -12,6 +12,9 @@ QUICK := tests/unit tests/api
 # What `make quick` leaves out: the second database, and what takes seconds because it draws inputs or measures time.
 SLOW := postgresql or test_bad_mails or test_any_tree or test_parser_process or test_sandbox or takes_long or linear_time
 
+# Tests start many processes; where Python may not keep what it compiled, each would compile the whole gateway again.
+COMPILE := $(BIN)/python -m compileall -q app alembic tests
+
 .DEFAULT_GOAL := help
 .PHONY: help setup run demo quick test check format lint types arrows docs bench soak clean
 
@@ -40,11 +43,13 @@ demo: $(STAMP) ## show what the gateway does; ARGS="--once" for one round
 	@$(BIN)/imap-gateway demo $(ARGS)
 
 quick: $(STAMP) ## run unit and API tests on SQLite alone, while you write
+	@$(COMPILE)
 	@$(BIN)/python -m pytest $(QUICK) -m "not (soak or hypothesis)" -k "not ($(SLOW))" -n $(WORKERS) $(ARGS)
 
 test: $(STAMP) ## run all tests; real servers that are not installed are unpacked into .servers
 	@$(BIN)/python -m tests.servers.unpack
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
+	@$(COMPILE)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup $(ARGS)
 
 check: format lint types arrows docs test ## what CI runs: format, lint, types, imports, documents, tests
 
