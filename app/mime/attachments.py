@@ -101,13 +101,13 @@ def is_signature(part: Part) -> bool:
     return part.media_type in (*_SIGNATURE_TYPES, stated) or named
 
 
-def describe(part: Part, n: int, content: bytes, shown: frozenset[str], defects: Defects) -> AttachmentInfo:
+def describe(part: Part, n: int, size_octets: int, shown: frozenset[str], defects: Defects) -> AttachmentInfo:
     """The description of an attachment. `shown` holds the keys of the parts that the HTML shows."""
     return AttachmentInfo(
         n=n,
         name=_name(part, n, defects),
         content_type=part.media_type,
-        size_octets=len(content),
+        size_octets=size_octets,
         content_id=clean_line(part.content_id or "", CONTENT_ID_MAX_CHARS) or None,
         inline=_is_inline(part, shown),
         part=part.locator,

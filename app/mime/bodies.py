@@ -16,7 +16,7 @@ from app.mime.sections import ENRICHED_TYPES, Section
 from app.mime.shown_html import ShownHtml
 from app.mime.snippet import QUOTE_BEGIN, QUOTE_END, without_marks
 from app.mime.structure import Part
-from app.mime.text import clean_text
+from app.mime.text import REPLACEMENT, clean_text
 
 TEXT_MAX_CHARS = 1024 * 1024
 LINE_ENDS = "\r\n"
@@ -61,9 +61,10 @@ class BodyReader:
             is_html = part.media_type == "text/html"
             code = DefectCode.HTML_TRUNCATED if is_html else DefectCode.TEXT_TRUNCATED
             self._defects.note(code, f"more than {limit} characters")
-        if "\x00" in value:
+        cleaned = clean_text(value, limit)
+        if (REPLACEMENT in cleaned or len(value) > limit) and "\x00" in value:
             self._defects.note(DefectCode.CONTROL_CHARACTERS, f"NUL in {part.media_type}")
-        value = without_marks(clean_text(value, limit))
+        value = without_marks(cleaned)
         if decoded.pasted:
             pasted = decode(decoded.pasted[: 4 * limit], "", self._defects, where=part.media_type)
             pasted = without_marks(clean_text(pasted, limit))
@@ -93,8 +94,8 @@ class BodyReader:
         if not sections:
             return Texts(None, None, "")
         texts: list[str] = []
-        pieces: list[str] = []
-        has_html = False
+        pieces: list[tuple[str, str]] = []
+        has_html = is_made = False
         budget = HTML_MAX_CHARS
         for section in sections:
             plain = "\n".join(self.plain(part) for part in section.plain)
@@ -105,11 +106,14 @@ class BodyReader:
                 has_html = has_html or bool(rich.html)
             if not plain.strip() and section.rich:
                 plain = self._rendered(section.rich, rich)
+                is_made = True
             texts.append(plain)
-            pieces.append(rich.html or _escaped(plain))
+            pieces.append((rich.html, plain))
         marked = "\n".join(texts)
-        text = clean_text(without_marks(marked), TEXT_MAX_CHARS)
-        html = "\n".join(pieces).strip() if has_html else None
+        text = without_marks(marked)
+        if is_made or len(text) > TEXT_MAX_CHARS:
+            text = clean_text(text, TEXT_MAX_CHARS)
+        html = "\n".join(rich or _escaped(plain) for rich, plain in pieces).strip() if has_html else None
         return Texts(text.rstrip("\n") if len(texts) > 1 else text, html or None, marked)
 
     def _rich(self, parts: list[Part], budget: int) -> ShownHtml:

@@ -17,12 +17,13 @@ from app.mime.bodies import BodyReader
 from app.mime.containers import open_containers
 from app.mime.headers import read_envelope
 from app.mime.minimal import parse_minimal
-from app.mime.model import AttachmentContent, DefectCode, Defects, Listed, ParsedMail
+from app.mime.model import AttachmentContent, AttachmentInfo, DefectCode, Defects, Listed, ParsedMail
 from app.mime.numbering import Numbered, number_parts
 from app.mime.references import part_keys
 from app.mime.sections import choose_parts
 from app.mime.snippet import make_snippet
 from app.mime.structure import Part, header_charset, normalise, read_tree
+from app.mime.transfer import decoded_size
 
 
 class _Mail:
@@ -54,10 +55,20 @@ class _Mail:
         return images
 
     def attachment(self, numbered: Numbered) -> AttachmentContent:
-        part, n = numbered.part, numbered.n
-        content = decode_part(part, self.defects, where=f"attachment {n}").content
-        info = describe(part, n, content, self.shown, self.defects)
-        return AttachmentContent(info if numbered.is_attached else replace(info, inline=True), content)
+        content = decode_part(numbered.part, self.defects, where=f"attachment {numbered.n}").content
+        return AttachmentContent(self._described(numbered, len(content)), content)
+
+    def info(self, numbered: Numbered) -> AttachmentInfo:
+        """The same without the content, which is decoded only where its size cannot be told otherwise."""
+        part = numbered.part
+        size_octets = decoded_size(part.content, part.transfer_encoding)
+        return (
+            self.attachment(numbered).info if size_octets is None else self._described(numbered, size_octets)
+        )
+
+    def _described(self, numbered: Numbered, size_octets: int) -> AttachmentInfo:
+        info = describe(numbered.part, numbered.n, size_octets, self.shown, self.defects)
+        return info if numbered.is_attached else replace(info, inline=True)
 
     def find(self, n: int) -> Numbered | None:
         return next((each for each in self.attachments if each.n == n), None)
@@ -86,7 +97,7 @@ def _parse(raw: bytes, *, with_html: bool, listed: Sequence[Listed]) -> ParsedMa
     texts = mail.bodies.texts(mail.sections, with_html=with_html)
     if not with_html:
         mail.defects.note(DefectCode.HTML_WITHHELD, "read without its HTML")
-    attachments = tuple(mail.attachment(each).info for each in mail.attachments)
+    attachments = tuple(mail.info(each) for each in mail.attachments)
     return ParsedMail(
         **envelope,
         snippet=make_snippet(texts.marked),

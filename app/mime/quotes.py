@@ -67,6 +67,12 @@ _DEVICE = (
     r"(?:iPhon|iPad|iOS|Android|Samsung|Galaxy|Outlook|Yahoo|Huawei|Xiaomi|Nokia|BlackBerry|smartphone|Handy|"
     r"mobil|telefon|komórk|móvil|cellulare|Mail|Windows|Seznam|Proton|Thunderbird)"
 )
+# How such a line begins, looked for first: ten times as fast as the whole pattern.
+_PHONE_WORDS = """
+    sent odesláno odoslané gesendet verschickt wysłane wysłano wysłany envoyé inviato enviado von get získat stáhnout
+    stáhněte získajte holen pobierz téléchargez obtenir scarica ottieni obtener descargar
+"""
+_PHONE_BEGINS = frozenset(_PHONE_WORDS.split())
 _PHONE_SIGNATURE = re.compile(
     r"(?:(?:Sent (?:from|with|via)|Odesláno (?:z|ze|pomocí|přes)|Odoslané (?:z|zo|pomocou)|"
     r"(?:Gesendet|Verschickt) (?:von|mit|aus)|Wysłan[eoy] z|Envoyé (?:de|depuis|avec|à partir)|"
@@ -94,19 +100,22 @@ def quoted_beginning(lines: Sequence[str], at: int) -> tuple[Kind, int]:
     line = lines[at]
     if not line or len(line) > LINE_MAX_CHARS:
         return Kind.NOTHING, 0
-    if _SEPARATOR.fullmatch(line):
+    if line[0] not in "-_=*" and ":" not in "".join(lines[at : at + WRAPPED_LINES_MAX]):
+        return Kind.NOTHING, 0  # what stands above a quotation is ruled off or ends in a colon
+    if (line[0] in "-_=*" or line[-1] == ":") and _SEPARATOR.fullmatch(line):
         return Kind.HEADERS, 1 + _header_lines(lines, at + 1)
-    if _RULE.fullmatch(line):
+    if line[0] in "-_=*" and _RULE.fullmatch(line):
         count = _header_lines(lines, at + 1)
         return (Kind.HEADERS, 1 + count) if count else (Kind.NOTHING, 0)
-    if _FROM_FIELD.fullmatch(line) and _header_lines(lines, at) > 1:
+    if ":" in line and _FROM_FIELD.fullmatch(line) and _header_lines(lines, at) > 1:
         return Kind.HEADERS, _header_lines(lines, at)
     return _attribution(lines, at)
 
 
 def is_phone_signature(line: str) -> bool:
     """Whether it is a line that a phone or a mailer adds to every mail."""
-    return len(line) <= 120 and _PHONE_SIGNATURE.fullmatch(line) is not None
+    is_short = len(line) <= 120 and line.partition(" ")[0].lower() in _PHONE_BEGINS
+    return is_short and _PHONE_SIGNATURE.fullmatch(line) is not None
 
 
 def _header_lines(lines: Sequence[str], at: int) -> int:

@@ -157,6 +157,8 @@ def read_html(html: str, images: Mapping[str, str]) -> ShownHtml:
     if len(clean) > GROWTH_MAX * len(html) + GROWTH_FREE_CHARS:
         return ShownHtml("", "", is_withheld=True)
     shown = show_html(clean, read_document(html), images)
+    if "&#" not in html and len(shown.html) <= SAFE_HTML_MAX_CHARS:
+        return ShownHtml(shown.html.strip(), shown.marked.strip())
     # Decoded entities may be controls.
     html, marked = (clean_text(each, SAFE_HTML_MAX_CHARS).strip() for each in (shown.html, shown.marked))
     return ShownHtml(html, marked)

@@ -9,6 +9,7 @@ import html as html_entities
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from app.mime.colours import (
     BLACK,
@@ -27,7 +28,12 @@ from app.mime.style_sheets import Compound, Declarations, Document, merge, read_
 LINK_SHOWN_MAX_CHARS = 2000
 
 # Of clean HTML alone: there every "<" of a text is escaped, and every value stands in double quotes.
-_TAG = re.compile(r'<(/?)([a-zA-Z][^\s/>]*+)((?:[^">]++|"[^"]*+")*+)>([^<]*+)')
+_TAG = re.compile(r'(<(/?)([a-zA-Z][^\s/>]*+)((?:[^">]++|"[^"]*+")*+)>)([^<]*+)')
+_START_TAG = re.compile(r"<[a-zA-Z][^>]*+>")
+# What is longer, or of more different tags, is looked at tag by tag.
+PLAIN_MAX_CHARS = 512 * 1024
+PLAIN_MAX_TAGS = 200
+PLAIN_TAG_MAX_CHARS = 300
 _ATTRIBUTE = re.compile(r'\s+([^\s="]+)="([^"]*)"')
 _VOID = frozenset({"br", "hr", "img", "wbr", "col"})
 _NAMES = frozenset({"class", "id", "hidden", "background"})
@@ -90,10 +96,33 @@ def show_html(clean: str, document: Document, images: Mapping[str, str]) -> Show
 
     Where everything is hidden, nothing is: no mail comes out empty.
     """
+    if _says_nothing_of_looks(clean, document):
+        return ShownHtml(clean, clean)
     shown = _Pass(document, images, hides=True).run(clean)
     if not _has_content(shown.html) and _has_content(clean):
         shown = _Pass(document, images, hides=False).run(clean)
     return shown
+
+
+def _says_nothing_of_looks(clean: str, document: Document) -> bool:
+    """Whether each tag of a document without sheets stays as it is, wherever it stands: no pass is needed then."""
+    if document.sheet.rules or document.body or len(clean) > PLAIN_MAX_CHARS:
+        return False
+    # A tag with ">" in a value is cut here, and so not plain.
+    different = set(_START_TAG.findall(clean))
+    return len(different) <= PLAIN_MAX_TAGS and all(_is_plain(tag) for tag in different)
+
+
+def _is_plain(tag: str) -> bool:
+    return len(tag) <= PLAIN_TAG_MAX_CHARS and _stays_as_it_is(tag)
+
+
+@lru_cache(maxsize=4096)
+def _stays_as_it_is(tag: str) -> bool:
+    """Whether a start tag is written as it stands and changes nothing for what it holds: asked of the pass itself."""
+    if tag.startswith("<img") or "<" in tag[1:]:  # an image may be known, or a link's label
+        return False
+    return _Pass(Document(), {}, hides=True).leaves(tag)
 
 
 def _has_content(html: str) -> bool:
@@ -132,7 +161,7 @@ class _Pass:
         first = clean.find("<")
         self._text(clean if first < 0 else clean[:first])
         for match in _TAG.finditer(clean, max(first, 0)):
-            closing, tag, attributes, text = match.groups()
+            _, closing, tag, attributes, text = match.groups()
             if self._skipped:
                 self._skip(closing, tag)
                 if self._skipped:
@@ -148,6 +177,22 @@ class _Pass:
             wrapped = f'<div style="{html_entities.escape(self._wrapper)}">'
             html, marked = f"{wrapped}{html}</div>", f"{wrapped}{marked}</div>"
         return ShownHtml(html, marked)
+
+    def leaves(self, whole: str) -> bool:
+        """Whether this tag, the first, is left as it is, and so are what it holds and what comes after."""
+        match = _TAG.match(whole)
+        if match is None:
+            return False
+        root = self._stack[0]
+        self._start(match[3], match[4])
+        self._text("x")
+        inner = self._stack[-1]
+        return (
+            self._html == self._marked == [whole, "x"]
+            and self._link is None
+            and (inner.text_colour, inner.background) == (root.text_colour, root.background)
+            and not (inner.is_unsure or inner.is_unseen or inner.is_invisible or inner.is_quote)
+        )
 
     def _skip(self, closing: str, tag: str) -> None:
         if tag not in _VOID:

@@ -16,11 +16,13 @@ CLASSES_MAX = 20
 COMPARISONS_MAX = 200_000
 _WIDTH_PX = 1000
 
-# What is seen of a document begins outside of these.
+_AROUND = re.compile(r"<(?:style|body|html)", re.I)
+# What is seen of a document begins outside of these. The letters in front pass over most tags in a tenth of the time.
 _RAW = re.compile(
-    r"<!--(?:.*?-->|.*)|<(script|title|textarea|xmp|noscript|template)\b(?:.*?</\1|.*)|"
-    r"<style\b([^>]*+)>(.*?)(?:</style|\Z)|<(body|html)\b((?:[^>\"']++|\"[^\"]*+\"|'[^']*+'|[\"'])*+)",
-    re.I | re.S,
+    r"<(?=[!bBhHnNsStTxX][-cCeEiImMoOtT])"
+    r"(?i:!--(?:.*?-->|.*)|(script|title|textarea|xmp|noscript|template)\b(?:.*?</\1|.*)|"
+    r"style\b([^>]*+)>(.*?)(?:</style|\Z)|(body|html)\b((?:[^>\"']++|\"[^\"]*+\"|'[^']*+'|[\"'])*+))",
+    re.S,
 )
 _COMMENT = re.compile(r"/\*(?:.*?\*/|.*)|<!--|-->", re.S)
 _DECLARATION = re.compile(
@@ -159,8 +161,7 @@ class Document:
 def read_document(html: str) -> Document:
     """The style sheets and the body's attributes."""
     document = Document()
-    lower = html[:100_000].lower()
-    if "<style" not in lower and "<body" not in lower and "<html" not in lower:
+    if not _AROUND.search(html, 0, 100_000):
         return document
     budget = SHEETS_MAX_CHARS
     for match in _RAW.finditer(html):

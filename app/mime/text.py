@@ -39,7 +39,9 @@ def clean_text(value: str, max_chars: int) -> str:
     """Prepare a text of several lines for storage. Line ends become LF, and text beyond the limit is cut off."""
     value = value[:max_chars]
     if "\r" in value:
-        value = value.replace("\r\n", "\n").replace("\r", "\n")
+        value = value.replace("\r\n", "\n")
+        if "\r" in value:
+            value = value.replace("\r", "\n")
     return value if _is_clean(value) else _BAD.sub(_mend, value)
 
 

@@ -66,6 +66,20 @@ def decode_base64(data: bytes) -> tuple[bytes, bool]:
     return b"".join(pieces), False
 
 
+def decoded_size(data: bytes, encoding: str) -> int | None:
+    """How many octets flawless base64 stands for, without decoding it; None where only decoding can tell."""
+    if encoding not in _BASE64 or len(data) <= SHORT_MAX_OCTETS:
+        return None
+    others = data.translate(None, _ALPHABET)
+    spaces = others.translate(None, b"=")
+    padding = len(others) - len(spaces)
+    letters = len(data) - len(spaces)
+    pad = data.find(b"=")
+    if spaces.strip(b"\r\n \t") or letters % 4 or padding > 2 or (padding and data[pad:].strip(b"=\r\n \t")):
+        return None
+    return letters // 4 * 3 - padding
+
+
 def decode_transfer(
     data: bytes, encoding: str, defects: Defects, *, where: str, is_text: bool = False
 ) -> Decoded:

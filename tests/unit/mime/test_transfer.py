@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.mime import parse
-from app.mime.model import DefectCode, ParsedMail
+from app.mime.model import DefectCode, Defects, ParsedMail
+from app.mime.transfer import decode_transfer, decoded_size
 from app.mime.uuencode import decode_uuencoded, find_uuencoded_files
 from tests.support.sandboxed_reader import extract_attachment, parse_mail
 
@@ -253,3 +254,25 @@ def test_every_uuencoded_file_is_found(content: bytes) -> None:
 def test_no_body_takes_long_to_decode(body: str, encoding: str) -> None:
     raw = mail(f"Content-Transfer-Encoding: {encoding}", body=body)
     assert_linear(parse.parse_mail, raw)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.binary(min_size=40, max_size=200),
+    st.lists(st.sampled_from([b"=", b"\r\n", b" ", b"\t", b"A", b"-", b"\xff", b"= x", b">"]), max_size=4),
+    st.one_of(st.integers(0, 400), st.just(1000)),
+)
+def test_a_size_that_is_told_without_decoding_is_that_of_the_content(
+    content: bytes, damage: list[bytes], at: int
+) -> None:
+    data = base64.encodebytes(content)
+    data = data[:at] + b"".join(damage) + data[at:]
+    told, defects = decoded_size(data, "base64"), Defects()
+    if told is not None:
+        decoded = decode_transfer(data, "base64", defects, where="x")
+        assert (told, defects.listed(), decoded.pasted) == (len(decoded.content), (), b"")
+
+
+@pytest.mark.parametrize("size_octets", range(60, 70))
+def test_the_size_of_flawless_base64_is_told_without_decoding(size_octets: int) -> None:
+    assert decoded_size(base64.encodebytes(bytes(size_octets)), "base64") == size_octets
