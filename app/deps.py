@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Annotated
 
-from fastapi import Depends, Request
+from fastapi import Depends, Header, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from sqlmodel import Session
 
@@ -64,6 +64,22 @@ def get_waiting_caller(
 
 
 WaitingCallerDep = Annotated[WaitingCaller, Depends(get_waiting_caller)]
+
+
+def _expected_version(
+    request: Request,
+    if_match: Annotated[
+        str | None, Header(description="The `ETag` that was read; 412 for any other.")
+    ] = None,
+) -> str | None:
+    """The version of an object that the caller has seen. Empty, which is none, for anything that is not one strong ETag."""
+    if if_match is None:
+        return None
+    value = ", ".join(request.headers.getlist("if-match"))
+    return value[1:-1] if len(value) > 1 and value[0] == value[-1] == '"' else ""
+
+
+ExpectedVersion = Annotated[str | None, Depends(_expected_version)]
 
 
 def _writing_session(gateway: GatewayDep) -> Iterator[Session]:

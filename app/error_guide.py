@@ -55,6 +55,11 @@ REQUESTS = {
         "An object with the same key exists already; for example, the group is bound to the connector.",
         "Use the existing object, or choose another key.",
     ),
+    "precondition_failed": Entry(
+        "The request has `If-Match`, and its value is not the object's present `ETag`: settings or credentials have"
+        " changed since they were read.",
+        "Read the object again, show what has changed, and repeat with the new `ETag` if it is still right.",
+    ),
     "wrong_state": Entry(
         "The state of the object does not allow this action; `detail` says what prevents it. For example, the connector is"
         " paused or has no credentials, or the submission is no longer queued.",

@@ -13,6 +13,7 @@ GatewayError                      code, retryable
 │   ├── MessagesStored
 │   ├── IdempotencyMismatch
 │   └── AttachmentUnreadable
+├── PreconditionFailed            412, the object is not the version that If-Match names
 ├── InvalidInput                  422, with errors[{pointer, detail}]
 ├── TooLarge                      413
 ├── TooManyRequests               429, with Retry-After
@@ -136,6 +137,11 @@ class IdempotencyMismatch(Conflict):
 class AttachmentUnreadable(Conflict):
     code = "attachment_unreadable"
     default_detail = "This attachment cannot be taken out of the mail; the mail's source still holds it."
+
+
+class PreconditionFailed(GatewayError):
+    code = "precondition_failed"
+    default_detail = "The object has changed since the version that If-Match names; read it again."
 
 
 @dataclass(frozen=True)

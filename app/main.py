@@ -29,6 +29,7 @@ from app.routers import (
 )
 from app.routers.query import require_known_query
 from app.routers.waiting import watch_of
+from app.services import secret_binding
 from app.services.messages import rereading
 
 DESCRIPTION = """\
@@ -54,6 +55,7 @@ def create_app(settings: Settings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        secret_binding.bind_at_start(gateway)
         rereading.tell_waiting(gateway.db)
         jobs = Jobs(gateway) if settings.run_jobs else None
         if jobs is not None:

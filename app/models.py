@@ -125,6 +125,19 @@ class Credential(SQLModel, table=True):
     connector_id: str = _cascade("connectors.id", primary_key=True)
     type: str
     ciphertext: str = Field(sa_type=Text)
+    entered_by: str | None = None
+    """`user:…`, `key:…` or `link:…`; null: before this was stored."""
+    entered_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    """Tells one password from the next, also where both are encrypted anew; null: before this was stored."""
+
+
+class UpgradeStep(SQLModel, table=True):
+    """A step of an upgrade that needs more than the database, as the keys, and is done."""
+
+    __tablename__ = "upgrade_steps"
+
+    name: str = Field(primary_key=True)
+    done_at: datetime = Field(sa_type=UtcDateTime)
 
 
 class CredentialLink(SQLModel, table=True):

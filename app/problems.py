@@ -25,6 +25,7 @@ STATUSES: dict[type[errors.GatewayError], int] = {
     errors.Forbidden: 403,
     errors.NotFound: 404,
     errors.Conflict: 409,
+    errors.PreconditionFailed: 412,
     errors.TooLarge: 413,
     errors.InvalidInput: 422,
     errors.TooManyRequests: 429,

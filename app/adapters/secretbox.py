@@ -1,11 +1,14 @@
 """Encrypts stored secrets with AES-256-GCM. The row is the associated data, and each ciphertext holds the id of its key.
 
-The associated data names table, row and column: a ciphertext that is copied to another row does not decrypt there.
-Form: `v1.<key id>.<base64url of nonce and ciphertext>`.
+The associated data names table, row and column: a ciphertext copied to another row does not decrypt there. In the
+second form it also says what the secret is for, as the mail servers that get a password: where somebody changed that
+in the database, without the key, the ciphertext does not decrypt either.
+Forms: `v1.<key id>.<base64url of nonce and ciphertext>`; `v2.…`, bound to a use.
 """
 
 import base64
 import hashlib
+import json
 import secrets
 from collections.abc import Sequence
 
@@ -19,7 +22,7 @@ from app.errors import SecretUnreadable
 
 NONCE_OCTETS = 12
 KEY_OCTETS = 32
-VERSION = "v1"
+UNBOUND, BOUND = "v1", "v2"
 
 
 class SecretBox:
@@ -30,41 +33,42 @@ class SecretBox:
         self._ciphers = {_key_id(key): AESGCM(key) for key in derived}
         self._first_key_id = _key_id(derived[0]) if derived else None
 
-    def encrypt(self, plaintext: str, *, place: str) -> str:
-        """Encrypt a secret for one place (`table/row/column`)."""
+    def encrypt(self, plaintext: str, *, place: str, use: str | None = None) -> str:
+        """Encrypt a secret for one place (`table/row/column`); with `use` in the second form, for this use alone."""
         if self._first_key_id is None:
             raise SecretUnreadable("No secret key is configured.")
         nonce = secrets.token_bytes(NONCE_OCTETS)
         cipher = self._ciphers[self._first_key_id]
-        ciphertext = cipher.encrypt(nonce, plaintext.encode(), _associated_data(place))
-        return self.current_start + base64.urlsafe_b64encode(nonce + ciphertext).decode()
+        ciphertext = cipher.encrypt(nonce, plaintext.encode(), _associated_data(place, use))
+        start = self.current_start(is_bound=use is not None)
+        return start + base64.urlsafe_b64encode(nonce + ciphertext).decode()
 
-    def decrypt(self, ciphertext: str, *, place: str) -> str:
-        """Decrypt the secret of one place.
+    def decrypt(self, ciphertext: str, *, place: str, use: str | None = None) -> str:
+        """Decrypt the secret of one place; with `use` the second form, without it the first.
 
         Raises:
-            SecretUnreadable: the key is no longer configured, or the ciphertext belongs to another place.
+            SecretUnreadable: the key is no longer configured, or the ciphertext is of another place, use or form.
         """
         try:
             version, key_id, encoded = ciphertext.split(".")
             blob = base64.urlsafe_b64decode(encoded)
-            if version != VERSION:
+            if version != _form(is_bound=use is not None):
                 raise SecretUnreadable
             plaintext = self._ciphers[key_id].decrypt(
-                blob[:NONCE_OCTETS], blob[NONCE_OCTETS:], _associated_data(place)
+                blob[:NONCE_OCTETS], blob[NONCE_OCTETS:], _associated_data(place, use)
             )
         except (ValueError, KeyError, InvalidTag) as exc:
             raise SecretUnreadable from exc
         return plaintext.decode()
 
-    @property
-    def current_start(self) -> str:
-        """The beginning of every ciphertext of the first key. `rotate-secrets` encrypts all others anew."""
-        return f"{VERSION}.{self._first_key_id}."
+    def current_start(self, *, is_bound: bool) -> str:
+        """What every ciphertext of the first key begins with; any other is work for `rotate-secrets`."""
+        return f"{_form(is_bound=is_bound)}.{self._first_key_id}."
 
-    def is_current(self, ciphertext: str) -> bool:
-        """Whether the first key encrypted it."""
-        return ciphertext.startswith(self.current_start)
+
+def is_bound(ciphertext: str) -> bool:
+    """Whether it has the second form."""
+    return ciphertext.startswith(f"{BOUND}.")
 
 
 def credential_place(connector_id: str) -> str:
@@ -91,5 +95,11 @@ def _key_id(key: bytes) -> str:
     return hashlib.sha256(b"key id" + key).hexdigest()[:8]
 
 
-def _associated_data(place: str) -> bytes:
-    return f"imap-gateway/{place}".encode()
+def _form(*, is_bound: bool) -> str:
+    return BOUND if is_bound else UNBOUND
+
+
+def _associated_data(place: str, use: str | None) -> bytes:
+    if use is None:
+        return f"imap-gateway/{place}".encode()
+    return json.dumps([f"imap-gateway {BOUND}", place, use]).encode()

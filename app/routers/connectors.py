@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
 
-from app.deps import GatewayDep, PrincipalDep, ReadSession
+from app.deps import ExpectedVersion, GatewayDep, PrincipalDep, ReadSession
 from app.models import Connector, Cycle
 from app.problems import problem_responses
 from app.schemas.connectors import (
@@ -37,11 +37,11 @@ router = APIRouter(prefix="/connectors", tags=["connectors"], responses=problem_
 
 @router.post("", status_code=201, responses=problem_responses(409))
 def create_connector(
-    body: ConnectorCreate, gateway: GatewayDep, principal: PrincipalDep
+    body: ConnectorCreate, response: Response, gateway: GatewayDep, principal: PrincipalDep
 ) -> ConnectorRead | ConnectorShort:
-    """Connect a mailbox. Every user may connect a personal mailbox of their own. Administrators may also connect shared
-    mailboxes, and personal ones for their owners. Without credentials the connector waits for them."""
-    return _read(connectors.create(gateway, principal, body))
+    """Connect a mailbox: a shared one (administrators), or a personal one, for oneself or (administrators) for
+    its owner. Without credentials it waits for them."""
+    return _answer(response, connectors.create(gateway, principal, body))
 
 
 @router.get("")
@@ -69,49 +69,60 @@ async def check_new_connector(
 
 @router.put(
     "/by-external-id/{external_id}",
-    responses={**problem_responses(404, 409), 201: {"model": ConnectorRead, "description": "Created"}},
+    responses={**problem_responses(404, 409, 412), 201: {"model": ConnectorRead, "description": "Created"}},
 )
 def put_connector(
     external_id: Line,
     body: ConnectorPut,
+    *,
     response: Response,
     gateway: GatewayDep,
     principal: PrincipalDep,
+    version: ExpectedVersion,
 ) -> ConnectorRead | ConnectorShort:
-    """Create the connector with this external id (201), or replace all its settings (200). A field that you leave out gets
-    its default. Credentials stay, unless you send new ones or the server changes."""
-    detailed, is_new = connectors.put(gateway, principal, external_id, body)
+    """Create the connector with this external id, or replace all its settings: 201 or 200. What is left out gets
+    its default; credentials stay unless new ones are sent or the server changes."""
+    detailed, is_new = connectors.put(gateway, principal, external_id, body, version=version)
     if is_new:
         response.status_code = 201
-    return _read(detailed)
+    return _answer(response, detailed)
 
 
 @router.get("/{connector_id}", responses=problem_responses(404))
 def get_connector(
-    connector_id: Id, principal: PrincipalDep, session: ReadSession
+    connector_id: Id, response: Response, principal: PrincipalDep, session: ReadSession
 ) -> ConnectorRead | ConnectorShort:
-    """One connector."""
-    return _read(connectors.get(session, principal, connector_id))
+    """One connector. Its `ETag` is the version of settings and credentials; writes take it as `If-Match`."""
+    return _answer(response, connectors.get(session, principal, connector_id))
 
 
-@router.patch("/{connector_id}", responses=problem_responses(404, 409))
+@router.patch("/{connector_id}", responses=problem_responses(404, 409, 412))
 def change_connector(
-    connector_id: Id, body: ConnectorPatch, gateway: GatewayDep, principal: PrincipalDep
+    connector_id: Id,
+    body: ConnectorPatch,
+    *,
+    response: Response,
+    gateway: GatewayDep,
+    principal: PrincipalDep,
+    version: ExpectedVersion,
 ) -> ConnectorRead | ConnectorShort:
     """Change settings by a JSON merge patch. Another host, port, security or user name discards the stored
-    credentials, unless you send new ones with the change."""
-    return _read(connectors.patch(gateway, principal, connector_id, body))
+    credentials, unless new ones are sent with it."""
+    return _answer(response, connectors.patch(gateway, principal, connector_id, body, version=version))
 
 
-@router.delete("/{connector_id}", status_code=204, responses=problem_responses(404, 409))
+@router.delete("/{connector_id}", status_code=204, responses=problem_responses(404, 409, 412))
 def delete_connector(
     connector_id: Id,
     gateway: GatewayDep,
     principal: PrincipalDep,
+    version: ExpectedVersion,
     messages: Annotated[str | None, Query(pattern="^delete$")] = None,
 ) -> None:
-    """Delete a connector; with `messages=delete` also its messages. Mail on the server does not move."""
-    connectors.delete_connector(gateway, principal, connector_id, with_messages=messages == "delete")
+    """Delete a connector; with `messages=delete` its messages too. Mail on the server stays where it is."""
+    connectors.delete_connector(
+        gateway, principal, connector_id, with_messages=messages == "delete", version=version
+    )
 
 
 @router.post("/{connector_id}/test", responses=problem_responses(404, 409, 429, 503))
@@ -145,18 +156,28 @@ async def list_folders(connector_id: Id, gateway: GatewayDep, principal: Princip
     )
 
 
-@router.put("/{connector_id}/credentials", responses=problem_responses(404))
+@router.put("/{connector_id}/credentials", responses=problem_responses(404, 412))
 def enter_credentials(
-    connector_id: Id, body: Credentials, gateway: GatewayDep, principal: PrincipalDep
+    connector_id: Id,
+    body: Credentials,
+    *,
+    response: Response,
+    gateway: GatewayDep,
+    principal: PrincipalDep,
+    version: ExpectedVersion,
 ) -> ConnectorRead | ConnectorShort:
-    """Enter the password. After the owner of a personal mailbox has done so, nobody else can."""
-    return _read(connectors.enter_credentials(gateway, principal, connector_id, body.password))
+    """Enter the password. Once the owner of a personal mailbox has, nobody else can. With `If-Match` it is stored only
+    for the servers that were shown: 412 where settings or credentials are others now."""
+    detailed = connectors.enter_credentials(gateway, principal, connector_id, body.password, version=version)
+    return _answer(response, detailed)
 
 
-@router.delete("/{connector_id}/credentials", status_code=204, responses=problem_responses(404))
-def discard_credentials(connector_id: Id, gateway: GatewayDep, principal: PrincipalDep) -> None:
-    """Delete the stored password: nothing is fetched or sent until somebody enters one again."""
-    connectors.discard_credentials(gateway, principal, connector_id)
+@router.delete("/{connector_id}/credentials", status_code=204, responses=problem_responses(404, 412))
+def discard_credentials(
+    connector_id: Id, gateway: GatewayDep, principal: PrincipalDep, version: ExpectedVersion
+) -> None:
+    """Forget the password: nothing is fetched or sent until there is one again."""
+    connectors.discard_credentials(gateway, principal, connector_id, version=version)
 
 
 @router.post("/{connector_id}/pause", responses=problem_responses(404))
@@ -195,6 +216,11 @@ def list_cycles(
     """List the last 200 fetch cycles, the latest first."""
     page = history.list_cycles(session, principal, connector_id, after=query.after, limit=query.limit)
     return Page[CycleRead].model_validate(page.map(_cycle))
+
+
+def _answer(response: Response, detailed: Detailed) -> ConnectorRead | ConnectorShort:
+    response.headers["ETag"] = f'"{detailed.version}"'
+    return _read(detailed)
 
 
 def _read(detailed: Detailed) -> ConnectorRead | ConnectorShort:

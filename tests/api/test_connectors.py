@@ -12,6 +12,8 @@ from sqlmodel import col
 
 from app.gateway import CHECKS_A_MINUTE, Gateway
 from app.models import Connector, Event
+from app.services import secret_rotation
+from app.services.fetching import fetch_cycle
 from tests.support.callers import Callers, KeyHeaders
 from tests.support.connector_bodies import PASSWORD, created, personal, shared
 from tests.support.stored_mail import store
@@ -614,3 +616,77 @@ class TestCycles:
         assert client.get(path, headers=ADMIN).json() == {"data": [], "next_cursor": None, "has_more": False}
         problem(client.get(path, headers=MEMBER), 403)
         problem(client.get(path, headers=OTHER), 404)
+
+
+class TestVersions:
+    """`ETag` and `If-Match`: whoever enters a password can say for which servers."""
+
+    def credentials(self, client: TestClient, connector_id: str, headers: dict[str, str], **more: str) -> Any:
+        path = f"/connectors/{connector_id}/credentials"
+        return client.put(path, json=PASSWORD, headers={**headers, **more})
+
+    def test_a_password_is_stored_for_the_servers_that_were_shown(self, client: TestClient) -> None:
+        made = created(client, ADMIN, personal())
+        shown = client.get(f"/connectors/{made['id']}", headers=JANA).headers["etag"]
+        answer = self.credentials(client, made["id"], JANA, **{"If-Match": shown})
+        assert answer.status_code == 200
+        assert answer.headers["etag"] != shown
+        again = client.get(f"/connectors/{made['id']}", headers=JANA).headers["etag"]
+        assert again == answer.headers["etag"]
+        problem(self.credentials(client, made["id"], JANA, **{"If-Match": shown}), 412, "precondition_failed")
+
+    @pytest.mark.parametrize("change", [{"imap": {"port": 143, "security": "starttls"}}, {"name": "Another"}])
+    def test_others_than_were_shown_do_not_get_it(self, client: TestClient, change: dict[str, Any]) -> None:
+        made = created(client, ADMIN, personal())
+        path = f"/connectors/{made['id']}"
+        shown = client.get(path, headers=JANA).headers["etag"]
+        assert client.patch(path, json=change, headers=ADMIN).status_code == 200
+        problem(self.credentials(client, made["id"], JANA, **{"If-Match": shown}), 412, "precondition_failed")
+        assert client.get(path, headers=JANA).json()["has_credentials"] is False
+
+    def test_only_the_present_version_passes(self, client: TestClient) -> None:
+        made = created(client, ADMIN, personal())
+        shown = client.get(f"/connectors/{made['id']}", headers=JANA).headers["etag"]
+        bare = shown.strip('"')
+        for value in (
+            "",
+            "*",
+            bare,
+            f"W/{shown}",
+            f"{shown}, {shown}",
+            '""',
+            '"',
+            made["updated_at"],
+            "\xe9",
+        ):
+            headers = [*JANA.items(), ("If-Match", value.encode("latin-1"))]
+            answer = client.put(
+                f"/connectors/{made['id']}/credentials",
+                json=PASSWORD,
+                headers=headers,
+            )
+            problem(answer, 412, "precondition_failed")
+
+    def test_a_pause_and_a_cycle_are_no_other_version(self, client: TestClient, gateway: Gateway) -> None:
+        made = created(client, ADMIN, personal(credentials=PASSWORD))
+        path = f"/connectors/{made['id']}"
+        shown = client.get(path, headers=ADMIN).headers["etag"]
+        fetch_cycle.run(gateway, made["id"])
+        client.post(f"{path}/pause", headers=ADMIN)
+        list(secret_rotation.rotate(gateway))
+        assert client.get(path, headers=ADMIN).headers["etag"] == shown
+
+    def test_every_write_takes_it(self, client: TestClient) -> None:
+        made = created(client, ADMIN, shared(external_id="v-1", credentials=PASSWORD))
+        path, stale = f"/connectors/{made['id']}", {**ADMIN, "If-Match": '"stale"'}
+        body = shared()
+        for answer in (
+            client.patch(path, json={"name": "n"}, headers=stale),
+            client.put("/connectors/by-external-id/v-1", json=body, headers=stale),
+            client.put("/connectors/by-external-id/v-2", json=body, headers=stale),
+            client.delete(f"{path}/credentials", headers=stale),
+            client.delete(path, headers=stale),
+        ):
+            problem(answer, 412, "precondition_failed")
+        now = {**ADMIN, "If-Match": client.get(path, headers=ADMIN).headers["etag"]}
+        assert client.patch(path, json={"name": "n"}, headers=now).status_code == 200

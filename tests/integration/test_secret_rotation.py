@@ -17,6 +17,7 @@ from app.config import Settings
 from app.gateway import Gateway
 from app.models import Connector, Credential, Webhook
 from app.services import secret_rotation
+from app.services.mailboxes.credentials import servers_of
 from app.services.secret_rotation import Progress
 from tests.support.settings import ROOT, SettingsFactory
 
@@ -57,7 +58,11 @@ def fill(settings: Settings, *, credentials: int, webhooks: int) -> None:
                 Credential(
                     connector_id=connector_id,
                     type="password",
-                    ciphertext=gateway.secrets.encrypt(f"password {connector_id}", place=place),
+                    ciphertext=gateway.secrets.encrypt(
+                        f"password {connector_id}",
+                        place=place,
+                        use=servers_of(session.get_one(Connector, connector_id)),
+                    ),
                 )
             )
         for number in range(webhooks):
@@ -81,7 +86,11 @@ def fill(settings: Settings, *, credentials: int, webhooks: int) -> None:
 def plaintexts(session: Session, box: SecretBox) -> dict[str, str]:
     """Every stored secret by its row."""
     opened = {
-        row.connector_id: box.decrypt(row.ciphertext, place=credential_place(row.connector_id))
+        row.connector_id: box.decrypt(
+            row.ciphertext,
+            place=credential_place(row.connector_id),
+            use=servers_of(session.get_one(Connector, row.connector_id)),
+        )
         for row in session.exec(select(Credential))
     }
     for hook in session.exec(select(Webhook)):
@@ -156,8 +165,12 @@ def test_a_password_changed_meanwhile_is_not_overwritten(
     def change_all() -> None:
         start.wait()
         for connector_id in changed:
-            sealed = service.secrets.encrypt("a new password", place=credential_place(connector_id))
             with service.db.unit_of_work() as session:
+                sealed = service.secrets.encrypt(
+                    "a new password",
+                    place=credential_place(connector_id),
+                    use=servers_of(session.get_one(Connector, connector_id)),
+                )
                 session.exec(
                     update(Credential)
                     .where(col(Credential.connector_id) == connector_id)

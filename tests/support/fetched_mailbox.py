@@ -15,6 +15,7 @@ from app.adapters.secretbox import credential_place
 from app.gateway import Gateway
 from app.models import Connector, Credential, Cycle, Event, Message, MessageBody, ServerMessage
 from app.services.fetching import fetch_cycle
+from app.services.mailboxes.credentials import servers_of
 from tests.servers.dovecot import Dovecot
 from tests.servers.inetd import InetdImapServer
 from tests.support.stored_mail import connector
@@ -138,7 +139,9 @@ def mailbox(
             Credential(
                 connector_id=row.id,
                 type="password",
-                ciphertext=gateway.secrets.encrypt(secret, place=credential_place(row.id)),
+                ciphertext=gateway.secrets.encrypt(
+                    secret, place=credential_place(row.id), use=servers_of(row)
+                ),
             )
         )
     return Mailbox(gateway, server, user, row.id)

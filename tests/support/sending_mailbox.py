@@ -8,6 +8,7 @@ from app.gateway import Gateway
 from app.ids import new_id
 from app.models import Connector, Credential
 from app.services.access.rules import Principal
+from app.services.mailboxes.credentials import servers_of
 from app.services.sending import submissions
 from app.services.sending.submissions import Detailed, NewSubmission
 from tests.servers.smtp import SmtpServer
@@ -42,7 +43,9 @@ def sending_connector(
                 Credential(
                     connector_id=row.id,
                     type="password",
-                    ciphertext=gateway.secrets.encrypt(secret, place=credential_place(row.id)),
+                    ciphertext=gateway.secrets.encrypt(
+                        secret, place=credential_place(row.id), use=servers_of(row)
+                    ),
                 )
             )
     return row

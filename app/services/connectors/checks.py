@@ -18,12 +18,13 @@ from app.errors import (
     GatewayError,
     MailServerError,
     MailServerTimeout,
+    NotFound,
     ProcessedFolderMissing,
     SameFolder,
     WrongState,
 )
 from app.gateway import Gateway
-from app.models import Connector, Credential
+from app.models import Connector
 from app.schemas.connectors import ConnectorTest, ImapServer, SmtpServer
 from app.server_cooldown import server_name
 from app.services.access import rules
@@ -139,11 +140,15 @@ def _with_password(
     gateway: Gateway, principal: Principal, action: Action, connector_id: str
 ) -> tuple[Connector, str]:
     with gateway.db.reading() as session:
-        connector = rules.require(session, principal, action, connector_id)
-        credential = session.get(Credential, connector_id)
-    if credential is None:
-        raise WrongState("This connector has no credentials yet.")
-    return connector, credentials.decrypted(gateway, connector_id, credential.ciphertext)
+        rules.require(session, principal, action, connector_id)
+        found = credentials.with_settings(session, connector_id)
+        if found is None:
+            raise NotFound
+        connector, credential = found
+        if credential is None:
+            raise WrongState("This connector has no credentials yet.")
+        secret = credentials.stored(session, connector, credential)
+    return connector, credentials.decrypted(gateway, secret)
 
 
 def _check(

@@ -16,7 +16,7 @@ from sqlmodel import Session, col
 
 from app import clock
 from app.audit_actions import AuditAction
-from app.errors import AlreadyExists, Forbidden, MessagesStored, WrongState
+from app.errors import AlreadyExists, Forbidden, MessagesStored, PreconditionFailed, WrongState
 from app.gateway import Gateway
 from app.ids import new_id
 from app.models import Connector, Credential
@@ -31,7 +31,13 @@ from app.services.access import audit, rules
 from app.services.access.audit import differences
 from app.services.access.rules import RULES, Action, Principal
 from app.services.connectors import addresses
-from app.services.connectors.settings import audited_settings, has_same_servers, merged_with, write
+from app.services.connectors.settings import (
+    audited_settings,
+    has_same_servers,
+    merged_with,
+    version_of,
+    write,
+)
 from app.services.connectors.status import settle
 from app.services.fetching import ledger
 from app.services.mailboxes import credentials
@@ -48,7 +54,9 @@ class Detailed:
     connector: Connector
     has_credentials: bool
     in_full: bool
-    """False: the caller sees only a few fields."""
+    """False: the caller sees it in short."""
+    version: str = ""
+    """Of settings and credentials: another one as soon as one of them is. Cycles do not change it. Empty in lists."""
 
 
 def get(session: Session, principal: Principal, connector_id: str) -> Detailed:
@@ -98,14 +106,20 @@ def create(gateway: Gateway, principal: Principal, body: ConnectorCreate) -> Det
 
 
 def put(
-    gateway: Gateway, principal: Principal, external_id: str, body: ConnectorPut
+    gateway: Gateway,
+    principal: Principal,
+    external_id: str,
+    body: ConnectorPut,
+    *,
+    version: str | None = None,
 ) -> tuple[Detailed, bool]:
     """Store a connector under its external id, or replace all settings of the existing one. Also returns whether it is new.
     Credentials stay, unless the request contains new ones or the server changes.
 
     Raises:
         ScopeMissing, NotFound, Forbidden, InvalidInput, AlreadyExists
-        WrongState: kind or owner differ from the stored ones.
+        WrongState: kind or owner are others than the stored ones.
+        PreconditionFailed: as `patch`, and where there is no connector yet.
     """
     rules.require_scope(principal, "connectors:write")
     addresses.require_allowed(gateway, imap=body.imap, smtp=body.smtp)
@@ -114,23 +128,33 @@ def put(
         with gateway.db.unit_of_work() as session:
             found = session.execute(by_external_id.with_for_update()).scalar_one_or_none()
             if found is None:
+                if version is not None:
+                    raise PreconditionFailed
                 rules.require_may_create(principal, kind=body.kind, owner=body.owner)
                 return _create(session, gateway, principal, body, external_id), True
-            return _replace(session, gateway, principal, found, body), False
+            return _replace(session, gateway, principal, found, body, version=version), False
     except AlreadyExists:
         # If somebody has just created it, this is a replacement.
         with gateway.db.unit_of_work() as session:
             found = session.execute(by_external_id.with_for_update()).scalar_one_or_none()
             if found is None:
                 raise
-            return _replace(session, gateway, principal, found, body), False
+            return _replace(session, gateway, principal, found, body, version=version), False
 
 
-def patch(gateway: Gateway, principal: Principal, connector_id: str, body: ConnectorPatch) -> Detailed:
+def patch(
+    gateway: Gateway,
+    principal: Principal,
+    connector_id: str,
+    body: ConnectorPatch,
+    *,
+    version: str | None = None,
+) -> Detailed:
     """Change some settings (RFC 7396).
 
     Raises:
         ScopeMissing, NotFound, Forbidden, InvalidInput, AlreadyExists
+        PreconditionFailed: settings and credentials are not of the version that the caller has seen.
     """
     changes = body.model_dump(exclude_unset=True)
     with gateway.db.reading() as session:
@@ -140,6 +164,7 @@ def patch(gateway: Gateway, principal: Principal, connector_id: str, body: Conne
         addresses.require_allowed(gateway, imap=wanted.imap, smtp=wanted.smtp)
     with gateway.db.unit_of_work() as session:
         connector = rules.require(session, principal, Action.CHANGE_SETTINGS, connector_id, lock=True)
+        _require_version(session, connector, version)
         checked, wanted = wanted, merged_with(connector, changes)
         if not has_same_servers(connector, wanted) and (wanted.imap, wanted.smtp) != (
             checked.imap,
@@ -158,17 +183,23 @@ def patch(gateway: Gateway, principal: Principal, connector_id: str, body: Conne
 
 
 def delete_connector(
-    gateway: Gateway, principal: Principal, connector_id: str, *, with_messages: bool
+    gateway: Gateway,
+    principal: Principal,
+    connector_id: str,
+    *,
+    with_messages: bool,
+    version: str | None = None,
 ) -> None:
     """Delete a connector with everything that belongs to it. Mail on the server is not touched.
 
     Raises:
-        ScopeMissing, NotFound, Forbidden
-        MessagesStored: there are messages, and the request does not ask to delete them.
+        ScopeMissing, NotFound, Forbidden, PreconditionFailed
+        MessagesStored: there are messages, and they are not to be deleted too.
     """
     for _ in range(DELETE_ROUNDS):
         with gateway.db.unit_of_work() as session:
             connector = rules.require(session, principal, Action.DELETE_CONNECTOR, connector_id, lock=True)
+            _require_version(session, connector, version)
             if not selection.count_of(session, connector_id):
                 _note(
                     session,
@@ -189,28 +220,38 @@ def delete_connector(
 
 
 def enter_credentials(
-    gateway: Gateway, principal: Principal, connector_id: str, password: SecretStr
+    gateway: Gateway,
+    principal: Principal,
+    connector_id: str,
+    password: SecretStr,
+    *,
+    version: str | None = None,
 ) -> Detailed:
     """Store the password. Fetching begins at once.
 
     Raises:
         ScopeMissing, NotFound, Forbidden
+        PreconditionFailed: as `patch`; the password would go to servers that the caller was not shown.
     """
     with gateway.db.unit_of_work() as session:
         connector = rules.require(session, principal, Action.ENTER_CREDENTIALS, connector_id, lock=True)
+        _require_version(session, connector, version)
         _enter(session, gateway, principal, connector, password)
         settle(session, connector, anew=True)
         return _detailed(session, principal, connector)
 
 
-def discard_credentials(gateway: Gateway, principal: Principal, connector_id: str) -> None:
-    """Delete the stored password. Nothing is fetched or sent until somebody enters one again.
+def discard_credentials(
+    gateway: Gateway, principal: Principal, connector_id: str, *, version: str | None = None
+) -> None:
+    """Forget the password; nothing is fetched or sent until there is one again.
 
     Raises:
-        ScopeMissing, NotFound, Forbidden
+        ScopeMissing, NotFound, Forbidden, PreconditionFailed
     """
     with gateway.db.unit_of_work() as session:
         connector = rules.require(session, principal, Action.ENTER_CREDENTIALS, connector_id, lock=True)
+        _require_version(session, connector, version)
         _discard_credentials(session, principal, connector)
 
 
@@ -244,11 +285,23 @@ def resume(gateway: Gateway, principal: Principal, connector_id: str) -> Detaile
 
 def _detailed(session: Session, principal: Principal, connector: Connector) -> Detailed:
     roles = rules.roles_towards(session, principal, connector, Action.SEE_SETTINGS)
+    credential = session.get(Credential, connector.id)
     return Detailed(
         connector,
-        has_credentials=credentials.exist(session, connector.id),
+        has_credentials=credential is not None,
         in_full=bool(roles & RULES[Action.SEE_SETTINGS]),
+        version=version_of(connector, credential),
     )
+
+
+def _require_version(session: Session, connector: Connector, expected: str | None) -> None:
+    """Refuse a change by somebody who has seen other settings than these. None: the caller does not say.
+
+    Raises:
+        PreconditionFailed
+    """
+    if expected is not None and expected != version_of(connector, session.get(Credential, connector.id)):
+        raise PreconditionFailed
 
 
 def _create(
@@ -294,9 +347,16 @@ def _create(
 
 
 def _replace(
-    session: Session, gateway: Gateway, principal: Principal, connector: Connector, body: ConnectorPut
+    session: Session,
+    gateway: Gateway,
+    principal: Principal,
+    connector: Connector,
+    body: ConnectorPut,
+    *,
+    version: str | None,
 ) -> Detailed:
     rules.require_on(session, principal, Action.CHANGE_SETTINGS, connector)
+    _require_version(session, connector, version)
     if (body.kind, body.owner) != (connector.kind, connector.owner):
         raise WrongState("Kind and owner of a connector never change.")
     before = audited_settings(connector)
@@ -326,6 +386,8 @@ def _apply(
     if not rules.is_owner(principal, connector) and rules.is_sealed(connector):
         _require_same_privacy(connector, wanted)
     answers_question = connector.status == "awaiting_confirmation" and wanted.first_fetch is not None
+    credential = session.get(Credential, connector.id)
+    secret = credentials.stored(session, connector, credential) if credential is not None else None
     write(connector, wanted, gateway.settings.poll_interval_s)
     _flush(session)
     if new_mailbox:
@@ -334,6 +396,8 @@ def _apply(
         connector.baseline_uidvalidity = connector.baseline_uidnext = connector.baseline_at = None
     if new_servers:
         credentials.discard(session, connector.id, by=principal)
+    else:
+        credentials.keep(session, gateway, connector, secret)
     if password is not None:
         rules.require_on(session, principal, Action.ENTER_CREDENTIALS, connector)
         _enter(session, gateway, principal, connector, password)

@@ -69,8 +69,9 @@ class Viewed:
 
     @property
     def seen(self) -> str:
-        """A text that changes when the settings change."""
-        return self.connector.updated_at.isoformat()
+        """A text that is another one as soon as the settings are, or who will read the mail."""
+        shown = [audited_settings(self.connector), asdict(self.recipients)]
+        return hashlib.sha256(json.dumps(shown, sort_keys=True).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -170,7 +171,9 @@ def check(gateway: Gateway, token: str, password: str, *, seen: str, origin: str
     encrypted = None
     if report.imap.ok:
         findings = json.dumps({"password": password, "report": asdict(report)})
-        encrypted = gateway.secrets.encrypt(findings, place=credential_link_place(link.id))
+        encrypted = gateway.secrets.encrypt(
+            findings, place=credential_link_place(link.id), use=credentials.servers_of(connector)
+        )
     return Checked(viewed, report, encrypted, MAX_REFUSED_LOGINS - again.refused_logins)
 
 
@@ -192,7 +195,7 @@ def reopened(gateway: Gateway, token: str, encrypted: str) -> Checked:
     with gateway.db.reading() as session:
         link, connector = _found(session, token)
         viewed = _viewed(session, link, connector)
-    report = Report.from_dict(_opened(gateway, link, encrypted)["report"])
+    report = Report.from_dict(_opened(gateway, link, connector, encrypted)["report"])
     return Checked(viewed, report, encrypted, MAX_REFUSED_LOGINS - link.refused_logins)
 
 
@@ -213,7 +216,7 @@ def connect(
     """
     with gateway.db.unit_of_work() as session:
         link, connector = _unused(session, token, seen)
-        password = str(_opened(gateway, link, encrypted)["password"])
+        password = str(_opened(gateway, link, connector, encrypted)["password"])
         by, before = _visitor(link, origin), audited_settings(connector)
         if connector.first_fetch is None and first_fetch is not None:
             set_first_fetch(connector, first_fetch)
@@ -270,10 +273,9 @@ def _viewed(session: Session, link: CredentialLink, connector: Connector) -> Vie
     return Viewed(connector, recipients_of(session, connector), link.used_at is not None)
 
 
-def _opened(gateway: Gateway, link: CredentialLink, encrypted: str) -> dict[str, Any]:
-    findings: dict[str, Any] = json.loads(
-        gateway.secrets.decrypt(encrypted, place=credential_link_place(link.id))
-    )
+def _opened(gateway: Gateway, link: CredentialLink, connector: Connector, encrypted: str) -> dict[str, Any]:
+    place, use = credential_link_place(link.id), credentials.servers_of(connector)
+    findings: dict[str, Any] = json.loads(gateway.secrets.decrypt(encrypted, place=place, use=use))
     return findings
 
 

@@ -1,5 +1,7 @@
 """Converts the settings of a connector between the columns of its row and the shapes that callers send."""
 
+import hashlib
+import json
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
@@ -7,7 +9,7 @@ from pydantic import ValidationError
 
 from app.errors import InvalidInput
 from app.mime.compose import rebuilt_address
-from app.models import Connector
+from app.models import Connector, Credential
 from app.schemas.connectors import (
     ConnectorSettings,
     FirstFetch,
@@ -126,6 +128,16 @@ def audited_settings(connector: Connector) -> dict[str, Any]:
         **settings_of(connector).model_dump(mode="json"),
     }
     return dict(_flat(values))
+
+
+def version_of(connector: Connector, credential: Credential | None) -> str:
+    """An opaque text that is another one as soon as the settings or the credentials are. Cycles and the rotation of keys
+    do not change it."""
+    entered = None
+    if credential is not None:
+        entered = [credential.type, str(credential.entered_at)]
+    values = json.dumps([connector.id, audited_settings(connector), entered], sort_keys=True)
+    return hashlib.sha256(values.encode()).hexdigest()[:32]
 
 
 def _flat(values: Mapping[str, Any], start: str = "") -> Iterator[tuple[str, Any]]:

@@ -8,7 +8,7 @@ from app.adapters import imap
 from app.adapters.imap import ImapSession
 from app.errors import LoginRefused, MailServerError, SettingsChanged
 from app.gateway import Gateway
-from app.models import Connector, Credential
+from app.models import Connector
 from app.server_cooldown import server_name
 from app.services.mailboxes import credentials
 
@@ -37,18 +37,14 @@ def opened(gateway: Gateway, connector: Connector) -> Iterator[ImapSession]:
 
     Raises:
         SecretUnreadable
-        SettingsChanged: the credentials have been deleted.
+        SettingsChanged: settings or credentials are not those of this connector as it was read.
         MailServerError
     """
-    with gateway.db.reading() as session:
-        credential = session.get(Credential, connector.id)
-    if credential is None:
-        raise SettingsChanged
-    password = credentials.decrypted(gateway, connector.id, credential.ciphertext)
+    present, password = _present(gateway, connector)
     server = imap.ServerAddress(
-        connector.imap_host, connector.imap_port, connector.imap_security, connector.imap_username
+        present.imap_host, present.imap_port, present.imap_security, present.imap_username
     )
-    name = server_name(connector.imap_host, connector.imap_port, connector.imap_security)
+    name = server_name(present.imap_host, present.imap_port, present.imap_security)
     try:
         with imap.connect(server, password, connection_policy(gateway)) as mailbox:
             gateway.server_cooldown.note_let_in(name)
@@ -58,5 +54,15 @@ def opened(gateway: Gateway, connector: Connector) -> Iterator[ImapSession]:
         raise
     except MailServerError as exc:
         if exc.turned_away:
-            gateway.server_cooldown.note_turned_away(name, connector.imap_username)
+            gateway.server_cooldown.note_turned_away(name, present.imap_username)
         raise
+
+
+def _present(gateway: Gateway, connector: Connector) -> tuple[Connector, str]:
+    """The settings as they are, and the password for them."""
+    with gateway.db.reading() as session:
+        found = credentials.with_settings(session, connector.id)
+        if found is None or found[1] is None or found[0].updated_at != connector.updated_at:
+            raise SettingsChanged
+        present, secret = found[0], credentials.stored(session, found[0], found[1])
+    return present, credentials.decrypted(gateway, secret)

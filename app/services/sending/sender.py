@@ -31,8 +31,9 @@ from app.errors import (
     SecretUnreadable,
 )
 from app.gateway import Gateway
-from app.models import Connector, Credential, Submission
+from app.models import Connector, Submission
 from app.services.mailboxes import credentials
+from app.services.mailboxes.credentials import StoredSecret
 from app.services.sending import outcomes, sent_copies
 from app.services.sending.outcomes import PARTLY_SENT, QUEUED, SENDING, SENT
 from app.worker_pool import Task, WorkerPool
@@ -61,7 +62,7 @@ class Attempt:
     port: int
     security: smtp.Security
     username: str | None
-    ciphertext: str
+    secret: StoredSecret
     sender: str
     recipients: Sequence[str]
     source_zstd: bytes
@@ -174,11 +175,11 @@ def claim_next(
 
 
 def _begin(session: Session, submission: Submission, now: datetime) -> Attempt | None:
-    """Record the attempt, or the reason why none is possible now."""
-    connector = session.get(Connector, submission.connector_id)
-    assert connector is not None  # deleting a connector deletes its submissions
-    credential = session.get(Credential, connector.id)
-    # `stopped`: the server refused the mailbox's password three times; more tries here would lock the account.
+    """Note the attempt, or why there can be none at present."""
+    found = credentials.with_settings(session, submission.connector_id)
+    assert found is not None  # its submissions go with it
+    connector, credential = found
+    # `stopped`: the mailbox's password was refused three times; trying it here as well locks accounts.
     if credential is None or connector.status == "stopped":
         outcomes.postpone(session, submission, POSTPONED, "The connector has no credentials that work.")
         return None
@@ -202,7 +203,7 @@ def _begin(session: Session, submission: Submission, now: datetime) -> Attempt |
         port=connector.smtp_port,
         security=_security(connector.smtp_security),
         username=connector.smtp_username,
-        ciphertext=credential.ciphertext,
+        secret=credentials.stored(session, connector, credential),
         sender=submission.envelope_from,
         recipients=[recipient.address for recipient in recipients],
         source_zstd=source,
@@ -216,7 +217,7 @@ def carry_out(
     results: Sequence[RecipientResult] = ()
     error: GatewayError | None = None
     try:
-        password = credentials.decrypted(gateway, attempt.connector_id, attempt.ciphertext)
+        password = credentials.decrypted(gateway, attempt.secret)
         results = smtp.submit(
             smtp.Server(attempt.host, attempt.port, attempt.security, attempt.username, password),
             Envelope(attempt.sender, attempt.recipients),

@@ -17,8 +17,9 @@ from app.adapters.imap import ImapSession
 from app.backoff import Growing
 from app.errors import GatewayError, MailServerError, SecretUnreadable
 from app.gateway import Gateway
-from app.models import Connector, Credential, Submission
+from app.models import Submission
 from app.services.mailboxes import credentials, folders, sessions
+from app.services.mailboxes.credentials import StoredSecret
 
 log = structlog.get_logger(__name__)
 
@@ -33,7 +34,7 @@ class Copy:
     submission_id: str
     connector_id: str
     server: imap.ServerAddress
-    ciphertext: str
+    secret: StoredSecret
     message_id_header: str
     sent_at: datetime
     source_zstd: bytes
@@ -44,8 +45,8 @@ def claim(session: Session, submission_id: str) -> Copy | None:
     submission = session.get(Submission, submission_id)
     if submission is None:
         return None
-    connector = session.get(Connector, submission.connector_id)
-    credential = session.get(Credential, submission.connector_id)
+    found = credentials.with_settings(session, submission.connector_id)
+    connector, credential = found or (None, None)
     is_over = submission.sent_copy_attempts >= MAX_ATTEMPTS  # the last one never ended
     if is_over or connector is None or credential is None or submission.source_zstd is None:
         _end(submission, "failed")
@@ -57,7 +58,7 @@ def claim(session: Session, submission_id: str) -> Copy | None:
         server=imap.ServerAddress(
             connector.imap_host, connector.imap_port, connector.imap_security, connector.imap_username
         ),
-        ciphertext=credential.ciphertext,
+        secret=credentials.stored(session, connector, credential),
         message_id_header=submission.message_id_header,
         sent_at=submission.updated_at,
         source_zstd=submission.source_zstd,
@@ -68,7 +69,7 @@ def file(gateway: Gateway, copy: Copy) -> None:
     """File a claimed copy, and record the outcome."""
     error: GatewayError | None = None
     try:
-        password = credentials.decrypted(gateway, copy.connector_id, copy.ciphertext)
+        password = credentials.decrypted(gateway, copy.secret)
         with imap.connect(copy.server, password, sessions.connection_policy(gateway)) as server:
             _file_once(server, copy)
     except (MailServerError, SecretUnreadable) as exc:

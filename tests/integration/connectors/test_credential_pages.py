@@ -36,6 +36,15 @@ from tests.support.stored_mail import mail
 OTHER = Callers.user("eva")
 
 
+def stored_password(gateway: Gateway, connector_id: str) -> str:
+    with gateway.db.reading() as session:
+        found = credentials.with_settings(session, connector_id)
+        assert found is not None
+        assert found[1] is not None
+        secret = credentials.stored(session, found[0], found[1])
+    return credentials.decrypted(gateway, secret)
+
+
 class Page:
     """What a browser would make of an answer: the sentences, and the form with its hidden fields."""
 
@@ -142,10 +151,7 @@ class TestTheWayThrough:
         made = prepared(client, body_for(dovecot, user, kind="shared", owner=None))
         by_link = Owner(client, link(client, made))
         assert by_link.send(by_link.check(dovecot.password)).status == 200
-        with gateway.db.reading() as session:
-            credential = session.get(Credential, made)
-        assert credential is not None
-        assert credentials.decrypted(gateway, made, credential.ciphertext) == dovecot.password
+        assert stored_password(gateway, made) == dovecot.password
 
     def test_a_new_password_comes_the_same_way(
         self, client: TestClient, gateway: Gateway, dovecot: Dovecot, connector_id: str, owner: Owner
@@ -294,9 +300,7 @@ class TestALink:
         assert owner.send(confirmation, step="check", password="another").says(ENGLISH.done)
         with gateway.db.reading() as session:
             credential = session.execute(select(Credential)).scalar_one()
-        assert (
-            credentials.decrypted(gateway, credential.connector_id, credential.ciphertext) == dovecot.password
-        )
+        assert stored_password(gateway, credential.connector_id) == dovecot.password
 
     def test_says_that_all_is_well_to_who_clicks_twice(self, dovecot: Dovecot, owner: Owner) -> None:
         confirmation = owner.check(dovecot.password)
