@@ -247,7 +247,7 @@ class TestRevoke:
             times.add(client.get("/api-keys", headers=as_admin).json()["data"][0]["revoked_at"])
         assert len(times) == 1
 
-    def test_what_owners_granted_it_ends_too(
+    def test_revoking_a_key_also_ends_its_grants(
         self, client: TestClient, gateway: Gateway, callers: Callers, as_admin: dict[str, str]
     ) -> None:
         key_id, _ = callers.new_key(["messages:read"])

@@ -120,7 +120,7 @@ class TestWhatIsTold:
         for secret in ("path-that-is-a-secret", made["secret"]):
             assert secret not in json.dumps(records)
 
-    def test_who_took_the_source_of_a_mail(self, client: TestClient, gateway: Gateway) -> None:
+    def test_reading_the_source_of_a_mail_is_recorded(self, client: TestClient, gateway: Gateway) -> None:
         at = connector(gateway, groups=["orders"])
         [message_id] = store(gateway, at, mail("planted-subject"))
         client.get(f"/messages/{message_id}", headers=MEMBER)
@@ -130,7 +130,7 @@ class TestWhatIsTold:
         assert told(records) == [("user:petr", "message.source_read")]
         assert "planted-subject" not in json.dumps(records)
 
-    def test_who_deleted_which_message(self, client: TestClient, gateway: Gateway) -> None:
+    def test_each_deleted_message_is_recorded(self, client: TestClient, gateway: Gateway) -> None:
         at = connector(gateway, groups=["orders"], delete_processed_after_days=1)
         one, two, three = store(gateway, at, mail("a"), mail("b"), mail("c"))
         client.delete(f"/messages/{one}", headers=MEMBER)
@@ -146,7 +146,7 @@ class TestWhatIsTold:
         ]
         assert {record["connector_id"] for record in deleted} == {at.id}
 
-    def test_what_the_operator_does(
+    def test_commands_of_the_operator_are_recorded(
         self, client: TestClient, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("GATEWAY_DATABASE_URL", gateway.settings.database_url)
@@ -157,7 +157,7 @@ class TestWhatIsTold:
 
 
 class TestTheTransaction:
-    def test_what_is_not_done_is_not_told(self, client: TestClient, gateway: Gateway) -> None:
+    def test_an_action_that_fails_leaves_no_record(self, client: TestClient, gateway: Gateway) -> None:
         made = created(client, ADMIN, shared())
         before = trail(client)
         second = {**shared(), "imap": made["imap"]}
@@ -165,7 +165,7 @@ class TestTheTransaction:
         assert client.delete(f"/connectors/{made['id']}", headers=OTHER).status_code == 404
         assert trail(client) == before
 
-    def test_what_cannot_be_told_is_not_done(
+    def test_an_action_that_cannot_be_recorded_is_not_done(
         self, gateway: Gateway, client: TestClient, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         made = created(client, ADMIN, shared())
@@ -180,7 +180,7 @@ class TestTheTransaction:
 
 
 class TestList:
-    def test_pages_filters_and_times(self, client: TestClient) -> None:
+    def test_the_trail_has_pages_filters_and_times(self, client: TestClient) -> None:
         for _ in range(3):
             created(client, ADMIN, shared())
         first = client.get("/audit", params={"limit": 2}, headers=ADMIN).json()
@@ -199,7 +199,9 @@ class TestList:
     def test_bad_input_is_422(self, client: TestClient, query: dict[str, Any]) -> None:
         assert client.get("/audit", params=query, headers=ADMIN).status_code == 422
 
-    def test_is_for_administrators_and_keys_with_admin(self, client: TestClient, as_key: KeyHeaders) -> None:
+    def test_the_trail_is_for_administrators_and_keys_with_admin(
+        self, client: TestClient, as_key: KeyHeaders
+    ) -> None:
         assert client.get("/audit").status_code == 401
         assert client.get("/audit", headers=MEMBER).status_code == 403
         assert client.get("/audit", headers=as_key(["connectors:write"])).status_code == 403

@@ -82,7 +82,7 @@ class TestCreate:
         assert {name: made[name] for name in expected} == expected
         assert events(gateway, made["id"]) == ["credentials_required"]
 
-    def test_with_credentials_is_active_and_due_at_once_and_shows_no_password(
+    def test_a_connector_with_credentials_is_active_and_due_at_once_and_shows_no_password(
         self, client: TestClient, gateway: Gateway
     ) -> None:
         answer = client.post("/connectors", json=shared(credentials=PASSWORD), headers=ADMIN)
@@ -95,27 +95,31 @@ class TestCreate:
             assert row is not None
             assert row.next_fetch_at is not None
 
-    def test_of_a_personal_one_is_for_anyone_for_themselves(self, client: TestClient) -> None:
+    def test_every_user_may_create_a_personal_connector_of_their_own(self, client: TestClient) -> None:
         made = created(client, JANA, personal())
         assert (made["kind"], made["owner"], made["notifies_users"]) == ("personal", "jana", False)
         problem(client.post("/connectors", json=personal("petr"), headers=JANA), 403, "forbidden")
         problem(client.post("/connectors", json=shared(), headers=JANA), 403, "forbidden")
         created(client, ADMIN, personal("petr"))
 
-    def test_needs_a_token_and_a_scope(self, client: TestClient, as_key: KeyHeaders) -> None:
+    def test_creating_a_connector_needs_a_token_and_a_scope(
+        self, client: TestClient, as_key: KeyHeaders
+    ) -> None:
         problem(client.post("/connectors", json=shared()), 401)
         reading = as_key(["connectors:read"])
         problem(client.post("/connectors", json=shared(), headers=reading), 403, "scope_missing")
         created(client, as_key(["connectors:write"]), shared())
 
-    def test_of_the_same_mailbox_and_folder_twice_is_a_conflict(self, client: TestClient) -> None:
+    def test_a_second_connector_of_the_same_mailbox_and_folder_is_a_conflict(
+        self, client: TestClient
+    ) -> None:
         body = shared()
         created(client, ADMIN, body)
         again = shared(imap={**body["imap"], "host": body["imap"]["host"].upper()}, source_folder="inbox")
         problem(client.post("/connectors", json=again, headers=ADMIN), 409, "already_exists")
         created(client, ADMIN, {**again, "source_folder": "Other"})
 
-    def test_of_an_external_id_twice_is_a_conflict(self, client: TestClient) -> None:
+    def test_a_second_connector_with_the_same_external_id_is_a_conflict(self, client: TestClient) -> None:
         created(client, ADMIN, shared(external_id="crm-1"))
         problem(client.post("/connectors", json=shared(external_id="crm-1"), headers=ADMIN), 409)
 
@@ -153,31 +157,33 @@ class TestCreate:
             ({"id": "mine"}, "/id"),
         ],
     )
-    def test_of_bad_input_names_the_field_and_stores_nothing(
+    def test_a_new_connector_with_bad_input_names_the_field_and_is_not_stored(
         self, client: TestClient, changes: dict[str, Any], pointer: str
     ) -> None:
         answer = client.post("/connectors", json=shared(**changes), headers=ADMIN)
         assert pointer in pointers(answer)
         assert client.get("/connectors", headers=ADMIN).json()["data"] == []
 
-    def test_answers_no_password_of_a_refused_request(self, client: TestClient) -> None:
+    def test_a_refused_request_does_not_repeat_the_password(self, client: TestClient) -> None:
         answer = client.post("/connectors", json=shared(name=1, credentials=PASSWORD), headers=ADMIN)
         assert answer.status_code == 422
         assert "planted-password" not in answer.text
 
     @pytest.mark.parametrize("content", [b"{bad", b"", b"\xff", b"[]", b'"text"', b"null"])
-    def test_of_what_is_no_object_is_refused(self, client: TestClient, content: bytes) -> None:
+    def test_a_body_that_is_no_object_is_refused(self, client: TestClient, content: bytes) -> None:
         headers = {**ADMIN, "Content-Type": "application/json"}
         answer = client.post("/connectors", content=content, headers=headers)
         assert pointers(answer) == [""]
 
-    def test_in_plain_text_is_allowed_in_an_allowed_private_network(self, client: TestClient) -> None:
+    def test_connections_in_plain_text_are_allowed_in_an_allowed_private_network(
+        self, client: TestClient
+    ) -> None:
         imap = {"host": "127.0.0.1", "port": 1143, "security": "none", "username": "u"}
         assert created(client, ADMIN, shared(imap=imap))["imap"] == imap
 
 
 class TestRead:
-    def test_is_in_full_for_administrator_owner_and_key_and_in_short_for_members(
+    def test_a_connector_is_shown_in_full_to_administrator_owner_and_key_and_in_short_to_members(
         self, client: TestClient, as_key: KeyHeaders
     ) -> None:
         made = created(client, ADMIN, shared())
@@ -197,7 +203,7 @@ class TestRead:
             assert client.get(path, headers=headers).json() == made
             assert client.get("/connectors", headers=headers).json()["data"] == [made]
 
-    def test_is_404_for_others_as_for_what_does_not_exist(self, client: TestClient) -> None:
+    def test_for_others_a_connector_is_404_like_one_that_does_not_exist(self, client: TestClient) -> None:
         made = created(client, JANA, personal())
         for headers in (OTHER, MEMBER):
             problem(client.get(f"/connectors/{made['id']}", headers=headers), 404, "not_found")
@@ -205,7 +211,7 @@ class TestRead:
         problem(client.get("/connectors/absent", headers=ADMIN), 404, "not_found")
         assert client.get(f"/connectors/{made['id']}", headers=JANA).json() == made
 
-    def test_in_pages_gives_each_once(self, client: TestClient) -> None:
+    def test_pages_of_connectors_show_each_one_once(self, client: TestClient) -> None:
         ids = [created(client, ADMIN, shared())["id"] for _ in range(5)]
         seen: list[str] = []
         after: str | None = None
@@ -218,18 +224,18 @@ class TestRead:
                 break
         assert seen == ids
 
-    def test_of_a_limited_key_shows_only_its_connectors(self, client: TestClient, as_key: KeyHeaders) -> None:
+    def test_a_limited_key_sees_only_its_connectors(self, client: TestClient, as_key: KeyHeaders) -> None:
         mine, _other = created(client, ADMIN, shared()), created(client, ADMIN, shared())
         key = as_key(["connectors:read"], [mine["id"]])
         assert [row["id"] for row in client.get("/connectors", headers=key).json()["data"]] == [mine["id"]]
 
-    def test_of_a_bad_cursor_or_limit_is_refused(self, client: TestClient) -> None:
+    def test_a_list_of_connectors_with_a_bad_cursor_or_limit_is_refused(self, client: TestClient) -> None:
         assert pointers(client.get("/connectors?after=%FF%FE", headers=ADMIN)) == ["/after"]
         assert pointers(client.get("/connectors?limit=201", headers=ADMIN)) == ["/limit"]
 
 
 class TestPatch:
-    def test_merges_nested_objects_and_removes_what_is_null(self, client: TestClient) -> None:
+    def test_a_patch_merges_nested_objects_and_null_removes_a_value(self, client: TestClient) -> None:
         made = created(
             client,
             ADMIN,
@@ -254,7 +260,7 @@ class TestPatch:
         after = client.patch(path, json=nulls, headers=ADMIN).json()
         assert {name: after[name] for name in nulls} == {**nulls, "poll_interval_s": 60}
 
-    def test_of_nothing_changes_nothing(self, client: TestClient) -> None:
+    def test_an_empty_patch_changes_nothing(self, client: TestClient) -> None:
         made = created(client, ADMIN, shared())
         after = client.patch(f"/connectors/{made['id']}", json={}, headers=ADMIN).json()
         assert {**after, "updated_at": None} == {**made, "updated_at": None}
@@ -275,7 +281,7 @@ class TestPatch:
             ({"imap": "x"}, "/imap"),
         ],
     )
-    def test_of_bad_input_names_the_field_and_changes_nothing(
+    def test_a_patch_with_bad_input_names_the_field_and_changes_nothing(
         self, client: TestClient, patch: dict[str, Any], pointer: str
     ) -> None:
         made = created(client, ADMIN, shared())
@@ -283,7 +289,9 @@ class TestPatch:
         assert pointer in pointers(client.patch(path, json=patch, headers=ADMIN))
         assert client.get(path, headers=ADMIN).json() == made
 
-    def test_is_not_for_members_and_does_not_exist_for_others(self, client: TestClient) -> None:
+    def test_members_may_not_patch_a_connector_and_for_others_it_does_not_exist(
+        self, client: TestClient
+    ) -> None:
         made = created(client, ADMIN, shared())
         bind(client, made["id"])
         path = f"/connectors/{made['id']}"
@@ -306,7 +314,7 @@ class TestPatch:
             {"smtp": {"host": "elsewhere.invalid", "username": "x"}},
         ],
     )
-    def test_of_a_server_discards_the_password(
+    def test_a_change_of_the_server_discards_the_password(
         self, client: TestClient, gateway: Gateway, patch: dict[str, Any]
     ) -> None:
         made = created(client, ADMIN, shared(credentials=PASSWORD))
@@ -315,21 +323,21 @@ class TestPatch:
         assert (after["has_credentials"], after["status"]) == (False, "awaiting_credentials")
         assert events(gateway, made["id"]) == ["credentials_required"]
 
-    def test_of_a_server_with_a_new_password_keeps_it_active(self, client: TestClient) -> None:
+    def test_a_change_of_the_server_with_a_new_password_keeps_the_connector_active(
+        self, client: TestClient
+    ) -> None:
         made = created(client, ADMIN, shared(credentials=PASSWORD))
         patch = {"imap": {"host": "elsewhere.invalid"}, "credentials": PASSWORD}
         after = client.patch(f"/connectors/{made['id']}", json=patch, headers=ADMIN).json()
         assert (after["has_credentials"], after["status"]) == (True, "active")
 
-    def test_that_removes_smtp_keeps_the_password(self, client: TestClient) -> None:
+    def test_removing_smtp_keeps_the_password(self, client: TestClient) -> None:
         smtp = {"host": "smtp.firma.invalid", "username": "x"}
         made = created(client, ADMIN, shared(credentials=PASSWORD, smtp=smtp))
         after = client.patch(f"/connectors/{made['id']}", json={"smtp": None}, headers=ADMIN).json()
         assert (after["smtp"], after["has_credentials"]) == (None, True)
 
-    def test_answers_the_question_what_to_do_with_waiting_mail(
-        self, client: TestClient, gateway: Gateway
-    ) -> None:
+    def test_a_patch_can_decide_about_the_waiting_mail(self, client: TestClient, gateway: Gateway) -> None:
         made = created(client, ADMIN, shared(credentials=PASSWORD))
         set_row(gateway, made["id"], status="awaiting_confirmation", next_fetch_at=None)
         after = client.patch(f"/connectors/{made['id']}", json={"first_fetch": "all"}, headers=ADMIN).json()
@@ -353,7 +361,7 @@ class TestWhatIsWrong:
             ({"first_fetch": "some"}, "/first_fetch", "'all' or 'none'"),
         ],
     )
-    def test_is_said_with_the_field_in_words(
+    def test_the_error_names_the_field_and_says_what_is_wrong(
         self, client: TestClient, change: dict[str, Any], pointer: str, detail: str
     ) -> None:
         found = problem(client.post("/connectors", json=shared(**change), headers=ADMIN), 422)["errors"]
@@ -405,7 +413,7 @@ class TestASealedPersonalConnector:
         assert client.put(f"{path}/credentials", json=PASSWORD, headers=JANA).status_code == 200
         return path
 
-    def test_keeps_its_folders_against_everybody_but_the_owner(
+    def test_only_the_owner_changes_the_folders_of_a_sealed_connector(
         self, client: TestClient, as_key: KeyHeaders, sealed: str
     ) -> None:
         for headers in (ADMIN, as_key(["connectors:write"])):
@@ -424,20 +432,22 @@ class TestASealedPersonalConnector:
         answer = client.patch(sealed, json={"imap": {"host": "evil.invalid"}}, headers=ADMIN)
         assert (answer.status_code, answer.json()["has_credentials"]) == (200, False)
 
-    def test_takes_no_password_from_others(self, client: TestClient, sealed: str) -> None:
+    def test_a_sealed_connector_takes_no_password_from_others(self, client: TestClient, sealed: str) -> None:
         problem(client.put(f"{sealed}/credentials", json=PASSWORD, headers=ADMIN), 403)
         problem(client.delete(f"{sealed}/credentials", headers=ADMIN), 403)
         problem(client.patch(sealed, json={"credentials": PASSWORD}, headers=ADMIN), 403)
         assert client.get(sealed, headers=JANA).json()["has_credentials"] is True
 
-    def test_stays_sealed_when_its_password_is_gone(self, client: TestClient, sealed: str) -> None:
+    def test_a_sealed_connector_stays_sealed_when_its_password_is_gone(
+        self, client: TestClient, sealed: str
+    ) -> None:
         moved = client.patch(sealed, json={"imap": {"host": "evil.invalid"}}, headers=ADMIN).json()
         assert moved["status"] == "awaiting_credentials"
         for patch in ({"source_folder": "INBOX"}, {"credentials": PASSWORD}):
             problem(client.patch(sealed, json=patch, headers=ADMIN), 403, "forbidden")
         assert client.put(f"{sealed}/credentials", json=PASSWORD, headers=JANA).status_code == 200
 
-    def test_takes_no_password_from_others_together_with_another_server(
+    def test_a_sealed_connector_takes_no_password_from_others_together_with_another_server(
         self, client: TestClient, sealed: str
     ) -> None:
         """Mail that waits to be sent would go to the new server."""
@@ -451,7 +461,9 @@ class TestASealedPersonalConnector:
         problem(client.patch(sealed, json=patch, headers=ADMIN), 403, "forbidden")
         assert client.patch(sealed, json=patch, headers=JANA).status_code == 200
 
-    def test_shows_its_folders_to_the_owner_alone(self, client: TestClient, sealed: str) -> None:
+    def test_only_the_owner_sees_the_folders_of_a_sealed_connector(
+        self, client: TestClient, sealed: str
+    ) -> None:
         problem(client.get(f"{sealed}/folders", headers=ADMIN), 403, "forbidden")
 
 
@@ -469,20 +481,20 @@ class TestPut:
         assert after["id"] == first.json()["id"]
         assert (after["name"], after["poll_interval_s"], after["has_credentials"]) == ("Renamed", 60, True)
 
-    def test_with_another_server_discards_the_password(self, client: TestClient) -> None:
+    def test_a_put_with_another_server_discards_the_password(self, client: TestClient) -> None:
         client.put(self.PATH, json=shared(credentials=PASSWORD), headers=ADMIN)
         assert client.put(self.PATH, json=shared(), headers=ADMIN).json()["has_credentials"] is False
 
-    def test_never_changes_kind_or_owner(self, client: TestClient) -> None:
+    def test_a_put_never_changes_kind_or_owner(self, client: TestClient) -> None:
         client.put(self.PATH, json=personal(), headers=ADMIN)
         problem(client.put(self.PATH, json=shared(), headers=ADMIN), 409, "wrong_state")
         problem(client.put(self.PATH, json=personal("petr"), headers=ADMIN), 409, "wrong_state")
 
-    def test_of_a_connector_of_somebody_else_is_404(self, client: TestClient) -> None:
+    def test_a_put_to_a_connector_of_somebody_else_is_404(self, client: TestClient) -> None:
         client.put(self.PATH, json=personal(), headers=ADMIN)
         problem(client.put(self.PATH, json=personal("eva"), headers=OTHER), 404)
 
-    def test_at_the_same_time_makes_one_connector(self, client: TestClient) -> None:
+    def test_puts_at_the_same_time_create_one_connector(self, client: TestClient) -> None:
         body = shared()
         answers: list[Any] = []
         threads = [
@@ -498,7 +510,9 @@ class TestPut:
 
 
 class TestCredentials:
-    def test_are_never_shown_and_start_the_connector(self, client: TestClient, gateway: Gateway) -> None:
+    def test_credentials_are_never_shown_and_start_the_connector(
+        self, client: TestClient, gateway: Gateway
+    ) -> None:
         made = created(client, ADMIN, personal())
         set_row(gateway, made["id"], refused_logins=3, last_error_code="login_refused")
         path = f"/connectors/{made['id']}"
@@ -514,14 +528,14 @@ class TestCredentials:
         assert client.get(path, headers=ADMIN).json()["status"] == "awaiting_credentials"
         assert events(gateway, made["id"]) == ["credentials_required"]
 
-    def test_of_bad_form_are_refused_without_showing_them(self, client: TestClient) -> None:
+    def test_malformed_credentials_are_refused_without_showing_them(self, client: TestClient) -> None:
         made = created(client, ADMIN, shared())
         body = {"type": "password", "password": "planted-password", "hint": "planted-password"}
         answer = client.put(f"/connectors/{made['id']}/credentials", json=body, headers=ADMIN)
         assert pointers(answer) == ["/hint"]
         assert "planted-password" not in answer.text
 
-    def test_are_stored_encrypted(self, client: TestClient, gateway: Gateway) -> None:
+    def test_credentials_are_stored_encrypted(self, client: TestClient, gateway: Gateway) -> None:
         created(client, ADMIN, shared(credentials=PASSWORD))
         from app.models import Credential
 
@@ -529,7 +543,7 @@ class TestCredentials:
             stored = session.execute(select(Credential)).scalar_one()
         assert "planted" not in stored.ciphertext
 
-    def test_are_not_for_members_or_others(self, client: TestClient) -> None:
+    def test_members_and_others_may_not_enter_credentials(self, client: TestClient) -> None:
         made = created(client, ADMIN, shared())
         bind(client, made["id"])
         path = f"/connectors/{made['id']}/credentials"
@@ -562,7 +576,7 @@ class TestPauseAndResume:
         client.post(f"{path}/pause", headers=ADMIN)
         assert client.post(f"{path}/resume", headers=ADMIN).json()["status"] == "awaiting_credentials"
 
-    def test_are_not_for_members(self, client: TestClient) -> None:
+    def test_members_may_not_pause_or_resume(self, client: TestClient) -> None:
         made = created(client, ADMIN, shared())
         bind(client, made["id"])
         for command in ("pause", "resume", "fetch", "test"):
@@ -571,7 +585,7 @@ class TestPauseAndResume:
 
 
 class TestDelete:
-    def test_takes_the_connector_and_all_that_belongs_to_it(self, client: TestClient) -> None:
+    def test_deleting_a_connector_deletes_everything_that_belongs_to_it(self, client: TestClient) -> None:
         made = created(client, ADMIN, shared(credentials=PASSWORD))
         bind(client, made["id"])
         path = f"/connectors/{made['id']}"
@@ -579,7 +593,7 @@ class TestDelete:
         problem(client.get(path, headers=ADMIN), 404)
         assert client.get("/group-bindings", headers=ADMIN).json()["data"] == []
 
-    def test_with_messages_is_refused_unless_they_are_to_go_too(
+    def test_a_connector_with_messages_is_deleted_only_together_with_them(
         self, client: TestClient, gateway: Gateway
     ) -> None:
         made = created(client, ADMIN, shared())
@@ -595,13 +609,13 @@ class TestDelete:
         assert client.get("/messages", headers=MEMBER).json()["data"] == []
         assert "deleted" in events(gateway, made["id"])
 
-    def test_of_a_wrong_parameter_is_refused(self, client: TestClient) -> None:
+    def test_deleting_a_connector_with_a_wrong_parameter_is_refused(self, client: TestClient) -> None:
         made = created(client, ADMIN, shared())
         assert pointers(client.delete(f"/connectors/{made['id']}?messages=all", headers=ADMIN)) == [
             "/messages"
         ]
 
-    def test_is_not_for_members_or_others(self, client: TestClient) -> None:
+    def test_members_and_others_may_not_delete_a_connector(self, client: TestClient) -> None:
         made = created(client, ADMIN, shared())
         bind(client, made["id"])
         problem(client.delete(f"/connectors/{made['id']}", headers=MEMBER), 403)
@@ -609,7 +623,7 @@ class TestDelete:
 
 
 class TestCycles:
-    def test_are_for_those_who_see_the_settings(self, client: TestClient) -> None:
+    def test_callers_who_see_the_settings_see_the_cycles(self, client: TestClient) -> None:
         made = created(client, ADMIN, shared())
         bind(client, made["id"])
         path = f"/connectors/{made['id']}/cycles"

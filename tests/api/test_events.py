@@ -33,7 +33,7 @@ def subjects(answer: Any) -> list[str]:
 
 
 class TestList:
-    def test_gives_cloud_events_that_hold_nothing_of_the_mail(
+    def test_events_are_cloud_events_without_content_of_the_mail(
         self, client: TestClient, gateway: Gateway, orders: Connector
     ) -> None:
         [message_id] = store(gateway, orders, mail("A subject to keep"))
@@ -75,7 +75,7 @@ class TestList:
             f"messages/{second[0]}"
         ]
 
-    def test_shows_to_each_caller_what_they_may_see(
+    def test_each_caller_sees_only_their_events(
         self, client: TestClient, gateway: Gateway, orders: Connector, mine: Connector, as_key: KeyHeaders
     ) -> None:
         [shared], [personal] = store(gateway, orders), store(gateway, mine)
@@ -88,24 +88,24 @@ class TestList:
         limited = as_key(["events:read"], [mine.id])
         assert subjects(client.get("/events", headers=limited)) == []
 
-    def test_needs_a_token_and_a_scope(self, client: TestClient, as_key: KeyHeaders) -> None:
+    def test_listing_events_needs_a_token_and_a_scope(self, client: TestClient, as_key: KeyHeaders) -> None:
         assert client.get("/events").status_code == 401
         assert client.get("/events", headers=as_key(["messages:read"])).status_code == 403
 
     @pytest.mark.parametrize(
         "query", ["after=x", "after=%00", "limit=0", "limit=x", "wait_s=31", "wait_s=-1"]
     )
-    def test_what_it_does_not_understand_it_refuses(self, client: TestClient, query: str) -> None:
+    def test_a_list_of_events_with_a_wrong_parameter_is_refused(self, client: TestClient, query: str) -> None:
         answer = client.get(f"/events?{query}", headers=ADMIN)
         assert answer.status_code == 422
         assert [fault["pointer"] for fault in answer.json()["errors"]] == ["/" + query.partition("=")[0]]
 
-    def test_waits_for_what_is_not_there_yet_no_longer_than_asked(self, client: TestClient) -> None:
+    def test_a_list_of_events_waits_no_longer_than_requested(self, client: TestClient) -> None:
         answer = client.get("/events?wait_s=0.3", headers=ADMIN)
         assert (answer.status_code, answer.json()["data"]) == (200, [])
         assert answer.elapsed.total_seconds() >= 0.3
 
-    def test_of_a_deleted_connector_are_for_administrators_alone(
+    def test_only_administrators_see_events_of_a_deleted_connector(
         self, client: TestClient, gateway: Gateway, orders: Connector
     ) -> None:
         store(gateway, orders)
@@ -116,7 +116,7 @@ class TestList:
 
 
 class TestStream:
-    def test_is_refused_like_the_list(self, client: TestClient, as_key: KeyHeaders) -> None:
+    def test_a_stream_is_refused_like_the_list(self, client: TestClient, as_key: KeyHeaders) -> None:
         assert client.get("/events/stream").status_code == 401
         assert client.get("/events/stream", headers=as_key(["messages:read"])).status_code == 403
         answer = client.get("/events/stream", headers={**ADMIN, "Last-Event-ID": "no cursor"})

@@ -35,19 +35,23 @@ class TestCreate:
         assert set(made) == {"id", "connector_id", "group", "created_at"}
         assert client.get(path, headers=MEMBER).status_code == 200
 
-    def test_of_the_same_twice_is_a_conflict(self, client: TestClient, connector_id: str) -> None:
+    def test_a_second_binding_of_the_same_group_is_a_conflict(
+        self, client: TestClient, connector_id: str
+    ) -> None:
         bound(client, connector_id)
         body = {"connector_id": connector_id, "group": "orders"}
         assert client.post("/group-bindings", json=body, headers=ADMIN).status_code == 409
 
-    def test_of_a_personal_connector_is_a_conflict_that_says_why(self, client: TestClient) -> None:
+    def test_a_binding_of_a_personal_connector_is_a_conflict_with_the_reason(
+        self, client: TestClient
+    ) -> None:
         made = created(client, ADMIN, personal())
         body = {"connector_id": made["id"], "group": "orders"}
         answer = client.post("/group-bindings", json=body, headers=ADMIN)
         assert answer.status_code == 409
         assert "personal" in answer.json()["detail"]
 
-    def test_is_for_administrators_and_keys(
+    def test_administrators_and_keys_bind_groups(
         self, client: TestClient, connector_id: str, as_key: KeyHeaders
     ) -> None:
         bound(client, connector_id)
@@ -63,19 +67,23 @@ class TestCreate:
         assert client.post("/group-bindings", json=body, headers=writing).status_code == 201
 
     @pytest.mark.parametrize("group", ["", "a\nb", "nul\0", None, 7])
-    def test_of_bad_input_names_the_field(self, client: TestClient, connector_id: str, group: object) -> None:
+    def test_a_binding_with_bad_input_names_the_field(
+        self, client: TestClient, connector_id: str, group: object
+    ) -> None:
         body = {"connector_id": connector_id, "group": group}
         answer = client.post("/group-bindings", json=body, headers=ADMIN)
         assert answer.status_code == 422
         assert [fault["pointer"] for fault in answer.json()["errors"]] == ["/group"]
 
-    def test_of_no_connector_is_404(self, client: TestClient) -> None:
+    def test_a_binding_of_a_missing_connector_is_404(self, client: TestClient) -> None:
         body = {"connector_id": "absent", "group": "orders"}
         assert client.post("/group-bindings", json=body, headers=ADMIN).status_code == 404
 
 
 class TestList:
-    def test_gives_those_of_one_connector_or_of_all(self, client: TestClient, connector_id: str) -> None:
+    def test_bindings_are_listed_for_one_connector_or_for_all(
+        self, client: TestClient, connector_id: str
+    ) -> None:
         other_id = created(client, ADMIN, shared())["id"]
         first, second = bound(client, connector_id), bound(client, other_id)
         all_of_them = client.get("/group-bindings", headers=ADMIN).json()
@@ -83,13 +91,13 @@ class TestList:
         params = {"connector_id": other_id}
         assert client.get("/group-bindings", params=params, headers=ADMIN).json()["data"] == [second]
 
-    def test_is_empty_for_members(self, client: TestClient, connector_id: str) -> None:
+    def test_the_list_of_bindings_is_empty_for_members(self, client: TestClient, connector_id: str) -> None:
         bound(client, connector_id)
         assert client.get("/group-bindings", headers=MEMBER).json()["data"] == []
 
 
 class TestOne:
-    def test_can_be_read_changed_and_deleted(self, client: TestClient, connector_id: str) -> None:
+    def test_a_binding_can_be_read_changed_and_deleted(self, client: TestClient, connector_id: str) -> None:
         made = bound(client, connector_id)
         path = f"/group-bindings/{made['id']}"
         assert client.get(path, headers=ADMIN).json() == made
@@ -99,7 +107,7 @@ class TestOne:
         assert client.delete(path, headers=ADMIN).status_code == 204
         assert client.get(path, headers=ADMIN).status_code == 404
 
-    def test_is_not_for_members(self, client: TestClient, connector_id: str) -> None:
+    def test_members_may_not_use_a_binding(self, client: TestClient, connector_id: str) -> None:
         made = bound(client, connector_id)
         path = f"/group-bindings/{made['id']}"
         for call in (client.get, client.delete):

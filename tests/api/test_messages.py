@@ -51,7 +51,7 @@ def assert_problem(answer: Any, status: int, code: str) -> None:
 
 
 class TestList:
-    def test_gives_messages_in_the_order_in_which_they_became_visible(
+    def test_messages_come_in_the_order_in_which_they_became_visible(
         self, client: TestClient, gateway: Gateway, orders: Connector
     ) -> None:
         store(gateway, orders, mail("one"), mail("two"))
@@ -170,14 +170,14 @@ class TestList:
             ("q=%CC%81", "/q"),
         ],
     )
-    def test_what_it_does_not_understand_it_refuses(
+    def test_a_list_of_messages_with_a_wrong_parameter_is_refused(
         self, client: TestClient, query: str, pointer: str
     ) -> None:
         answer = client.get(f"/messages?{query}", headers=JANA)
         assert_problem(answer, 422, "invalid_input")
         assert [fault["pointer"] for fault in answer.json()["errors"]] == [pointer]
 
-    def test_without_a_token_401(self, client: TestClient) -> None:
+    def test_listing_messages_without_a_token_is_401(self, client: TestClient) -> None:
         assert_problem(client.get("/messages"), 401, "unauthenticated")
 
     def test_text_that_no_encoder_takes_does_not_reach_the_answer(
@@ -222,7 +222,9 @@ class TestWaiting:
         answer = client.get("/messages?wait_s=0.2", headers=JANA)
         assert subjects(answer) == []
 
-    def test_who_may_not_is_told_at_once(self, client: TestClient, private: Connector) -> None:
+    def test_a_caller_without_rights_is_refused_without_waiting(
+        self, client: TestClient, private: Connector
+    ) -> None:
         params: dict[str, Any] = {"connector_id": private.id, "wait_s": 30}
         started = time.monotonic()
         assert_problem(client.get("/messages", params=params, headers=JANA), 404, "not_found")
@@ -298,7 +300,7 @@ class TestAccess:
 
 
 class TestDetail:
-    def test_has_text_html_defects_and_attachments(
+    def test_a_message_has_text_html_defects_and_attachments(
         self, client: TestClient, gateway: Gateway, orders: Connector
     ) -> None:
         [message_id] = store(gateway, orders, with_attachment("attachment; filename=a.pdf"))
@@ -345,12 +347,12 @@ class TestDetail:
         assert image.headers["content-type"] == "image/png"
         assert image.headers["content-disposition"].startswith("inline; ")
 
-    def test_what_is_no_id_is_refused(self, client: TestClient) -> None:
+    def test_a_text_that_is_no_id_is_refused(self, client: TestClient) -> None:
         assert_problem(client.get("/messages/%00", headers=JANA), 422, "invalid_input")
 
 
 class TestSource:
-    def test_gives_the_bytes_as_received(
+    def test_the_source_is_the_bytes_as_received(
         self, client: TestClient, gateway: Gateway, orders: Connector
     ) -> None:
         raw = b"Subject: \xff\x00 bare\n\r\r\n\r\nNUL \x00 and \xfe, no end of line"
@@ -365,7 +367,7 @@ class TestSource:
         listed = client.get(f"/messages/{message_id}", headers=JANA).json()
         assert answer.headers["etag"] == f'"{listed["sha256"]}"'
 
-    def test_of_a_mail_of_no_bytes_is_empty(
+    def test_the_source_of_an_empty_mail_is_empty(
         self, client: TestClient, gateway: Gateway, orders: Connector
     ) -> None:
         [message_id] = store(gateway, orders, b"")
@@ -513,7 +515,7 @@ class TestState:
 
 
 class TestDelete:
-    def test_what_is_deleted_is_gone_from_every_table(
+    def test_a_deleted_message_is_gone_from_every_table(
         self, client: TestClient, gateway: Gateway, orders: Connector, reading: Session
     ) -> None:
         [message_id] = store(gateway, orders, mail("Secret plan", "Message-ID: <a@b>"))
@@ -538,7 +540,7 @@ class TestDelete:
 
 
 class TestDeleteByFilter:
-    def test_deletes_what_meets_all_filters(
+    def test_deletion_by_filter_takes_messages_that_match_all_filters(
         self, client: TestClient, gateway: Gateway, orders: Connector
     ) -> None:
         other = connector(gateway, groups=["orders"])
@@ -556,7 +558,7 @@ class TestDeleteByFilter:
             answer = client.post("/messages/delete", json={"stored_before": moment}, headers=JANA)
             assert answer.json() == {"deleted": deleted}
 
-    def test_what_a_caller_may_not_see_is_never_deleted(
+    def test_deletion_by_filter_never_takes_messages_that_the_caller_may_not_see(
         self, client: TestClient, gateway: Gateway, orders: Connector, private: Connector
     ) -> None:
         [mine] = store(gateway, private)
@@ -583,7 +585,7 @@ class TestDeleteByFilter:
             {"stored_before": "2020-01-01T00:00:00"},
         ],
     )
-    def test_without_a_filter_it_understands_it_deletes_nothing(
+    def test_deletion_without_a_known_filter_deletes_nothing(
         self, client: TestClient, gateway: Gateway, orders: Connector, body: dict[str, Any]
     ) -> None:
         store(gateway, orders)

@@ -49,12 +49,14 @@ class TestNoting:
             assert (noted.left_alone, noted.suspects) == (frozenset({1}), frozenset())
             assert quarantine.failed_uids(session, NumberedFolder(orders.id, "INBOX", 2)).left_alone == set()
 
-    def test_what_no_further_try_changes_is_quarantined_at_once(
+    def test_a_mail_that_another_try_cannot_help_is_quarantined_at_once(
         self, gateway: Gateway, orders: Connector
     ) -> None:
         assert note(gateway, orders, 1, "too_large")
 
-    def test_what_has_been_taken_in_is_forgotten(self, gateway: Gateway, orders: Connector) -> None:
+    def test_a_mail_that_was_taken_in_leaves_the_quarantine(
+        self, gateway: Gateway, orders: Connector
+    ) -> None:
         note(gateway, orders, 1)
         note(gateway, orders, 2)
         with gateway.db.unit_of_work() as session:
@@ -65,7 +67,9 @@ class TestNoting:
 
 
 class TestList:
-    def test_says_what_and_why(self, client: TestClient, gateway: Gateway, orders: Connector) -> None:
+    def test_the_quarantine_shows_the_mail_and_the_reason(
+        self, client: TestClient, gateway: Gateway, orders: Connector
+    ) -> None:
         known = Known(size_octets=99, from_address="a\x00\ud800@x", subject="big\r\none")
         note(gateway, orders, 5, known=known)
         note(gateway, orders, 6, "timeout")
@@ -79,7 +83,7 @@ class TestList:
         assert row["detail"] == "The mail is larger than this gateway accepts."
         assert (row["size_octets"], row["from_address"], row["subject"]) == (99, "a\ufffd\ufffd@x", "big one")
 
-    def test_goes_page_by_page(self, client: TestClient, gateway: Gateway, orders: Connector) -> None:
+    def test_the_quarantine_has_pages(self, client: TestClient, gateway: Gateway, orders: Connector) -> None:
         for uid in range(1, 4):
             note(gateway, orders, uid)
         first = client.get("/quarantine?limit=2", headers=JANA)
@@ -88,7 +92,7 @@ class TestList:
         assert uids(second) == [3]
         assert second.json()["next_cursor"] is None
 
-    def test_is_for_those_who_read_the_mailbox(
+    def test_callers_who_read_the_mailbox_see_its_quarantine(
         self, client: TestClient, gateway: Gateway, callers: Callers, orders: Connector
     ) -> None:
         private = connector(gateway, owner="petr")
@@ -103,11 +107,13 @@ class TestList:
         assert client.get("/quarantine", params=params, headers=JANA).status_code == 404
         assert uids(client.get("/quarantine", params=params, headers=PETR)) == [2]
 
-    def test_without_a_token_401(self, client: TestClient) -> None:
+    def test_listing_the_quarantine_without_a_token_is_401(self, client: TestClient) -> None:
         assert client.get("/quarantine").status_code == 401
 
     @pytest.mark.parametrize("query", ["limit=0", "after=%00", "conector_id=x"])
-    def test_what_it_does_not_understand_it_refuses(self, client: TestClient, query: str) -> None:
+    def test_a_list_of_the_quarantine_with_a_wrong_parameter_is_refused(
+        self, client: TestClient, query: str
+    ) -> None:
         assert client.get(f"/quarantine?{query}", headers=JANA).status_code == 422
 
 
@@ -131,7 +137,7 @@ class TestRetry:
             assert stored.next_fetch_at is not None
             assert quarantine.failed_uids(session, NumberedFolder(orders.id, "INBOX", 1)).suspects == {1}
 
-    def test_of_a_mailbox_that_is_not_fetched_starts_nothing(
+    def test_a_retry_starts_no_cycle_of_a_mailbox_that_is_not_fetched(
         self, client: TestClient, gateway: Gateway
     ) -> None:
         stopped = connector(gateway, groups=["orders"], status="stopped")
@@ -142,7 +148,7 @@ class TestRetry:
             assert stored is not None
             assert stored.next_fetch_at is None
 
-    def test_is_for_those_who_read_the_mailbox(
+    def test_callers_who_read_the_mailbox_may_retry(
         self, client: TestClient, gateway: Gateway, callers: Callers, orders: Connector
     ) -> None:
         row_id = self.quarantined_id(gateway, orders)

@@ -160,7 +160,7 @@ class TestAnswer:
             ("", "Re:"),
         ],
     )
-    def test_takes_its_subject_from_the_message_where_it_has_none(
+    def test_an_answer_without_a_subject_gets_that_of_the_message(
         self, client: TestClient, gateway: Gateway, orders: Connector, subject: str, expected: str
     ) -> None:
         [message_id] = store(gateway, orders, mail(subject))
@@ -293,7 +293,9 @@ class TestIdempotency:
         }
         assert len(ids) == 2
 
-    def test_at_the_same_time_one_is_made(self, client: TestClient, orders: Connector) -> None:
+    def test_requests_with_one_key_at_the_same_time_make_one_submission(
+        self, client: TestClient, orders: Connector
+    ) -> None:
         headers = {**JANA, "Idempotency-Key": "k"}
         with ThreadPoolExecutor(6) as pool:
             answers = list(
@@ -309,7 +311,7 @@ class TestIdempotency:
 
 
 class TestList:
-    def test_pages_through_what_the_caller_may_send_from(
+    def test_submissions_are_listed_in_pages_for_callers_who_may_send(
         self, client: TestClient, orders: Connector, private: Connector
     ) -> None:
         made = [
@@ -341,12 +343,12 @@ class TestList:
         ("query", "pointer"),
         [("limit=0", "/limit"), ("after=!", "/after"), ("status=x", "/status"), ("stat=sent", "/stat")],
     )
-    def test_what_it_does_not_understand_it_refuses(
+    def test_a_list_of_submissions_with_a_wrong_parameter_is_refused(
         self, client: TestClient, query: str, pointer: str
     ) -> None:
         assert_refused(client.get(f"/submissions?{query}", headers=JANA), pointer)
 
-    def test_without_a_token_401(self, client: TestClient) -> None:
+    def test_listing_submissions_without_a_token_is_401(self, client: TestClient) -> None:
         assert_problem(client.get("/submissions"), 401, "unauthenticated")
 
 
@@ -372,7 +374,7 @@ class TestOne:
         assert_problem(client.delete(path, headers=reads), 403, "scope_missing")
         assert client.get(path, headers=sends).status_code == 200
 
-    def test_is_cancelled_while_it_is_queued_and_not_twice(
+    def test_a_submission_is_cancelled_while_it_is_queued_and_only_once(
         self, client: TestClient, orders: Connector
     ) -> None:
         later = (clock.utc_now() + timedelta(days=1)).isoformat()

@@ -35,7 +35,7 @@ def pointers(answer: Any) -> list[str]:
 
 
 class TestCreate:
-    def test_shows_the_secret_once_and_stores_it_encrypted(
+    def test_the_secret_of_a_webhook_is_shown_once_and_stored_encrypted(
         self, client: TestClient, gateway: Gateway
     ) -> None:
         made = created(client)
@@ -47,7 +47,7 @@ class TestCreate:
             row = session.execute(select(Webhook)).scalar_one()
         assert made["secret"] not in row.secret_ciphertext
 
-    def test_takes_types_in_short_and_in_full(self, client: TestClient) -> None:
+    def test_a_webhook_takes_types_in_short_and_in_full(self, client: TestClient) -> None:
         made = created(client, types=["message.stored", "com.aymine.imap.connector.stopped.v1"])
         assert made["types"] == [
             "com.aymine.imap.message.stored.v1",
@@ -77,14 +77,14 @@ class TestCreate:
             ({"secret": "mine"}, "/secret"),
         ],
     )
-    def test_of_bad_input_names_the_field(
+    def test_a_webhook_with_bad_input_names_the_field(
         self, client: TestClient, body: dict[str, Any], pointer: str
     ) -> None:
         answer = client.post("/webhooks", json={"url": URL, **body}, headers=ADMIN)
         assert pointers(answer) == [pointer]
         assert client.get("/webhooks", headers=ADMIN).json()["data"] == []
 
-    def test_is_for_administrators_and_keys_with_the_scope(
+    def test_administrators_and_keys_with_the_scope_create_webhooks(
         self, client: TestClient, as_key: KeyHeaders
     ) -> None:
         assert client.post("/webhooks", json={"url": URL}).status_code == 401
@@ -92,7 +92,7 @@ class TestCreate:
         assert client.post("/webhooks", json={"url": URL}, headers=as_key(["events:read"])).status_code == 403
         created(client, as_key(["webhooks:write"]))
 
-    def test_by_a_key_names_only_connectors_of_its_own(
+    def test_a_webhook_of_a_key_names_only_the_connectors_of_the_key(
         self, client: TestClient, gateway: Gateway, orders: Connector, as_key: KeyHeaders
     ) -> None:
         personal = connector(gateway, owner="jana")
@@ -107,7 +107,7 @@ class TestCreate:
 
 
 class TestOne:
-    def test_can_be_read_changed_and_deleted(self, client: TestClient, orders: Connector) -> None:
+    def test_a_webhook_can_be_read_changed_and_deleted(self, client: TestClient, orders: Connector) -> None:
         made = created(client)
         path = f"/webhooks/{made['id']}"
         changed = client.patch(path, json={"active": False, "connector_ids": [orders.id]}, headers=ADMIN)
@@ -119,11 +119,11 @@ class TestOne:
         assert client.get(path, headers=ADMIN).status_code == 404
 
     @pytest.mark.parametrize("field", ["url", "types", "connector_ids", "active"])
-    def test_takes_no_null(self, client: TestClient, field: str) -> None:
+    def test_a_webhook_takes_no_null(self, client: TestClient, field: str) -> None:
         path = f"/webhooks/{created(client)['id']}"
         assert pointers(client.patch(path, json={field: None}, headers=ADMIN)) == [f"/{field}"]
 
-    def test_of_others_does_not_exist_for_a_limited_key(
+    def test_webhooks_of_others_do_not_exist_for_a_limited_key(
         self, client: TestClient, orders: Connector, as_key: KeyHeaders
     ) -> None:
         limited = as_key(["webhooks:write"], [orders.id])
@@ -136,7 +136,7 @@ class TestOne:
         assert [row["id"] for row in listed] == [mine["id"]]
         assert len(client.get("/webhooks", headers=ADMIN).json()["data"]) == 2
 
-    def test_is_not_for_members(self, client: TestClient) -> None:
+    def test_members_may_not_use_webhooks(self, client: TestClient) -> None:
         path = f"/webhooks/{created(client)['id']}"
         assert client.get(path, headers=MEMBER).status_code == 403
         assert client.get(f"{path}/deliveries", headers=MEMBER).status_code == 403
@@ -144,7 +144,7 @@ class TestOne:
         body = {"since": "2026-01-01T00:00:00Z"}
         assert client.post(f"{path}/replay", json=body, headers=MEMBER).status_code == 403
 
-    def test_in_pages_gives_each_once(self, client: TestClient) -> None:
+    def test_pages_of_webhooks_show_each_one_once(self, client: TestClient) -> None:
         ids = [created(client)["id"] for _ in range(3)]
         first = client.get("/webhooks?limit=2", headers=ADMIN).json()
         second = client.get(f"/webhooks?limit=2&after={first['next_cursor']}", headers=ADMIN).json()
@@ -153,13 +153,15 @@ class TestOne:
 
 
 class TestTheTestEvent:
-    def test_is_sent_and_reported(self, client: TestClient, http_receiver: HttpReceiver) -> None:
+    def test_the_test_event_is_sent_and_reported(
+        self, client: TestClient, http_receiver: HttpReceiver
+    ) -> None:
         made = created(client, url=f"{http_receiver.url}/hook")
         answer = client.post(f"/webhooks/{made['id']}/test", headers=ADMIN)
         assert answer.json() == {"ok": True, "response_status": 204, "error_code": None}
         assert len(http_receiver.requests) == 1
 
-    def test_that_fails_is_answered_as_a_report(
+    def test_a_test_event_that_fails_is_answered_with_a_report(
         self, client: TestClient, http_receiver: HttpReceiver
     ) -> None:
         http_receiver.answer_with(500)
@@ -167,18 +169,20 @@ class TestTheTestEvent:
         answer = client.post(f"/webhooks/{made['id']}/test", headers=ADMIN)
         assert answer.json() == {"ok": False, "response_status": 500, "error_code": "status_refused"}
 
-    def test_of_a_name_without_address_looks_like_a_refused_target(self, client: TestClient) -> None:
+    def test_a_test_event_to_a_name_without_address_looks_like_a_refused_target(
+        self, client: TestClient
+    ) -> None:
         answer = client.post(f"/webhooks/{created(client)['id']}/test", headers=ADMIN)
         assert answer.json() == {"ok": False, "response_status": None, "error_code": "host_unreachable"}
 
 
 class TestReplay:
     @pytest.mark.parametrize("since", ["yesterday", "2026-01-01T00:00:00", None])
-    def test_needs_a_time_with_a_zone(self, client: TestClient, since: object) -> None:
+    def test_a_replay_needs_a_time_with_a_zone(self, client: TestClient, since: object) -> None:
         path = f"/webhooks/{created(client)['id']}/replay"
         assert pointers(client.post(path, json={"since": since}, headers=ADMIN)) == ["/since"]
 
-    def test_of_nothing_queues_nothing(self, client: TestClient) -> None:
+    def test_a_replay_without_events_queues_nothing(self, client: TestClient) -> None:
         path = f"/webhooks/{created(client)['id']}/replay"
         body = {"since": "2026-01-01T00:00:00Z"}
         assert client.post(path, json=body, headers=ADMIN).json() == {"queued": 0}

@@ -46,7 +46,7 @@ def test_every_route_is_described_and_has_a_tag(document: dict[str, Any]) -> Non
         assert operation.get("tags"), name
 
 
-def test_what_the_settings_of_the_process_are_does_not_show(
+def test_the_document_does_not_depend_on_the_settings_of_the_process(
     document: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("GATEWAY_JWT_JWKS_URL", "https://idp.example/keys")

@@ -42,7 +42,7 @@ def test_the_parameter_is_named_after_whose_transaction_it_is(annotation: str) -
     assert [each for each in taking if each[1] != NAME_OF[annotation]] == []
 
 
-def test_who_gets_a_session_opens_no_other() -> None:
+def test_a_function_with_a_session_opens_no_other() -> None:
     with_session = [
         (name, function)
         for name, function in functions()

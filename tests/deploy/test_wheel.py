@@ -71,7 +71,7 @@ def test_production_installs_the_tested_versions_and_no_tools_of_developers() ->
     assert {re.split(r"[\[><=]", each)[0] for each in needed} <= set(production)
 
 
-def test_the_command_tells_its_version(installed: Installed) -> None:
+def test_the_command_prints_its_version(installed: Installed) -> None:
     assert call(installed, "--version") == f"imap-gateway {__version__}\n"
 
 

@@ -38,14 +38,16 @@ def test_every_connection_is_durable(gateway: Gateway) -> None:
 
 
 class TestAUnitOfWork:
-    def test_is_rolled_back_when_it_raises(self, gateway: Gateway) -> None:
+    def test_a_unit_of_work_that_raises_is_rolled_back(self, gateway: Gateway) -> None:
         with pytest.raises(LookupError), gateway.db.unit_of_work() as session:
             session.execute(text("UPDATE feed SET last_position = 7"))
             raise LookupError
         with gateway.db.reading() as session:
             assert session.execute(text("SELECT last_position FROM feed")).scalar_one() == 0
 
-    def test_that_writes_makes_the_next_writer_wait_and_no_reader(self, gateway: Gateway) -> None:
+    def test_a_unit_of_work_that_writes_makes_the_next_writer_wait_but_no_reader(
+        self, gateway: Gateway
+    ) -> None:
         entered, order = threading.Event(), []
 
         def write() -> None:
@@ -65,7 +67,7 @@ class TestAUnitOfWork:
         second.join()
         assert order == ["first", "second"]
 
-    def test_keeps_what_was_written_out_of_errors(self, gateway: Gateway) -> None:
+    def test_errors_do_not_show_the_written_values(self, gateway: Gateway) -> None:
         row = connector(gateway)
         with pytest.raises(IntegrityError) as caught, gateway.db.unit_of_work() as session:
             session.add(Connector(**{**row.model_dump(), "id": "other", "name": "planted-secret"}))
@@ -79,7 +81,7 @@ class TestAUnitOfWork:
 
 
 class TestARequest:
-    def test_whose_commit_fails_is_not_answered_as_done(self, gateway: Gateway) -> None:
+    def test_a_request_whose_commit_fails_is_not_answered_as_done(self, gateway: Gateway) -> None:
         app = FastAPI()
         app.state.gateway = gateway
         install(app)

@@ -128,7 +128,7 @@ class TestChunked:
             line.sendall(chunk(data))
         assert answer(line)[::2] == (200, b'{"deleted":0}')
 
-    def test_what_has_come_counts(self, line: socket.socket) -> None:
+    def test_in_a_chunked_body_the_received_octets_count(self, line: socket.socket) -> None:
         line.sendall(head("POST", "/messages/delete", "Transfer-Encoding: chunked"))
         sent = send_until_answered(line, (chunk(b" " * 8192) for _ in range(10_000)))
         assert_too_large(line)
@@ -170,7 +170,7 @@ class TestFalseLength:
             ["Content-Length: " + "9" * 5000],
         ],
     )
-    def test_what_is_no_length_is_refused(self, line: socket.socket, lines: list[str]) -> None:
+    def test_a_length_that_is_no_number_is_refused(self, line: socket.socket, lines: list[str]) -> None:
         line.sendall(head("POST", "/messages/delete", *lines) + b"{}")
         assert answer(line)[0] in (400, 413)
 
@@ -192,7 +192,7 @@ class TestFalseLength:
         found = served.get(f"/messages/{message_id}", headers={"Authorization": AUTHORIZATION})
         assert found.status_code == 200
 
-    def test_what_is_longer_than_declared_is_not_part_of_the_body(self, line: socket.socket) -> None:
+    def test_octets_beyond_the_declared_length_are_not_part_of_the_body(self, line: socket.socket) -> None:
         line.sendall(head("POST", "/messages/delete", "Content-Length: 2") + b"{}" + b'"trailing"\r\n\r\n')
         received = b"".join(iter(lambda: line.recv(65_536), b""))
         assert received.startswith(b"HTTP/1.1 422 ")

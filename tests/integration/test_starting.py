@@ -140,7 +140,7 @@ def test_a_folder_that_is_missing_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
-def test_a_database_that_does_not_exist_is_told_from_a_server_that_does_not_answer(
+def test_a_missing_database_has_another_error_than_a_server_that_does_not_answer(
     database_url: str, tmp_path: Path
 ) -> None:
     server, _, _ = database_url.rpartition("/")

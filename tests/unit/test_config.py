@@ -200,7 +200,9 @@ def test_a_slip_of_the_pen_is_refused(monkeypatch: pytest.MonkeyPatch, name: str
         settings(monkeypatch, **{name: "1"})
 
 
-def test_what_others_set_with_our_prefix_is_no_slip(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_names_of_other_programs_with_our_prefix_are_not_misspelt_settings(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Kubernetes puts these into every container of a namespace with a service called `gateway`."""
     theirs = ["PORT", "PORT_8000_TCP", "PORT_8000_TCP_ADDR", "PORT_8000_TCP_PORT", "PORT_8000_TCP_PROTO"]
     theirs += ["SERVICE_HOST", "SERVICE_PORT", "SERVICE_PORT_HTTP"]
@@ -208,7 +210,9 @@ def test_what_others_set_with_our_prefix_is_no_slip(monkeypatch: pytest.MonkeyPa
     assert unknown_names() == sorted(f"GATEWAY_{name}" for name in theirs)
 
 
-def test_the_environment_goes_before_the_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_environment_takes_precedence_over_the_file(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     (tmp_path / ".env").write_text(
         'export GATEWAY_POLL_INTERVAL_S="5"\nGATEWAY_LEASE_S=7\nOTHER=1\nGATEWAY_ODD=x\n'
     )

@@ -53,13 +53,13 @@ ANSWERS = st.lists(responses(), max_size=5)
 
 class TestAnyOctets:
     @given(TEXTS)
-    def test_are_some_line(self, line: bytes) -> None:
+    def test_any_octets_are_some_kind_of_line(self, line: bytes) -> None:
         assert isinstance(read_line(line), Response | Tagged | Continuation | Unreadable)
         if literal_size(line) is not None:
             assert line.startswith(without_literal(line))
 
     @given(ANSWERS)
-    def test_are_the_fetch_of_no_other_mail(self, answers: list[Response]) -> None:
+    def test_any_octets_are_never_the_fetch_of_another_mail(self, answers: list[Response]) -> None:
         read = fetch.read_fetch(answers, WANTED)
         assert read.mails.keys() <= WANTED
         assert all(mail.uid == uid for uid, mail in read.mails.items())
@@ -73,7 +73,7 @@ class TestAnyOctets:
         assert copyuid.read_copyuid(answers, text, WANTED).keys() <= WANTED
 
     @given(ANSWERS, TEXTS)
-    def test_are_read_by_each_reader(self, answers: list[Response], text: bytes) -> None:
+    def test_each_reader_reads_any_octets(self, answers: list[Response], text: bytes) -> None:
         assert all(names.shown(row.octets) for row in listing.read_list(answers).rows)
         selected = status.read_select(answers, text)
         assert all(n is None or 0 < n < 1 << 32 for n in (selected.uidvalidity, selected.uidnext))
@@ -83,12 +83,12 @@ class TestAnyOctets:
         assert status.code_of(text) is None or str(status.code_of(text)).isupper()
 
     @given(TEXTS)
-    def test_are_a_moment_in_utc_or_none(self, octets: bytes) -> None:
+    def test_any_octets_are_a_time_in_utc_or_none(self, octets: bytes) -> None:
         moment = read_internal_date(octets)
         assert moment is None or moment.tzinfo is UTC
 
     @given(st.text(max_size=60).filter(lambda name: name.isprintable() and bool(name)))
-    def test_of_a_name_on_the_wire_are_the_name(self, name: str) -> None:
+    def test_the_octets_of_a_name_give_the_same_name_again(self, name: str) -> None:
         assert names.shown(names.on_the_wire(name)) == name
 
 
@@ -102,7 +102,7 @@ class TestFetch:
     def read(self, *texts: bytes, literals: tuple[bytes, ...] = ()) -> fetch.FetchAnswer:
         return fetch.read_fetch([Response("FETCH", 1, texts, literals)], WANTED)
 
-    def test_takes_items_in_any_order(self) -> None:
+    def test_a_fetch_may_have_its_items_in_any_order(self) -> None:
         read = self.read(
             b"(BODY[] ", b' INTERNALDATE "23-Nov-2026 10:00:00 +0100" UID 2)', literals=(b"raw",)
         )
@@ -110,27 +110,27 @@ class TestFetch:
         assert read.mails[2].internal_date == datetime(2026, 11, 23, 9, tzinfo=UTC)
         assert not read.is_out_of_step
 
-    def test_takes_two_answers_on_one_line(self) -> None:
+    def test_two_fetches_on_one_line_are_read(self) -> None:
         read = self.read(b"(UID 1 BODY[] ", b")* 2 FETCH (UID 2 BODY[] ", b")", literals=(b"one", b"two"))
         assert {uid: mail.body for uid, mail in read.mails.items()} == {1: b"one", 2: b"two"}
 
     @pytest.mark.parametrize(
         "text", [b"(UID 1 UID 2 RFC822.SIZE 9)", b"(RFC822.SIZE 9)", b"(UID 9 RFC822.SIZE 9)"]
     )
-    def test_of_two_mails_or_none_or_another_is_nobodys(self, text: bytes) -> None:
+    def test_a_fetch_of_two_mails_or_none_or_another_belongs_to_no_mail(self, text: bytes) -> None:
         read = self.read(text)
         assert (read.mails, read.dropped) == ({}, 1)
 
     @pytest.mark.parametrize("rest", [b"", b"xt)", b" and on", b" (", b"abc"])
-    def test_that_does_not_go_on_after_a_literal_is_out_of_step(self, rest: bytes) -> None:
+    def test_a_fetch_that_does_not_continue_after_a_literal_is_out_of_step(self, rest: bytes) -> None:
         assert self.read(b"(UID 1 BODY[] ", rest, literals=(b"cut",)).is_out_of_step
 
     @pytest.mark.parametrize("body", [b"NIL", b"()", b"17"])
-    def test_of_a_body_that_is_none_has_none(self, body: bytes) -> None:
+    def test_a_fetch_with_a_nil_body_has_no_body(self, body: bytes) -> None:
         assert self.read(b"(UID 1 BODY[] " + body + b")").mails[1].body is None
 
     @pytest.mark.parametrize("size", [b"-1", b"x", b"99999999999999999999", b"NIL", b"()"])
-    def test_of_a_size_that_cannot_be_has_none(self, size: bytes) -> None:
+    def test_a_fetch_with_an_impossible_size_has_no_size(self, size: bytes) -> None:
         assert self.read(b"(UID 1 RFC822.SIZE " + size + b" FLAGS (\\Deleted))").mails[1].size_octets is None
 
 
@@ -150,10 +150,10 @@ class TestSearch:
     def test_finds(self, text: bytes, uids: list[int]) -> None:
         assert search.read_search([line(text)]) == search.Found(uids, is_answered=True)
 
-    def test_is_told_from_no_answer(self) -> None:
+    def test_an_empty_search_differs_from_no_answer(self) -> None:
         assert not search.read_search([line(b"* 3 EXISTS")]).is_answered
 
-    def test_of_everything_is_bounded(self) -> None:
+    def test_a_search_of_everything_is_bounded(self) -> None:
         found = search.read_search([line(b"* ESEARCH UID ALL 1:4294967295")] * 3)
         assert (len(found.uids), found.uids[-1]) == (search.MAX_FOUND, 4294967295)
 
@@ -202,10 +202,10 @@ class TestList:
     @pytest.mark.parametrize(
         "text", [b"* LIST", b"* LIST (", b'* LIST () "/" ""', b'* LIST () "/"', b'* LIST () "/" a\0']
     )
-    def test_counts_what_has_no_name(self, text: bytes) -> None:
+    def test_rows_without_a_name_are_counted(self, text: bytes) -> None:
         assert listing.read_list([line(text)]) == listing.Listing([], 1)
 
-    def test_is_bounded(self) -> None:
+    def test_a_list_is_bounded(self) -> None:
         rows = [line(b'* LIST () "/" f%d' % number) for number in range(listing.MAX_ROWS + 9)]
         listed = listing.read_list(rows)
         assert (len(listed.rows), listed.left_out) == (listing.MAX_ROWS, 9)

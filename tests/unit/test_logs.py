@@ -53,7 +53,7 @@ def test_a_line_is_an_object_with_level_time_and_context(lines: Lines) -> None:
     assert line["timestamp"].endswith("Z")
 
 
-def test_of_an_exception_only_type_and_place_are_logged(lines: Lines) -> None:
+def test_only_type_and_place_of_an_exception_are_logged(lines: Lines) -> None:
     for name in ("app.x", "apscheduler.executors.default", "uvicorn.error"):
         try:
             fail()
@@ -110,7 +110,7 @@ def test_lines_for_people_hold_the_same_and_no_text_of_an_exception(
     assert SECRET not in written
 
 
-def test_where_no_terminal_is_lines_are_json(capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_a_terminal_lines_are_json(capsys: pytest.CaptureFixture[str]) -> None:
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     try:

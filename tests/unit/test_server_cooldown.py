@@ -84,7 +84,7 @@ def test_the_pauses_grow_to_half_an_hour_and_one_that_is_let_in_ends_them(
     assert not cooldown.was_turned_away(HOST, "a")
 
 
-def test_what_was_on_its_way_when_the_pause_began_makes_it_no_longer(
+def test_logins_that_began_before_the_pause_do_not_make_it_longer(
     cooldown: ServerCooldown, now: time_machine.Traveller
 ) -> None:
     turn_away(cooldown, *"abcdefghij")

@@ -44,12 +44,12 @@ def test_postgresql_in_trouble_is_unavailable(state: str) -> None:
 
 
 @pytest.mark.parametrize("state", ["54000", "54001", "22001", "22003", "22021", "22P05", "XX000"])
-def test_what_postgresql_says_of_a_value_is_about_the_value_whatever_its_class(state: str) -> None:
+def test_an_error_of_postgresql_about_a_value_is_about_the_value_whatever_its_class(state: str) -> None:
     assert meaning_of(postgresql(state)) is ValueRefused
 
 
 @pytest.mark.parametrize("state", ["42P01", "42601", "23505", "23503", "XX001", "0A000"])
-def test_mistakes_and_broken_rules_stay_what_they_are(state: str) -> None:
+def test_mistakes_and_broken_constraints_are_not_translated(state: str) -> None:
     assert meaning_of(postgresql(state)) is None
 
 
@@ -84,7 +84,7 @@ def test_without_a_word_from_postgresql_the_client_tells(
         (sqlite3.SQLITE_CONSTRAINT_UNIQUE, None),
     ],
 )
-def test_sqlite_tells_by_its_primary_result_code(code: int, meaning: type[GatewayError] | None) -> None:
+def test_the_primary_result_code_of_sqlite_decides(code: int, meaning: type[GatewayError] | None) -> None:
     assert meaning_of(sqlite(code)) is meaning
 
 
@@ -96,7 +96,7 @@ def test_sqlite_tells_by_its_primary_result_code(code: int, meaning: type[Gatewa
         (KeyError("a mistake"), None),
     ],
 )
-def test_what_no_driver_can_write_is_about_the_value(
+def test_a_value_that_no_driver_can_encode_is_about_the_value(
     error: Exception, meaning: type[GatewayError] | None
 ) -> None:
     assert meaning_of(error) is meaning

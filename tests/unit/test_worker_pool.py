@@ -67,7 +67,7 @@ def test_a_task_needs_room_in_each_of_its_groups(pool: WorkerPool, gate: Gate) -
     assert pool.start(gate.task("c", server=2))
 
 
-def test_what_rests_is_not_started_until_its_time(pool: WorkerPool, gate: Gate) -> None:
+def test_a_resting_key_is_not_started_before_its_time(pool: WorkerPool, gate: Gate) -> None:
     gate.opened.set()
     with time_machine.travel(clock.utc_now(), tick=False) as now:
         pool.rest("server", clock.utc_now() + timedelta(seconds=5))

@@ -82,7 +82,7 @@ def serving(speak: Callable[[socket.socket], None]) -> Iterator[int]:
 
 class TestConnecting:
     @pytest.mark.parametrize("security", ["tls", "starttls", "none"])
-    def test_in_each_way_reads_the_mailbox(
+    def test_each_kind_of_connection_reads_the_mailbox(
         self, dovecot: Dovecot, imap_user: str, access: ConnectionPolicy, security: str
     ) -> None:
         dovecot.deliver(imap_user, mail("one"))
@@ -93,7 +93,7 @@ class TestConnecting:
             assert session.select("INBOX").exists == 1
 
     @pytest.mark.parametrize("security", ["tls", "starttls"])
-    def test_to_a_server_nobody_vouches_for_sends_no_password(
+    def test_an_untrusted_server_gets_no_password(
         self, dovecot: Dovecot, imap_user: str, access: ConnectionPolicy, security: str
     ) -> None:
         untrusting = ConnectionPolicy(access.network, ssl.create_default_context(), 2.0, 5.0, 1000)
@@ -101,20 +101,20 @@ class TestConnecting:
         with pytest.raises(CertificateRefused), imap.connect(server, dovecot.password, untrusting):
             pytest.fail("connected")
 
-    def test_in_plain_text_outside_the_allowed_networks_is_refused(
+    def test_plain_text_outside_the_allowed_networks_is_refused(
         self, dovecot: Dovecot, imap_user: str, access: ConnectionPolicy
     ) -> None:
         nowhere = ConnectionPolicy(NetworkPolicy(()), access.tls, 2.0, 5.0, 1000)
         with pytest.raises(HostUnreachable), imap.connect(address(dovecot, imap_user), "x", nowhere):
             pytest.fail("connected")
 
-    def test_with_a_password_beyond_ascii_is_possible(self, access: ConnectionPolicy) -> None:
+    def test_a_password_beyond_ascii_is_possible(self, access: ConnectionPolicy) -> None:
         with Dovecot(password="příliš-žluťoučký") as server:
             user = server.new_user()
             with imap.connect(address(server, user), server.password, access) as session:
                 assert session.select("INBOX").exists == 0
 
-    def test_with_a_wrong_password_is_told_from_trouble(
+    def test_a_wrong_password_differs_from_a_fault_of_the_server(
         self, dovecot: Dovecot, imap_user: str, access: ConnectionPolicy
     ) -> None:
         with (
@@ -125,7 +125,7 @@ class TestConnecting:
         assert "planted" not in repr(caught.value) + str(caught.value.__dict__)
 
     @pytest.mark.parametrize("password", ["a\r\nA9 DELETE INBOX", "nul\0", 'quo"te\\'])
-    def test_with_any_password_sends_one_command(
+    def test_any_password_is_sent_in_one_command(
         self, dovecot: Dovecot, imap_user: str, access: ConnectionPolicy, password: str
     ) -> None:
         with pytest.raises(MailServerError), imap.connect(address(dovecot, imap_user), password, access):
@@ -153,14 +153,16 @@ class TestTls:
                 pytest.fail("connected")
         return b"".join(said) == b""
 
-    def test_of_another_host_is_refused(self, access: ConnectionPolicy, certificates: Certificates) -> None:
+    def test_a_certificate_of_another_host_is_refused(
+        self, access: ConnectionPolicy, certificates: Certificates
+    ) -> None:
         authority = trustme.CA()
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         authority.issue_cert("other.firma.cz").configure_cert(context)
         authority.configure_trust(access.tls)
         assert self.refused(access, context, "localhost")
 
-    def test_of_a_certificate_that_has_expired_is_refused(self, access: ConnectionPolicy) -> None:
+    def test_an_expired_certificate_is_refused(self, access: ConnectionPolicy) -> None:
         authority = trustme.CA()
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         expired = datetime(2020, 1, 1, tzinfo=UTC)
@@ -170,7 +172,7 @@ class TestTls:
         authority.configure_trust(access.tls)
         assert self.refused(access, context, "localhost")
 
-    def test_of_an_old_version_is_refused(self, access: ConnectionPolicy) -> None:
+    def test_an_old_version_of_tls_is_refused(self, access: ConnectionPolicy) -> None:
         authority = trustme.CA()
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         authority.issue_cert("localhost").configure_cert(context)
@@ -201,7 +203,7 @@ class TestAServerThat:
                 pytest.fail("connected")
         assert b"planted" not in b"".join(said)
 
-    def test_says_nothing_is_given_up_in_time(self, access: ConnectionPolicy) -> None:
+    def test_a_silent_server_is_given_up_in_time(self, access: ConnectionPolicy) -> None:
         hasty = ConnectionPolicy(access.network, access.tls, 1.0, 1.0, 1000)
         with scripted(b"") as port:
             started = time.monotonic()
@@ -210,7 +212,9 @@ class TestAServerThat:
                 pytest.fail("connected")
             assert time.monotonic() - started < 30
 
-    def test_says_an_octet_now_and_then_is_given_up_in_time(self, access: ConnectionPolicy) -> None:
+    def test_a_server_that_sends_an_octet_now_and_then_is_given_up_in_time(
+        self, access: ConnectionPolicy
+    ) -> None:
         hasty = ConnectionPolicy(access.network, access.tls, 1.0, 1.0, 1000)
 
         def drip(connection: socket.socket) -> None:
@@ -232,7 +236,7 @@ class TestAServerThat:
             with pytest.raises(ConnectionLost), imap.connect(server, "x", access):
                 pytest.fail("connected")
 
-    def test_answers_a_search_with_several_megabytes_is_understood(self, access: ConnectionPolicy) -> None:
+    def test_an_answer_to_a_search_of_several_megabytes_is_read(self, access: ConnectionPolicy) -> None:
         uids = b" ".join(b"%d" % (4_000_000_000 + number) for number in range(300_000))
         assert len(uids) > 3_000_000
 
@@ -262,7 +266,7 @@ class TestAServerThat:
 
 class TestFolders:
     @pytest.mark.parametrize("name", ["INBOX\r\nA9 DELETE Trash", "a\nb", "nul\0", "tab\t"])
-    def test_whose_name_would_be_a_second_command_are_refused(
+    def test_folders_whose_name_would_be_a_second_command_are_refused(
         self, dovecot: Dovecot, imap_user: str, access: ConnectionPolicy, name: str
     ) -> None:
         with imap.connect(address(dovecot, imap_user), dovecot.password, access) as session:
@@ -275,7 +279,7 @@ class TestFolders:
             assert "Trash" in [folder.name for folder in session.list_folders()]
 
     @pytest.mark.parametrize("name", ['quo"te', "back\\slash", "Žluťoučký kůň", "a & b", "%", "日本語"])
-    def test_of_any_name_are_made_listed_and_selected(
+    def test_folders_with_any_name_are_created_listed_and_selected(
         self, dovecot: Dovecot, imap_user: str, access: ConnectionPolicy, name: str
     ) -> None:
         with imap.connect(address(dovecot, imap_user), dovecot.password, access) as session:

@@ -42,7 +42,7 @@ PASSED = {"ok": True, "code": None, "detail": None}
 
 
 class TestATry:
-    def test_tells_what_would_happen_and_changes_nothing(
+    def test_a_test_reports_what_would_happen_and_changes_nothing(
         self, client: TestClient, dovecot: Dovecot, user: str
     ) -> None:
         dovecot.deliver_all(user, [mail("a"), mail("b")])
@@ -59,7 +59,7 @@ class TestATry:
         assert (dovecot.messages(user), dovecot.doveadm("mailbox", "list", "-u", user)) == before
         assert client.get("/connectors", headers=ADMIN).json()["data"] == []
 
-    def test_of_a_wrong_password_is_answered_as_a_report(
+    def test_a_test_with_a_wrong_password_is_answered_with_a_report(
         self, client: TestClient, dovecot: Dovecot, user: str
     ) -> None:
         wrong = {"type": "password", "password": "planted-wrong"}
@@ -69,15 +69,15 @@ class TestATry:
         assert answer.json()["imap"]["code"] == "login_refused"
         assert "planted" not in answer.text
 
-    def test_of_folders_that_are_not_there_says_which(
-        self, client: TestClient, dovecot: Dovecot, user: str
-    ) -> None:
+    def test_a_test_names_the_missing_folders(self, client: TestClient, dovecot: Dovecot, user: str) -> None:
         found = report(client, body(dovecot, user, source_folder="Nowhere", processed_folder="Done"))
         assert found["source_folder"]["code"] == "source_folder_missing"
         assert found["processed_folder"]["code"] == "processed_folder_missing"
         assert (found["ok"], found["waiting_messages"]) == (False, None)
 
-    def test_of_a_closed_port_and_of_a_forbidden_target_look_alike(self, settings: SettingsFactory) -> None:
+    def test_a_test_reports_a_closed_port_and_a_forbidden_target_alike(
+        self, settings: SettingsFactory
+    ) -> None:
         with TestClient(create_app(settings(allowed_private_networks=""))) as closed_in:
             forbidden = report_of_name(closed_in, "localhost")
         with TestClient(create_app(settings())) as open_inside:
@@ -85,7 +85,7 @@ class TestATry:
         assert forbidden["imap"] == closed["imap"]
         assert forbidden["imap"]["code"] == "host_unreachable"
 
-    def test_of_smtp_logs_in_there_and_sends_nothing(
+    def test_a_test_of_smtp_logs_in_and_sends_nothing(
         self, client: TestClient, dovecot: Dovecot, user: str
     ) -> None:
         with SmtpServer(user=user, password=dovecot.password) as server:
@@ -94,7 +94,9 @@ class TestATry:
             assert server.mails == []
         assert report(client, body(dovecot, user, smtp=smtp))["smtp"]["code"] == "host_unreachable"
 
-    def test_is_allowed_ten_times_a_minute(self, client: TestClient, dovecot: Dovecot, user: str) -> None:
+    def test_a_test_is_allowed_ten_times_a_minute(
+        self, client: TestClient, dovecot: Dovecot, user: str
+    ) -> None:
         tried = body(dovecot, user)
         statuses = [client.post("/connectors/test", json=tried, headers=OWNER).status_code for _ in range(11)]
         assert statuses == [200] * 10 + [429]
@@ -127,22 +129,28 @@ class TestAStoredConnector:
         assert answer.status_code == 201, answer.text
         return f"/connectors/{answer.json()['id']}"
 
-    def test_is_tried_with_its_stored_password(self, client: TestClient, path: str) -> None:
+    def test_a_stored_connector_is_tested_with_its_stored_password(
+        self, client: TestClient, path: str
+    ) -> None:
         answer = client.post(f"{path}/test", headers=ADMIN)
         assert (answer.status_code, answer.json()["ok"]) == (200, True)
 
-    def test_shows_its_owner_the_folders_of_the_server(self, client: TestClient, path: str) -> None:
+    def test_a_stored_connector_shows_its_owner_the_folders_of_the_server(
+        self, client: TestClient, path: str
+    ) -> None:
         found = client.get(f"{path}/folders", headers=OWNER).json()["data"]
         by_name = {folder["name"]: folder for folder in found}
         assert by_name["Trash"]["special_use"] == ["\\Trash"]
         assert by_name["INBOX"]["selectable"] is True
 
-    def test_without_a_password_cannot_be_tried(self, client: TestClient, path: str) -> None:
+    def test_a_stored_connector_without_a_password_cannot_be_tested(
+        self, client: TestClient, path: str
+    ) -> None:
         client.delete(f"{path}/credentials", headers=OWNER)
         assert client.post(f"{path}/test", headers=OWNER).status_code == 409
         assert client.get(f"{path}/folders", headers=OWNER).status_code == 409
 
-    def test_is_fetched_from_by_command_and_its_messages_are_readable_then(
+    def test_after_a_fetch_by_command_the_messages_are_readable(
         self, client: TestClient, dovecot: Dovecot, user: str, path: str
     ) -> None:
         dovecot.deliver(user, mail("Readable at once"))

@@ -131,7 +131,7 @@ class TestTheWayThrough:
         assert cycle is not None
         assert (cycle.outcome, cycle.stored, cycle.moved) == ("ok", 3, 3)
 
-    def test_what_came_by_the_link_is_the_owners(
+    def test_a_password_by_the_link_seals_the_connector(
         self, client: TestClient, dovecot: Dovecot, connector_id: str, owner: Owner
     ) -> None:
         owner.send(owner.check(dovecot.password))
@@ -294,7 +294,7 @@ class TestWhatIsFound:
 
 
 class TestALink:
-    def test_is_used_up_by_success(self, gateway: Gateway, dovecot: Dovecot, owner: Owner) -> None:
+    def test_success_uses_the_link_up(self, gateway: Gateway, dovecot: Dovecot, owner: Owner) -> None:
         confirmation = owner.check(dovecot.password)
         assert owner.send(confirmation).status == 200
         assert owner.send(confirmation, step="check", password="another").says(ENGLISH.done)
@@ -302,7 +302,9 @@ class TestALink:
             credential = session.execute(select(Credential)).scalar_one()
         assert stored_password(gateway, credential.connector_id) == dovecot.password
 
-    def test_says_that_all_is_well_to_who_clicks_twice(self, dovecot: Dovecot, owner: Owner) -> None:
+    def test_a_second_click_on_the_link_says_that_everything_is_done(
+        self, dovecot: Dovecot, owner: Owner
+    ) -> None:
         confirmation = owner.check(dovecot.password)
         for answer in (owner.send(confirmation), owner.send(confirmation), owner.look()):
             assert (answer.status, answer.says(ENGLISH.done)) == (200, True)
@@ -310,7 +312,7 @@ class TestALink:
     def test_looking_uses_nothing_up(self, owner: Owner) -> None:
         assert [owner.look().status for _ in range(20)] == [200] * 20
 
-    def test_is_over_after_a_day(self, gateway: Gateway, owner: Owner) -> None:
+    def test_a_link_ends_after_a_day(self, gateway: Gateway, owner: Owner) -> None:
         with time_machine.travel(clock.utc_now() + credential_links.VALID_FOR - timedelta(minutes=1)):
             assert owner.look().status == 200
         with time_machine.travel(clock.utc_now() + credential_links.VALID_FOR):
@@ -340,18 +342,22 @@ class TestALink:
         client.put(f"/connectors/{connector_id}/credentials", json=entered, headers=OWNER)
         assert owner.look().status == 404
 
-    def test_goes_with_its_connector(self, client: TestClient, connector_id: str, owner: Owner) -> None:
+    def test_a_link_is_deleted_with_its_connector(
+        self, client: TestClient, connector_id: str, owner: Owner
+    ) -> None:
         assert client.delete(f"/connectors/{connector_id}", headers=ADMIN).status_code == 204
         assert owner.look().status == 404
 
-    def test_is_stored_as_a_hash(self, gateway: Gateway, client: TestClient, connector_id: str) -> None:
+    def test_a_link_is_stored_as_a_hash(
+        self, gateway: Gateway, client: TestClient, connector_id: str
+    ) -> None:
         token = link(client, connector_id).rpartition("/")[2]
         assert len(token) == 43
         with gateway.db.reading() as session:
             row = session.execute(select(CredentialLink)).scalar_one()
         assert token not in str(row.model_dump())
 
-    def test_is_made_by_who_manages_the_connector(
+    def test_callers_who_manage_the_connector_make_links(
         self, client: TestClient, callers: Callers, connector_id: str
     ) -> None:
         path = f"/connectors/{connector_id}/credential-links"
@@ -433,14 +439,14 @@ class TestPasswords:
         with pytest.raises(NotFound):
             credential_links.view(gateway, token)
 
-    def test_of_one_mailbox_are_limited_whatever_link_they_come_by(
+    def test_passwords_of_one_mailbox_are_limited_over_all_links(
         self, client: TestClient, dovecot: Dovecot, user: str
     ) -> None:
         connector_id = prepared(client, body_for(dovecot, user))
         statuses = [Owner(client, link(client, connector_id)).check("guess").status for _ in range(11)]
         assert statuses == [422] * 10 + [429]
 
-    def test_are_shown_to_the_server_for_sending_only_when_they_are_known_to_be_good(
+    def test_the_server_for_sending_gets_a_password_only_after_it_was_accepted(
         self, client: TestClient, dovecot: Dovecot, user: str
     ) -> None:
         with SmtpServer(user=user, password=dovecot.password) as smtp_server:
@@ -456,7 +462,7 @@ class TestPasswords:
         answer = owner.check(password)
         assert (answer.status, answer.says(ENGLISH.empty)) == (422, True)
 
-    def test_are_not_in_any_page(self, dovecot: Dovecot, owner: Owner) -> None:
+    def test_passwords_are_in_no_page(self, dovecot: Dovecot, owner: Owner) -> None:
         assert "wrong-pass" not in owner.check("wrong-pass").html
         confirmation = owner.check(dovecot.password)
         assert dovecot.password not in confirmation.html
@@ -474,7 +480,7 @@ class TestPasswords:
 
 
 class TestWhatWasShown:
-    def test_is_what_is_confirmed(
+    def test_people_confirm_exactly_what_the_page_shows(
         self, client: TestClient, dovecot: Dovecot, connector_id: str, owner: Owner
     ) -> None:
         confirmation = owner.check(dovecot.password)
@@ -487,7 +493,7 @@ class TestWhatWasShown:
         assert status_of(client, connector_id) == "awaiting_credentials"
         assert owner.send(owner.send(answer, password=dovecot.password)).status == 200
 
-    def test_is_text_whatever_an_administrator_wrote(
+    def test_settings_are_shown_as_text_whatever_an_administrator_wrote(
         self, client: TestClient, dovecot: Dovecot, user: str
     ) -> None:
         body = body_for(dovecot, user, source_folder='<img src=x onerror="alert(1)">&amp;')
@@ -534,14 +540,14 @@ class TestTheAnswer:
             assert answer.status_code == status
 
     @pytest.mark.parametrize("body", [b"\xff\xfe=1", b"a=" + b"x" * 70_000, b"&".join([b"a=1"] * 30), b""])
-    def test_is_a_page_also_where_no_form_of_ours_was_sent(
+    def test_the_answer_to_a_foreign_form_is_a_page(
         self, client: TestClient, connector_id: str, body: bytes
     ) -> None:
         page = Page(client.post(urlsplit(link(client, connector_id)).path, content=body))
         assert (page.status, page.says(ENGLISH.empty)) == (422, True)
 
     @pytest.mark.parametrize("token", ["x", "a" * 43, "a" * 500, "%00", "%ff"])
-    def test_is_a_page_also_where_the_link_is_none(self, client: TestClient, token: str) -> None:
+    def test_the_answer_to_an_unknown_link_is_a_page(self, client: TestClient, token: str) -> None:
         for page in (
             Page(client.get(f"/credential-links/{token}")),
             Page(client.post(f"/credential-links/{token}", data={"password": "p"})),

@@ -70,7 +70,7 @@ def subjects(requests: list[ReceivedRequest]) -> list[str]:
 
 
 class TestDelivery:
-    def test_is_signed_in_order_and_once(
+    def test_events_are_delivered_signed_in_order_and_once(
         self, gateway: Gateway, box: Connector, http_receiver: HttpReceiver
     ) -> None:
         made = webhook(gateway, http_receiver)
@@ -85,7 +85,7 @@ class TestDelivery:
             assert request.headers["content-type"] == "application/cloudevents+json"
         assert [row.status for row in rows(gateway)] == ["delivered"] * 3
 
-    def test_is_of_what_was_asked_for(
+    def test_a_webhook_gets_only_the_requested_events(
         self, gateway: Gateway, box: Connector, http_receiver: HttpReceiver
     ) -> None:
         other = connector(gateway)
@@ -100,7 +100,7 @@ class TestDelivery:
             ("com.aymine.imap.message.deleted.v1", box.id)
         ]
 
-    def test_begins_with_what_happens_after_it_was_made(
+    def test_a_webhook_gets_events_from_its_creation_on(
         self, gateway: Gateway, box: Connector, http_receiver: HttpReceiver
     ) -> None:
         store(gateway, box)
@@ -108,7 +108,7 @@ class TestDelivery:
         deliver(gateway, made)
         assert http_receiver.requests == []
 
-    def test_for_a_key_is_of_what_the_key_may_see(
+    def test_a_webhook_of_a_key_gets_what_the_key_may_see(
         self, gateway: Gateway, box: Connector, http_receiver: HttpReceiver
     ) -> None:
         with gateway.db.unit_of_work() as session:
@@ -132,7 +132,7 @@ class TestDelivery:
 
 
 class TestAFailure:
-    def test_is_tried_again_later_with_the_same_id(
+    def test_a_failed_delivery_is_tried_again_with_the_same_id(
         self, gateway: Gateway, box: Connector, http_receiver: HttpReceiver
     ) -> None:
         http_receiver.answer_with(500, 204)
@@ -151,7 +151,7 @@ class TestAFailure:
         assert first.headers["webhook-id"] == second.headers["webhook-id"]
         assert rows(gateway)[0].status == "delivered"
 
-    def test_of_one_event_does_not_keep_the_others(
+    def test_a_failed_event_does_not_hold_up_the_others(
         self, gateway: Gateway, box: Connector, http_receiver: HttpReceiver
     ) -> None:
         http_receiver.answer_with(400, 204)
@@ -178,7 +178,7 @@ class TestAFailure:
         deliver(gateway, made)
         assert len(http_receiver.requests) == len(deliveries.RETRIES.delays_s) + 1
 
-    def test_by_410_ends_the_webhook_until_it_is_made_active_again(
+    def test_a_410_ends_the_webhook_until_it_is_active_again(
         self, gateway: Gateway, box: Connector, http_receiver: HttpReceiver
     ) -> None:
         http_receiver.answer_with(410, 204)
@@ -195,7 +195,7 @@ class TestAFailure:
         deliver(gateway, made)
         assert len(http_receiver.requests) == 3
 
-    def test_by_a_redirect_is_not_followed(
+    def test_a_redirect_of_a_receiver_is_not_followed(
         self, gateway: Gateway, box: Connector, http_receiver: HttpReceiver, second_receiver: HttpReceiver
     ) -> None:
         http_receiver.redirect_to(f"{second_receiver.url}/elsewhere")
@@ -227,7 +227,7 @@ class TestForWhom:
             )
         return Principal("key", issued.row.id, scopes=frozenset(issued.row.scopes))
 
-    def test_what_waits_for_an_administrator_goes_to_no_address_of_a_key(
+    def test_events_that_wait_for_an_administrator_never_go_to_a_key(
         self, gateway: Gateway, box: Connector, hers: Connector, key: Principal, http_receiver: HttpReceiver
     ) -> None:
         made = webhook(gateway, http_receiver, active=False)
@@ -239,7 +239,7 @@ class TestForWhom:
         deliver(gateway, made)
         assert subjects(http_receiver.requests) == [f"messages/{shared}"]
 
-    def test_what_was_queued_before_goes_to_no_address_of_a_key(
+    def test_events_that_were_queued_before_never_go_to_a_key(
         self, gateway: Gateway, box: Connector, hers: Connector, key: Principal, http_receiver: HttpReceiver
     ) -> None:
         made = webhook(gateway, http_receiver)
@@ -279,7 +279,7 @@ class TestForWhom:
 
 
 class TestAReplay:
-    def test_delivers_again_what_was_delivered_and_what_was_before(
+    def test_a_replay_delivers_delivered_and_earlier_events_again(
         self, gateway: Gateway, box: Connector, http_receiver: HttpReceiver
     ) -> None:
         since = clock.utc_now() - timedelta(minutes=1)

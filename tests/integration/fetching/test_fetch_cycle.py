@@ -49,7 +49,7 @@ class TestACycle:
             "recipients": {"users": [], "groups": ["orders", "sales"]},
         }
 
-    def test_that_finds_nothing_changes_nothing(self, gateway: Gateway, dovecot: Dovecot) -> None:
+    def test_a_cycle_that_finds_nothing_changes_nothing(self, gateway: Gateway, dovecot: Dovecot) -> None:
         box = mailbox(gateway, dovecot)
         dovecot.deliver(box.user, mail())
         box.fetch_well()
@@ -58,7 +58,7 @@ class TestACycle:
         assert (cycle.found, cycle.stored, cycle.moved) == (0, 0, 0)
         assert (box.messages(), box.ledger(), box.events(), box.raws("Trash")) == before
 
-    def test_keeps_flags_and_date_of_the_mail_and_sets_no_seen(
+    def test_a_cycle_keeps_flags_and_date_of_the_mail_and_sets_no_seen(
         self, gateway: Gateway, dovecot: Dovecot
     ) -> None:
         box = mailbox(gateway, dovecot)
@@ -84,7 +84,7 @@ class TestACycle:
         assert box.events("message.stored")[0].data["notify"] is False
         assert box.events("message.stored")[0].data["recipients"] == {"users": ["jana"], "groups": []}
 
-    def test_leaves_alone_what_another_client_has_flagged_deleted(
+    def test_a_cycle_leaves_mail_alone_that_another_client_has_flagged_deleted(
         self, gateway: Gateway, dovecot: Dovecot
     ) -> None:
         box = mailbox(gateway, dovecot)
@@ -94,13 +94,13 @@ class TestACycle:
         assert [message.subject for message in box.messages()] == ["kept"]
         assert [message.flags for message in dovecot.messages(box.user)] == [{"\\Deleted"}]
 
-    def test_takes_two_mails_with_the_same_bytes_for_two(self, gateway: Gateway, dovecot: Dovecot) -> None:
+    def test_two_mails_with_the_same_bytes_are_two_messages(self, gateway: Gateway, dovecot: Dovecot) -> None:
         box = mailbox(gateway, dovecot)
         dovecot.deliver_all(box.user, [mail("twin"), mail("twin")])
         assert box.fetch_well().stored == 2
         assert len(box.raws("Trash")) == 2
 
-    def test_takes_mails_with_one_message_id_for_different_ones(
+    def test_mails_with_one_message_id_are_different_messages(
         self, gateway: Gateway, dovecot: Dovecot
     ) -> None:
         box = mailbox(gateway, dovecot)
@@ -108,7 +108,7 @@ class TestACycle:
         dovecot.deliver_all(box.user, [mail("one", same), mail("two", same)])
         assert box.fetch_well().stored == 2
 
-    def test_goes_through_many_batches(self, gateway: Gateway, dovecot: Dovecot) -> None:
+    def test_a_cycle_handles_many_batches(self, gateway: Gateway, dovecot: Dovecot) -> None:
         box = mailbox(gateway, dovecot, first_fetch="all")
         dovecot.deliver_all(box.user, mails(130))
         seen = box.raws("INBOX")
@@ -187,7 +187,9 @@ class TestFirstFetch:
 
 
 class TestAMailThatCameBack:
-    def test_is_the_same_message_new_again_and_moved_again(self, gateway: Gateway, dovecot: Dovecot) -> None:
+    def test_a_mail_that_comes_back_is_the_same_message_new_again_and_moved_again(
+        self, gateway: Gateway, dovecot: Dovecot
+    ) -> None:
         box = mailbox(gateway, dovecot)
         dovecot.deliver(box.user, mail("reopened"))
         box.fetch_well()
@@ -204,7 +206,9 @@ class TestAMailThatCameBack:
         assert len(box.raws("Trash")) == 1
         assert box.raws("INBOX") == []
 
-    def test_is_a_new_message_where_the_old_one_was_deleted(self, gateway: Gateway, dovecot: Dovecot) -> None:
+    def test_a_mail_that_comes_back_is_a_new_message_if_the_old_one_was_deleted(
+        self, gateway: Gateway, dovecot: Dovecot
+    ) -> None:
 
         box = mailbox(gateway, dovecot)
         dovecot.deliver(box.user, mail("reopened"))

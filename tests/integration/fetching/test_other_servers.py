@@ -68,7 +68,7 @@ def test_every_mail_is_stored_and_moved_once(box: Mailbox) -> None:
 
 
 @on_courier
-def test_what_another_client_has_flagged_deleted_is_left_alone(box: Mailbox) -> None:
+def test_mail_that_another_client_has_flagged_deleted_is_left_alone(box: Mailbox) -> None:
     seen = box.raws("INBOX")
     box.server.deliver(box.user, mail("deleted"), flags=["\\Deleted"])
     assert box.fetch_well().stored == 4
@@ -89,7 +89,7 @@ def test_flags_survive_and_no_seen_is_set(box: Mailbox) -> None:
 
 
 @on_courier
-def test_a_mail_that_came_back_is_the_same_message(box: Mailbox) -> None:
+def test_a_mail_that_comes_back_is_the_same_message(box: Mailbox) -> None:
     box.fetch_well()
     before = {message.id for message in box.messages()}
     assert isinstance(box.server, InetdImapServer)

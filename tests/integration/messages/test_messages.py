@@ -48,7 +48,7 @@ def messages_of(session: Session) -> dict[str, Message]:
 
 
 class TestFeed:
-    def test_who_polls_while_others_commit_misses_none_and_gets_none_twice(
+    def test_polling_while_others_commit_misses_none_and_gets_none_twice(
         self, gateway: Gateway, shared: Connector
     ) -> None:
         writers_done = threading.Event()
@@ -165,7 +165,7 @@ class TestConversations:
         assert found["question"] == found["answer"] == found["answer to the answer"]
         assert len(set(found.values())) == 3
 
-    def test_answers_to_a_mail_that_never_came_find_each_other(
+    def test_answers_to_a_mail_that_never_came_share_a_conversation(
         self, gateway: Gateway, shared: Connector, session: Session
     ) -> None:
         store(gateway, shared, mail("one", "Message-ID: <1@x>", "References: <sent-elsewhere@x>"))

@@ -444,7 +444,7 @@ def test_a_schema_of_another_version_is_left_alone(old_url: str) -> None:
 
 
 @ON_SQLITE
-def test_a_run_tells_how_far_it_is(upgraded_url: str) -> None:
+def test_a_run_reports_its_progress(upgraded_url: str) -> None:
     process = subprocess.run(
         [Path(sys.executable).with_name("imap-gateway"), "reread"],
         cwd=DATA,

@@ -97,7 +97,7 @@ def events(gateway: Gateway) -> list[tuple[str, str]]:
 
 
 class TestOutcomes:
-    def test_what_the_server_takes_is_sent(
+    def test_a_mail_that_the_server_accepts_is_sent(
         self, gateway: Gateway, sender: Sender, mailbox: Connector, smtp_server: SmtpServer
     ) -> None:
         made = submit(gateway, mailbox, "Karel <karel@example.com>", bcc=["tajny@example.com"])
@@ -375,7 +375,7 @@ class TestIdempotency:
         with pytest.raises(IdempotencyMismatch):
             submit(gateway, mailbox, key="k1", subject="Another")
 
-    def test_of_many_at_once_one_is_made(
+    def test_many_requests_at_once_with_one_key_make_one_submission(
         self, gateway: Gateway, mailbox: Connector, sender: Sender, smtp_server: SmtpServer
     ) -> None:
         barrier = threading.Barrier(8)
@@ -402,7 +402,7 @@ class TestCancelling:
         row = state(gateway, made.submission.id)
         assert (row.status, row.source_zstd, smtp_server.mails) == ("cancelled", None, [])
 
-    def test_what_some_have_got_is_partly_sent(
+    def test_a_mail_that_some_recipients_have_got_is_partly_sent(
         self, gateway: Gateway, sender: Sender, mailbox: Connector, smtp_server: SmtpServer
     ) -> None:
         smtp_server.behaviour.recipient_replies = {B: "451 4.7.1 Greylisted"}
@@ -424,7 +424,7 @@ class TestSentCopy:
             gateway, smtp_server, imap_port=dovecot.port, imap_username=imap_user, password=dovecot.password
         )
 
-    def test_lies_in_the_folder_for_sent_mail_marked_as_read(
+    def test_the_copy_is_in_the_folder_for_sent_mail_and_marked_as_read(
         self,
         gateway: Gateway,
         sender: Sender,
@@ -440,7 +440,7 @@ class TestSentCopy:
         assert copy.flags == {"\\Seen"}
         assert copy.raw == smtp_server.mails[0].raw
 
-    def test_is_not_doubled_after_a_crash_before_it_was_noted(
+    def test_the_copy_is_not_doubled_after_a_crash_before_it_was_recorded(
         self, gateway: Gateway, sender: Sender, at_dovecot: Connector, dovecot: Dovecot
     ) -> None:
         made = submit(gateway, at_dovecot, A)

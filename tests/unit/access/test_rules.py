@@ -112,7 +112,7 @@ def test_a_limited_key_sees_nothing_else(session: Session) -> None:
             assert outcome(session, LIMITED_KEY, action, "elsewhere") == "yes"
 
 
-def test_a_key_without_the_scope_is_refused_even_for_what_is_absent(session: Session) -> None:
+def test_a_key_without_the_scope_is_refused_even_for_an_absent_object(session: Session) -> None:
     for action in Action:
         for connector in (*CONNECTORS, "absent"):
             assert outcome(session, BARE_KEY, action, connector) == "403"
@@ -120,7 +120,7 @@ def test_a_key_without_the_scope_is_refused_even_for_what_is_absent(session: Ses
         assert outcome(session, one_scope_short, action, "shared") == "403"
 
 
-def test_what_is_absent_is_404_for_everybody(session: Session) -> None:
+def test_an_absent_object_is_404_for_everybody(session: Session) -> None:
     for action in Action:
         for caller in (ADMINISTRATOR, OWNER, MEMBER, OTHER, KEY):
             assert outcome(session, caller, action, "absent") == "404"
@@ -174,7 +174,7 @@ def test_a_list_asks_for_the_scope_too() -> None:
             rules.visible_connectors(BARE_KEY, action)
 
 
-def test_sealed_is_what_the_owner_has_entered(session: Session) -> None:
+def test_a_password_from_the_owner_seals_the_connector(session: Session) -> None:
     sealed = {connector for connector in CONNECTORS if rules.is_sealed(session.get_one(Connector, connector))}
     assert sealed == {"sealed"}
 
@@ -193,7 +193,7 @@ def test_sealed_is_what_the_owner_has_entered(session: Session) -> None:
         (BARE_KEY, "shared", None, ScopeMissing),
     ],
 )
-def test_who_creates_connectors(
+def test_administrators_and_keys_create_connectors_and_users_their_own(
     principal: Principal, kind: str, owner: str | None, refusal: type[Exception] | None
 ) -> None:
     if refusal is None:

@@ -70,7 +70,7 @@ def test_no_spelling_of_an_address_gets_around_the_check(host: str) -> None:
 @pytest.mark.parametrize(
     "host", ["[::1]", "[::ffff:127.0.0.1]", "no such host", "a\0b", "a" * 300, "xn--\u0161", "..", "%"]
 )
-def test_a_host_that_is_none_is_unreachable_and_nothing_worse(host: str) -> None:
+def test_an_invalid_host_is_unreachable_and_raises_nothing_else(host: str) -> None:
     with pytest.raises(HostUnreachable):
         PUBLIC.resolve(host, 993)
 
@@ -129,7 +129,7 @@ def test_the_address_that_was_checked_is_the_one_connected_to(
     assert asked == ["localhost"]
 
 
-def test_of_a_name_with_a_forbidden_and_an_allowed_address_only_the_allowed_one_is_tried(
+def test_only_the_allowed_address_of_a_name_is_tried(
     listener: Listener,
 ) -> None:
     # localhost is 127.0.0.1 and, on most machines, ::1: the policy allows the former alone.

@@ -15,13 +15,13 @@ HERE = credential_place("connector-1")
 
 @settings(deadline=None)
 @given(st.text(st.characters(exclude_categories=["Cs"])))
-def test_what_is_sealed_opens_again(secret: str) -> None:
+def test_an_encrypted_secret_can_be_decrypted(secret: str) -> None:
     box = SecretBox([NEW])
     assert box.decrypt(box.encrypt(secret, place=HERE), place=HERE) == secret
 
 
 @given(st.text(max_size=200))
-def test_what_was_never_sealed_is_unreadable_and_nothing_worse(text: str) -> None:
+def test_a_text_that_was_never_encrypted_is_unreadable_and_raises_nothing_else(text: str) -> None:
     with pytest.raises(SecretUnreadable):
         SecretBox([NEW]).decrypt(text, place=HERE)
 

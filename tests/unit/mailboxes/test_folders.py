@@ -20,7 +20,7 @@ def found(listed: list[Folder], wanted: str, prefix: str = "") -> str | None:
 
 
 class TestTheTrash:
-    def test_is_what_the_server_says_it_is_whatever_its_name(self) -> None:
+    def test_the_trash_is_what_the_server_says_whatever_its_name(self) -> None:
         assert found([folder("Trash"), folder("Vyhozeno", TRASH)], TRASH) == "Vyhozeno"
 
     @pytest.mark.parametrize(
@@ -43,32 +43,34 @@ class TestTheTrash:
         ],
     )
     @pytest.mark.parametrize("form", ["NFC", "NFD"])
-    def test_is_found_by_the_name_that_servers_give_it(self, name: str, form: Literal["NFC", "NFD"]) -> None:
+    def test_the_trash_is_found_by_the_names_that_servers_use(
+        self, name: str, form: Literal["NFC", "NFD"]
+    ) -> None:
         there = unicodedata.normalize(form, name)
         listed = [folder("INBOX"), folder("Projekty/2026"), folder(there)]
         assert found(listed, TRASH) == there
 
-    def test_is_the_one_nearest_to_the_top(self) -> None:
+    def test_the_trash_is_the_one_nearest_to_the_top(self) -> None:
         assert found([folder("Archive/Trash"), folder("Deleted Items")], TRASH) == "Deleted Items"
 
-    def test_is_never_one_that_holds_no_mail(self) -> None:
+    def test_the_trash_is_never_a_folder_that_holds_no_mail(self) -> None:
         assert found([folder("Trash", TRASH, selectable=False)], TRASH) is None
 
-    def test_is_not_just_anything(self) -> None:
+    def test_a_similar_name_is_not_the_trash(self) -> None:
         assert found([folder("INBOX"), folder("Trash talk"), folder("Koše")], TRASH) is None
 
 
 class TestAName:
-    def test_is_found_below_the_personal_prefix(self) -> None:
+    def test_a_name_is_found_below_the_personal_prefix(self) -> None:
         listed = [folder("INBOX", delimiter="."), folder("INBOX.Hotovo", delimiter=".")]
         assert found(listed, "Hotovo", "INBOX.") == "INBOX.Hotovo"
         assert found(listed, "INBOX.Hotovo", "INBOX.") == "INBOX.Hotovo"
 
-    def test_as_it_is_written_goes_before_one_below_the_prefix(self) -> None:
+    def test_a_name_as_written_takes_precedence_over_one_below_the_prefix(self) -> None:
         listed = [folder("INBOX.Done", delimiter="."), folder("Done", delimiter=".")]
         assert found(listed, "Done", "INBOX.") == "Done"
 
-    def test_in_another_unicode_form_is_the_same(self) -> None:
+    def test_a_name_in_another_unicode_form_is_the_same(self) -> None:
         there = unicodedata.normalize("NFD", "Vyřízené")
         assert found([folder(there)], "Vyřízené") == there
         assert folders.is_same(there, "Vyřízené")

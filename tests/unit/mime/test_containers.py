@@ -111,7 +111,7 @@ def test_a_signed_mail_shows_its_text(encoding: str) -> None:
     ["application/x-pkcs7-mime; name=smime.p7m", "application/pkcs7-mime", "application/octet-stream; name=smime.p7m",
      "application/pkcs7-mime; smime-type=SIGNED-DATA", 'application/octet-stream; name="SMIME.P7M"']
 )  # fmt: skip
-def test_a_signed_mail_is_known_by_what_it_is(kind: str) -> None:
+def test_a_signed_mail_is_recognised_by_its_content(kind: str) -> None:
     data = ENCODINGS["definite"](INNER)
     assert parse_mail(signed_mail(data, kind=kind)).text == "Dobrý den, podepsaná zpráva.\n"
     raw = multipart("mixed", base64_part(kind, data), part("Content-Type: text/plain", body="-- \r\nlist"))
@@ -159,7 +159,9 @@ def test_a_mail_signed_twice_is_opened_twice() -> None:
         (b"", []),
     ],
 )
-def test_what_is_encrypted_or_no_mail_stays_an_attachment(data: bytes, defects: list[str]) -> None:
+def test_an_encrypted_part_or_one_that_is_no_mail_stays_an_attachment(
+    data: bytes, defects: list[str]
+) -> None:
     raw = signed_mail(data)
     parsed = parse_mail(raw)
     assert (parsed.text, parsed.has_attachments, codes(parsed)) == (None, True, defects)
@@ -342,7 +344,7 @@ def test_a_winmail_dat_that_is_cut_off_gives_what_came_and_stays_an_attachment()
         assert codes(parse_mail(raw)) == ["container_unreadable"]
 
 
-def test_what_is_no_winmail_dat_stays_an_attachment() -> None:
+def test_a_part_that_is_no_winmail_dat_stays_an_attachment() -> None:
     raw = winmail(b"no TNEF", b"outer")
     assert (contents(raw), codes(parse_mail(raw))) == ({"winmail.dat": b"no TNEF"}, ["container_unreadable"])
 

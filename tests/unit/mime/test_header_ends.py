@@ -39,7 +39,7 @@ def test_an_indented_first_field_is_read() -> None:
     assert read(" Subject: Predmet\r\nFrom: a@example.cz\r\n\r\ntext").text == "text"
 
 
-def test_what_only_looks_like_a_header_later_is_text() -> None:
+def test_later_lines_that_look_like_a_header_are_text() -> None:
     for text in (
         "Dobrý den,\r\nposílám.\r\n",
         " odsazeno\r\nPozn: x\r\n",
@@ -109,7 +109,7 @@ def test_lines_that_end_in_two_carriage_returns_are_read() -> None:
         "multipart/mixed; x=y",
     ],
 )
-def test_a_boundary_that_is_not_told_is_found(content_type: str) -> None:
+def test_an_undeclared_boundary_is_found(content_type: str) -> None:
     raw = multipart("mixed", part("Content-Type: text/plain", body="text"), base64_part("image/png", b"png"))
     parsed = parse_mail(raw.replace(b'multipart/mixed; boundary="=_hranice"', content_type.encode()))
     assert (parsed.text, len(parsed.attachments), codes(parsed)) == ("text", 1, ["missing_boundary"])

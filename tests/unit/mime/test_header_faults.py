@@ -80,12 +80,12 @@ def read(*lines: bytes | str, body: bytes = b"x") -> ParsedMail:
         ("A group(of friends): Jan <jan@x.cz>;(the end of the group)", [("Jan", "jan@x.cz")]),
     ],
 )
-def test_people_are_those_who_are_meant(value: str, expected: list[tuple[str | None, str]]) -> None:
+def test_people_are_read_as_the_sender_meant(value: str, expected: list[tuple[str | None, str]]) -> None:
     parsed = read("From: a@b.cz", f"To: {value}")
     assert [(each.name, each.address) for each in parsed.to] == expected
 
 
-def test_the_sender_is_who_has_an_address() -> None:
+def test_the_sender_is_the_first_person_with_an_address() -> None:
     sender = read('From: "Jan", jan@x.cz', "To: a@b.cz").from_
     assert sender is not None
     assert sender.address == "jan@x.cz"
@@ -167,7 +167,7 @@ def test_a_date_without_a_zone_is_utc_and_a_defect() -> None:
         ("Your message of Monday to jan@x.cz", ()),
     ],
 )
-def test_identifiers_are_told_from_what_stands_around_them(value: str, expected: tuple[str, ...]) -> None:
+def test_identifiers_are_separated_from_the_text_around_them(value: str, expected: tuple[str, ...]) -> None:
     assert read("From: a@b.cz", f"References: {value}").references == expected
 
 
@@ -197,7 +197,7 @@ def test_an_answer_names_the_mail_and_not_its_writer() -> None:
         ("Content-Type: multipart/report; boundary=b", True),
     ],
 )
-def test_a_machine_is_known_by_what_machines_write(line: str, expected: bool) -> None:
+def test_fields_that_machines_write_show_an_automatic_mail(line: str, expected: bool) -> None:
     raw = f"From: a@b.cz\r\n{line}\r\n\r\nx".encode()
     assert parse_mail(raw).is_auto_reply is expected
     assert parse_minimal(raw, DefectCode.PARSER_DIED).is_auto_reply is expected

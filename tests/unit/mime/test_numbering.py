@@ -39,7 +39,7 @@ def test_a_second_reading_numbers_as_the_first() -> None:
     assert parse_mail(THREE, listed=as_listed(first)) == first
 
 
-def test_what_is_found_besides_comes_after_what_is_listed() -> None:
+def test_newly_found_parts_come_after_the_listed_ones() -> None:
     one, two, three = as_listed(parse_mail(THREE))
     listed = [Listed(1, three.part, 1), Listed(2, one.part, 3)]
     parsed = parse_mail(THREE, listed=listed)
@@ -52,7 +52,7 @@ def test_what_is_found_besides_comes_after_what_is_listed() -> None:
     assert contents(THREE, listed) == {1: b"3", 2: b"one"}
 
 
-def test_what_is_shown_as_text_today_stays_listed_and_is_no_attachment() -> None:
+def test_a_listed_part_that_is_text_today_stays_listed_and_is_no_attachment() -> None:
     raw = multipart("mixed", part(body="hello"), part(body="second text"))
     begin = raw.index(b"second text")
     parsed = parse_mail(raw, listed=[Listed(1, str(begin), 11)])
@@ -118,7 +118,7 @@ def test_the_list_of_reader_1_is_found_by_its_own_rules() -> None:
     assert contents(raw, as_listed(parsed)) == contents(raw, listed)
 
 
-def test_what_reader_1_listed_is_decoded_as_reader_1_did() -> None:
+def test_parts_listed_by_reader_1_are_decoded_as_reader_1_did() -> None:
     """It left uuencoded and unknown encodings as they were, and read text behind base64 as base64."""
     uuencoded = b"begin 644 a\n#86)C\n`\nend"
     pasted = base64.b64encode(b"content") + b"\n-- \nlist footer"
@@ -134,13 +134,13 @@ def test_what_reader_1_listed_is_decoded_as_reader_1_did() -> None:
     assert contents(raw, listed) == dict(enumerate(decoded, 1))
 
 
-def test_where_the_sizes_do_not_agree_all_leaves_are_asked() -> None:
+def test_if_the_sizes_do_not_agree_all_leaves_are_compared() -> None:
     """Should today's reader see other types, the sizes still tell which parts were meant."""
     raw = multipart("mixed", part(body="four"), part(body="seven77"), pdf(b"two2", "2.pdf"))
     assert contents(raw, by_reader_1(7, 4)) == {1: b"seven77", 2: b"two2"}
 
 
-def test_what_may_be_either_of_two_parts_is_not_given() -> None:
+def test_a_number_that_may_mean_two_parts_gives_none() -> None:
     raw = multipart("mixed", part(body="same"), part(body="SAME"), pdf(b"two", "2.pdf"))
     assert contents(raw, by_reader_1(4, 3)) == {2: b"two"}
     assert [each.n for each in parse_mail(raw, listed=by_reader_1(4, 3)).attachments] == [2]
@@ -151,7 +151,7 @@ def test_sizes_that_are_nowhere_give_nothing() -> None:
     assert [each.n for each in parse_mail(THREE, listed=by_reader_1(77)).attachments] == [2, 3, 4]
 
 
-def test_attachments_of_one_size_are_told_apart_by_their_order() -> None:
+def test_the_order_distinguishes_attachments_of_one_size() -> None:
     raw = multipart("mixed", part(body="hi"), *[pdf(letter, "x.pdf") for letter in (b"a", b"b", b"c")])
     assert contents(raw, by_reader_1(1, 1, 1)) == {1: b"a", 2: b"b", 3: b"c"}
 
