@@ -26,6 +26,7 @@ class EventType(StrEnum):
     CONNECTOR_FAILING = "connector.failing"
     CONNECTOR_STOPPED = "connector.stopped"
     CONNECTOR_RECOVERED = "connector.recovered"
+    CONNECTOR_SENDING_STOPPED = "connector.sending_stopped"
 
     @property
     def full(self) -> str:

@@ -101,6 +101,20 @@ class Connector(SQLModel, table=True):
     status: str
     paused: bool = False
     refused_logins: int = 0
+    """Of the present password over IMAP, since its last good login there."""
+    imap_logged_in_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    """When IMAP was first found to accept the present password; null until then."""
+    sending_status: str = "active"
+    """`active`, `waiting` after trouble at the login, or `stopped`."""
+    sending_refused_logins: int = 0
+    """Of the present password over SMTP, since its last good login there."""
+    sending_failed_attempts: int = 0
+    """Logins over SMTP that failed for whatever reason, since the last good one."""
+    sending_error_code: str | None = None
+    sending_error_detail: str | None = None
+    sending_error_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    sending_next_attempt_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    """Nothing is sent before this time; null: nothing is in the way, or sending is stopped."""
     failed_attempts: int = 0
     """Failed cycles since the last success."""
     last_error_code: str | None = None

@@ -23,6 +23,7 @@ from app.schemas.connectors import (
     FolderRead,
     LastError,
     RetentionRead,
+    Sending,
     ServerRead,
 )
 from app.schemas.fields import Id, Line, ListQuery, Page
@@ -253,6 +254,7 @@ def _read(detailed: Detailed) -> ConnectorRead | ConnectorShort:
             "first_fetch": first_fetch_of(connector),
             "status": connector.status,
             "last_error": _last_error(connector),
+            "sending": _sending(connector),
             "alert": _alert(connector),
             "last_success_at": connector.last_success_at,
             "has_credentials": detailed.has_credentials,
@@ -272,6 +274,27 @@ def _last_error(connector: Connector) -> LastError | None:
         at=connector.last_error_at,
         attempts=connector.failed_attempts,
         next_attempt_at=connector.next_fetch_at,
+    )
+
+
+def _sending(connector: Connector) -> Sending | None:
+    if connector.smtp_host is None:
+        return None
+    last_error = None
+    if connector.sending_error_code is not None and connector.sending_error_at is not None:
+        last_error = LastError(
+            code=connector.sending_error_code,
+            detail=connector.sending_error_detail or "",
+            at=connector.sending_error_at,
+            attempts=connector.sending_failed_attempts,
+            next_attempt_at=connector.sending_next_attempt_at,
+        )
+    return Sending.model_validate(
+        {
+            "status": connector.sending_status,
+            "last_error": last_error,
+            "next_attempt_at": connector.sending_next_attempt_at,
+        }
     )
 
 

@@ -192,6 +192,16 @@ class LastError(Output):
     next_attempt_at: Time | None
 
 
+class Sending(Output):
+    """Whether mail can be sent. What fetching finds out does not change it."""
+
+    status: Literal["active", "waiting", "stopped"]
+    """`waiting`: until `next_attempt_at`, after trouble at the login. `stopped`: the password was refused twice; queued mail
+    waits for new credentials, `resume` or a good test."""
+    last_error: LastError | None
+    next_attempt_at: Time | None
+
+
 class Alert(Output):
     """The text that the mail server asked to show to its user (RFC 9051 §7.1), as plain text."""
 
@@ -226,6 +236,8 @@ class ConnectorRead(Output):
     first_fetch: FirstFetch | None
     status: ConnectorStatus
     last_error: LastError | None
+    sending: Sending | None
+    """Null: there is no SMTP server."""
     alert: Alert | None
     last_success_at: Time | None
     has_credentials: bool

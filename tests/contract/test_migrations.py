@@ -112,3 +112,49 @@ def test_dropping_columns_deletes_no_row_and_what_is_sealed_stays_sealed_down_an
         found = connection.execute(select(sealed)).scalar_one()
     assert (found if found.tzinfo else found.replace(tzinfo=UTC)) == sealed_at
     engine.dispose()
+
+
+SOME_CONNECTOR = """
+INSERT INTO connectors (id, name, kind, email_address, imap_host, imap_port, imap_security, imap_username, source_folder,
+    processed_folder, poll_interval_s, status, paused, refused_logins, failed_attempts, last_error_code,
+    last_error_detail, last_success_at, created_at, updated_at)
+VALUES (:id, 'x', 'shared', 'x@firma.cz', 'imap.firma.cz', 993, 'tls', :id, 'INBOX', 'Trash', 60, :status, false, :refused,
+    :refused, :code, :code, :success, '2026-01-01 00:00:00+00:00', '2026-01-02 00:00:00+00:00')
+"""
+SOME_CREDENTIAL = """
+INSERT INTO credentials (connector_id, type, ciphertext) VALUES (:id, 'password', 'secret')
+"""
+
+
+def test_connectors_of_before_keep_their_state_and_learn_whether_they_can_send(empty_url: str) -> None:
+    before, after = "2026-01-01 12:00:00+00:00", "2026-01-03 00:00:00+00:00"
+    rows = [
+        {"id": "good", "status": "active", "refused": 0, "code": None, "success": after},
+        {"id": "fresh", "status": "active", "refused": 0, "code": None, "success": before},
+        {"id": "refused", "status": "stopped", "refused": 3, "code": "login_refused", "success": after},
+        {"id": "copies", "status": "stopped", "refused": 0, "code": "copy_not_removed", "success": after},
+    ]
+    config = migrations.config_for(empty_url)
+    command.upgrade(config, "0007")
+    engine = create_engine(empty_url)
+    with engine.begin() as connection:
+        connection.execute(text(SOME_CONNECTOR), rows)
+        connection.execute(text(SOME_CREDENTIAL), [{"id": row["id"]} for row in rows])
+    command.upgrade(config, "head")
+    query = text(
+        "SELECT id, sending_status, imap_logged_in_at IS NOT NULL, sending_error_code FROM connectors ORDER BY id"
+    )
+    with engine.connect() as connection:
+        found = [tuple(row) for row in connection.execute(query)]
+    assert found == [
+        ("copies", "active", True, None),
+        ("fresh", "active", False, None),
+        ("good", "active", True, None),
+        ("refused", "stopped", False, "login_refused"),
+    ]
+    command.downgrade(config, "0007")
+    command.upgrade(config, "head")
+    with engine.connect() as connection:
+        assert connection.execute(text("SELECT count(*) FROM connectors")).scalar_one() == len(rows)
+        assert connection.execute(text("SELECT count(*) FROM credentials")).scalar_one() == len(rows)
+    engine.dispose()

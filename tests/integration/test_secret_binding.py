@@ -17,9 +17,9 @@ from app.errors import SecretUnreadable, SettingsChanged
 from app.gateway import Gateway
 from app.main import create_app
 from app.models import Connector, Credential, UpgradeStep
-from app.services import secret_binding, secret_rotation
+from app.services import logins, secret_binding, secret_rotation
 from app.services.fetching import fetch_cycle
-from app.services.mailboxes import credentials, sessions
+from app.services.mailboxes import credentials
 from app.services.sending.sender import Sender
 from tests.servers.listener import Listener
 from tests.servers.smtp import SmtpServer
@@ -246,7 +246,7 @@ class TestAChange:
                 as_read = session.get_one(Connector, made["id"])
             change = {"imap": {"port": 1}, "credentials": {"type": "password", "password": "for-port-1"}}
             assert client.patch(f"/connectors/{made['id']}", json=change, headers=ADMIN).status_code == 200
-            with pytest.raises(SettingsChanged), sessions.opened(gateway, as_read):
+            with pytest.raises(SettingsChanged), logins.opened(gateway, as_read):
                 pass
             assert elsewhere.accepted == 0
 

@@ -14,8 +14,11 @@ from typing import Any
 from app.adapters import imap, smtp
 from app.adapters.imap import Folder, ImapSession, ServerAddress
 from app.errors import (
+    REFUSED_LOGIN_CODES,
+    ApplicationPasswordNeeded,
     FolderMissing,
     GatewayError,
+    LoginRefused,
     MailServerError,
     MailServerTimeout,
     NotFound,
@@ -27,11 +30,13 @@ from app.gateway import Gateway
 from app.models import Connector
 from app.schemas.connectors import ConnectorTest, ImapServer, SmtpServer
 from app.server_cooldown import server_name
+from app.services import logins
 from app.services.access import rules
 from app.services.access.rules import Action, Principal
 from app.services.connectors import addresses
 from app.services.connectors.settings import settings_of
 from app.services.mailboxes import credentials, folders, sessions
+from app.services.mailboxes.credentials import StoredSecret
 
 DEADLINE_S = 20.0
 """The limit for all steps together, on both servers."""
@@ -102,9 +107,11 @@ def check_stored(gateway: Gateway, principal: Principal, connector_id: str) -> R
         WrongState: there are no credentials.
         SecretUnreadable
     """
-    connector, password = _with_password(gateway, principal, Action.OPERATE, connector_id)
+    connector, secret = _with_password(gateway, principal, Action.OPERATE, connector_id)
     gateway.checks.count(principal.name)
-    return check_with(gateway, connector, password)
+    report = check_with(gateway, connector, credentials.decrypted(gateway, secret))
+    _note_logins(gateway, secret, report)
+    return report
 
 
 def check_with(gateway: Gateway, connector: Connector, password: str) -> Report:
@@ -128,17 +135,32 @@ def list_folders(gateway: Gateway, principal: Principal, connector_id: str) -> l
         WrongState: there are no credentials.
         SecretUnreadable, MailServerError
     """
-    connector, password = _with_password(gateway, principal, Action.LIST_FOLDERS, connector_id)
+    connector, secret = _with_password(gateway, principal, Action.LIST_FOLDERS, connector_id)
     gateway.checks.count(principal.name)
     server = _address(settings_of(connector).imap)
     policy = sessions.connection_policy(gateway, ends_at=time.monotonic() + DEADLINE_S)
-    with _waiting_for(gateway, server), imap.connect(server, password, policy) as mailbox:
+    with _waiting_for(gateway, server), logins.logged_in(gateway, secret, server, policy) as mailbox:
         return mailbox.list_folders()
+
+
+def _note_logins(gateway: Gateway, secret: StoredSecret, report: Report) -> None:
+    """Refused logins count, whoever tries; a good one over SMTP starts sending again."""
+    if report.imap.ok or report.imap.code in REFUSED_LOGIN_CODES:
+        logins.note_imap(gateway, secret, _refusal(report.imap))
+    if report.smtp is not None and (report.smtp.ok or report.smtp.code in REFUSED_LOGIN_CODES):
+        logins.note_smtp(gateway, secret, _refusal(report.smtp))
+
+
+def _refusal(check: Check) -> LoginRefused | None:
+    if check.ok:
+        return None
+    is_for_applications = check.code == ApplicationPasswordNeeded.code
+    return (ApplicationPasswordNeeded if is_for_applications else LoginRefused)(check.detail)
 
 
 def _with_password(
     gateway: Gateway, principal: Principal, action: Action, connector_id: str
-) -> tuple[Connector, str]:
+) -> tuple[Connector, StoredSecret]:
     with gateway.db.reading() as session:
         rules.require(session, principal, action, connector_id)
         found = credentials.with_settings(session, connector_id)
@@ -147,8 +169,7 @@ def _with_password(
         connector, credential = found
         if credential is None:
             raise WrongState("This connector has no credentials yet.")
-        secret = credentials.stored(session, connector, credential)
-    return connector, credentials.decrypted(gateway, secret)
+        return connector, credentials.stored(session, connector, credential)
 
 
 def _check(

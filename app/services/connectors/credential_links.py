@@ -28,7 +28,7 @@ from sqlmodel import Session, col
 from app import clock
 from app.adapters.secretbox import credential_link_place
 from app.audit_actions import AuditAction
-from app.errors import LoginRefused, NotFound, Overloaded, SettingsChanged, WrongState
+from app.errors import REFUSED_LOGIN_CODES, NotFound, Overloaded, SettingsChanged, WrongState
 from app.events import Recipients
 from app.gateway import Gateway
 from app.ids import new_id
@@ -163,7 +163,7 @@ def check(gateway: Gateway, token: str, password: str, *, seen: str, origin: str
         again = session.get(CredentialLink, link.id, with_for_update=True)
         if again is None:
             raise NotFound
-        if report.imap.code == LoginRefused.code:
+        if report.imap.code in REFUSED_LOGIN_CODES:
             _note(session, _visitor(link, origin), AuditAction.CREDENTIAL_LINK_REFUSED, link)
         else:
             again.refused_logins -= 1

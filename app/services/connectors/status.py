@@ -3,10 +3,10 @@
     awaiting_credentials    no password is stored
     awaiting_confirmation   a cycle found that many mails wait, and `first_fetch` does not say what to do with them
     active, failing         the gateway fetches; `failing` from a failed cycle until one succeeds
-    stopped                 three refused logins: until new credentials, another server, or `resume`
+    stopped                 two refused logins: until new credentials, another server, or `resume`
     paused                  by command, until `resume`
 
-`fetching.outcomes` changes the status after each cycle.
+`fetching.outcomes` changes the status after each cycle, `logins` after refused logins.
 """
 
 from datetime import timedelta
@@ -16,6 +16,7 @@ from sqlmodel import Session
 from app import clock
 from app.events import EventType, connector_event
 from app.models import Connector
+from app.services import logins
 from app.services.events import outbox
 from app.services.events.recipients import recipients_of
 from app.services.mailboxes import credentials
@@ -26,7 +27,8 @@ def settle(session: Session, connector: Connector, *, anew: bool = False) -> Non
     before = connector.status
     has_credentials = credentials.exist(session, connector.id)
     if anew:
-        connector.refused_logins = connector.failed_attempts = 0
+        logins.forget(connector)
+        connector.failed_attempts = 0
         connector.last_error_code = connector.last_error_detail = connector.last_error_at = None
         connector.alert_text = connector.alert_at = None
     if connector.paused:

@@ -53,6 +53,7 @@ from app.gateway import Gateway
 from app.mime.model import PARSER_FAULTS
 from app.models import Connector, Cycle, ServerMessage
 from app.schemas.fields import normalised_folder
+from app.services import logins
 from app.services.fetching import leases, ledger, move_loops, outcomes, quarantine
 from app.services.fetching.intake import Intake
 from app.services.fetching.leases import HeldLease
@@ -61,7 +62,7 @@ from app.services.fetching.moving import Mover
 from app.services.fetching.quarantine import FailedUids
 from app.services.fetching.storing import Store
 from app.services.fetching.tally import Tally
-from app.services.mailboxes import folders, sessions
+from app.services.mailboxes import folders
 
 log = structlog.get_logger(__name__)
 
@@ -128,7 +129,7 @@ def _error_of(
     stopping: Callable[[], bool],
 ) -> GatewayError | None:
     try:
-        with sessions.opened(gateway, connector) as mailbox:
+        with logins.opened(gateway, connector) as mailbox:
             try:
                 _Cycle(gateway, connector, lease, mailbox, tally, stopping).run()
             finally:

@@ -24,7 +24,7 @@ NOT_FETCHING = {
         " take: set first_fetch to all, none or a start date."
     ),
     "paused": "The connector is paused, so it does not fetch until it is resumed.",
-    "stopped": "The mail server refused the login three times, so the connector does not fetch: enter the credentials"
+    "stopped": "The mail server refused the login twice, so the connector does not fetch: enter the credentials"
     " again, or resume.",
 }
 """For each status: why there is no cycle, and what to do."""

@@ -1,7 +1,7 @@
 """The outcome of a fetch cycle: its row in the history, and the status of the connector.
 
-A first failure makes an active connector `failing`, a success makes it `active` again. Three refused logins make it
-`stopped`: to try the same password again is useless (RFC 5530) and gets addresses banned. A server that copies mail and
+A first failure makes an active connector `failing`, a success makes it `active` again. Two refused logins make it
+`stopped` (`logins`): to try the same password again is useless (RFC 5530) and gets addresses banned. A server that copies mail and
 does not remove it, twice, also makes it `stopped`: each further attempt would double the mail. Everything else is tried
 again after growing waits, for ever: a server that is down for a weekend must not need an administrator on Monday.
 """
@@ -19,6 +19,7 @@ from app.errors import (
     GatewayError,
     LeaseLost,
     LoginRefused,
+    MailServerRejected,
     SettingsChanged,
     TooManyConnections,
 )
@@ -32,7 +33,6 @@ from app.services.fetching.tally import Tally
 
 log = structlog.get_logger(__name__)
 
-MAX_REFUSED_LOGINS = 3
 FIRST_DELAY_S = 30.0
 LONGEST_DELAY_S = 1800.0
 CROWDED_DELAY_S = 300.0
@@ -73,7 +73,8 @@ def record(
             connector.alert_text, connector.alert_at = tally.alert, now
         _forget_old(session, connector.id)
         # The result of a cycle with old settings says nothing about the new ones.
-        if connector.updated_at == before.updated_at and not isinstance(error, PASSING):
+        is_stopped = connector.status == "stopped" and not isinstance(error, LoginRefused)
+        if connector.updated_at == before.updated_at and not isinstance(error, PASSING) and not is_stopped:
             event = _apply(connector, tally, error, now)
             if event is not None:
                 recipients = recipients_of(session, connector)
@@ -95,12 +96,8 @@ def _apply(connector: Connector, tally: Tally, error: GatewayError | None, now: 
     connector.last_error_code = error.code
     connector.last_error_detail = error.detail
     connector.last_error_at = now
-    if isinstance(error, LoginRefused):
-        connector.refused_logins += 1
-        if connector.refused_logins >= MAX_REFUSED_LOGINS:
-            connector.status = "stopped"
-            connector.next_fetch_at = None
-            return EventType.CONNECTOR_STOPPED
+    if connector.status == "stopped":  # by this login, and told
+        return None
     if isinstance(error, CopyNotRemoved) and error.is_second_time:
         connector.status = "stopped"
         connector.next_fetch_at = None
@@ -113,7 +110,6 @@ def _apply(connector: Connector, tally: Tally, error: GatewayError | None, now: 
 
 def _succeeded(connector: Connector, tally: Tally, now: datetime) -> EventType | None:
     was_failing = connector.status == "failing"
-    connector.refused_logins = 0
     connector.failed_attempts = 0
     connector.last_error_code = None
     connector.last_error_detail = None
@@ -138,8 +134,16 @@ def _delay(connector: Connector, error: GatewayError) -> timedelta:
     backoff = Growing(
         first_s=min(FIRST_DELAY_S, connector.poll_interval_s), longest_s=LONGEST_DELAY_S, spread=(0.5, 1.0)
     )
-    at_least_s = CROWDED_DELAY_S if isinstance(error, TooManyConnections) else 0.0
+    at_least_s = CROWDED_DELAY_S if _needs_a_while(error) else 0.0
     return backoff.after(connector.failed_attempts, at_least_s=at_least_s)
+
+
+def _needs_a_while(error: GatewayError) -> bool:
+    """Too many connections, and logins refused for something that a person has to do first."""
+    if isinstance(error, TooManyConnections):
+        return True
+    is_at_login = isinstance(error, MailServerRejected) and error.command == "LOGIN"
+    return is_at_login and not isinstance(error, LoginRefused)
 
 
 def _forget_old(session: Session, connector_id: str) -> None:

@@ -13,7 +13,7 @@ from sqlalchemy import select
 from sqlmodel import col
 
 from app import clock
-from app.errors import LoginRefused, Throttled
+from app.errors import REFUSED_LOGIN_CODES, Throttled
 from app.gateway import Gateway
 from app.models import Connector
 from app.server_cooldown import server_name
@@ -98,7 +98,7 @@ class Sweeper:
         now = clock.utc_now()
         if cycle is None:
             return
-        if cycle.error_code == LoginRefused.code:
+        if cycle.error_code in REFUSED_LOGIN_CODES:
             self._pool.rest(due.server, now + PAUSE_AFTER_REFUSED_LOGIN)
         elif cycle.error_code == Throttled.code:
             self._pool.rest(due.server, self._next_fetch_at(due) or now + PAUSE_AFTER_THROTTLE)

@@ -19,6 +19,7 @@ from app.backoff import Growing
 from app.errors import CertificateRefused, GatewayError, LoginRefused, SecretUnreadable
 from app.events import EventType, submission_event
 from app.models import Connector, Submission, SubmissionRecipient
+from app.services import logins
 from app.services.events import outbox
 
 log = structlog.get_logger(__name__)
@@ -28,10 +29,10 @@ SENT, PARTLY_SENT, FAILED, UNCERTAIN = "sent", "partly_sent", "failed", "uncerta
 
 RETRIES = Growing(first_s=60, longest_s=4 * 3600)
 GIVE_UP_AFTER = timedelta(days=2)
-MAX_REFUSED_LOGINS = 3
+MAX_TRIES = 3
 UNSETTLED = ("pending", "deferred")
 # These are faults of the connector's settings: a person may be mending them, and a wrong password locks accounts.
-TRIED_A_FEW_TIMES = (LoginRefused, CertificateRefused, SecretUnreadable)
+TRIED_A_FEW_TIMES = (CertificateRefused, SecretUnreadable)
 
 # These servers file sent mail themselves, within seconds: if our copy came first, there would be two.
 SELF_FILING_HOSTS = frozenset({"smtp.gmail.com", "smtp.office365.com", "smtp-mail.outlook.com"})
@@ -102,19 +103,23 @@ def record(
         recipient.status, recipient.detail = _STATUSES[result.outcome], _sentence(result)
     if error is None:
         postpone(session, submission, RETRIES.after(submission.attempts), None)
+    elif logins.is_about_smtp_login(error):  # the mail is not to blame: it waits until sending goes on
+        postpone(session, submission, timedelta(), error.detail, gives_up=not isinstance(error, LoginRefused))
     elif _is_worth_another_try(error, submission.attempts):
         postpone(session, submission, RETRIES.after(submission.attempts), error.detail)
     else:
         refuse_rest(session, submission, error.detail)
 
 
-def postpone(session: Session, submission: Submission, delay: timedelta, detail: str | None) -> None:
+def postpone(
+    session: Session, submission: Submission, delay: timedelta, detail: str | None, *, gives_up: bool = True
+) -> None:
     """Queue the submission again, or give it up if its time is over, or end it if all recipients are settled."""
     recipients = recipients_of(session, submission.id)
     unsettled = [recipient for recipient in recipients if recipient.status in UNSETTLED]
     now = clock.utc_now()
     first_due = max(submission.send_at or submission.created_at, submission.created_at)
-    is_over = now + delay > first_due + GIVE_UP_AFTER
+    is_over = gives_up and now + delay > first_due + GIVE_UP_AFTER
     for recipient in unsettled:
         recipient.detail = detail or recipient.detail
         recipient.status = "refused" if is_over else "deferred"
@@ -147,7 +152,7 @@ def _settle_rest(session: Session, submission: Submission, status: str, detail: 
 
 def _is_worth_another_try(error: GatewayError, attempts: int) -> bool:
     if isinstance(error, TRIED_A_FEW_TIMES):
-        return attempts < MAX_REFUSED_LOGINS
+        return attempts < MAX_TRIES
     return error.retryable
 
 

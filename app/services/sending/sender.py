@@ -32,6 +32,7 @@ from app.errors import (
 )
 from app.gateway import Gateway
 from app.models import Connector, Submission
+from app.services import logins
 from app.services.mailboxes import credentials
 from app.services.mailboxes.credentials import StoredSecret
 from app.services.sending import outcomes, sent_copies
@@ -117,6 +118,8 @@ class Sender:
             sent_copies.file(self._gateway, claimed)
         elif isinstance(claimed, Attempt):
             error = carry_out(self._gateway, claimed, limits, self._pool.stopping)
+            if logins.is_about_smtp_login(error):  # this mailbox's trouble alone
+                return False
             if isinstance(error, MailServerUnavailable | MailServerTimeout):
                 self._pool.rest(host, clock.utc_now() + HOST_REST)
                 return False
@@ -139,9 +142,11 @@ def claim_next(
 ) -> Attempt | sent_copies.Copy | _Settled | None:
     """Claim the next work that is due for a connector, mails before copies. None: there is nothing."""
     now = clock.utc_now()
+    may = _may_be_done(now)
     statement = (
         select(col(Submission.id), col(Submission.status))
-        .where(col(Submission.connector_id) == connector_id, _is_due(now))
+        .join(Connector, col(Connector.id) == col(Submission.connector_id))
+        .where(col(Submission.connector_id) == connector_id, _is_due(now), may)
         .order_by(
             case((col(Submission.status).in_((QUEUED, SENDING)), 0), else_=1),
             col(Submission.next_attempt_at),
@@ -175,12 +180,11 @@ def claim_next(
 
 
 def _begin(session: Session, submission: Submission, now: datetime) -> Attempt | None:
-    """Note the attempt, or why there can be none at present."""
+    """Record the attempt, or the reason why none is possible now."""
     found = credentials.with_settings(session, submission.connector_id)
-    assert found is not None  # its submissions go with it
+    assert found is not None  # deleting a connector deletes its submissions
     connector, credential = found
-    # `stopped`: the mailbox's password was refused three times; trying it here as well locks accounts.
-    if credential is None or connector.status == "stopped":
+    if credential is None:
         outcomes.postpone(session, submission, POSTPONED, "The connector has no credentials that work.")
         return None
     if connector.smtp_host is None or connector.smtp_port is None:
@@ -239,6 +243,10 @@ def carry_out(
         response_code=getattr(error, "response_code", None),
         outcomes=sorted(str(result.outcome) for result in results),
     )
+    if logins.is_about_smtp_login(error):
+        logins.note_smtp(gateway, attempt.secret, error)
+    elif logins.is_past_smtp_login(error):
+        logins.note_smtp(gateway, attempt.secret, None)
     with gateway.db.unit_of_work() as session:
         outcomes.record(session, attempt.submission_id, attempt.number, results, error)
     return error
@@ -253,6 +261,7 @@ def _due_connectors(
         .join(Connector, col(Connector.id) == col(Submission.connector_id))
         .where(
             _is_due(now),
+            _may_be_done(now),
             col(Submission.connector_id).not_in(busy),
             or_(col(Connector.smtp_host).is_(None), col(Connector.smtp_host).not_in(resting)),
         )
@@ -267,6 +276,18 @@ def _is_due(now: datetime) -> ColumnElement[bool]:
     return and_(
         col(Submission.status).in_((QUEUED, SENDING, SENT, PARTLY_SENT)),
         col(Submission.next_attempt_at) <= now,
+    )
+
+
+def _may_be_done(now: datetime) -> ColumnElement[bool]:
+    """Whether the connector lets it be done: a mail waits while sending waits or is stopped, its copy while nothing logs in
+    over IMAP. An attempt that never ended is ended all the same."""
+    gate = col(Connector.sending_next_attempt_at)
+    may_send = and_(col(Connector.sending_status) != "stopped", or_(gate.is_(None), gate <= now))
+    return or_(
+        col(Submission.status) == SENDING,
+        and_(col(Submission.status) == QUEUED, may_send),
+        and_(col(Submission.status).in_((SENT, PARTLY_SENT)), col(Connector.status) != "stopped"),
     )
 
 

@@ -18,7 +18,8 @@ from app.backoff import Growing
 from app.errors import GatewayError, MailServerError, SecretUnreadable
 from app.gateway import Gateway
 from app.models import Submission
-from app.services.mailboxes import credentials, folders, sessions
+from app.services import logins
+from app.services.mailboxes import credentials, folders
 from app.services.mailboxes.credentials import StoredSecret
 
 log = structlog.get_logger(__name__)
@@ -69,8 +70,7 @@ def file(gateway: Gateway, copy: Copy) -> None:
     """File a claimed copy, and record the outcome."""
     error: GatewayError | None = None
     try:
-        password = credentials.decrypted(gateway, copy.secret)
-        with imap.connect(copy.server, password, sessions.connection_policy(gateway)) as server:
+        with logins.logged_in(gateway, copy.secret, copy.server) as server:
             _file_once(server, copy)
     except (MailServerError, SecretUnreadable) as exc:
         error = exc

@@ -216,9 +216,9 @@ class TestAFolderNumberedAnew:
 
 
 class TestALogin:
-    def test_refused_three_times_stops_the_connector(self, gateway: Gateway, dovecot: Dovecot) -> None:
+    def test_refused_twice_stops_the_connector(self, gateway: Gateway, dovecot: Dovecot) -> None:
         box = mailbox(gateway, dovecot, password="wrong", poll_interval_s=1)
-        assert [box.fetch().error_code for _ in range(3)] == ["login_refused"] * 3
+        assert [box.fetch().error_code for _ in range(2)] == ["login_refused"] * 2
         assert box.connector.status == "stopped"
         assert box.connector.next_fetch_at is None
         assert fetch_cycle.run(gateway, box.connector_id) is None

@@ -217,15 +217,18 @@ class TestOutcomes:
         run_later(sender, timedelta(days=1))
         assert len(smtp_server.mails) == 1
 
-    def test_a_refused_login_is_tried_three_times(self, gateway: Gateway, sender: Sender) -> None:
+    def test_a_refused_login_is_tried_twice_and_the_mail_waits(
+        self, gateway: Gateway, sender: Sender
+    ) -> None:
         with SmtpServer(user="info", password="another", auth_required=True) as server:
-            made = submit(gateway, sending_connector(gateway, server), A)
-            for attempt in (1, 2, 3):
-                run_later(sender, timedelta(minutes=10 * attempt))
-                assert state(gateway, made.submission.id).attempts == attempt
-            assert state(gateway, made.submission.id).status == "failed"
+            mailbox = sending_connector(gateway, server)
+            made = [submit(gateway, mailbox, A).submission.id for _ in range(5)]
+            for days in range(5):
+                run_later(sender, timedelta(days=days))
+            assert server.login_attempts == 2
+            assert {state(gateway, each).status for each in made} == {"queued"}
 
-    def test_nothing_is_tried_while_the_connector_is_stopped(
+    def test_nothing_is_tried_while_sending_is_stopped(
         self, gateway: Gateway, sender: Sender, smtp_server: SmtpServer
     ) -> None:
         mailbox = sending_connector(gateway, smtp_server, status="active")
@@ -233,14 +236,14 @@ class TestOutcomes:
         with gateway.db.unit_of_work() as session:
             stopped = session.get(Connector, mailbox.id)
             assert stopped is not None
-            stopped.status = "stopped"
+            stopped.sending_status = "stopped"
         run(sender)
         assert (state(gateway, made.submission.id).status, smtp_server.mails) == ("queued", [])
         with gateway.db.unit_of_work() as session:
             stopped = session.get(Connector, mailbox.id)
             assert stopped is not None
-            stopped.status = "active"
-        run_later(sender, timedelta(minutes=6))
+            stopped.sending_status = "active"
+        run(sender)
         assert state(gateway, made.submission.id).status == "sent"
 
     def test_an_unreachable_server_is_tried_again(self, gateway: Gateway, sender: Sender) -> None:

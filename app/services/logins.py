@@ -1,0 +1,222 @@
+"""Logins with a connector's stored password, and what follows from refused ones.
+
+Some servers lock an account at the third refused login. So the gateway stops after two refusals of one password, whoever
+tried: the sweep, a fetch by command, a test, the copy in Sent, or SMTP. IMAP and SMTP are counted apart, because a good
+login at one says nothing about the other, and added up, because many servers count them together.
+
+    IMAP refused, then anything refused     the connector is `stopped`: nothing logs in any more
+    SMTP refused twice, IMAP's login good   only sending stops; queued mail waits
+    SMTP refused, trouble at SMTP's login   sending waits a while, then tries again
+
+New credentials, other servers and `resume` make all of this void (`connectors.status`). A good login over SMTP, as in a
+test, starts sending again. The refusals that stopped sending alone do not count against IMAP any more.
+"""
+
+import contextlib
+from collections.abc import Iterator
+
+import structlog
+from sqlmodel import Session
+
+from app import clock
+from app.adapters import imap
+from app.adapters.imap import ConnectionPolicy, ImapSession, ServerAddress
+from app.backoff import Growing
+from app.errors import (
+    ConnectionLost,
+    GatewayError,
+    LoginRefused,
+    MailServerError,
+    MailServerTimeout,
+    SettingsChanged,
+)
+from app.events import EventType, connector_event
+from app.gateway import Gateway
+from app.models import Connector, Credential
+from app.server_cooldown import server_name
+from app.services.events import outbox
+from app.services.events.recipients import recipients_of
+from app.services.mailboxes import credentials, sessions
+from app.services.mailboxes.credentials import StoredSecret
+
+log = structlog.get_logger(__name__)
+
+MAX_REFUSED_LOGINS = 2
+"""Of one password, over IMAP and SMTP together."""
+WAITS = Growing(first_s=60, longest_s=1800)
+"""Between attempts to send, after trouble at the login."""
+STOPPABLE = frozenset({"active", "failing", "awaiting_confirmation"})
+
+
+@contextlib.contextmanager
+def opened(gateway: Gateway, connector: Connector) -> Iterator[ImapSession]:
+    """A session logged in with the stored password. It ends with the block. How the server received us is noted.
+
+    Raises:
+        SecretUnreadable
+        SettingsChanged: settings or credentials are not those of this connector as it was read.
+        MailServerError
+    """
+    present, secret = _present(gateway, connector)
+    server = ServerAddress(present.imap_host, present.imap_port, present.imap_security, present.imap_username)
+    name = server_name(present.imap_host, present.imap_port, present.imap_security)
+    try:
+        with logged_in(gateway, secret, server) as mailbox:
+            gateway.server_cooldown.note_let_in(name)
+            yield mailbox
+    except LoginRefused:
+        gateway.server_cooldown.note_let_in(name)  # the server looked at the password
+        raise
+    except MailServerError as exc:
+        if exc.turned_away:
+            gateway.server_cooldown.note_turned_away(name, present.imap_username)
+        raise
+
+
+def _present(gateway: Gateway, connector: Connector) -> tuple[Connector, StoredSecret]:
+    """The settings as they are, and the password for them."""
+    with gateway.db.reading() as session:
+        found = credentials.with_settings(session, connector.id)
+        if found is None or found[1] is None or found[0].updated_at != connector.updated_at:
+            raise SettingsChanged
+        return found[0], credentials.stored(session, found[0], found[1])
+
+
+@contextlib.contextmanager
+def logged_in(
+    gateway: Gateway, secret: StoredSecret, server: ServerAddress, policy: ConnectionPolicy | None = None
+) -> Iterator[ImapSession]:
+    """A session logged in with a stored password. A refusal is counted.
+
+    Raises:
+        SecretUnreadable, MailServerError
+    """
+    password = credentials.decrypted(gateway, secret)
+    try:
+        with imap.connect(server, password, policy or sessions.connection_policy(gateway)) as mailbox:
+            note_imap(gateway, secret, None)
+            yield mailbox
+    except LoginRefused as exc:
+        note_imap(gateway, secret, exc)
+        raise
+
+
+def note_imap(gateway: Gateway, secret: StoredSecret, refusal: LoginRefused | None) -> None:
+    """Note that IMAP took the password, or refused it."""
+    if refusal is None and not _is_news(gateway, secret.connector_id):
+        return
+    with gateway.db.unit_of_work() as session:
+        connector = _locked(session, secret)
+        if connector is None:
+            return
+        if refusal is None:
+            connector.refused_logins = 0
+            connector.imap_logged_in_at = clock.utc_now()
+            return
+        connector.refused_logins += 1
+        _stop_where_due(session, connector, refusal)
+
+
+def note_smtp(gateway: Gateway, secret: StoredSecret, error: GatewayError | None) -> None:
+    """Note how a login over SMTP ended. A good one starts sending again; after another, sending waits or stops."""
+    if error is None and not _is_news(gateway, secret.connector_id, over_smtp=True):
+        return
+    with gateway.db.unit_of_work() as session:
+        connector = _locked(session, secret)
+        if connector is None:
+            return
+        if error is None:
+            forget_sending(connector)
+            return
+        is_stopped = connector.sending_status == "stopped"
+        _note_sending_error(connector, error)
+        if is_stopped:  # somebody tests, while nothing is sent
+            connector.sending_next_attempt_at = None
+            return
+        connector.sending_status = "waiting"
+        connector.sending_next_attempt_at = clock.utc_now() + WAITS.after(connector.sending_failed_attempts)
+        if isinstance(error, LoginRefused):
+            connector.sending_refused_logins += 1
+            _stop_where_due(session, connector, error)
+
+
+def is_about_smtp_login(error: GatewayError | None) -> bool:
+    """Whether the server answered the login over SMTP with this, and not the network."""
+    is_network = isinstance(error, ConnectionLost | MailServerTimeout)
+    return isinstance(error, MailServerError) and error.command == "AUTH" and not is_network
+
+
+def is_past_smtp_login(error: GatewayError | None) -> bool:
+    """Whether the login over SMTP was good, whatever came after it."""
+    return error is None or (isinstance(error, MailServerError) and error.command in {"MAIL", "RCPT", "DATA"})
+
+
+def forget(connector: Connector) -> None:
+    """Make void what was found out about the password."""
+    connector.refused_logins = 0
+    connector.imap_logged_in_at = None
+    forget_sending(connector)
+
+
+def forget_sending(connector: Connector) -> None:
+    """Make void what was found out about sending."""
+    connector.sending_refused_logins = connector.sending_failed_attempts = 0
+    connector.sending_status = "active"
+    connector.sending_error_code = connector.sending_error_detail = None
+    connector.sending_error_at = connector.sending_next_attempt_at = None
+
+
+def _is_news(gateway: Gateway, connector_id: str, *, over_smtp: bool = False) -> bool:
+    """Whether a good login changes anything: most do not, and are not written."""
+    with gateway.db.reading() as session:
+        connector = session.get(Connector, connector_id)
+    if connector is None:
+        return False
+    if over_smtp:
+        return connector.sending_status != "active"
+    return connector.refused_logins > 0 or connector.imap_logged_in_at is None
+
+
+def _locked(session: Session, secret: StoredSecret) -> Connector | None:
+    """The connector, where this is still its password."""
+    connector = session.get(Connector, secret.connector_id, with_for_update=True)
+    credential = session.get(Credential, secret.connector_id)
+    is_current = credential is not None and credential.ciphertext == secret.ciphertext
+    return connector if is_current else None
+
+
+def _stop_where_due(session: Session, connector: Connector, refusal: LoginRefused) -> None:
+    was_spent = connector.sending_status == "stopped"
+    refused = connector.refused_logins + (0 if was_spent else connector.sending_refused_logins)
+    if refused < MAX_REFUSED_LOGINS:
+        return
+    is_imap_good = connector.refused_logins == 0 and connector.imap_logged_in_at is not None
+    if not was_spent:
+        _note_sending_error(connector, refusal)
+        connector.sending_status = "stopped"
+        connector.sending_next_attempt_at = None
+    event = EventType.CONNECTOR_SENDING_STOPPED
+    if not is_imap_good:
+        if connector.status not in STOPPABLE:
+            return
+        connector.status = "stopped"
+        connector.next_fetch_at = None
+        connector.last_error_code = refusal.code
+        connector.last_error_detail = refusal.detail
+        connector.last_error_at = clock.utc_now()
+        event = EventType.CONNECTOR_STOPPED
+    log.warning("logins_stopped", connector_id=connector.id, event_type=event.value, refused=refused)
+    recipients = recipients_of(session, connector)
+    session.flush()
+    outbox.append(
+        session,
+        [connector_event(event, connector_id=connector.id, recipients=recipients, code=refusal.code)],
+    )
+
+
+def _note_sending_error(connector: Connector, error: GatewayError) -> None:
+    if connector.sending_status != "stopped":
+        connector.sending_failed_attempts += 1
+    connector.sending_error_code = error.code
+    connector.sending_error_detail = error.detail
+    connector.sending_error_at = clock.utc_now()
