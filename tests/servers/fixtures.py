@@ -15,6 +15,7 @@ import pytest
 from tests.servers.browser import Browser, Tab
 from tests.servers.certificates import Certificates
 from tests.servers.courier import Courier
+from tests.servers.cyrus import Cyrus
 from tests.servers.dovecot import Dovecot
 from tests.servers.http_receiver import HttpReceiver
 from tests.servers.imap_proxy import ImapProxy
@@ -84,6 +85,21 @@ def other_imap_server(
     server = started_or_skipped(lambda: request.param().__enter__(), pytestconfig)
     yield server
     server.__exit__(None, None, None)
+
+
+@pytest.fixture(scope="session")
+def running_cyrus(pytestconfig: pytest.Config) -> Iterator[Cyrus]:
+    """Cyrus, started once."""
+    server = started_or_skipped(lambda: Cyrus().__enter__(), pytestconfig)
+    yield server
+    server.__exit__(None, None, None)
+
+
+@pytest.fixture
+def cyrus(running_cyrus: Cyrus) -> Iterator[Cyrus]:
+    """Cyrus with its spool in place."""
+    yield running_cyrus
+    running_cyrus.give_spool_back()
 
 
 @pytest.fixture

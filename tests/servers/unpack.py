@@ -43,9 +43,10 @@ class Package:
 
 DOVECOT = Package("dovecot", ("dovecot-core", "dovecot-imapd"), "dovecot")
 PROOT = Package("proot", ("proot",), "proot")
-# These two are never taken from the machine: the packages of IMAP servers exclude each other.
+# These three are never taken from the machine: the packages of IMAP servers exclude each other.
 COURIER = Package("courier", ("courier-imap",), "")
 MAILUTILS = Package("mailutils", ("mailutils-imap4d",), "")
+CYRUS = Package("cyrus", ("cyrus-imapd", "libsasl2-modules"), "")
 POSTGRESQL = Package("postgresql", ("postgresql",), "initdb")
 # With a font: a machine without a screen has none, and then a page has no text.
 CHROMIUM = Package("chromium", ("chromium", "fonts-dejavu-core"), "chromium")
@@ -243,6 +244,7 @@ def main() -> int:
         PROOT,
         POSTGRESQL,
         COURIER,
+        CYRUS,
         MAILUTILS,
         CHROMIUM,
         STRACE,
