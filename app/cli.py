@@ -18,7 +18,17 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from sqlalchemy import make_url
 from sqlalchemy.exc import OperationalError
 
-from app import __version__, clock, database_files, database_reach, logs, migrations, openapi_page, serve_lock
+from app import (
+    __version__,
+    clock,
+    database_files,
+    database_reach,
+    http_protocol,
+    logs,
+    migrations,
+    openapi_page,
+    serve_lock,
+)
 from app.adapters.identity import development_token
 from app.adapters.parser import ParserPool, ParserUnavailable
 from app.config import ENV_FILE, Settings, unknown_names
@@ -108,11 +118,17 @@ def serve(
     if os.geteuid() == 0:
         log.warning("runs_as_root", advice="run the service as a user of its own: docs/installing.md")
     database_files.make_private(settings.database_url)
+    http_protocol.raise_descriptor_limit()
     with _right_to_serve(settings):
         if migrate:
             migrations.upgrade(settings.database_url)
         uvicorn.run(
             create_app(settings),
+            http=http_protocol.protocol_class(
+                fetch_threads=settings.fetch_threads, database_sessions=2 * settings.database_sessions
+            ),
+            ws="none",
+            backlog=http_protocol.BACKLOG,
             host=host,
             port=port,
             log_config=None,

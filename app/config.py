@@ -81,6 +81,11 @@ class Settings(BaseSettings):
     log_format: Literal["auto", "json", "text"] = "auto"
     """`auto`: readable text if standard error is a terminal, otherwise JSON."""
 
+    @property
+    def database_sessions(self) -> int:
+        """How many database sessions are kept. As many more are opened under load."""
+        return self.fetch_threads + 20
+
     @field_validator("secret_keys", "allowed_private_networks", "mail_ports", "cors_origins", mode="before")
     @classmethod
     def _split_list(cls, value: object) -> object:

@@ -81,8 +81,13 @@ REQUESTS = {
         "The attachment cannot be taken out of the mail: the reader failed.",
         "Get the source of the mail with `GET /messages/{id}/source`. It holds every byte.",
     ),
+    "request_too_slow": Entry(
+        "The body did not arrive in time: there was a pause of 20 seconds, or it came more slowly than 4 kB a second.",
+        "Send it again over a better line.",
+    ),
     "too_large": Entry(
-        "The body is larger than the limit: `GATEWAY_MAX_REQUEST_OCTETS` for a submission, 1 MiB elsewhere.",
+        "The body is larger than the limit: `GATEWAY_MAX_REQUEST_OCTETS` for a submission, 1 MiB elsewhere. Or it is JSON"
+        " with more than 50,000 values.",
         "Send less, or ask the operator to raise the limit for submissions.",
     ),
     "invalid_input": Entry(

@@ -161,6 +161,12 @@ class InvalidInput(GatewayError):
         super().__init__(detail)
 
 
+class RequestTooSlow(GatewayError):
+    code = "request_too_slow"
+    retryable = True
+    default_detail = "The body of the request did not arrive in time."
+
+
 class TooLarge(GatewayError):
     code = "too_large"
     default_detail = "The request is larger than this gateway accepts."

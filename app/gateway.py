@@ -56,7 +56,7 @@ class Gateway:
         private = settings.allowed_private_networks
         return cls(
             settings=settings,
-            db=Database(settings.database_url, pool_size=settings.fetch_threads + 20),
+            db=Database(settings.database_url, pool_size=settings.database_sessions),
             secrets=SecretBox(settings.secret_keys),
             identity=verifier_from(settings),
             mail_network=NetworkPolicy(private, public_ports=settings.mail_ports),

@@ -7,17 +7,14 @@ frontend can read it like any other answer. Plain ASGI: nothing here holds a bod
 import time
 
 import structlog
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import MutableHeaders
 from starlette.middleware.cors import CORSMiddleware
-from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app import problems
 from app.adapters.metrics import Metrics
-from app.config import Settings
-from app.errors import TooLarge
 from app.gateway import Gateway
 from app.ids import new_id
+from app.request_bodies import BodyGuard
 
 log = structlog.get_logger(__name__)
 
@@ -30,10 +27,6 @@ DEFAULT_HEADERS = {
     "X-Frame-Options": "DENY",
 }
 
-MAX_BODY_OCTETS = 1024 * 1024
-# Attachments are part of the JSON: these bodies may be as large as the settings allow.
-LARGE_BODIES = frozenset({("POST", "/submissions")})
-
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 REQUEST_HEADERS = ("Authorization", "Content-Type", "Idempotency-Key", "Last-Event-ID")
 ANSWER_HEADERS = ("X-Request-Id", "Retry-After", "ETag", "Content-Disposition")
@@ -42,7 +35,7 @@ PREFLIGHT_MAX_AGE_S = 600
 
 def around(application: ASGIApp, gateway: Gateway) -> ASGIApp:
     """The application inside all layers of this module."""
-    guarded: ASGIApp = BodyLimit(application, gateway.settings)
+    guarded: ASGIApp = BodyGuard(application, gateway)
     if gateway.settings.cors_origins:
         guarded = CORSMiddleware(
             guarded,
@@ -109,57 +102,3 @@ class AnswerHeaders:
             await send(message)
 
         await self._application(scope, receive, send_with_headers)
-
-
-class BodyLimit:
-    """Answers 413 to a body that is too large: at once if it declares its length, otherwise as soon as too much has come.
-
-    The rest of the body is not kept: the server reads past it, so that the client gets to read the answer.
-    """
-
-    def __init__(self, application: ASGIApp, settings: Settings) -> None:
-        self._application, self._settings = application, settings
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._application(scope, receive, send)
-            return
-        limit = self._limit(scope)
-        is_too_large = _declared_octets(scope) > limit
-        has_begun = False
-        arrived = 0
-
-        async def receive_counted() -> Message:
-            nonlocal arrived, is_too_large
-            message = await receive()
-            arrived += len(message.get("body", b""))
-            if arrived > limit:
-                # The application gives up as if the client were gone. The answer that it then makes is not sent.
-                is_too_large = True
-                return {"type": "http.disconnect"}
-            return message
-
-        async def send_unless_too_large(message: Message) -> None:
-            nonlocal has_begun
-            if has_begun or not is_too_large:
-                has_begun = True
-                await send(message)
-
-        if not is_too_large:
-            await self._application(scope, receive_counted, send_unless_too_large)
-        if is_too_large and not has_begun:
-            answer = problems.problem(
-                Request(scope), 413, code=TooLarge.code, detail=TooLarge.default_detail, retryable=False
-            )
-            await answer(scope, receive, send)
-
-    def _limit(self, scope: Scope) -> int:
-        largest = self._settings.max_request_octets
-        is_large = (scope["method"], scope["path"]) in LARGE_BODIES
-        return largest if is_large else min(largest, MAX_BODY_OCTETS)
-
-
-def _declared_octets(scope: Scope) -> int:
-    # The server has already refused a value that is no number, and accepts no more octets than the client declares.
-    declared = Headers(scope=scope).get("content-length", "")
-    return int(declared) if declared.isascii() and declared.isdigit() else 0

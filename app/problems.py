@@ -25,6 +25,7 @@ STATUSES: dict[type[errors.GatewayError], int] = {
     errors.Forbidden: 403,
     errors.NotFound: 404,
     errors.Conflict: 409,
+    errors.RequestTooSlow: 408,
     errors.PreconditionFailed: 412,
     errors.TooLarge: 413,
     errors.InvalidInput: 422,
@@ -95,29 +96,36 @@ def describe(app: FastAPI) -> None:
     app.openapi = with_problems  # type: ignore[method-assign]
 
 
-def _on_gateway_error(request: Request, exc: Exception) -> JSONResponse:
-    assert isinstance(exc, errors.GatewayError)
-    status = status_of(type(exc)) or HTTPStatus.INTERNAL_SERVER_ERROR
+def answer_to(request: Request, error: errors.GatewayError) -> JSONResponse:
+    """The answer to an error of ours."""
+    status = status_of(type(error)) or HTTPStatus.INTERNAL_SERVER_ERROR
     headers = {}
     if status == HTTPStatus.UNAUTHORIZED:
         headers["WWW-Authenticate"] = "Bearer"
-    if isinstance(exc, errors.TooManyRequests) or status == HTTPStatus.SERVICE_UNAVAILABLE:
-        asked_for: float | None = getattr(exc, "retry_after_s", None)
+    if isinstance(error, errors.TooManyRequests) or status == HTTPStatus.SERVICE_UNAVAILABLE:
+        asked_for: float | None = getattr(error, "retry_after_s", None)
         headers["Retry-After"] = str(max(1, ceil(RETRY_AFTER_S if asked_for is None else asked_for)))
     faults = None
-    if isinstance(exc, errors.InvalidInput):
-        faults = [Fault(pointer=fault.pointer, detail=fault.detail) for fault in exc.faults]
-    if isinstance(exc, errors.MailServerError):
-        log.info("mail_server_error", code=exc.code, command=exc.command, response_code=exc.response_code)
+    if isinstance(error, errors.InvalidInput):
+        faults = [Fault(pointer=fault.pointer, detail=fault.detail) for fault in error.faults]
+    if isinstance(error, errors.MailServerError):
+        log.info(
+            "mail_server_error", code=error.code, command=error.command, response_code=error.response_code
+        )
     return problem(
         request,
         status,
-        code=exc.code,
-        detail=exc.detail,
-        retryable=exc.retryable,
+        code=error.code,
+        detail=error.detail,
+        retryable=error.retryable,
         faults=faults,
         headers=headers,
     )
+
+
+def _on_gateway_error(request: Request, exc: Exception) -> JSONResponse:
+    assert isinstance(exc, errors.GatewayError)
+    return answer_to(request, exc)
 
 
 def _on_validation_error(request: Request, exc: Exception) -> JSONResponse:
@@ -137,7 +145,7 @@ def _on_validation_error(request: Request, exc: Exception) -> JSONResponse:
 def _on_http_exception(request: Request, exc: Exception) -> JSONResponse:
     assert isinstance(exc, HTTPException)
     if exc.status_code == HTTPStatus.BAD_REQUEST:  # the framework's, for a body that is not even UTF-8
-        return _on_gateway_error(request, errors.InvalidInput(errors.FieldFault("", "is not JSON")))
+        return answer_to(request, errors.InvalidInput(errors.FieldFault("", "is not JSON")))
     phrase = HTTPStatus(exc.status_code).phrase
     code = phrase.lower().replace(" ", "_")
     return problem(

@@ -13,8 +13,9 @@ from pathlib import Path
 import httpx
 import pytest
 
+from app import request_bodies
 from app.gateway import Gateway
-from app.middleware import MAX_BODY_OCTETS
+from app.request_bodies import MAX_BODY_OCTETS
 from tests.support import stored_mail
 from tests.support.callers import Callers
 from tests.support.live_gateway import live_gateway
@@ -199,8 +200,87 @@ class TestFalseLength:
         assert re.findall(rb"HTTP/1\.1 ([0-9]+) ", received) == [b"422", b"400"]
 
 
+class TestWithoutAGoodToken:
+    @pytest.mark.parametrize(
+        "authorization",
+        ["", "Bearer nonsense", "Basic amFuYTpoZXNsbw==", Callers.user("jana")["Authorization"] + "x"],
+    )
+    def test_a_large_body_is_refused_before_it_is_read(self, line: socket.socket, authorization: str) -> None:
+        lines = [
+            f"Authorization: {authorization}",
+            "Content-Length: 3000000",
+            "Content-Type: application/json",
+        ]
+        line.sendall("\r\n".join(["POST /submissions HTTP/1.1", "Host: gateway", *lines, "", ""]).encode())
+        assert problem_of(line) == (401, "unauthenticated")
+
+    def test_a_body_without_a_length_is_refused_once_it_is_large(self, line: socket.socket) -> None:
+        lines = ["Transfer-Encoding: chunked", "Content-Type: application/json"]
+        line.sendall("\r\n".join(["POST /submissions HTTP/1.1", "Host: gateway", *lines, "", ""]).encode())
+        sent = send_until_answered(line, (chunk(b" " * 8192) for _ in range(100_000)))
+        line.sendall(chunk(b""))
+        assert problem_of(line) == (401, "unauthenticated")
+        assert sent < 100_000 * 8192
+
+    def test_a_client_that_closes_after_its_body_gets_to_read_that(self, served: httpx.Client) -> None:
+        answered = served.post("/submissions", content=b" " * (LARGEST - 1), headers={"Connection": "close"})
+        assert (answered.status_code, answered.json()["code"]) == (401, "unauthenticated")
+
+
+def problem_of(line: socket.socket) -> tuple[int, str]:
+    status, _, body = answer(line)
+    return status, json.loads(body)["code"]
+
+
+class TestSlowly:
+    @pytest.fixture(autouse=True)
+    def _hurry(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(request_bodies, "PAUSE_S", 0.5)
+        monkeypatch.setattr(request_bodies, "READ_PAST_S", 0.2)
+
+    def test_a_pause_in_a_body_ends_the_request(self, line: socket.socket) -> None:
+        line.sendall(head("POST", "/messages/delete", "Content-Length: 10") + b"{")
+        assert problem_of(line) == (408, "request_too_slow")
+
+    def test_drop_by_drop_ends_too(self, line: socket.socket, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(request_bodies, "START_S", 1.0)
+        line.sendall(head("POST", "/messages/delete", "Content-Length: 100000"))
+        for _ in range(600):
+            if select.select([line], [], [], 0.1)[0]:
+                break
+            line.sendall(b" ")
+        assert problem_of(line) == (408, "request_too_slow")
+
+    def test_a_request_may_wait_for_its_answer(self, served: httpx.Client) -> None:
+        answered = served.get("/messages", params={"wait_s": 2}, headers={"Authorization": AUTHORIZATION})
+        assert answered.status_code == 200
+
+
 class TestJson:
-    @pytest.mark.parametrize("depth", [100, 900, 1000, 100_000])
+    @pytest.mark.parametrize(
+        "body",
+        [b"[" + b"[]," * 100_000 + b"[]]", b"[" * 100_000, b'"",' * 60_000, b'""' * 60_000, b"," * 60_000],
+    )
+    def test_more_values_than_anybody_needs_are_refused(self, served: httpx.Client, body: bytes) -> None:
+        answered = served.post(
+            "/submissions",
+            content=body,
+            headers={"Authorization": AUTHORIZATION, "Content-Type": "application/json"},
+        )
+        assert (answered.status_code, answered.json()["code"]) == (413, "too_large")
+
+    def test_what_stands_in_a_text_is_no_value(self, served: httpx.Client, gateway: Gateway) -> None:
+        at = stored_mail.connector(gateway, groups=["orders"])
+        text = '[{,"\\' * 60_000
+        answered = served.post(
+            "/submissions",
+            json={"connector_id": at.id, "to": ["karel@example.com"], "text": text},
+            headers={"Authorization": AUTHORIZATION},
+        )
+        # The connector of the test has no server for sending; with the body nothing is wrong.
+        assert [fault["pointer"] for fault in answered.json()["errors"]] == ["/connector_id"]
+
+    @pytest.mark.parametrize("depth", [100, 900, 1000, 12_000])
     def test_nesting_without_end_is_invalid_input(self, served: httpx.Client, depth: int) -> None:
         for path in ("/connectors", "/messages/delete", "/submissions", "/group-bindings"):
             for opening, closing in (("[", "]"), ('{"imap":', "}"), ('{"ids":[', "]}")):

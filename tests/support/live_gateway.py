@@ -8,6 +8,7 @@ import httpx
 import uvicorn
 from fastapi import FastAPI
 
+from app import http_protocol
 from app.config import Settings
 from app.main import create_app
 from tests.servers.process import free_port, wait_until
@@ -26,7 +27,15 @@ def live_gateway(settings: Settings) -> Iterator[httpx.Client]:
 def serving(app: FastAPI) -> Iterator[httpx.Client]:
     """A client of the served application."""
     port = free_port()
-    config = uvicorn.Config(app, host="127.0.0.1", port=port, log_config=None, timeout_graceful_shutdown=2)
+    config = uvicorn.Config(
+        app,
+        host="127.0.0.1",
+        port=port,
+        http=http_protocol.protocol_class(fetch_threads=8, database_sessions=56),
+        ws="none",
+        log_config=None,
+        timeout_graceful_shutdown=2,
+    )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, name="live-gateway", daemon=True)
     thread.start()

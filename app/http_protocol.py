@@ -1,0 +1,151 @@
+"""The HTTP server's connections: how many there may be, and how long a client may take.
+
+Nothing here looks at a request. A connection costs a descriptor, and whoever opens one has shown no token yet: their
+number stays below the process's limit, so that fetching, sending and the database keep what they need.
+"""
+
+import asyncio
+import resource
+import socket
+import struct
+
+import structlog
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+log = structlog.get_logger(__name__)
+
+HEAD_S = 10.0
+"""From the first octet (of a connection: from its beginning) until the head of the request is complete. What a client
+still sends of a body after it was answered counts too."""
+STALL_LOOK_S = 15.0
+STALL_OCTETS = 64 * 1024
+"""A client that takes less than this of its answer in that time is cut off: the answer is kept in memory for it."""
+REFUSALS_LOGGED_EVERY_S = 10.0
+DESCRIPTORS_FOR_ONE_FETCH = 8
+"""Of a fetching thread: the mail server, the parser's pipes, files."""
+DESCRIPTORS_FOR_ONE_SESSION = 3
+"""Of a database session: on SQLite the file, its write-ahead log and its index."""
+DESCRIPTORS_OTHERWISE = 64
+BACKLOG = 100
+"""How many connections the event loop accepts in one round. One that is refused keeps its descriptor for the rounds in which
+its protocol is made, is told, and is closed."""
+ROUNDS_TO_REFUSE = 4
+CLOSE_AT_ONCE = struct.pack("ii", 1, 0)
+"""struct linger: on, for no time."""
+FEWEST_CONNECTIONS = 16
+
+
+def raise_descriptor_limit() -> None:
+    """Raise the process's limit of open files to the highest that the system allows it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def protocol_class(*, fetch_threads: int, database_sessions: int) -> type[H11Protocol]:
+    """The protocol for uvicorn: it keeps descriptors back for so many fetching threads and database sessions."""
+    reserve = (
+        DESCRIPTORS_OTHERWISE
+        + BACKLOG * ROUNDS_TO_REFUSE
+        + fetch_threads * DESCRIPTORS_FOR_ONE_FETCH
+        + database_sessions * DESCRIPTORS_FOR_ONE_SESSION
+    )
+    return type("GatewayProtocol", (_Protocol,), {"reserve": reserve, "refusals": _Refusals()})
+
+
+class _Refusals:
+    """Counts refused connections and logs them now and then: a line for each would fill the disk."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._timer: asyncio.TimerHandle | None = None
+
+    def count(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._count += 1
+        if self._timer is None:
+            self._log()
+            self._timer = loop.call_later(REFUSALS_LOGGED_EVERY_S, self._end_of_period)
+
+    def _end_of_period(self) -> None:
+        self._timer = None
+        if self._count:
+            self._log()
+
+    def _log(self) -> None:
+        log.warning("connections_refused", refused=self._count)
+        self._count = 0
+
+
+class _Protocol(H11Protocol):
+    reserve: int
+    refusals: _Refusals
+    _head_timer: asyncio.TimerHandle | None = None
+    _stall_timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        # Asked each time: an operator may change the limit of a running process.
+        limit = max(resource.getrlimit(resource.RLIMIT_NOFILE)[0] - self.reserve, FEWEST_CONNECTIONS)
+        if len(self.connections) > limit:
+            self.refusals.count(self.loop)
+            transport.abort()
+        else:
+            self._wait_for_head()
+
+    def data_received(self, data: bytes) -> None:
+        if self._head_timer is None and not self._is_at_work():
+            self._wait_for_head()
+        super().data_received(data)
+        if self._is_at_work():
+            self._stop_waiting_for_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_waiting_for_head()
+        self._stop_watching_answer()
+        super().connection_lost(exc)
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self._is_at_work():  # the next request had come already
+            self._stop_waiting_for_head()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        if self._stall_timer is None:
+            self._watch_answer(self.transport.get_write_buffer_size())
+
+    def resume_writing(self) -> None:
+        self._stop_watching_answer()
+        super().resume_writing()
+
+    def _is_at_work(self) -> bool:
+        """Whether a request has arrived, with its head, that is not answered yet."""
+        return self.cycle is not None and not self.cycle.response_complete
+
+    def _wait_for_head(self) -> None:
+        self._head_timer = self.loop.call_later(HEAD_S, self._give_up)
+
+    def _stop_waiting_for_head(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+    def _watch_answer(self, waiting_octets: int) -> None:
+        self._stall_timer = self.loop.call_later(STALL_LOOK_S, self._look_at_answer, waiting_octets)
+
+    def _look_at_answer(self, before: int) -> None:
+        waiting = self.transport.get_write_buffer_size()
+        if before - waiting < STALL_OCTETS:
+            self._give_up()
+        else:
+            self._watch_answer(waiting)
+
+    def _stop_watching_answer(self) -> None:
+        if self._stall_timer is not None:
+            self._stall_timer.cancel()
+            self._stall_timer = None
+
+    def _give_up(self) -> None:
+        # Without this the kernel would keep what it has not sent yet, for minutes.
+        self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, CLOSE_AT_ONCE)
+        self.transport.abort()

@@ -1,0 +1,193 @@
+"""What a client may send as the body of a request: how much, how slowly, and how much of it without a token.
+
+The framework reads and parses a body before it looks at the token, in the event loop. So these checks are made while
+the octets arrive.
+"""
+
+import asyncio
+import contextlib
+import re
+
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import Headers
+from starlette.requests import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app import problems
+from app.errors import GatewayError, RequestTooSlow, TooLarge, Unauthenticated
+from app.gateway import Gateway
+from app.services.access import callers
+
+MAX_BODY_OCTETS = 1024 * 1024
+# Attachments come within the JSON: these may be as large as the settings say.
+LARGE_BODIES = frozenset({("POST", "/submissions")})
+WITHOUT_TOKEN_OCTETS = 64 * 1024
+"""More of a body is read only when the token has been verified."""
+MAX_VALUES = 50_000
+"""Of a JSON body, its names counted too. A parser needs a hundred times the memory of the text for a list of lists."""
+PAUSE_S = 20.0
+"""The longest pause in a body."""
+READ_PAST_S = 10.0
+START_S = 30.0
+OCTETS_PER_S = 4096
+"""A body must arrive within `START_S` and the time that this rate needs."""
+
+# Inside a string: everything up to its end, or up to a backslash whose character has not come yet (RFC 8259 §7).
+REST_OF_STRING = re.compile(rb'(?:[^"\\]++|\\.)*+', re.DOTALL)
+
+
+class BodyGuard:
+    """Answers 413, 401 or 408 instead of the application, as soon as a body breaks a rule.
+
+    The rest of the body is not kept.
+    """
+
+    def __init__(self, application: ASGIApp, gateway: Gateway) -> None:
+        self._application, self._gateway = application, gateway
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._application(scope, receive, send)
+            return
+        body = _Body(self._gateway, scope, receive)
+        has_begun = False
+
+        async def send_unless_refused(message: Message) -> None:
+            nonlocal has_begun
+            if has_begun or body.refusal is None:
+                has_begun = True
+                await send(message)
+
+        await body.check_declared()
+        if body.refusal is None:
+            await self._application(scope, body.receive, send_unless_refused)
+        if body.refusal is not None and not has_begun:
+            answer = problems.answer_to(Request(scope), body.refusal)
+            await answer(scope, receive, _reading_on(body, send))
+
+
+def _reading_on(body: "_Body", send: Send) -> Send:
+    """Send an answer, and end it only when the client has sent its body or has had time to: many clients read the answer
+    only then, and a connection closed before would take it from them."""
+
+    async def send_and_read_on(message: Message) -> None:
+        if message["type"] != "http.response.body":
+            await send(message)
+            return
+        await send({**message, "more_body": True})
+        await body.read_past()
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    return send_and_read_on
+
+
+class _Body:
+    """The body of one request, and why it is refused."""
+
+    def __init__(self, gateway: Gateway, scope: Scope, receive: Receive) -> None:
+        self._gateway, self._scope, self._receive = gateway, scope, receive
+        self._headers = Headers(scope=scope)
+        largest = gateway.settings.max_request_octets
+        is_large = (scope["method"], scope["path"]) in LARGE_BODIES
+        self._limit = largest if is_large else min(largest, MAX_BODY_OCTETS)
+        self._arrived = 0
+        self._started_s = asyncio.get_running_loop().time()
+        self._is_complete = False
+        self._has_good_token = False
+        self._values = ValueCount()
+        self.refusal: GatewayError | None = None
+
+    async def check_declared(self) -> None:
+        """Check the length that the client declares."""
+        # The server has already refused a value that is no number, and accepts no more octets than the client declares.
+        declared = self._headers.get("content-length", "")
+        if declared.isascii() and declared.isdigit():
+            await self._check_length(int(declared))
+
+    async def receive(self) -> Message:
+        """The next message of the server. After a refusal the application gives up, as if the client were gone; the answer
+        that it then makes is not sent."""
+        if self._is_complete:  # what may come now is the end of the connection
+            return await self._receive()
+        try:
+            async with asyncio.timeout(self._patience_s()):
+                message = await self._receive()
+        except TimeoutError:
+            self.refusal = RequestTooSlow()
+        else:
+            await self._check(message)
+            if self.refusal is None:
+                return message
+        return {"type": "http.disconnect"}
+
+    async def read_past(self) -> None:
+        """Take what is left of the body, and keep nothing of it."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(READ_PAST_S):
+                while not self._is_complete:
+                    self._is_complete = not (await self._receive()).get("more_body", False)
+
+    async def _check(self, message: Message) -> None:
+        octets: bytes = message.get("body", b"")
+        self._is_complete = not message.get("more_body", False)
+        self._arrived += len(octets)
+        await self._check_length(self._arrived)
+        self._values.feed(octets)
+        if self._values.count > MAX_VALUES and self.refusal is None:
+            self.refusal = TooLarge(f"The body has more than {MAX_VALUES} values.")
+
+    async def _check_length(self, octets: int) -> None:
+        if octets > self._limit:
+            self.refusal = TooLarge()
+        elif octets > WITHOUT_TOKEN_OCTETS and not self._has_good_token:
+            try:
+                await run_in_threadpool(self._require_token)
+                self._has_good_token = True
+            except GatewayError as error:
+                self.refusal = error
+
+    def _require_token(self) -> None:
+        scheme, _, token = self._headers.get("authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not token:
+            raise Unauthenticated
+        callers.identify(self._gateway, token, origin=None)
+
+    def _patience_s(self) -> float:
+        used_s = asyncio.get_running_loop().time() - self._started_s
+        return max(min(PAUSE_S, START_S + self._arrived / OCTETS_PER_S - used_s), 0.0)
+
+
+class ValueCount:
+    """Counts what a JSON parser would make an object of: strings, and what follows a bracket or a comma. Linear in time; it
+    reads a text of any form, and in pieces."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._is_in_string = False
+        self._is_escaped = False
+
+    def feed(self, octets: bytes) -> None:
+        """Count in the next piece of the text. Stops where `MAX_VALUES` is passed."""
+        position = 0
+        while position < len(octets) and self.count <= MAX_VALUES:
+            if self._is_in_string:
+                position = self._skip_string(octets, position)
+            else:
+                quote = octets.find(b'"', position)
+                end = quote if quote >= 0 else len(octets)
+                self.count += sum(octets.count(mark, position, end) for mark in (b"[", b"{", b","))
+                if quote >= 0:
+                    self._is_in_string = True
+                    self.count += 1
+                position = end + 1
+
+    def _skip_string(self, octets: bytes, position: int) -> int:
+        if self._is_escaped:
+            self._is_escaped = False
+            return position + 1
+        found = REST_OF_STRING.match(octets, position)
+        assert found is not None  # it matches nothing, too
+        if found.end() < len(octets):
+            self._is_in_string = octets[found.end()] != ord('"')
+            self._is_escaped = self._is_in_string
+        return found.end() + 1
