@@ -15,6 +15,7 @@ GatewayError                      code, retryable
 │   └── AttachmentUnreadable
 ├── PreconditionFailed            412, the object is not the version that If-Match names
 ├── InvalidInput                  422, with errors[{pointer, detail}]
+├── RequestTooSlow                408
 ├── TooLarge                      413
 ├── TooManyRequests               429, with Retry-After
 ├── Overloaded                    503, with Retry-After
