@@ -4,19 +4,28 @@ A task has a key, and no two tasks with one key run at the same time. A task may
 server, or "failing"). Each group has a largest number of tasks that run at the same time, so one server that hangs never
 holds all threads. Keys and groups can rest: none of their tasks starts during that time.
 
+The threads are shared out among the owners of the tasks. While several owners wait, the one with the fewest running tasks
+comes first (`in_turn`). An owner alone may use three quarters of the threads. The last quarter, of the pool and of each
+group, is a reserve: only an owner who has no task running there gets a thread of it. So whoever owns a hundred mailboxes
+that hang never holds up somebody who owns one.
+
 `start` never waits and keeps no queue. The caller is a job that looks again every second, so it offers a task again
 that does not fit now, and in the right order.
 """
 
 import threading
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import TypeVar
 
 import structlog
 
 from app import clock
+
+Item = TypeVar("Item")
 
 log = structlog.get_logger(__name__)
 
@@ -26,11 +35,13 @@ REST_AFTER_ERROR = timedelta(seconds=30)
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """A task to run. `groups`: the name of each group, and how many of its tasks may run at the same time."""
+    """A task to run. `groups`: the name of each group, and how many of its tasks may run at the same time. `owner`: whose
+    share of the threads it takes; empty: it takes nobody's."""
 
     key: str
     run: Callable[[], None]
     groups: Mapping[str, int] = field(default_factory=dict)
+    owner: str = ""
 
 
 class WorkerPool:
@@ -48,10 +59,22 @@ class WorkerPool:
     def start(self, task: Task) -> bool:
         """Start a task if it may run now. Returns whether it was started."""
         with self._lock:
-            if self.stopping.is_set() or len(self._running) >= self._threads or not self._may_run(task):
+            if self.stopping.is_set() or not self._may_run(task):
                 return False
             self._running[task.key] = (task, self._pool.submit(self._run, task))
         return True
+
+    def in_turn(self, offered: Iterable[Item], owner_of: Callable[[Item], str]) -> list[Item]:
+        """What is offered, in the order in which the owners have their turns: first each owner's first, of whoever has
+        the fewest tasks running. Within an owner the order stays."""
+        with self._lock:
+            ranks = Counter(task.owner for task, _ in self._running.values())
+        ranked = []
+        for item in offered:
+            owner = owner_of(item)
+            ranked.append((ranks[owner], item))
+            ranks[owner] += 1
+        return [item for _, item in sorted(ranked, key=lambda each: each[0])]
 
     def rest(self, name: str, until: datetime) -> None:
         """Start no task of this key or group until this time."""
@@ -91,10 +114,19 @@ class WorkerPool:
         self._pool.shutdown(wait=True)
 
     def _may_run(self, task: Task) -> bool:
-        if task.key in self._running or any(self._count(name) >= most for name, most in task.groups.items()):
+        if task.key in self._running or not self._has_room(task):
             return False
         resting = self._resting_now()
         return task.key not in resting and not any(name in resting for name in task.groups)
+
+    def _has_room(self, task: Task) -> bool:
+        running = [each for each, _ in self._running.values()]
+        if not _has_room_in(self._threads, running, task):
+            return False
+        return all(
+            _has_room_in(most, [each for each in running if name in each.groups], task)
+            for name, most in task.groups.items()
+        )
 
     def _count(self, group: str) -> int:
         return sum(group in task.groups for task, _ in self._running.values())
@@ -114,3 +146,10 @@ class WorkerPool:
         finally:
             with self._lock:
                 del self._running[task.key]
+
+
+def _has_room_in(most: int, running: list[Task], task: Task) -> bool:
+    """Whether another task may run beside these, of which `most` may. The reserve is for owners with none among them."""
+    free = most - len(running)
+    is_new = not task.owner or all(each.owner != task.owner for each in running)
+    return free > 0 if is_new else free > most // 4

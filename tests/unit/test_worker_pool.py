@@ -19,8 +19,8 @@ class Gate:
     def __init__(self) -> None:
         self.opened = threading.Event()
 
-    def task(self, key: str, **groups: int) -> Task:
-        return Task(key, lambda: assert_opened(self.opened), groups)
+    def task(self, key: str, *, owner: str = "", **groups: int) -> Task:
+        return Task(key, lambda: assert_opened(self.opened), groups, owner)
 
 
 def assert_opened(event: threading.Event) -> None:
@@ -106,3 +106,42 @@ def test_a_pool_that_stops_waits_for_its_tasks_and_starts_no_other(gate: Gate) -
     pool.stop()
     assert seen.is_set()
     assert not pool.start(gate.task("b"))
+
+
+def test_an_owner_alone_gets_three_quarters_and_others_get_the_rest(gate: Gate) -> None:
+    pool = WorkerPool("test", 8)
+    started = [pool.start(gate.task(f"bob{number}", owner="bob")) for number in range(8)]
+    assert started.count(True) == 6
+    assert pool.start(gate.task("jana1", owner="jana"))
+    # Of the reserve each owner gets one.
+    assert not pool.start(gate.task("jana2", owner="jana"))
+    assert pool.start(gate.task("eva1", owner="eva"))
+    assert pool.is_full()
+    gate.opened.set()
+    pool.stop()
+
+
+def test_a_group_has_a_reserve_too(gate: Gate) -> None:
+    pool = WorkerPool("test", 16)
+    started = [pool.start(gate.task(f"bob{number}", owner="bob", failing=4)) for number in range(5)]
+    assert started.count(True) == 3
+    assert pool.start(gate.task("jana", owner="jana", failing=4))
+    assert not pool.start(gate.task("eva", owner="eva", failing=4))
+    gate.opened.set()
+    pool.stop()
+
+
+def test_owners_have_their_turns_by_how_little_runs_of_them(pool: WorkerPool, gate: Gate) -> None:
+    assert pool.start(gate.task("a", owner="bob"))
+    offered = ["bob1", "bob2", "jana1", "jana2", "eva1"]
+    assert pool.in_turn(offered, lambda key: key.rstrip("12")) == ["jana1", "eva1", "bob1", "jana2", "bob2"]
+
+
+def test_one_thread_is_nobodys_reserve(gate: Gate) -> None:
+    pool = WorkerPool("test", 1)
+    assert pool.start(gate.task("a", owner="bob"))
+    assert not pool.start(gate.task("b", owner="jana"))
+    gate.opened.set()
+    assert pool.wait(WAIT_S)
+    assert pool.start(gate.task("c", owner="bob"))
+    pool.stop()

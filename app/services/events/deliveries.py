@@ -80,18 +80,23 @@ class Deliverer:
             )
             .correlate(Webhook)
         )
-        statement = select(col(Webhook.id)).where(_is_free(now), due).order_by(col(Webhook.id))
+        statement = (
+            select(col(Webhook.id), col(Webhook.acts_for)).where(_is_free(now), due).order_by(col(Webhook.id))
+        )
         with self._gateway.db.reading() as session:
-            webhook_ids = list(session.execute(statement).scalars())
-        for webhook_id in webhook_ids:
-            self._start(webhook_id)
+            found = [(webhook_id, owner) for webhook_id, owner in session.execute(statement)]
+        for webhook_id, owner in self._pool.in_turn(found, lambda each: each[1]):
+            self._start(webhook_id, owner)
 
     def stop(self) -> None:
         """Start no more attempts, and wait for those that run."""
         self._pool.stop()
 
-    def _start(self, webhook_id: str) -> None:
-        self._pool.start(Task(webhook_id, lambda: serve(self._gateway, webhook_id, self._pool.stopping)))
+    def _start(self, webhook_id: str, owner: str) -> None:
+        def run() -> None:
+            serve(self._gateway, webhook_id, self._pool.stopping)
+
+        self._pool.start(Task(webhook_id, run, owner=owner))
 
 
 def fan_out(gateway: Gateway) -> None:

@@ -18,6 +18,7 @@ from app.gateway import Gateway
 from app.models import Connector
 from app.server_cooldown import server_name
 from app.services.fetching import fetch_cycle
+from app.services.mailboxes import shares
 from app.worker_pool import Task, WorkerPool
 
 PAUSE_AFTER_REFUSED_LOGIN = timedelta(seconds=5)
@@ -34,6 +35,8 @@ class _Due:
     """Host, port and security."""
     mailbox: str
     is_failing: bool
+    owner: str
+    """Whose share of the threads it takes: the owner's, or that of a shared connector's server."""
 
 
 class Sweeper:
@@ -50,7 +53,7 @@ class Sweeper:
         """Start the cycles that are due, as far as there are free threads."""
         if self._pool.is_full():
             return
-        for due in self._due(clock.utc_now()):
+        for due in self._pool.in_turn(self._due(clock.utc_now()), lambda due: due.owner):
             self._start(due)
 
     def stop(self) -> None:
@@ -68,6 +71,7 @@ class Sweeper:
                 col(Connector.imap_security),
                 col(Connector.imap_username),
                 col(Connector.status),
+                col(Connector.owner),
             )
             .where(
                 col(Connector.status).in_(fetch_cycle.RUNNABLE),
@@ -78,8 +82,9 @@ class Sweeper:
         )
         with self._gateway.db.reading() as session:
             found = [
-                _Due(connector_id, server_name(host, port, security), username, status == "failing")
-                for connector_id, host, port, security, username, status in session.execute(statement)
+                _Due(connector_id, server, username, status == "failing", shares.holder(owner, server))
+                for connector_id, host, port, security, username, status, owner in session.execute(statement)
+                for server in [server_name(host, port, security)]
             ]
         cooldown = self._gateway.server_cooldown
         return sorted(found, key=lambda due: cooldown.was_turned_away(due.server, due.mailbox))
@@ -91,7 +96,7 @@ class Sweeper:
         groups = {due.server: self._for_one_server}
         if due.is_failing:
             groups[FAILING] = self._for_failing
-        self._pool.start(Task(due.connector_id, lambda: self._fetch(due), groups))
+        self._pool.start(Task(due.connector_id, lambda: self._fetch(due), groups, due.owner))
 
     def _fetch(self, due: _Due) -> None:
         cycle = fetch_cycle.run(self._gateway, due.connector_id, stopping=self._pool.stopping.is_set)

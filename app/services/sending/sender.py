@@ -7,8 +7,10 @@ The invariants:
    becomes `uncertain`, and the gateway never sends it again by itself.
 2. An update that names the expected status claims a row: only one of two instances gets it.
 3. No transaction is open during a conversation with a server.
-4. A connector has one attempt at a time, which keeps its mails in order. One host gets at most half of the threads, so
-   that a server that hangs does not hold up the others. A host in trouble rests for a while.
+4. A connector has one attempt at a time, which keeps its mails in order. One server (host, port and security) gets at
+   most half of the threads, and the threads are shared out among the owners of connectors (`worker_pool`), so that a
+   server that hangs does not hold up the others. A server in trouble rests for a while; if it refuses an account, only
+   this connector rests.
 """
 
 import threading
@@ -32,8 +34,9 @@ from app.errors import (
 )
 from app.gateway import Gateway
 from app.models import Connector, Submission
+from app.server_cooldown import server_name
 from app.services import logins
-from app.services.mailboxes import credentials
+from app.services.mailboxes import credentials, shares
 from app.services.mailboxes.credentials import StoredSecret
 from app.services.sending import outcomes, sent_copies
 from app.services.sending.outcomes import PARTLY_SENT, QUEUED, SENDING, SENT
@@ -42,10 +45,13 @@ from app.worker_pool import Task, WorkerPool
 log = structlog.get_logger(__name__)
 
 THREADS = 16
-THREADS_PER_HOST = THREADS // 2
+THREADS_PER_SERVER = THREADS // 2
 TURN = 20
 """The number of rows of one connector before the others get their turn."""
-HOST_REST = timedelta(seconds=30)
+REST = timedelta(seconds=30)
+"""Of a server that cannot be reached or does not want us, or of a connector that its server sends away."""
+BEFORE_LOGIN = frozenset({None, "CONNECT", "EHLO", "STARTTLS"})
+"""The steps of an attempt at which a failure is the server's, whichever account it is about."""
 
 POSTPONED = timedelta(minutes=5)
 MARGIN_S = 120
@@ -70,6 +76,17 @@ class Attempt:
 
 
 @dataclass(frozen=True, slots=True)
+class _Due:
+    """A connector with work that is due."""
+
+    connector_id: str
+    server: str
+    """Host, port and security; empty where the connector has no `smtp`."""
+    owner: str
+    """Whose share of the threads it takes."""
+
+
+@dataclass(frozen=True, slots=True)
 class _Settled:
     """The row needed only the database."""
 
@@ -85,9 +102,9 @@ class Sender:
         """Start the connectors that have work due and are not busy."""
         busy, resting = self._pool.running(), self._pool.resting()
         with self._gateway.db.reading() as session:
-            due = _due_connectors(session, clock.utc_now(), busy=busy, resting=resting)
-        for connector_id, host in due:
-            self._start(connector_id, host or "")
+            due = _due_connectors(session, clock.utc_now(), except_for=[*busy, *resting])
+        for each in self._pool.in_turn(due, lambda due: due.owner):
+            self._start(each)
 
     def wait(self, timeout_s: float) -> bool:
         """Wait until all started work has ended. False: it did not end in time."""
@@ -97,21 +114,21 @@ class Sender:
         """Start no more work. Give up attempts that have not reached their final dot, and wait for the others."""
         self._pool.stop()
 
-    def _start(self, connector_id: str, host: str) -> None:
-        task = Task(connector_id, lambda: self._serve(connector_id, host), {host: THREADS_PER_HOST})
-        self._pool.start(task)
+    def _start(self, due: _Due) -> None:
+        groups = {due.server: THREADS_PER_SERVER}
+        self._pool.start(Task(due.connector_id, lambda: self._serve(due), groups, due.owner))
 
-    def _serve(self, connector_id: str, host: str) -> None:
+    def _serve(self, due: _Due) -> None:
         # If an error ends this during an attempt, the attempt becomes `uncertain` when its time is up.
         for _ in range(TURN):
-            if self._pool.stopping.is_set() or not self._step(connector_id, host):
+            if self._pool.stopping.is_set() or not self._step(due):
                 return
 
-    def _step(self, connector_id: str, host: str) -> bool:
+    def _step(self, due: _Due) -> bool:
         """Do the next work that is due for a connector. False: there is none, or no more should follow now."""
         limits = limits_of(self._gateway)
         with self._gateway.db.unit_of_work() as session:
-            claimed = claim_next(session, connector_id, limits)
+            claimed = claim_next(session, due.connector_id, limits)
         if claimed is None:
             return False
         if isinstance(claimed, sent_copies.Copy):
@@ -121,7 +138,10 @@ class Sender:
             if logins.is_about_smtp_login(error):  # this mailbox's trouble alone
                 return False
             if isinstance(error, MailServerUnavailable | MailServerTimeout):
-                self._pool.rest(host, clock.utc_now() + HOST_REST)
+                # After the greeting the server speaks with one account, and may have something against that alone.
+                is_everybodys = error.command in BEFORE_LOGIN
+                name = due.server if is_everybodys else due.connector_id
+                self._pool.rest(name, clock.utc_now() + REST)
                 return False
         return True
 
@@ -252,24 +272,32 @@ def carry_out(
     return error
 
 
-def _due_connectors(
-    session: Session, now: datetime, *, busy: Sequence[str], resting: Sequence[str]
-) -> Sequence[tuple[str, str | None]]:
-    """Connectors with work that is due; the one that has waited longest comes first."""
-    statement = (
-        select(col(Submission.connector_id), col(Connector.smtp_host))
+def _due_connectors(session: Session, now: datetime, *, except_for: Sequence[str]) -> Sequence[_Due]:
+    """Connectors with work that is due; the one that has waited longest comes first. All of them: whoever queues for
+    a hundred connectors must not hide the others."""
+    waiting = (
+        select(col(Submission.connector_id), func.min(col(Submission.next_attempt_at)).label("since"))
         .join(Connector, col(Connector.id) == col(Submission.connector_id))
-        .where(
-            _is_due(now),
-            _may_be_done(now),
-            col(Submission.connector_id).not_in(busy),
-            or_(col(Connector.smtp_host).is_(None), col(Connector.smtp_host).not_in(resting)),
-        )
-        .group_by(col(Submission.connector_id), col(Connector.smtp_host))
-        .order_by(func.min(col(Submission.next_attempt_at)))
-        .limit(10 * THREADS)
+        .where(_is_due(now), _may_be_done(now), col(Submission.connector_id).not_in(except_for))
+        .group_by(col(Submission.connector_id))
+        .subquery()
     )
-    return [(row[0], row[1]) for row in session.execute(statement)]
+    statement = (
+        select(
+            col(Connector.id),
+            col(Connector.smtp_host),
+            col(Connector.smtp_port),
+            col(Connector.smtp_security),
+            col(Connector.owner),
+        )
+        .join(waiting, waiting.c.connector_id == col(Connector.id))
+        .order_by(waiting.c.since)
+    )
+    found = []
+    for connector_id, host, port, security, owner in session.execute(statement):
+        server = server_name(host, port or 0, security or "") if host is not None else ""
+        found.append(_Due(connector_id, server, shares.holder(owner, server)))
+    return found
 
 
 def _is_due(now: datetime) -> ColumnElement[bool]:

@@ -34,6 +34,7 @@ from app.errors import (
 )
 from app.gateway import Gateway
 from app.models import Connector, Event, Submission, SubmissionRecipient
+from app.services.access.rules import Principal
 from app.services.sending import outcomes, submissions
 from app.services.sending.sender import THREADS, Attempt, Sender, carry_out, claim_next, limits_of
 from tests.servers.certificates import Certificates
@@ -350,6 +351,49 @@ class TestFairness:
 
             _until(is_sent, timeout_s=30)  # half the time that a server may hang
             sender.stop()
+
+    def test_one_owners_silent_servers_do_not_hold_up_another_owner(
+        self, patient: Gateway, smtp_server: SmtpServer
+    ) -> None:
+        sender = Sender(patient)
+        bob = Principal(kind="user", id="bob")
+        with silent_server() as one, silent_server() as two, silent_server() as three, SmtpServer() as other:
+            for port in (one, two, three) * 8:
+                submit(patient, sending_connector(patient, other, smtp_port=port, owner="bob"), by=bob)
+            sender.send_due()
+            mine = submit(patient, sending_connector(patient, smtp_server), A)
+
+            def is_sent() -> bool:
+                sender.send_due()
+                return state(patient, mine.submission.id).status == "sent"
+
+            _until(is_sent, timeout_s=30)  # half the time that a server may hang
+            sender.stop()
+
+    def test_a_closed_port_gives_no_rest_to_another_port_of_the_host(
+        self, gateway: Gateway, sender: Sender, smtp_server: SmtpServer
+    ) -> None:
+        closed = sending_connector(gateway, smtp_server, smtp_port=1)
+        failed, mine = submit(gateway, closed), submit(gateway, sending_connector(gateway, smtp_server), A)
+        with gateway.db.unit_of_work() as session:  # not due before the other has failed
+            session.merge(mine.submission).next_attempt_at = clock.utc_now() + timedelta(minutes=1)
+        run(sender)
+        assert state(gateway, failed.submission.id).status == "queued"
+        with gateway.db.unit_of_work() as session:
+            session.merge(mine.submission).next_attempt_at = clock.utc_now()
+        run(sender)
+        assert state(gateway, mine.submission.id).status == "sent"
+
+    def test_a_server_that_sends_one_account_away_is_tried_for_another(
+        self, gateway: Gateway, sender: Sender
+    ) -> None:
+        busy = [b"220 hi\r\n", b"250-hi\r\n250 AUTH PLAIN\r\n", b"454 4.7.0 not now\r\n", b"221 bye\r\n"]
+        with scripted_server(busy) as port, SmtpServer() as other:
+            first = submit(gateway, sending_connector(gateway, other, smtp_port=port))
+            run(sender)
+            second = submit(gateway, sending_connector(gateway, other, smtp_port=port))
+            run(sender)
+        assert [state(gateway, each.submission.id).attempts for each in (first, second)] == [1, 1]
 
     def test_stopping_gives_up_what_hangs_and_queues_it_again(self, patient: Gateway) -> None:
         sender = Sender(patient)
