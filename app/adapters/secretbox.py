@@ -62,7 +62,7 @@ class SecretBox:
         return plaintext.decode()
 
     def current_start(self, *, is_bound: bool) -> str:
-        """What every ciphertext of the first key begins with; any other is work for `rotate-secrets`."""
+        """The beginning of every ciphertext of the first key. `rotate-secrets` encrypts all others anew."""
         return f"{_form(is_bound=is_bound)}.{self._first_key_id}."
 
 

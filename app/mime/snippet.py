@@ -97,7 +97,7 @@ def _passed_on(text: str) -> str:
 
 
 def _unquoted_lines(text: str) -> list[str]:
-    """The lines above a quoted rest, without space around; one that is marked as quoted begins with ">"."""
+    """The lines above a quoted rest, stripped. A line that is marked as quoted begins with ">"."""
     if not _has_marks(text):
         return [line.strip() for line in text.split("\n")]
     lines: list[str] = []

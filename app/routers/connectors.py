@@ -40,8 +40,8 @@ router = APIRouter(prefix="/connectors", tags=["connectors"], responses=problem_
 def create_connector(
     body: ConnectorCreate, response: Response, gateway: GatewayDep, principal: PrincipalDep
 ) -> ConnectorRead | ConnectorShort:
-    """Connect a mailbox: a shared one (administrators), or a personal one, for oneself or (administrators) for
-    its owner. Without credentials it waits for them."""
+    """Connect a mailbox. Every user may connect a personal mailbox of their own. Administrators may also connect shared
+    mailboxes, and personal ones for their owners. Without credentials the connector waits for them."""
     return _answer(response, connectors.create(gateway, principal, body))
 
 
@@ -81,8 +81,8 @@ def put_connector(
     principal: PrincipalDep,
     version: ExpectedVersion,
 ) -> ConnectorRead | ConnectorShort:
-    """Create the connector with this external id, or replace all its settings: 201 or 200. What is left out gets
-    its default; credentials stay unless new ones are sent or the server changes."""
+    """Create the connector with this external id (201), or replace all its settings (200). A field that you leave out gets
+    its default. Credentials stay, unless you send new ones or the server changes."""
     detailed, is_new = connectors.put(gateway, principal, external_id, body, version=version)
     if is_new:
         response.status_code = 201
@@ -108,7 +108,7 @@ def change_connector(
     version: ExpectedVersion,
 ) -> ConnectorRead | ConnectorShort:
     """Change settings by a JSON merge patch. Another host, port, security or user name discards the stored
-    credentials, unless new ones are sent with it."""
+    credentials, unless you send new ones with the change."""
     return _answer(response, connectors.patch(gateway, principal, connector_id, body, version=version))
 
 
@@ -120,7 +120,7 @@ def delete_connector(
     version: ExpectedVersion,
     messages: Annotated[str | None, Query(pattern="^delete$")] = None,
 ) -> None:
-    """Delete a connector; with `messages=delete` its messages too. Mail on the server stays where it is."""
+    """Delete a connector; with `messages=delete` also its messages. Mail on the server does not move."""
     connectors.delete_connector(
         gateway, principal, connector_id, with_messages=messages == "delete", version=version
     )
@@ -177,7 +177,7 @@ def enter_credentials(
 def discard_credentials(
     connector_id: Id, gateway: GatewayDep, principal: PrincipalDep, version: ExpectedVersion
 ) -> None:
-    """Forget the password: nothing is fetched or sent until there is one again."""
+    """Delete the stored password: nothing is fetched or sent until somebody enters one again."""
     connectors.discard_credentials(gateway, principal, connector_id, version=version)
 
 

@@ -56,7 +56,7 @@ _COLUMNS = (
 
 
 def rotate(gateway: Gateway) -> Iterator[Progress]:
-    """Re-encrypt what the first key did not encrypt; gives the sum so far after each batch."""
+    """Encrypt anew all secrets that the first key did not encrypt. Yields the progress after each batch."""
     secret_binding.bind(gateway)
     progress = Progress()
     for column in _COLUMNS:

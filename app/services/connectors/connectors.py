@@ -54,7 +54,7 @@ class Detailed:
     connector: Connector
     has_credentials: bool
     in_full: bool
-    """False: the caller sees it in short."""
+    """False: the caller sees only a few fields."""
     version: str = ""
     """Of settings and credentials: another one as soon as one of them is. Cycles do not change it. Empty in lists."""
 
@@ -244,7 +244,7 @@ def enter_credentials(
 def discard_credentials(
     gateway: Gateway, principal: Principal, connector_id: str, *, version: str | None = None
 ) -> None:
-    """Forget the password; nothing is fetched or sent until there is one again.
+    """Delete the stored password. Nothing is fetched or sent until somebody enters one again.
 
     Raises:
         ScopeMissing, NotFound, Forbidden, PreconditionFailed

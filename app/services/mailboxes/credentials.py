@@ -126,12 +126,12 @@ def discard(session: Session, connector_id: str, *, by: Actor) -> None:
 
 
 def exist(session: Session, connector_id: str) -> bool:
-    """Whether something is stored."""
+    """Whether a password is stored."""
     return session.get(Credential, connector_id) is not None
 
 
 def decrypted(gateway: Gateway, secret: StoredSecret) -> str:
-    """The password.
+    """The decrypted password.
 
     Raises:
         SecretUnreadable: no key decrypts it, or it was entered for other servers.
