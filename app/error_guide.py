@@ -56,9 +56,9 @@ REQUESTS = {
         "Use the existing object, or choose another key.",
     ),
     "precondition_failed": Entry(
-        "The request has `If-Match`, and its value is not the object's present `ETag`: settings or credentials have"
-        " changed since they were read.",
-        "Read the object again, show what has changed, and repeat with the new `ETag` if it is still right.",
+        "The value of `If-Match` is not the object's present `ETag`: settings or credentials have changed since you read"
+        " them.",
+        "Read the object again and check what has changed. If your request is still correct, repeat it with the new `ETag`.",
     ),
     "wrong_state": Entry(
         "The state of the object does not allow this action; `detail` says what prevents it. For example, the connector is"

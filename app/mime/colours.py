@@ -1,4 +1,4 @@
-"""Colours in HTML and CSS, as far as it takes to tell whether text can be read on its background."""
+"""Reads colours in HTML and CSS, as far as needed to decide whether text is readable on its background."""
 
 import re
 from functools import lru_cache
@@ -39,7 +39,7 @@ _BARE_HEX = re.compile(r"[0-9a-f]{6}|[0-9a-f]{3}")
 
 @lru_cache(maxsize=512)
 def read_colour(stated: str) -> Colour | None:
-    """The colour that a value names; None where it is none that we know, or is seen through."""
+    """The colour of a value. None: it is no known colour, or is transparent."""
     value = stated.strip().lower()
     if _HEX.fullmatch(value):
         digits = value[1:] if len(value) > 5 else "".join(2 * digit for digit in value[1:])
@@ -63,7 +63,7 @@ def _rgb(match: re.Match[str]) -> Colour | None:
 
 
 def safe_colour(stated: str) -> str:
-    """The value, fit to stand in a style; empty where it is no colour. HTML also takes `000040` for `#000040`."""
+    """The value in a form for a style. Empty: it is no colour. HTML also accepts `000040` for `#000040`."""
     value = stated.strip().lower()
     if _BARE_HEX.fullmatch(value) and not value.isalpha():
         value = "#" + value
@@ -72,7 +72,7 @@ def safe_colour(stated: str) -> str:
 
 @lru_cache(maxsize=512)
 def background_colour(stated: str) -> str:
-    """The colour out of a `background` (of a gradient its first); empty where it has none."""
+    """The colour in a `background` (of a gradient, the first one). Empty: it has none."""
     value = _NOT_DRAWN.sub(" ", stated[:1000].lower())
     for token in _COLOUR_TOKEN.finditer(value):
         if token[0] not in _NOT_COLOURS and (colour := safe_colour(token[0])):
@@ -89,6 +89,6 @@ def _luminance(colour: Colour) -> float:
 
 @lru_cache(maxsize=512)
 def contrast(one: Colour, other: Colour) -> float:
-    """From 1, the same, to 21, black on white (WCAG 2)."""
+    """The contrast, from 1 (the same colour) to 21 (black on white) (WCAG 2)."""
     light, dark = sorted((_luminance(one), _luminance(other)), reverse=True)
     return (light + 0.05) / (dark + 0.05)

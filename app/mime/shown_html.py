@@ -1,8 +1,8 @@
-"""What of a mail's HTML a person sees: the last step of sanitising, over HTML that is clean and well formed.
+"""Keeps the part of a mail's HTML that a person sees. It is the last step of sanitising; its input is clean and well-formed.
 
-Here names (`class`, `id`) go, after they have told what the mail's style sheets say: what is hidden is left out,
-backgrounds keep their colour and lose their images, text that would be left without its background stays
-readable, images lead to the mail's own parts. The cost is one pass over the tags.
+It applies the mail's style sheets and then removes the names (`class`, `id`). Hidden content is left out. Backgrounds keep
+their colour and lose their images. Text that would lose its background stays readable. Images point to the mail's own parts.
+The cost is one pass over the tags.
 """
 
 import html as html_entities
@@ -27,10 +27,10 @@ from app.mime.style_sheets import Compound, Declarations, Document, merge, read_
 
 LINK_SHOWN_MAX_CHARS = 2000
 
-# Of clean HTML alone: there every "<" of a text is escaped, and every value stands in double quotes.
+# For clean HTML only: there every "<" of a text is escaped, and every value is in double quotes.
 _TAG = re.compile(r'(<(/?)([a-zA-Z][^\s/>]*+)((?:[^">]++|"[^"]*+")*+)>)([^<]*+)')
 _START_TAG = re.compile(r"<[a-zA-Z][^>]*+>")
-# What is longer, or of more different tags, is looked at tag by tag.
+# HTML that is longer, or has more different tags, is read tag by tag.
 PLAIN_MAX_CHARS = 512 * 1024
 PLAIN_MAX_TAGS = 200
 PLAIN_TAG_MAX_CHARS = 300
@@ -42,7 +42,7 @@ _QUOTES = frozenset(
     {"gmail_attr", "moz-cite-prefix", "yahoo_quoted", "protonmail_quote", "ms-outlook-mobile-reference-message",
      "mail-editor-reference-message-container", "OLK_SRC_BODY_SECTION"}
 )  # fmt: skip
-# Outlook on the web; "x_" is put before by another Outlook that passes it on.
+# Outlook on the web; another Outlook that forwards the mail adds "x_".
 _QUOTED_RESTS = frozenset({"divRplyFwdMsg", "x_divRplyFwdMsg"})
 _ZERO = re.compile(r"0*(?:\.0*)?(?:px|pt|em|rem|ex|%|in|cm|mm)?")
 _TINY = re.compile(r"(?:0*(?:\.\d{0,4})?|0*1(?:\.0*)?)(?:px|pt)?|0*(?:\.0*)?(?:r?em|ex|%)")
@@ -51,7 +51,7 @@ _FONT_SIZE = re.compile(r"(?:^|\s)([\d.]+(?:px|pt|em|rem|%)?)(?=\s|/|$)")
 _IMPORTANT = re.compile(r"\s*!\s*important")
 _ADDRESS_ENDS = re.compile(r"^(?:https?://|mailto:|tel:)?(?:www\.)?|[/\s]+$", re.I)
 _LINK = re.compile(r"(?:https?://|mailto:|tel:)", re.I)
-# What the sanitiser takes for a link without a scheme may be the name of an image: `src="logo@e.cz"`.
+# A value that the sanitiser treats as a link without a scheme may be the name of an image: `src="logo@e.cz"`.
 _SCHEMES_GUESSED = ("", "mailto:", "http://", "https:")
 _CID = re.compile(r"cid:[^\s\"'<>]{1,998}", re.I)
 _DATA_IMAGE = re.compile(r"data:image/(?:png|jpe?g|gif|webp);base64,[A-Za-z0-9+/=\s]*", re.I)
@@ -62,9 +62,9 @@ DATA_IMAGE_MAX_CHARS = 200_000
 class ShownHtml:
     html: str
     marked: str
-    """The same for `render_html`: with marks around quotations, and where links lead."""
+    """The same for `render_html`, with marks around quotations and the targets of links."""
     is_withheld: bool = False
-    """It would be too much to show."""
+    """Whether it is too much to show."""
 
 
 @dataclass(slots=True)
@@ -76,11 +76,11 @@ class _Frame:
     text_colour: Colour = BLACK
     background: Colour = WHITE
     is_unsure: bool = False
-    """A background was lost, or a colour comes from a sheet of which not all is understood."""
+    """A background was lost, or a colour comes from a sheet that is not completely understood."""
     is_unseen: bool = False
     """Text here has no size, or no colour."""
     is_invisible: bool = False
-    """Nothing is drawn here, but inner elements may say otherwise."""
+    """Nothing is drawn here, but inner elements may be visible."""
     is_quote: bool = False
 
 
@@ -92,9 +92,9 @@ class _Link:
 
 
 def show_html(clean: str, document: Document, images: Mapping[str, str]) -> ShownHtml:
-    """What is seen of clean HTML; `images` are what their `src` become, by `reference_key`.
+    """The visible part of clean HTML. `images` holds the new `src` by `reference_key`.
 
-    Where everything is hidden, nothing is: no mail comes out empty.
+    If everything is hidden, everything is shown, so that no mail is empty.
     """
     if _says_nothing_of_looks(clean, document):
         return ShownHtml(clean, clean)
@@ -105,10 +105,10 @@ def show_html(clean: str, document: Document, images: Mapping[str, str]) -> Show
 
 
 def _says_nothing_of_looks(clean: str, document: Document) -> bool:
-    """Whether each tag of a document without sheets stays as it is, wherever it stands: no pass is needed then."""
+    """Whether, in a document without sheets, each tag stays as it is at every place. Then no pass is needed."""
     if document.sheet.rules or document.body or len(clean) > PLAIN_MAX_CHARS:
         return False
-    # A tag with ">" in a value is cut here, and so not plain.
+    # A tag with ">" in a value is cut here, so it is not plain.
     different = set(_START_TAG.findall(clean))
     return len(different) <= PLAIN_MAX_TAGS and all(_is_plain(tag) for tag in different)
 
@@ -119,7 +119,7 @@ def _is_plain(tag: str) -> bool:
 
 @lru_cache(maxsize=4096)
 def _stays_as_it_is(tag: str) -> bool:
-    """Whether a start tag is written as it stands and changes nothing for what it holds: asked of the pass itself."""
+    """Whether a start tag is written unchanged and changes nothing for its content. The pass itself decides."""
     if tag.startswith("<img") or "<" in tag[1:]:  # an image may be known, or a link's label
         return False
     return _Pass(Document(), {}, hides=True).leaves(tag)
@@ -179,7 +179,7 @@ class _Pass:
         return ShownHtml(html, marked)
 
     def leaves(self, whole: str) -> bool:
-        """Whether this tag, the first, is left as it is, and so are what it holds and what comes after."""
+        """Whether this first tag, its content and the rest stay as they are."""
         match = _TAG.match(whole)
         if match is None:
             return False
@@ -209,7 +209,9 @@ class _Pass:
         if self._link is not None:
             self._link.label.append(text)
         if self._is_rest_quoted and not text.isspace():
-            self._marked.append(QUOTED_REST)  # where there is text, or the mark would leave a line of its own
+            self._marked.append(
+                QUOTED_REST
+            )  # only if there is text: otherwise the mark would leave a line of its own
             self._is_rest_quoted = False
         if (
             frame.is_unsure
@@ -303,7 +305,7 @@ class _Pass:
         inline: Declarations,
         merged: Declarations,
     ) -> None:
-        """Note what the element looks like, and write it into its style."""
+        """Record the look of the element, and write it into its style."""
         colours: Declarations = {}
         if "bgcolor" in stated:
             colours["background-color"] = stated["bgcolor"]
@@ -333,7 +335,7 @@ class _Pass:
             stated.pop("style", None)
 
     def _colours(self, frame: _Frame, stated: Declarations) -> Declarations:
-        """Give the element its colours; what of them can be written into a style."""
+        """Give the element its colours. Returns those that can be written into a style."""
         drawn: Declarations = {}
         background = _background(stated)
         if background:
@@ -358,7 +360,7 @@ class _Pass:
 
 
 _COLOUR_NAMES = frozenset({"color", "background", "background-color", "background-image"})
-# Decided here, so nothing of them is left to the browser.
+# This module decides about these properties, so the browser gets none of them.
 _RESOLVED_NAMES = """
     background background-color background-image color visibility opacity overflow max-height mso-hide
 """
@@ -366,7 +368,7 @@ _RESOLVED = frozenset(_RESOLVED_NAMES.split())
 
 
 def _background(stated: Declarations) -> str:
-    """The background's colour: later properties are more exact than the shorthand."""
+    """The colour of the background: later properties are more exact than the shorthand."""
     plain = safe_colour(_IMPORTANT.sub("", stated.get("background-color", "")))
     if plain:
         return plain
@@ -376,7 +378,7 @@ def _background(stated: Declarations) -> str:
 
 
 def _kept(name: str, value: str, images: Mapping[str, str]) -> str | None:
-    """The value that an attribute keeps, None where it goes."""
+    """The value that an attribute keeps. None: the attribute is removed."""
     if name in _NAMES:
         return None
     if name == "href":
@@ -388,7 +390,7 @@ def _kept(name: str, value: str, images: Mapping[str, str]) -> str | None:
 
 
 def image_source(value: str, images: Mapping[str, str]) -> str | None:
-    """Where an image leads: to a part of the mail, or to what stands in the HTML itself; None for elsewhere."""
+    """The target of an image: a part of the mail, or data in the HTML itself. None: it is elsewhere."""
     key = reference_key(value) if images else ""
     for prefix in _SCHEMES_GUESSED:
         if key.startswith(prefix) and (known := images.get(key.removeprefix(prefix))) is not None:
@@ -408,9 +410,9 @@ def _escaped(value: str) -> str:
 
 
 def is_hidden(declarations: Declarations) -> bool:
-    """Whether nobody sees an element of this style on a screen, nor what it holds.
+    """Whether an element with this style, and its content, is invisible on a screen.
 
-    `mso-hide:all` alone hides from Outlook only: it stands on buttons that all others are to show.
+    `mso-hide:all` alone hides only in Outlook: senders put it on buttons for all other programs.
     """
     stated = {name: _IMPORTANT.sub("", value).strip().lower() for name, value in declarations.items()}
     if stated.get("display") == "none":
@@ -431,7 +433,7 @@ def _is_invisible(stated: str, *, otherwise: bool) -> bool:
 
 
 def _begins_quoted_rest(names: Compound, inline: Declarations) -> bool:
-    """Whether the header of the mail that is answered begins here, as Outlook writes it; all below is quoted."""
+    """Whether the header of the answered mail begins here, as Outlook writes it. Everything below it is quoted."""
     if names.id in _QUOTED_RESTS:
         return True
     line = inline.get("border-top", "").lower()
@@ -457,7 +459,7 @@ def _is_unseen(frame: _Frame, declarations: Declarations, stated: dict[str, str]
 
 
 def _shown_link(link: _Link) -> str:
-    """What a text says after a link's label: where it leads, unless the label says that."""
+    """The text after a link's label: the target of the link, unless the label is the target."""
     label = html_entities.unescape("".join(link.label)).strip()
     target = link.target.strip()
     if not _LINK.match(target) or len(target) > LINK_SHOWN_MAX_CHARS:

@@ -1,8 +1,8 @@
-"""A mail's own style sheets, as far as they decide what is seen: what they hide, and colours.
+"""Reads a mail's own style sheets, as far as they decide what is visible: what they hide, and colours.
 
-They are not shown (a sheet would reach the page around the mail), so what they say is written into the elements.
-Understood are selectors of names, classes and ids, also inside others; what asks for states, attributes or
-neighbours is passed over. A page of 1000 pixels in daylight is assumed: copies for phones stay hidden.
+The sheets themselves are not shown, because a sheet would affect the page around the mail. So their result is written into
+the elements. This module understands selectors of names, classes and ids, also nested ones. It skips selectors with states,
+attributes or neighbours. It assumes a page of 1000 pixels with a light theme, so copies for phones stay hidden.
 """
 
 import re
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 SHEETS_MAX_CHARS = 200_000
 RULES_MAX = 2000
 CLASSES_MAX = 20
-# Selectors compared with elements, in one mail: after that, sheets are passed over.
+# The largest number of comparisons of selectors with elements in one mail. After that, sheets are ignored.
 COMPARISONS_MAX = 200_000
 _WIDTH_PX = 1000
 
@@ -42,19 +42,19 @@ _WANTED_NAMES = """
 _WANTED = frozenset(_WANTED_NAMES.split())
 
 Declarations = dict[str, str]
-"""Values by property, in lower case, `!important` included."""
+"""Values by property, in lower case, including `!important`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Compound:
-    """A selector of one element: all of it must be so."""
+    """A selector of one element. All its parts must match."""
 
     tag: str
     id: str
     classes: frozenset[str]
 
     def fits(self, other: "Compound") -> bool:
-        """Whether an element with these names is meant."""
+        """Whether the selector matches an element with these names."""
         return self.tag in ("", other.tag) and self.id in ("", other.id) and self.classes <= other.classes
 
 
@@ -67,14 +67,14 @@ class _Rule:
 
 @dataclass(slots=True)
 class StyleSheet:
-    """Rules by a name that the element must have."""
+    """The rules, by a name that the element must have."""
 
     rules: dict[str, list[_Rule]] = field(default_factory=dict)
     count: int = 0
     comparisons: int = 0
 
     def add(self, selector: str, declarations: Declarations) -> None:
-        """Take a selector that is understood; others are passed over."""
+        """Add a selector, if it is understood. Others are skipped."""
         words = selector.split()
         if not words or len(words) > 6 or not all(_COMPOUND.fullmatch(word) for word in words):
             return
@@ -91,7 +91,7 @@ class StyleSheet:
         self.rules.setdefault(key, []).append(_Rule(weight, compounds, declarations))
 
     def declarations(self, element: Compound, ancestors: Sequence[Compound]) -> Declarations:
-        """What the rules say of an element; `ancestors` from the outermost."""
+        """The declarations of the rules for an element. `ancestors` begins with the outermost."""
         if not self.rules:
             return {}
         keys = ["", element.tag, f"#{element.id}", *(f".{name}" for name in element.classes)]
@@ -123,7 +123,7 @@ class StyleSheet:
 
 
 def merge(into: Declarations, later: Declarations) -> None:
-    """Let later declarations win, except over what is important."""
+    """Merge later declarations: they override earlier ones that are not `!important`."""
     for name, value in later.items():
         if "important" in value or "important" not in into.get(name, ""):
             into[name] = value
@@ -138,7 +138,7 @@ def read_declarations(style: str) -> Declarations:
 
 
 def read_names(tag: str, identity: str, classes: str) -> Compound:
-    """An element as selectors see it."""
+    """An element in the form for comparison with selectors."""
     return Compound(tag, identity.strip(), frozenset(classes.split(None, CLASSES_MAX)[:CLASSES_MAX]))
 
 
@@ -151,15 +151,15 @@ def _compound(word: str) -> Compound:
 
 @dataclass(slots=True)
 class Document:
-    """What stands around the content of an HTML mail."""
+    """The parts of an HTML mail around its content."""
 
     sheet: StyleSheet = field(default_factory=StyleSheet)
     body: dict[str, str] = field(default_factory=dict)
-    """Attributes of `<body>`; of `<html>`, `style` where the body has none."""
+    """The attributes of `<body>`; if it has no `style`, that of `<html>`."""
 
 
 def read_document(html: str) -> Document:
-    """The style sheets and the body's attributes."""
+    """The style sheets and the attributes of the body."""
     document = Document()
     if not _AROUND.search(html, 0, 100_000):
         return document
@@ -206,7 +206,7 @@ def _has_feature(limit: str, name: str, value: str) -> bool:
 
 
 def _read_sheet(css: str, sheet: StyleSheet) -> None:
-    """Take the rules of a sheet; at-rules that are not for us are passed over with what they hold."""
+    """Add the rules of a sheet. At-rules that do not apply here are skipped with their content."""
     css = _COMMENT.sub(" ", css)
     at, open_media = 0, 0
     while sheet.count < RULES_MAX:

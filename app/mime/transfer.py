@@ -67,7 +67,7 @@ def decode_base64(data: bytes) -> tuple[bytes, bool]:
 
 
 def decoded_size(data: bytes, encoding: str) -> int | None:
-    """How many octets flawless base64 stands for, without decoding it; None where only decoding can tell."""
+    """The number of octets in correct base64, without decoding it. None: only decoding can tell."""
     if encoding not in _BASE64 or len(data) <= SHORT_MAX_OCTETS:
         return None
     others = data.translate(None, _ALPHABET)

@@ -93,7 +93,7 @@ def put_connector(
 def get_connector(
     connector_id: Id, response: Response, principal: PrincipalDep, session: ReadSession
 ) -> ConnectorRead | ConnectorShort:
-    """One connector. Its `ETag` is the version of settings and credentials; writes take it as `If-Match`."""
+    """A connector. Its `ETag` is the version of settings and credentials; writes accept it as `If-Match`."""
     return _answer(response, connectors.get(session, principal, connector_id))
 
 

@@ -1,12 +1,13 @@
-"""Binding stored passwords to their servers: what an upgrade does once, by the first start that has the keys.
+"""Binds stored passwords to their servers. An upgrade does this once, at the first start that has the keys.
 
-Before, a ciphertext was bound to its row alone: whoever could write the database pointed the row elsewhere, and the
-gateway sent the password there. Now it is bound to the servers too. Rows of the first form are bound to the servers
-that their connectors name at this moment. Then the step is noted, and from then on the first form is not read.
+Before, a ciphertext was bound only to its row: somebody who could write the database could make the row name another
+server, and the gateway sent the password there. Now a ciphertext is also bound to the servers. Rows of the first form are
+bound to the servers that their connectors name at this moment. Then the step is recorded, and from then on the first form
+is not read.
 
-Each batch is one short transaction that locks its connectors, so that no change of servers comes in between. A run
-that is killed goes on where it stopped. Rows that no key decrypts stay, and keep the step from being noted: a later
-start with the missing key binds them.
+Each batch is one short transaction that locks its connectors, so that the servers cannot change in between. A run that is
+killed continues where it stopped. Rows that no key decrypts stay, and the step is not recorded while there are any: a
+later start with the missing key binds them.
 """
 
 import structlog
@@ -27,7 +28,7 @@ BATCH_ROWS = 100
 
 
 def bind_at_start(gateway: Gateway) -> None:
-    """As `bind`; where the database does not answer, which its health tells, a later start does it."""
+    """Like `bind`. If the database does not answer, which the health check reports, a later start does it."""
     try:
         bind(gateway)
     except (DBAPIError, StoreUnavailable) as exc:
@@ -35,7 +36,7 @@ def bind_at_start(gateway: Gateway) -> None:
 
 
 def bind(gateway: Gateway) -> None:
-    """Bind all rows of the first form, and note that it is done; nothing where it was done before.
+    """Bind all rows of the first form, and record that this is done. Does nothing if it was done before.
 
     Raises:
         StoreUnavailable
@@ -57,7 +58,8 @@ def bind(gateway: Gateway) -> None:
 
 
 def _bind_batch(session: Session, gateway: Gateway, after: str) -> tuple[str | None, int, int]:
-    """The last row's key, or None where there was none left; how many were bound, and how many no key decrypts."""
+    """Bind one batch. Returns the key of the last row (None: no row was left), the number of bound rows, and the number of
+    rows that no key decrypts."""
     statement = (
         select(Connector, Credential)
         .join(Credential, col(Credential.connector_id) == col(Connector.id))

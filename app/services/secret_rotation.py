@@ -1,9 +1,9 @@
 """Encrypts stored secrets anew with the first key, while the service runs.
 
-Each batch is one short transaction, and a row is written only if it still holds what was read: a password that
-its owner changes meanwhile is not overwritten with the old one. Rows that the first key encrypted already are
-passed over, so the run may be killed and started again. Passwords that are not bound to their servers yet are bound
-first, as by the first start after the upgrade.
+Each batch is one short transaction. A row is written only if it still holds the value that was read, so a password that
+its owner changes meanwhile is not overwritten with the old one. Rows that the first key has already encrypted are
+skipped, so a run may be killed and started again. Passwords that are not bound to their servers yet are bound first, as
+at the first start after the upgrade.
 """
 
 from collections.abc import Callable, Iterator
@@ -44,7 +44,7 @@ class _Column:
     place: Callable[[str], str]
     table: type[SQLModel]
     is_bound: bool = False
-    """Each secret is bound to the servers of its connector, whose id the key is."""
+    """Whether each secret is bound to the servers of its connector. The key of the row is the id of the connector."""
 
 
 _COLUMNS = (
@@ -75,7 +75,7 @@ def _rotate_batch(gateway: Gateway, column: _Column, after: str) -> tuple[str | 
     rotated = unreadable = 0
     last: str | None = None
     current = gateway.secrets.current_start(is_bound=column.is_bound)
-    # Ciphertext and servers by one statement: a change of servers that keeps the password changes both.
+    # Read ciphertext and servers with one statement: a change of servers that keeps the password changes both.
     its_connector = column.key == col(Connector.id) if column.is_bound else false()
     statement = (
         select(column.key, column.ciphertext, Connector)

@@ -56,7 +56,7 @@ class Detailed:
     in_full: bool
     """False: the caller sees only a few fields."""
     version: str = ""
-    """Of settings and credentials: another one as soon as one of them is. Cycles do not change it. Empty in lists."""
+    """The version of settings and credentials: it changes when one of them changes. Cycles do not change it. Empty in lists."""
 
 
 def get(session: Session, principal: Principal, connector_id: str) -> Detailed:
@@ -119,7 +119,7 @@ def put(
     Raises:
         ScopeMissing, NotFound, Forbidden, InvalidInput, AlreadyExists
         WrongState: kind or owner are others than the stored ones.
-        PreconditionFailed: as `patch`, and where there is no connector yet.
+        PreconditionFailed: as in `patch`, and if there is no connector yet.
     """
     rules.require_scope(principal, "connectors:write")
     addresses.require_allowed(gateway, imap=body.imap, smtp=body.smtp)
@@ -154,7 +154,7 @@ def patch(
 
     Raises:
         ScopeMissing, NotFound, Forbidden, InvalidInput, AlreadyExists
-        PreconditionFailed: settings and credentials are not of the version that the caller has seen.
+        PreconditionFailed: settings or credentials have changed since the version that the caller has seen.
     """
     changes = body.model_dump(exclude_unset=True)
     with gateway.db.reading() as session:
@@ -231,7 +231,7 @@ def enter_credentials(
 
     Raises:
         ScopeMissing, NotFound, Forbidden
-        PreconditionFailed: as `patch`; the password would go to servers that the caller was not shown.
+        PreconditionFailed: as in `patch`; the password would go to servers that the caller has not seen.
     """
     with gateway.db.unit_of_work() as session:
         connector = rules.require(session, principal, Action.ENTER_CREDENTIALS, connector_id, lock=True)
@@ -295,7 +295,7 @@ def _detailed(session: Session, principal: Principal, connector: Connector) -> D
 
 
 def _require_version(session: Session, connector: Connector, expected: str | None) -> None:
-    """Refuse a change by somebody who has seen other settings than these. None: the caller does not say.
+    """Refuse a change by a caller who has seen other settings than these. None: the caller did not say.
 
     Raises:
         PreconditionFailed

@@ -69,7 +69,7 @@ class Viewed:
 
     @property
     def seen(self) -> str:
-        """A text that is another one as soon as the settings are, or who will read the mail."""
+        """A text that changes when the settings change, or the people who will read the mail."""
         shown = [audited_settings(self.connector), asdict(self.recipients)]
         return hashlib.sha256(json.dumps(shown, sort_keys=True).encode()).hexdigest()
 

@@ -131,8 +131,8 @@ def audited_settings(connector: Connector) -> dict[str, Any]:
 
 
 def version_of(connector: Connector, credential: Credential | None) -> str:
-    """An opaque text that is another one as soon as the settings or the credentials are. Cycles and the rotation of keys
-    do not change it."""
+    """A text without a meaning for callers. It changes when the settings or the credentials change. Cycles and the rotation
+    of keys do not change it."""
     entered = None
     if credential is not None:
         entered = [credential.type, str(credential.entered_at)]

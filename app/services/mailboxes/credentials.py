@@ -1,10 +1,10 @@
-"""The secrets with which connectors log in: encrypted when they are entered, decrypted only to be used.
+"""The secrets with which connectors log in. They are encrypted when they are entered, and decrypted only for use.
 
-A secret is encrypted for the servers that it is entered for: host, port, security and user name of both. It goes
-nowhere else, whatever somebody writes into the database without the key. So settings and secret are always read by
-one statement: a password never meets settings of another moment.
+A secret is encrypted for the servers for which it was entered: host, port, security and user name of both. It goes nowhere
+else, whatever somebody without the key writes into the database. So one statement always reads settings and secret
+together: a password never meets settings of another moment.
 
-Rows of before this was so are bound by `secret_binding`, and readable until that is done.
+`secret_binding` binds older rows; they can be read until that is done.
 """
 
 import json
@@ -25,11 +25,11 @@ from app.services.access import audit
 from app.services.access.audit import Actor
 
 BINDING = "bind_secrets"
-"""The step of an upgrade after which no secret counts that is not bound to its servers."""
+"""The step of an upgrade after which a secret counts only if it is bound to its servers."""
 
 
 class Servers(Protocol):
-    """The columns of a connector that say whom its password is for."""
+    """The columns of a connector that name the servers for its password."""
 
     imap_host: str
     imap_port: int
@@ -43,17 +43,17 @@ class Servers(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class StoredSecret:
-    """A secret as it is stored, with the servers that the connector names at that moment."""
+    """A stored secret, with the servers that the connector names at the same moment."""
 
     connector_id: str
     ciphertext: str
     servers: str
     takes_unbound: bool
-    """The upgrade that binds secrets to servers is not done yet."""
+    """Whether the upgrade that binds secrets to servers is not done yet."""
 
 
 def servers_of(connector: Servers) -> str:
-    """The servers that a connector's password is for, as one text: equal if and only if all of them are."""
+    """The servers for a connector's password, as one text. Two texts are equal only if all parts are equal."""
     names = ("host", "port", "security", "username")
     both: list[list[Any]] = [
         [getattr(connector, f"{protocol}_{name}") for name in names] for protocol in ("imap", "smtp")
@@ -62,7 +62,7 @@ def servers_of(connector: Servers) -> str:
 
 
 def with_settings(session: Session, connector_id: str) -> tuple[Connector, Credential | None] | None:
-    """A connector and its credentials as they are at one moment, also where both are changed meanwhile."""
+    """A connector and its credentials at one moment, even if both are being changed."""
     statement = (
         select(Connector, Credential)
         .outerjoin(Credential, col(Credential.connector_id) == col(Connector.id))
@@ -73,7 +73,7 @@ def with_settings(session: Session, connector_id: str) -> tuple[Connector, Crede
 
 
 def stored(session: Session, connector: Connector, credential: Credential) -> StoredSecret:
-    """What `decrypted` needs, from what `with_settings` gave."""
+    """The input of `decrypted`, from the result of `with_settings`."""
     is_bound = secretbox.is_bound(credential.ciphertext)
     takes_unbound = not is_bound and session.get(UpgradeStep, BINDING) is None
     return StoredSecret(connector.id, credential.ciphertext, servers_of(connector), takes_unbound)
@@ -82,8 +82,8 @@ def stored(session: Session, connector: Connector, credential: Credential) -> St
 def enter(
     session: Session, gateway: Gateway, connector: Connector, password: str, *, by: Actor, by_owner: bool
 ) -> None:
-    """Store a password for the servers that the connector has now, in place of any that is there. `by_owner`: the owner
-    of a personal connector entered it, which seals it."""
+    """Store a password for the present servers of the connector; it replaces an earlier one. `by_owner`: the owner of a
+    personal connector entered it, which seals the connector."""
     secret = json.dumps({"type": "password", "password": password})
     now = clock.utc_now()
     session.merge(
@@ -103,8 +103,8 @@ def enter(
 
 
 def keep(session: Session, gateway: Gateway, connector: Connector, before: StoredSecret | None) -> None:
-    """Bind what is stored to the servers that the connector has now, after a change that keeps it. What no key decrypts
-    stays as it is."""
+    """Bind the stored password to the present servers of the connector, after a change that keeps it. A password that no key
+    decrypts stays as it is."""
     credential = session.get(Credential, connector.id)
     if before is None or credential is None or before.servers == servers_of(connector):
         return
