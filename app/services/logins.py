@@ -1,15 +1,16 @@
-"""Logins with a connector's stored password, and what follows from refused ones.
+"""Logins with a connector's stored password, and the consequences of refused ones.
 
-Some servers lock an account at the third refused login. So the gateway stops after two refusals of one password, whoever
-tried: the sweep, a fetch by command, a test, the copy in Sent, or SMTP. IMAP and SMTP are counted apart, because a good
-login at one says nothing about the other, and added up, because many servers count them together.
+Some servers lock an account at the third refused login. So the gateway stops after two refusals of one password. It does not
+matter who tried: the sweep, a fetch by command, a test, the copy in Sent, or SMTP. IMAP and SMTP have separate counts,
+because a successful login at one says nothing about the other. The two counts are added, because many servers count both
+together.
 
-    IMAP refused, then anything refused     the connector is `stopped`: nothing logs in any more
-    SMTP refused twice, IMAP's login good   only sending stops; queued mail waits
-    SMTP refused, trouble at SMTP's login   sending waits a while, then tries again
+        IMAP refused, then either refused       the connector is `stopped`: nothing logs in any more
+        SMTP refused twice, IMAP accepted       only sending stops; queued mail waits
+        SMTP refused, or failed at the login    sending waits a while, then tries again
 
-New credentials, other servers and `resume` make all of this void (`connectors.status`). A good login over SMTP, as in a
-test, starts sending again. The refusals that stopped sending alone do not count against IMAP any more.
+New credentials, other servers and `resume` reset all of this (`connectors.status`). A successful login over SMTP, for
+example in a test, starts sending again. Refusals that have stopped only sending do not count against IMAP any more.
 """
 
 import contextlib
@@ -74,7 +75,7 @@ def opened(gateway: Gateway, connector: Connector) -> Iterator[ImapSession]:
 
 
 def _present(gateway: Gateway, connector: Connector) -> tuple[Connector, StoredSecret]:
-    """The settings as they are, and the password for them."""
+    """The present settings, and the password for them."""
     with gateway.db.reading() as session:
         found = credentials.with_settings(session, connector.id)
         if found is None or found[1] is None or found[0].updated_at != connector.updated_at:
@@ -86,7 +87,7 @@ def _present(gateway: Gateway, connector: Connector) -> tuple[Connector, StoredS
 def logged_in(
     gateway: Gateway, secret: StoredSecret, server: ServerAddress, policy: ConnectionPolicy | None = None
 ) -> Iterator[ImapSession]:
-    """A session logged in with a stored password. A refusal is counted.
+    """A session that is logged in with a stored password. It counts a refusal.
 
     Raises:
         SecretUnreadable, MailServerError
@@ -102,7 +103,7 @@ def logged_in(
 
 
 def note_imap(gateway: Gateway, secret: StoredSecret, refusal: LoginRefused | None) -> None:
-    """Note that IMAP took the password, or refused it."""
+    """Record that IMAP accepted the password, or refused it."""
     if refusal is None and not _is_news(gateway, secret.connector_id):
         return
     with gateway.db.unit_of_work() as session:
@@ -118,7 +119,7 @@ def note_imap(gateway: Gateway, secret: StoredSecret, refusal: LoginRefused | No
 
 
 def note_smtp(gateway: Gateway, secret: StoredSecret, error: GatewayError | None) -> None:
-    """Note how a login over SMTP ended. A good one starts sending again; after another, sending waits or stops."""
+    """Record the outcome of a login over SMTP. A success starts sending again. After a failure, sending waits or stops."""
     if error is None and not _is_news(gateway, secret.connector_id, over_smtp=True):
         return
     with gateway.db.unit_of_work() as session:
@@ -130,7 +131,7 @@ def note_smtp(gateway: Gateway, secret: StoredSecret, error: GatewayError | None
             return
         is_stopped = connector.sending_status == "stopped"
         _note_sending_error(connector, error)
-        if is_stopped:  # somebody tests, while nothing is sent
+        if is_stopped:  # somebody tests while sending is stopped
             connector.sending_next_attempt_at = None
             return
         connector.sending_status = "waiting"
@@ -141,25 +142,25 @@ def note_smtp(gateway: Gateway, secret: StoredSecret, error: GatewayError | None
 
 
 def is_about_smtp_login(error: GatewayError | None) -> bool:
-    """Whether the server answered the login over SMTP with this, and not the network."""
+    """Whether this error is the server's answer to the login over SMTP, and not an error of the network."""
     is_network = isinstance(error, ConnectionLost | MailServerTimeout)
     return isinstance(error, MailServerError) and error.command == "AUTH" and not is_network
 
 
 def is_past_smtp_login(error: GatewayError | None) -> bool:
-    """Whether the login over SMTP was good, whatever came after it."""
+    """Whether the login over SMTP succeeded, whatever came after it."""
     return error is None or (isinstance(error, MailServerError) and error.command in {"MAIL", "RCPT", "DATA"})
 
 
 def forget(connector: Connector) -> None:
-    """Make void what was found out about the password."""
+    """Forget everything that was found out about the password."""
     connector.refused_logins = 0
     connector.imap_logged_in_at = None
     forget_sending(connector)
 
 
 def forget_sending(connector: Connector) -> None:
-    """Make void what was found out about sending."""
+    """Forget everything that was found out about sending."""
     connector.sending_refused_logins = connector.sending_failed_attempts = 0
     connector.sending_status = "active"
     connector.sending_error_code = connector.sending_error_detail = None
@@ -167,7 +168,7 @@ def forget_sending(connector: Connector) -> None:
 
 
 def _is_news(gateway: Gateway, connector_id: str, *, over_smtp: bool = False) -> bool:
-    """Whether a good login changes anything: most do not, and are not written."""
+    """Whether a successful login changes anything. Most change nothing, and are not written."""
     with gateway.db.reading() as session:
         connector = session.get(Connector, connector_id)
     if connector is None:
@@ -178,7 +179,7 @@ def _is_news(gateway: Gateway, connector_id: str, *, over_smtp: bool = False) ->
 
 
 def _locked(session: Session, secret: StoredSecret) -> Connector | None:
-    """The connector, where this is still its password."""
+    """The connector, if this is still its password."""
     connector = session.get(Connector, secret.connector_id, with_for_update=True)
     credential = session.get(Credential, secret.connector_id)
     is_current = credential is not None and credential.ciphertext == secret.ciphertext

@@ -1,4 +1,4 @@
-"""What sessions with mail servers go by."""
+"""The rules for sessions with mail servers."""
 
 import math
 
@@ -13,8 +13,8 @@ def mailbox_name(connector: Connector) -> str:
 
 
 def connection_policy(gateway: Gateway, *, ends_at: float = math.inf) -> imap.ConnectionPolicy:
-    """The rules of this installation for connections to mail servers, from its settings. `ends_at` is the moment, by
-    `time.monotonic`, at which the session must have ended."""
+    """The rules of this installation for connections to mail servers, from its settings. `ends_at` is the time, by
+    `time.monotonic`, by which the session must have ended."""
     return imap.ConnectionPolicy(
         network=gateway.mail_network,
         tls=gateway.tls,
