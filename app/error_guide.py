@@ -186,6 +186,15 @@ MAIL_SERVERS = {
         " circle.",
         "Choose another folder as the processed folder.",
     ),
+    "folder_not_selectable": Entry(
+        "The folder exists, but the mail server does not open it: it refuses, or keeps only other folders in it. `detail`"
+        " says which of the two folders it is, `server_text` what the server said.",
+        "Choose another one of `GET /connectors/{id}/folders`. If the server refuses INBOX, do what `server_text` says.",
+    ),
+    "folder_forbidden": Entry(
+        "The server does not allow this account to open the source folder (`NOPERM`, RFC 5530).",
+        "Ask the folder's owner or the mail server's administrator for the right to read and delete in it.",
+    ),
     "folder_read_only": Entry(
         "The server opens the source folder as read-only, so the gateway could not move mail out of it.",
         "Give the account the right to delete in that folder, or choose another folder.",
@@ -215,18 +224,81 @@ MAIL_SERVERS = {
         "Look into the gateway's log: it holds the command and the server's response code.",
     ),
     "certificate_refused": Entry(
-        "The mail server's TLS certificate could not be verified: it has expired, is for another name, or its issuer is not"
-        " trusted.",
-        "Use the host name in the certificate, or ask the server's operator to renew the certificate. The check cannot be"
-        " switched off.",
+        "The mail server's TLS certificate could not be verified, for another reason than those of the codes below.",
+        "Have the certificate renewed by an issuer that is generally trusted. The check cannot be switched off.",
+    ),
+    "certificate_expired": Entry(
+        "The mail server's certificate has expired; `detail` says when. Or one of those that vouch for it has.",
+        "The mail server's operator has to renew it. If it is valid elsewhere, check the clock of the gateway's machine.",
+    ),
+    "certificate_not_yet_valid": Entry(
+        "The mail server's certificate is not valid yet; `detail` says from when it is.",
+        "Check the clock of the gateway's machine. Else the mail server's operator has to mend it.",
+    ),
+    "certificate_for_other_name": Entry(
+        "The mail server's certificate is for another name than the host that was entered; `detail` says for which ones.",
+        "Enter one of these names as the host, if it is the same server. Else its operator has to get a certificate for the"
+        " name.",
+    ),
+    "certificate_issuer_unknown": Entry(
+        "The issuer of the mail server's certificate is not trusted on the gateway's machine, or the server does not send"
+        " the certificates in between.",
+        "If the issuer is your company's own, the gateway's operator adds it to the machine's trusted certificates. Else"
+        " the mail server's operator completes the chain.",
+    ),
+    "certificate_self_signed": Entry(
+        "The mail server's certificate is self-signed: nobody vouches for it, so anybody could have made it.",
+        "Have a certificate issued, or add this one to the trusted certificates of the gateway's machine.",
+    ),
+    "not_tls": Entry(
+        "`security` is `tls`, and at this port the mail server speaks plain text.",
+        "Set what `detail` says: `security` to `starttls`, or the port that the server has for TLS (993 for IMAP, 465 for"
+        " SMTP).",
+    ),
+    "tls_expected": Entry(
+        "`security` is `starttls` or `none`, and at this port the mail server waits for TLS.",
+        "Set `security` to `tls`.",
+    ),
+    "starttls_not_offered": Entry(
+        "`security` is `starttls`, and the mail server does not offer it or refuses it. No password was sent.",
+        "Set `security` to `tls` and the port to the one for it (993 for IMAP, 465 for SMTP).",
+    ),
+    "tls_too_old": Entry(
+        "The mail server speaks only versions or ciphers of TLS that are no longer safe. TLS 1.2 is the least.",
+        "The mail server's operator has to update it.",
+    ),
+    "tls_failed": Entry(
+        "The TLS handshake with the mail server failed; the gateway's log has the reason.",
+        "Wait. If it recurs, show the reason to the mail server's operator.",
+    ),
+    "not_imap": Entry(
+        "Another service answers at this port, for example one of POP3, SMTP or the web; `detail` names it where it can be"
+        " told.",
+        "Correct the port: 993 with `tls`, or 143 with `starttls`.",
+    ),
+    "not_smtp": Entry(
+        "Another service answers at this port, for example one of IMAP or the web; `detail` names it where it can be told.",
+        "Correct the port: 465 with `tls`, or 587 with `starttls`.",
     ),
     "mail_server_unavailable": Entry(
         "The mail server says that it is not available at the moment.",
         "Wait. The gateway tries again by itself, at growing intervals.",
     ),
     "host_unreachable": Entry(
-        "The host name has no address, the address is not allowed, or nobody answers at the port.",
-        "Check host and port. A private address must lie within `GATEWAY_ALLOWED_PRIVATE_NETWORKS`.",
+        "The host name has no address, the address is not allowed, or there is no way to it. Which of them is not said.",
+        "Check the host. A private address must lie within `GATEWAY_ALLOWED_PRIVATE_NETWORKS`.",
+    ),
+    "connection_refused": Entry(
+        "The host was reached, and nobody listens at the port.",
+        "Check the port. If it is right, the mail server is not running: the gateway tries again by itself.",
+    ),
+    "connect_timed_out": Entry(
+        "Nothing answered at the host and port within `GATEWAY_CONNECT_TIMEOUT_S`, over IPv4 or IPv6.",
+        "Check host and port. If they are right, look for a firewall between the gateway and the mail server.",
+    ),
+    "no_greeting": Entry(
+        "The connection was accepted, and nothing was said within `GATEWAY_COMMAND_TIMEOUT_S`.",
+        "Wait. If it recurs, check the port, and look at the server's load.",
     ),
     "connection_lost": Entry(
         "The connection to the mail server broke.",

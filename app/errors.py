@@ -38,21 +38,38 @@ GatewayError                      code, retryable
 │   │   ├── FolderMissing
 │   │   ├── ProcessedFolderMissing
 │   │   ├── SameFolder
+│   │   ├── FolderNotSelectable
+│   │   ├── FolderForbidden
 │   │   ├── FolderReadOnly
 │   │   ├── NoRightToMove
 │   │   ├── CopyNotRemoved
 │   │   ├── CopiesUnknown
 │   │   ├── OverQuota
 │   │   ├── CommandRefused
-│   │   └── CertificateRefused
+│   │   ├── CertificateRefused
+│   │   │   ├── CertificateExpired
+│   │   │   ├── CertificateNotYetValid
+│   │   │   ├── CertificateForOtherName
+│   │   │   ├── CertificateIssuerUnknown
+│   │   │   └── CertificateSelfSigned
+│   │   ├── NotTls
+│   │   ├── TlsExpected
+│   │   ├── StarttlsNotOffered
+│   │   ├── TlsTooOld
+│   │   ├── NotImap
+│   │   └── NotSmtp
 │   ├── MailServerUnavailable     503, try again later
 │   │   ├── HostUnreachable
+│   │   │   └── ConnectionRefused
+│   │   ├── TlsFailed
 │   │   ├── ConnectionLost
 │   │   ├── TooManyConnections
 │   │   ├── LoginNotUnderstood
 │   │   ├── MailNotGiven
 │   │   └── Throttled
 │   └── MailServerTimeout         504
+│       ├── ConnectTimedOut
+│       └── NoGreeting
 ├── SecretUnreadable              500, no key decrypts it
 ├── StoreUnavailable              503, the database cannot be used now
 │   └── StoreInUse                another process serves from this SQLite file
@@ -60,10 +77,12 @@ GatewayError                      code, retryable
 ├── LeaseLost                     internal: another instance took the mailbox over
 └── SettingsChanged               internal: the connector was changed while its cycle ran
 
-`str(error)` is the sentence for callers: general, without secrets, without the server's text. Fields hold the server's
-text, for the log only.
+`str(error)` is the outward sentence: no secret, nothing of what the server said. What the server said is in fields,
+for the log, and for those who may see a connector's settings.
 """
 
+import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -199,6 +218,10 @@ class ParserBusy(GatewayError):
     default_detail = "No parser is free to read the mail; try again later."
 
 
+_SAID = re.compile(r"(?:OK|NO|BAD|BYE)\b|[2-5][0-9][0-9](?:\s|$)")
+"""A status of IMAP or a reply of SMTP; what else stands in `server_line` is how we or a library put it."""
+
+
 class MailServerError(GatewayError):
     """An error between us and a mail server. `command` and `server_line` are for the log, never for callers."""
 
@@ -216,11 +239,20 @@ class MailServerError(GatewayError):
         self.command = command
         self.server_line = server_line
         self.response_code = response_code
+        self.server_text: str | None = None
+        """The server's own words, fit to be kept and to be shown to those who may see the settings."""
         self.alert: str | None = None
         """What the server asked to show to its user, as plain text (RFC 9051 §7.1)."""
         self.turned_away = False
         """The server refused without looking at the mailbox, so it would probably refuse other mailboxes too."""
         super().__init__(detail)
+
+    def mask(self, masked: Callable[[str | None], str | None]) -> None:
+        """Mask what the server said; from then on it may leave the adapter."""
+        self.server_line = masked(self.server_line)
+        self.alert = masked(self.alert)
+        if self.server_line is not None and _SAID.match(self.server_line):
+            self.server_text = self.server_line
 
 
 class MailServerRejected(MailServerError):
@@ -314,6 +346,16 @@ class SameFolder(MailServerRejected):
     default_detail = "The folder to download from and the folder to move to are the same on the mail server."
 
 
+class FolderNotSelectable(MailServerRejected):
+    code = "folder_not_selectable"
+    default_detail = "The mail server does not open the folder to download from."
+
+
+class FolderForbidden(MailServerRejected):
+    code = "folder_forbidden"
+    default_detail = "The mail server does not allow this account to open the folder to download from."
+
+
 class FolderReadOnly(MailServerRejected):
     code = "folder_read_only"
     default_detail = "The folder to download from is read-only, so mail could not be moved out of it."
@@ -358,6 +400,80 @@ class CertificateRefused(MailServerRejected):
     default_detail = "The mail server's TLS certificate could not be verified."
 
 
+class CertificateExpired(CertificateRefused):
+    code = "certificate_expired"
+    default_detail = "A certificate of the mail server has expired. It has to be renewed."
+
+
+class CertificateNotYetValid(CertificateRefused):
+    code = "certificate_not_yet_valid"
+    default_detail = "A certificate of the mail server is not valid yet."
+
+
+class CertificateForOtherName(CertificateRefused):
+    code = "certificate_for_other_name"
+    default_detail = "The mail server's certificate is for another name than the host that was entered."
+
+
+class CertificateIssuerUnknown(CertificateRefused):
+    code = "certificate_issuer_unknown"
+    default_detail = (
+        "The mail server's certificate comes from an issuer that is not trusted here, or the server does not send the"
+        " certificates in between."
+    )
+
+
+class CertificateSelfSigned(CertificateRefused):
+    code = "certificate_self_signed"
+    default_detail = "The mail server's certificate is self-signed: nobody vouches for it."
+
+
+CERTIFICATE_CODES = frozenset(
+    each.code
+    for each in (
+        CertificateRefused,
+        CertificateExpired,
+        CertificateNotYetValid,
+        CertificateForOtherName,
+        CertificateIssuerUnknown,
+        CertificateSelfSigned,
+    )
+)
+
+
+class NotTls(MailServerRejected):
+    code = "not_tls"
+    default_detail = "The mail server does not speak TLS at this port."
+
+
+class TlsExpected(MailServerRejected):
+    code = "tls_expected"
+    default_detail = "The mail server begins with TLS at this port. Set security to tls."
+
+
+class StarttlsNotOffered(MailServerRejected):
+    code = "starttls_not_offered"
+    default_detail = (
+        "The mail server does not offer STARTTLS at this port, or refuses it. Use the port that it has for TLS, with"
+        " security tls."
+    )
+
+
+class TlsTooOld(MailServerRejected):
+    code = "tls_too_old"
+    default_detail = "The mail server speaks only TLS that is too old to be safe. It needs TLS 1.2 or later."
+
+
+class NotImap(MailServerRejected):
+    code = "not_imap"
+    default_detail = "Something else than an IMAP server answers at this port."
+
+
+class NotSmtp(MailServerRejected):
+    code = "not_smtp"
+    default_detail = "Something else than an SMTP server answers at this port."
+
+
 class MailServerUnavailable(MailServerError):
     code = "mail_server_unavailable"
     retryable = True
@@ -370,6 +486,16 @@ class MailServerUnavailable(MailServerError):
 class HostUnreachable(MailServerUnavailable):
     code = "host_unreachable"
     default_detail = "The mail server could not be reached."
+
+
+class ConnectionRefused(HostUnreachable):
+    code = "connection_refused"
+    default_detail = "No mail server listens at this port: the connection was refused. Check the port."
+
+
+class TlsFailed(MailServerUnavailable):
+    code = "tls_failed"
+    default_detail = "TLS could not be begun with the mail server."
 
 
 class ConnectionLost(MailServerUnavailable):
@@ -401,6 +527,20 @@ class MailServerTimeout(MailServerError):
     code = "mail_server_timeout"
     retryable = True
     default_detail = "The mail server did not answer in time."
+
+
+class ConnectTimedOut(MailServerTimeout):
+    code = "connect_timed_out"
+    default_detail = (
+        "Nothing answered at the host and port of the mail server. Check both, and look for a firewall."
+    )
+
+
+class NoGreeting(MailServerTimeout):
+    code = "no_greeting"
+    default_detail = (
+        "The connection was accepted at the host and port of the mail server, and then nothing was said."
+    )
 
 
 class SecretUnreadable(GatewayError):

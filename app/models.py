@@ -120,6 +120,8 @@ class Connector(SQLModel, table=True):
     last_error_code: str | None = None
     last_error_detail: str | None = None
     last_error_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    last_error_server_text: str | None = Field(default=None, sa_type=Text)
+    """The mail server's own words, our credentials masked; null where it said none, or had not greeted."""
     alert_text: str | None = Field(default=None, sa_type=Text)
     """The last text that the mail server asked to show to its user (ALERT, RFC 9051 §7.1), as plain text."""
     alert_at: datetime | None = Field(default=None, sa_type=UtcDateTime)

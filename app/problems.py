@@ -110,7 +110,11 @@ def answer_to(request: Request, error: errors.GatewayError) -> JSONResponse:
         faults = [Fault(pointer=fault.pointer, detail=fault.detail) for fault in error.faults]
     if isinstance(error, errors.MailServerError):
         log.info(
-            "mail_server_error", code=error.code, command=error.command, response_code=error.response_code
+            "mail_server_error",
+            code=error.code,
+            command=error.command,
+            response_code=error.response_code,
+            server_line=error.server_line,
         )
     return problem(
         request,

@@ -22,7 +22,10 @@ from enum import StrEnum
 from typing import Any, Literal, NoReturn
 
 from app.adapters import login_refusals
+from app.adapters.handshake import Secured, await_greeting, secure, wrong_service
+from app.adapters.masking import Mask
 from app.adapters.network import NetworkPolicy
+from app.adapters.speech import Speech, recognised
 from app.errors import (
     CertificateRefused,
     CommandRefused,
@@ -31,7 +34,9 @@ from app.errors import (
     MailServerError,
     MailServerTimeout,
     MailServerUnavailable,
+    NoGreeting,
     NoLoginMethod,
+    StarttlsNotOffered,
     TooManyConnections,
 )
 
@@ -44,6 +49,7 @@ MAX_REPLY_LINE_OCTETS = 4096  # RFC 5321 §4.5.3.1.5 says 512; some banners are 
 QUIT_TIMEOUT_S = 5.0
 WATCH_INTERVAL_S = 0.25
 
+_REPLY_LINE = re.compile(rb"[2-5][0-9][0-9](?:[ -]|\r?\n)")
 _ENHANCED_CODE = re.compile(r"[245]\.\d{1,3}\.\d{1,3}\b")
 _ENVELOPE_ADDRESS = re.compile(r"[!-;=?-~]+@[!-;=?-~]+")  # printable ASCII without space, < and >
 
@@ -145,11 +151,10 @@ def _logged_in(
     stopping: Callable[[], bool],
 ) -> Iterator[tuple["_Client", "_Watch"]]:
     begun = time.monotonic()
-    with _translated("CONNECT"):
-        # Plain text, also for the password, is allowed only inside the allowed private networks.
-        connection = network.connect(
-            server.host, server.port, limits.connect_s, private_only=server.security == "none"
-        )
+    # Plain text, also for the password, is allowed only inside the allowed private networks.
+    connection = network.connect(
+        server.host, server.port, limits.connect_s, private_only=server.security == "none"
+    )
     with (
         _Watch(connection, begun + limits.attempt_s, stopping) as watch,
         contextlib.closing(_Client(connection)) as client,
@@ -157,11 +162,13 @@ def _logged_in(
         connection.settimeout(limits.command_s)
         try:
             with _translated("EHLO"):
-                _greet(client, server, tls)
+                _greet(client, server, tls, limits)
             with _translated("AUTH"):
                 _log_in(client, server)
             yield client, watch
         except MailServerError as exc:
+            exc.mask(Mask(server.username, server.password).text)
+            client.is_dead = isinstance(exc, MailServerTimeout | ConnectionLost)
             if watch.is_late:
                 raise MailServerTimeout(command=exc.command) from exc
             raise
@@ -176,42 +183,65 @@ class _Client(smtplib.SMTP):
         super().__init__(local_hostname=EHLO_NAME)
         self.sock = connection
         self.file: Any = None
+        self.is_dead = False
+        """The peer has not answered in time, or the connection has ended."""
 
-    def secure(self, tls: ssl.SSLContext, host: str) -> None:
-        """Use TLS from here on. Everything that was read in plain text before is forgotten (RFC 3207 §6)."""
+    def secure(self, how: Secured, timeout_s: float) -> None:
+        """Speak TLS from here on; what was read in plain text before is forgotten (RFC 3207 §6)."""
         assert self.sock is not None
-        try:
-            secured = tls.wrap_socket(self.sock, server_hostname=host, do_handshake_on_connect=False)
-        except ValueError as exc:  # TLS cannot verify this host name
-            raise CertificateRefused(command="CONNECT") from exc
-        self.sock = secured
-        secured.do_handshake()
+        self.sock = secure(self.sock, how, timeout_s)
+        self.sock.settimeout(timeout_s)
         self.file = None
         self.ehlo_resp = self.helo_resp = None
         self.esmtp_features = {}
         self.does_esmtp = False
 
     def getreply(self) -> tuple[int, bytes]:
-        # smtplib's own method reads for ever from a server that never stops, and hides the kind of error.
-        if self.sock is None:
-            raise smtplib.SMTPServerDisconnected("not connected")
-        if self.file is None:
-            self.file = self.sock.makefile("rb")
+        # smtplib's own reads without end from a server that never stops, and hides what kind of error it met.
         lines = []
         for _ in range(MAX_REPLY_LINES):
-            line = self.file.readline(MAX_REPLY_LINE_OCTETS)
-            if not line.endswith(b"\n"):
-                raise smtplib.SMTPServerDisconnected("a reply was cut off or too long")
-            if not re.match(rb"[2-5][0-9][0-9](?:[ -]|\r?\n)", line):
+            line = self._read_line()
+            if not _REPLY_LINE.match(line):
                 raise smtplib.SMTPServerDisconnected("not an SMTP reply")
             lines.append(line[4:].strip())
             if line[3:4] != b"-":
                 return int(line[:3]), b"\n".join(lines)
         raise smtplib.SMTPServerDisconnected("a reply that does not end")
 
-    def leave(self) -> None:
-        """Send QUIT if the connection is open. Its outcome does not matter."""
+    def _read_line(self) -> bytes:
         if self.sock is None:
+            raise smtplib.SMTPServerDisconnected("not connected")
+        if self.file is None:
+            self.file = self.sock.makefile("rb")
+        line: bytes = self.file.readline(MAX_REPLY_LINE_OCTETS)
+        if not line.endswith(b"\n"):
+            raise smtplib.SMTPServerDisconnected("a reply was cut off or too long")
+        return line
+
+    def get_greeting(self) -> tuple[int, bytes]:
+        """The first reply (RFC 5321 §4.3.1).
+
+        Raises:
+            NotSmtp, TlsExpected, NoGreeting, ConnectionLost
+        """
+        if self.file is None and self.sock is not None:
+            self.file = self.sock.makefile("rb")
+        try:
+            first: bytes = self.file.peek(3)
+        except TimeoutError as exc:
+            raise NoGreeting(command="CONNECT") from exc
+        if not first:
+            raise ConnectionLost(
+                "The mail server closed the connection without a greeting.", command="CONNECT"
+            )
+        found = recognised(first[:MAX_REPLY_LINE_OCTETS])
+        if found is not Speech.SMTP and not _REPLY_LINE.match(first):
+            raise wrong_service("smtp", found)
+        return self.getreply()
+
+    def leave(self) -> None:
+        """Send QUIT if somebody may be listening. Its outcome does not matter."""
+        if self.sock is None or self.is_dead:
             return
         with contextlib.suppress(OSError, ValueError, smtplib.SMTPException):
             self.sock.settimeout(QUIT_TIMEOUT_S)
@@ -259,16 +289,25 @@ def _check_envelope(envelope: Envelope) -> None:
             raise CommandRefused("One of the addresses cannot be used in an SMTP envelope.", command="MAIL")
 
 
-def _greet(client: _Client, server: Server, tls: ssl.SSLContext) -> None:
+def _greet(client: _Client, server: Server, tls: ssl.SSLContext, limits: Limits) -> None:
     if server.security == "tls":
-        client.secure(tls, server.host)
-    _expect(client.getreply(), 220, "CONNECT")
+        client.secure(Secured(tls, server.host, "smtp"), limits.command_s)
+    elif client.sock is not None:
+        await_greeting(client.sock, "smtp", limits.command_s)
+    _expect(client.get_greeting(), 220, "CONNECT")
     client.ehlo_or_helo_if_needed()
     if server.security == "starttls":
-        # Also if it is not offered: an attacker who removes the offer must not get the password.
-        _expect(client.docmd("STARTTLS"), 220, "STARTTLS")
-        client.secure(tls, server.host)
-        client.ehlo_or_helo_if_needed()
+        _start_tls(client, server, tls, limits)
+
+
+def _start_tls(client: _Client, server: Server, tls: ssl.SSLContext, limits: Limits) -> None:
+    """Also where it is not offered: whoever strips the offer must not get the password instead."""
+    reply = client.docmd("STARTTLS")
+    if reply[0] >= 500:
+        raise StarttlsNotOffered(command="STARTTLS", server_line=_line(reply), response_code=_codes(reply))
+    _expect(reply, 220, "STARTTLS")
+    client.secure(Secured(tls, server.host, "smtp", after_starttls=True), limits.command_s)
+    client.ehlo_or_helo_if_needed()
 
 
 def _log_in(client: _Client, server: Server) -> None:

@@ -271,6 +271,7 @@ def _last_error(connector: Connector) -> LastError | None:
     return LastError(
         code=connector.last_error_code,
         detail=connector.last_error_detail or "",
+        server_text=connector.last_error_server_text,
         at=connector.last_error_at,
         attempts=connector.failed_attempts,
         next_attempt_at=connector.next_fetch_at,

@@ -13,8 +13,8 @@ from starlette.concurrency import run_in_threadpool
 
 from app.deps import GatewayDep, OriginDep
 from app.errors import (
+    CERTIFICATE_CODES,
     REFUSED_LOGIN_CODES,
-    CertificateRefused,
     FolderMissing,
     Forbidden,
     GatewayError,
@@ -48,7 +48,10 @@ SHOWN_AGAIN: dict[type[GatewayError], tuple[int, str | None]] = {
     Forbidden: (403, "again"),
 }
 """After these errors the first page is shown again, with this status and this text."""
-REFUSALS = {**dict.fromkeys(REFUSED_LOGIN_CODES, "refused"), CertificateRefused.code: "certificate"}
+REFUSALS = {
+    **dict.fromkeys(REFUSED_LOGIN_CODES, "refused"),
+    **dict.fromkeys(CERTIFICATE_CODES, "certificate"),
+}
 """The reasons why a mail server did not accept a password; any other error means that it could not be asked."""
 
 router = APIRouter(prefix=credential_links.PATH, include_in_schema=False)

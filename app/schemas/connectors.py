@@ -185,8 +185,11 @@ class ConnectorTest(Input):
 
 
 class LastError(Output):
+    """`server_text`: what the mail server itself said, as plain text of one line, with our credentials masked."""
+
     code: str
     detail: str
+    server_text: str | None
     at: Time
     attempts: int
     next_attempt_at: Time | None

@@ -1,7 +1,8 @@
 """Access to mailboxes over IMAP. Only this package imports IMAPClient. Values in and out are frozen; none has a type of the
 library.
 
-login           connect, TLS, log in: gives a session
+login           gives a session after login
+opening         connect, TLS, the greeting
 authentication  the methods of login, the meaning of a refusal, the commands directly after login
 session         the commands that the gateway uses on a mailbox
 connection      imaplib below IMAPClient: sends commands, reads answers
@@ -13,6 +14,7 @@ errors          errors of the library and of servers, as the gateway's own error
 from app.adapters.imap.answers.folder_status import FolderStatus
 from app.adapters.imap.answers.listing import SPECIAL_USES
 from app.adapters.imap.answers.status import Selected
+from app.adapters.imap.errors import is_about_rights
 from app.adapters.imap.login import connect
 from app.adapters.imap.session import ImapSession
 from app.adapters.imap.values import ConnectionPolicy, FetchedMail, Folder, MailInfo, ServerAddress
@@ -28,4 +30,5 @@ __all__ = [
     "Selected",
     "ServerAddress",
     "connect",
+    "is_about_rights",
 ]

@@ -7,12 +7,12 @@ and treats the first line that it does not know as the end.
 
 import imaplib
 import re
-import ssl
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from random import SystemRandom
 from typing import Any
 
+from app.adapters.handshake import Secured, secure, wrong_service
 from app.adapters.imap.answers import status
 from app.adapters.imap.answers.response import (
     STATUSES,
@@ -25,8 +25,9 @@ from app.adapters.imap.answers.response import (
     without_literal,
 )
 from app.adapters.imap.wire import Wire
-from app.errors import CommandRefused, ConnectionLost
-from app.mime.text import clean_line
+from app.adapters.masking import NOTHING_MASKED, Mask
+from app.adapters.speech import recognised
+from app.errors import CommandRefused, ConnectionLost, MailServerError, MailServerUnavailable, NoGreeting
 
 MAX_UNTAGGED_RESPONSES = 200_000
 MAX_STATUS_RESPONSES = 1000
@@ -34,7 +35,8 @@ MAX_STATUS_RESPONSES = 1000
 MAX_STATUS_OCTETS = 256 * 1024
 MAX_LITERALS = 1000
 """The largest number in one response."""
-ALERT_MAX_CHARS = 500
+GREETING_SIGN_OCTETS = 300
+"""The part of a greeting of another protocol by which that protocol is recognised."""
 
 _ALERT = re.compile(rb"\[ALERT\] *(.+)", re.IGNORECASE)
 
@@ -53,6 +55,8 @@ class Answer:
     move)."""
     dropped: int = 0
     """Lines that are not IMAP."""
+    mask: Mask = NOTHING_MASKED
+    """Masks the parts that go into an error."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +70,25 @@ class Conversation:
 
 
 class WiredIMAP4(imaplib.IMAP4):
-    """`imaplib.IMAP4` over a `Wire`. The constructor reads the greeting."""
+    """`imaplib.IMAP4` over a `Wire`. The constructor reads the greeting, and closes the wire where it fails.
 
-    def __init__(self, open_wire: Callable[[], Wire], timeout_s: float) -> None:
-        self._open_wire = open_wire
+    Raises:
+        NoGreeting, NotImap, TlsExpected, ConnectionLost
+        MailServerUnavailable: greeted with BYE.
+    """
+
+    def __init__(
+        self,
+        wire: Wire,
+        timeout_s: float,
+        *,
+        greeting_timeout_s: float | None = None,
+        mask: Mask = NOTHING_MASKED,
+    ) -> None:
+        self.wire = wire
         self.timeout_s = timeout_s
+        self._greeting_timeout_s = greeting_timeout_s or timeout_s
+        self.mask = mask
         self.alert: str | None = None
         self.greeting: Response | None = None
         self._bye = b""
@@ -78,12 +96,14 @@ class WiredIMAP4(imaplib.IMAP4):
         super().__init__()
 
     def open(self, host: str = "", port: int = 143, timeout: float | None = None) -> None:
-        self.wire = self._open_wire()
-        self.wire.start_command(self.timeout_s)
+        self.wire.start_command(self._greeting_timeout_s)
         self.sock = self.wire.sock
 
     def shutdown(self) -> None:
         self.wire.close()
+
+    def send(self, data: Any) -> None:
+        self.wire.send(data)
 
     def _connect(self) -> None:
         """Read the greeting. The capabilities are requested later and are no reason to stop: `imaplib` does not know servers with
@@ -91,13 +111,39 @@ class WiredIMAP4(imaplib.IMAP4):
         library: Any = self
         library.tagpre = imaplib.Int2AP(SystemRandom().randint(4096, 65535))
         self._our_tag = re.compile(re.escape(library.tagpre) + rb"\d++\Z")
-        line = read_line(self.wire.read_line())
-        self.greeting = line if isinstance(line, Response) else None
-        kind = self.greeting.kind if self.greeting is not None else ""
-        self._note_alert(self.greeting.texts[0] if self.greeting is not None else b"")
-        if kind not in {"OK", "PREAUTH"}:
-            raise self.error(kind)
-        self.state = "AUTH" if kind == "PREAUTH" else "NONAUTH"
+        self.greeting = self._read_greeting()
+        self._note_alert(self.greeting.texts[0])
+        if self.greeting.kind == "BYE":
+            raise MailServerUnavailable(
+                "The mail server turned the connection away.",
+                command="CONNECT",
+                server_line="BYE " + self.greeting.texts[0].decode("utf-8", "replace"),
+                response_code=self.mask.code(status.code_of(self.greeting.texts[0])),
+            )
+        self.state = "AUTH" if self.greeting.kind == "PREAUTH" else "NONAUTH"
+
+    def _read_greeting(self) -> Response:
+        """greeting = "*" SP (resp-cond-auth / resp-cond-bye) CRLF (RFC 9051 §9)."""
+        try:
+            text = self.wire.read_line()
+        except TimeoutError as exc:
+            raise self._not_greeted(
+                self.wire.unread(GREETING_SIGN_OCTETS), NoGreeting(command="CONNECT")
+            ) from exc
+        except (ConnectionLost, OSError) as exc:
+            lost = ConnectionLost(
+                "The mail server closed the connection without a greeting.",
+                command="CONNECT",
+                server_line=type(exc).__name__,
+            )
+            raise self._not_greeted(self.wire.unread(GREETING_SIGN_OCTETS), lost) from exc
+        line = read_line(text)
+        if isinstance(line, Response) and line.kind in {"OK", "PREAUTH", "BYE"}:
+            return line
+        raise wrong_service("imap", recognised(text[:GREETING_SIGN_OCTETS]))
+
+    def _not_greeted(self, said: bytes, otherwise: MailServerError) -> MailServerError:
+        return wrong_service("imap", recognised(said)) if said else otherwise
 
     def run(self, name: str, *args: str | bytes, keep: Sequence[str] = ()) -> Answer:
         """Run one command with its time limit. Its answer holds the untagged responses of the kinds in `keep`.
@@ -124,7 +170,7 @@ class WiredIMAP4(imaplib.IMAP4):
 
     def answer(self, typ: str, text: bytes) -> Answer:
         """The answer to the command that has just ended."""
-        return Answer(typ, text, tuple(self._responses), self._expunged, self._dropped)
+        return Answer(typ, text, tuple(self._responses), self._expunged, self._dropped, self.mask)
 
     def _start(self, keep: Sequence[str]) -> None:
         self._keep = frozenset(keep)
@@ -151,7 +197,7 @@ class WiredIMAP4(imaplib.IMAP4):
     def _check_bye(self) -> None:
         if "BYE" in self.untagged_responses:
             line = "BYE " + self._bye.decode("utf-8", "replace")
-            raise ConnectionLost(server_line=line, response_code=status.code_of(self._bye))
+            raise ConnectionLost(server_line=line, response_code=self.mask.code(status.code_of(self._bye)))
 
     def _get_response(self, start_timeout: object = False) -> Line | None:
         """Read a response and store it. None: the server asks for more data."""
@@ -224,7 +270,7 @@ class WiredIMAP4(imaplib.IMAP4):
         """Keep the text that the server wants its user to see (RFC 9051 §7.1: clients MUST show it)."""
         found = _ALERT.search(line[:MAX_STATUS_OCTETS])
         if found:
-            self.alert = clean_line(found[1].decode("utf-8", "replace"), ALERT_MAX_CHARS)
+            self.alert = self.mask.text(found[1].decode("utf-8", "replace"))
 
     # Before and during the login
 
@@ -256,17 +302,18 @@ class WiredIMAP4(imaplib.IMAP4):
         ended: Any = self.tagged_commands.pop(tag)
         return Conversation(self.answer(ended[0], ended[1][-1]), min(asked, len(replies)))
 
-    def start_tls(self, context: ssl.SSLContext, server_name: str) -> None:
+    def start_tls(self, how: Secured) -> None:
         """STARTTLS (RFC 9051 §6.2.1). The capabilities that were announced in plain text are forgotten.
 
         Raises:
             CommandRefused: the server does not offer it, or refuses it. The connection never falls back to plain text.
             ConnectionLost: the server sent more than its answer before TLS began; an attacker may have injected it.
+            CertificateRefused, TlsTooOld, TlsFailed, NoGreeting
         """
         self.run("STARTTLS")
         if self.wire.has_unread():
             raise ConnectionLost(command="STARTTLS")
-        self.wire.sock = context.wrap_socket(self.wire.sock, server_hostname=server_name)
+        self.wire.sock = secure(self.wire.sock, how, self.timeout_s)
         self.sock = self.wire.sock
         self.untagged_responses.clear()
         self.greeting = None
@@ -280,4 +327,4 @@ def refused(command: str, answer: Answer) -> CommandRefused:
         told = [each.texts[0] for each in answer.responses if each.kind in {"NO", "BAD", "BYE"}]
         code = next((found for each in told if (found := status.code_of(each)) is not None), None)
     text = f"{answer.status} {line.decode('utf-8', 'replace')}"
-    return CommandRefused(command=command, server_line=text, response_code=code)
+    return CommandRefused(command=command, server_line=text, response_code=answer.mask.code(code))

@@ -24,12 +24,31 @@ CORRUPTION_PAUSE_S = 3600.0
 _THROTTLED = re.compile(r"throttled.*?Backoff Time: ?(\d{1,12}) ?milliseconds", re.IGNORECASE | re.DOTALL)
 
 
+# What servers say that have no response code for it.
+_ABOUT_RIGHTS = re.compile(
+    r"permission|not permitted|access denied|not allowed|no(?:t enough)? (?:access )?rights?\b|insufficient (?:rights|priv)",
+    re.IGNORECASE,
+)
+_ABOUT_QUOTA = re.compile(
+    r"\b(?:over ?quota|quota (?:is )?exceeded|exceeds? (?:\w+ )?quota|(?:mailbox|disk) (?:is )?full)\b", re.I
+)
+_WRITING = frozenset({"COPY", "MOVE", "APPEND", "CREATE"})
+
+
+def is_about_rights(refusal: CommandRefused) -> bool:
+    """Whether a command was refused for want of a right (RFC 5530 NOPERM), as far as the server says."""
+    if refusal.response_code is not None:
+        return refusal.response_code == "NOPERM"
+    return _ABOUT_RIGHTS.search(refusal.server_line or "") is not None
+
+
 @contextlib.contextmanager
 def translating(command: str) -> Iterator[None]:
     """Turn the libraries' errors into the gateway's errors, with the server's text for the log."""
     try:
         yield
     except CommandRefused as exc:
+        exc.command = command if exc.command == "UID" else exc.command
         raise _known_refusal(exc) from exc
     except MailServerError as exc:
         exc.command = exc.command or command
@@ -63,6 +82,9 @@ def _known_refusal(exc: CommandRefused) -> MailServerError:
         damaged.retry_after_s = CORRUPTION_PAUSE_S
         return damaged
     if exc.response_code == "OVERQUOTA":
+        return OverQuota(**told)
+    is_writing = exc.response_code is None and exc.command in _WRITING
+    if is_writing and _ABOUT_QUOTA.search(exc.server_line or ""):
         return OverQuota(**told)
     if exc.response_code in {"UNAVAILABLE", "INUSE", "SERVERBUG"}:
         return MailServerUnavailable(**told)

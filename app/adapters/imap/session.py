@@ -25,6 +25,8 @@ from app.adapters.imap.answers import (
     listing,
     names,
     namespace,
+    numbers,
+    rights,
     search,
     status,
 )
@@ -32,6 +34,7 @@ from app.adapters.imap.answers.dates import MONTHS
 from app.adapters.imap.answers.fetch import Fetched
 from app.adapters.imap.answers.folder_status import FolderStatus
 from app.adapters.imap.answers.listing import SPECIAL_USES, Row
+from app.adapters.imap.answers.rights import Rights
 from app.adapters.imap.answers.status import Selected
 from app.adapters.imap.connection import Answer, WiredIMAP4, refused
 from app.adapters.imap.errors import translating
@@ -77,6 +80,7 @@ class ImapSession:
         self._octets_of: dict[str, bytes] = {}
         """The names that the server has listed, by the names that are shown."""
         self._exists = 0
+        self._uidnext: int | None = None
         self._has_given_up_move = False
         self.expunged = 0
         """The number of mails that left the source folder, as the server reported in its answer to the last MOVE."""
@@ -98,6 +102,11 @@ class ImapSession:
     def alert(self) -> str | None:
         """The last text that the server asked to show to its user, as plain text."""
         return self._imap.alert
+
+    def masked(self, error: MailServerError) -> MailServerError:
+        """An error that ends here and does not leave the session, with our credentials masked in it."""
+        error.mask(self._imap.mask.text)
+        return error
 
     @property
     def can_expunge_uids(self) -> bool:
@@ -228,6 +237,7 @@ class ImapSession:
         self._imap.state = "SELECTED"
         selected = status.read_select(answer.responses, answer.text)
         self._exists = selected.exists
+        self._uidnext = selected.uidnext
         return selected
 
     def status(self, folder: str) -> FolderStatus:
@@ -436,11 +446,43 @@ class ImapSession:
         text = str(exc).partition(": ")[2].removeprefix("b'")
         return self._imap.answer("NO", text.encode("utf-8", "replace"))
 
+    # Rights
+
+    def rights(self, folder: str) -> Rights | None:
+        """What this account may do with a folder (MYRIGHTS, RFC 4314 §3.5); None where the server does not tell."""
+        if "ACL" not in self.capabilities:
+            return None
+        try:
+            with translating("MYRIGHTS"):
+                answer = self._imap.run("MYRIGHTS", quoted(self._octets(folder)), keep=["MYRIGHTS"])
+        except CommandRefused:
+            return None
+        return rights.read_rights(answer.responses)
+
+    def absent_uid(self) -> int | None:
+        """A UID that no mail of the selected folder has, nor will ever get: below UIDNEXT and not found, else the
+        highest there can be. None where even that one is taken.
+
+        Raises:
+            CommandRefused
+        """
+        found = self._search("ALL")
+        if not found.is_answered:
+            return None
+        taken = set(found.uids)
+        last = (self._uidnext or 1) - 1
+        # One of so many is free, if any is; of a larger folder not all UIDs are known.
+        looked_at = len(taken) + 1 if len(taken) < search.MAX_FOUND else 0
+        free = (uid for uid in range(last, max(0, last - looked_at), -1) if uid not in taken)
+        uid = next(free, numbers.MAX_UID)
+        return uid if uid not in taken else None
+
     def end(self) -> None:
-        """Log out if the connection still allows it, and close the connection. A server that hangs gets little time for it."""
-        self._imap.timeout_s = min(self._imap.timeout_s, LOGOUT_TIMEOUT_S)
-        with contextlib.suppress(OSError, imaplib.IMAP4.error, MailServerError):
-            self._imap.run("LOGOUT")
+        """Log out, unless the connection is dead: it has cost its deadline already. Close it."""
+        if not self._imap.wire.is_dead:
+            self._imap.timeout_s = min(self._imap.timeout_s, LOGOUT_TIMEOUT_S)
+            with contextlib.suppress(OSError, imaplib.IMAP4.error, MailServerError):
+                self._imap.run("LOGOUT")
         self._imap.shutdown()
 
 

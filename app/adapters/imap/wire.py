@@ -7,11 +7,9 @@ grows with the received bytes, not with the announced length.
 
 import math
 import socket
-import ssl
 import time
-from collections.abc import Callable
 
-from app.errors import ConnectionLost, MailServerTimeout
+from app.errors import ConnectionLost
 
 MAX_LINE_OCTETS = 16 * 1024 * 1024
 CHUNK_OCTETS = 256 * 1024
@@ -32,6 +30,8 @@ class Wire:
         self._position = 0
         self._deadline = time.monotonic() + 60.0
         self._received = 0
+        self.is_dead = False
+        """The peer has not answered in time, or the connection has ended: nothing more is said on it."""
 
     def start_command(self, timeout_s: float) -> None:
         """Start a time limit of this many seconds, plus one second for each 100 kB received."""
@@ -91,6 +91,22 @@ class Wire:
         """Whether there are received bytes that nobody has read."""
         return self._position < len(self._buffer)
 
+    def unread(self, size: int) -> bytes:
+        """So much of it, without taking it."""
+        return bytes(self._buffer[self._position : self._position + size])
+
+    def send(self, octets: bytes) -> None:
+        """Send all of it.
+
+        Raises:
+            TimeoutError, OSError: the connection is dead.
+        """
+        try:
+            self.sock.sendall(octets)
+        except OSError:
+            self.is_dead = True
+            raise
+
     def _make_room(self) -> None:
         del self._buffer[: self._position]
         self._position = 0
@@ -98,11 +114,16 @@ class Wire:
     def _receive(self) -> bytes:
         deadline = self._deadline + self._received / OCTETS_PER_S
         remaining = min(deadline, self._ends_at) - time.monotonic()
-        if remaining <= 0:
-            raise TimeoutError("deadline of the command is over")
-        self.sock.settimeout(remaining)
-        received = self.sock.recv(CHUNK_OCTETS)
+        try:
+            if remaining <= 0:
+                raise TimeoutError("deadline of the command is over")
+            self.sock.settimeout(remaining)
+            received = self.sock.recv(CHUNK_OCTETS)
+        except OSError:
+            self.is_dead = True
+            raise
         if not received:
+            self.is_dead = True
             raise ConnectionLost(server_line="end of stream")
         self._received += len(received)
         if self._received > self.max_response_octets:
@@ -111,31 +132,3 @@ class Wire:
 
     def close(self) -> None:
         self.sock.close()
-
-
-def open_wire(
-    connect: Callable[[], socket.socket],
-    tls: ssl.SSLContext | None,
-    server_name: str,
-    *,
-    ends_at: float = math.inf,
-) -> Wire:
-    """A wire over a new connection. With a context, it uses TLS from the first byte.
-
-    Raises:
-        MailServerTimeout: the TLS handshake did not end in time.
-    """
-    sock = connect()
-    if tls is None:
-        return Wire(sock, ends_at=ends_at)
-    handshake_s = sock.gettimeout()
-    if handshake_s is not None:
-        sock.settimeout(max(min(handshake_s, ends_at - time.monotonic()), 0.001))
-    try:
-        return Wire(tls.wrap_socket(sock, server_hostname=server_name), ends_at=ends_at)
-    except TimeoutError as exc:
-        sock.close()
-        raise MailServerTimeout(command="TLS") from exc
-    except BaseException:
-        sock.close()
-        raise

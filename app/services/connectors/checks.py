@@ -1,8 +1,9 @@
 """Tests a connector: whether the servers accept the login, whether the folders exist, how many mails wait.
 
-A test changes nothing: no folder is created or selected. The report repeats nothing that a server said, so nobody can use
-the gateway as a port scanner. The number of tests for each caller is limited. A test ends after some seconds, however
-slowly the servers answer.
+A test finds what a fetch would find: it selects the source folder and asks for the right to move. It changes nothing except
+the flag Recent, which every selection clears. The report repeats nothing that a server said, and names a cause only behind
+an address that may be reached, so the gateway is of little use as a port scanner. The log has the server's words. The number
+of tests for each caller is limited. A test ends after some seconds, however slowly the servers answer.
 """
 
 import contextlib
@@ -11,17 +12,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import structlog
+
 from app.adapters import imap, smtp
 from app.adapters.imap import Folder, ImapSession, ServerAddress
 from app.errors import (
     REFUSED_LOGIN_CODES,
     ApplicationPasswordNeeded,
-    FolderMissing,
     GatewayError,
     LoginRefused,
     MailServerError,
+    MailServerRejected,
     MailServerTimeout,
     NotFound,
+    OverQuota,
     ProcessedFolderMissing,
     SameFolder,
     WrongState,
@@ -35,8 +39,10 @@ from app.services.access import rules
 from app.services.access.rules import Action, Principal
 from app.services.connectors import addresses
 from app.services.connectors.settings import settings_of
-from app.services.mailboxes import credentials, folders, sessions
+from app.services.mailboxes import credentials, folders, opening, sessions
 from app.services.mailboxes.credentials import StoredSecret
+
+log = structlog.get_logger(__name__)
 
 DEADLINE_S = 20.0
 """The limit for all steps together, on both servers."""
@@ -216,27 +222,38 @@ def _check_smtp(gateway: Gateway, server: SmtpServer, password: str, *, ends_at:
 
 
 def _check_folders(mailbox: ImapSession, source_folder: str, processed_folder: str) -> Report:
+    """What is found out once somebody has logged in.
+
+    Raises:
+        MailServerError: not about the folders.
+    """
     listed = mailbox.list_folders()
     prefix = mailbox.personal_prefix()
-    source = folders.find_named(listed, source_folder, prefix)
-    processed, resolved = _check_processed(listed, source, processed_folder, prefix)
-    return Report(
-        imap=PASSED,
-        source_folder=PASSED if source is not None else _failed(FolderMissing()),
-        processed_folder=processed,
-        resolved_processed_folder=resolved,
-        waiting_messages=mailbox.status(source.name).messages if source is not None else None,
-    )
+    report = Report(imap=PASSED)
+    source: Folder | None = None
+    try:
+        source = opening.source_folder(listed, source_folder, prefix)
+        selected = opening.select_source(mailbox, source.name)
+        report = replace(report, source_folder=PASSED, waiting_messages=selected.exists)
+    except MailServerRejected as exc:
+        report = replace(report, source_folder=_failed(mailbox.masked(exc)))
+    processed, target = _check_processed(listed, source, processed_folder, prefix)
+    report = replace(report, processed_folder=processed, resolved_processed_folder=target)
+    if source is not None and report.ok and processed != TO_BE_MADE:
+        assert target is not None
+        report = _check_rights(mailbox, source.name, target, report)
+    return report
 
 
 def _check_processed(
     listed: Sequence[Folder], source: Folder | None, wanted: str, prefix: str
 ) -> tuple[Check, str | None]:
-    found = folders.find_processed(listed, wanted, prefix)
-    if found is None and wanted == folders.TRASH:
-        return TO_BE_MADE, prefix + folders.DEFAULT_NAMES[folders.TRASH]
+    try:
+        found = opening.processed_folder(listed, wanted, prefix)
+    except MailServerRejected as exc:
+        return _failed(exc), None
     if found is None:
-        return _failed(ProcessedFolderMissing()), None
+        return TO_BE_MADE, prefix + folders.DEFAULT_NAMES[folders.TRASH]
     if source is not None and folders.is_same(source.name, found.name):
         return _failed(SameFolder()), found.name
     return PASSED, found.name
@@ -248,9 +265,26 @@ def _waiting_for(
     return gateway.server_requests.waiting_for(server_name(server.host, server.port, server.security))
 
 
+def _check_rights(mailbox: ImapSession, source: str, target: str, report: Report) -> Report:
+    try:
+        opening.require_rights(mailbox, source, target)
+    except (ProcessedFolderMissing, OverQuota) as exc:
+        return replace(report, processed_folder=_failed(mailbox.masked(exc)))
+    except MailServerRejected as exc:
+        return replace(report, source_folder=_failed(mailbox.masked(exc)))
+    return report
+
+
 def _address(server: ImapServer) -> ServerAddress:
     return ServerAddress(server.host, server.port, server.security, server.username)
 
 
 def _failed(error: GatewayError) -> Check:
+    log.info(
+        "connector_test_failed",
+        error=error.code,
+        command=getattr(error, "command", None),
+        response_code=getattr(error, "response_code", None),
+        server_line=getattr(error, "server_line", None),
+    )
     return Check(ok=False, code=error.code, detail=error.detail)

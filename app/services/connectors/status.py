@@ -30,6 +30,7 @@ def settle(session: Session, connector: Connector, *, anew: bool = False) -> Non
         logins.forget(connector)
         connector.failed_attempts = 0
         connector.last_error_code = connector.last_error_detail = connector.last_error_at = None
+        connector.last_error_server_text = None
         connector.alert_text = connector.alert_at = None
     if connector.paused:
         connector.status = "paused"

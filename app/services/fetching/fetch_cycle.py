@@ -40,7 +40,6 @@ from app.adapters.parser import ParserUnavailable
 from app.errors import (
     CommandRefused,
     CopiesUnknown,
-    FolderMissing,
     GatewayError,
     MailServerError,
     ParserBusy,
@@ -62,7 +61,7 @@ from app.services.fetching.moving import Mover
 from app.services.fetching.quarantine import FailedUids
 from app.services.fetching.storing import Store
 from app.services.fetching.tally import Tally
-from app.services.mailboxes import folders
+from app.services.mailboxes import folders, opening
 
 log = structlog.get_logger(__name__)
 
@@ -99,6 +98,7 @@ def run(gateway: Gateway, connector_id: str, *, stopping: Callable[[], bool] = l
             error=error.code if error is not None else None,
             command=getattr(error, "command", None),
             response_code=getattr(error, "response_code", None),
+            server_line=getattr(error, "server_line", None),
             found=tally.found,
             stored=tally.stored,
             moved=tally.moved,
@@ -167,8 +167,7 @@ class _Cycle:
     stopping: Callable[[], bool]
 
     def run(self) -> None:
-        source_folder, target_folder = self._resolve()
-        selected = self._select(source_folder)
+        source_folder, target_folder, selected = self._resolve()
         is_unstable = selected.uidvalidity is None or selected.uid_not_sticky
         source = NumberedFolder(self.connector.id, source_folder, selected.uidvalidity or 0)
         has_displaced, left_over = self._left_over(source, is_unstable=is_unstable)
@@ -222,13 +221,12 @@ class _Cycle:
 
     # Folders
 
-    def _resolve(self) -> tuple[str, str]:
-        """The names of the source and the processed folder on the server. If there is no trash folder, it is created."""
+    def _resolve(self) -> tuple[str, str, Selected]:
+        """The names of the source and the processed folder on the server, and the answer to SELECT of the source folder. If
+        there is no trash folder, it is created."""
         listed = self.imap.list_folders()
         prefix = self.imap.personal_prefix()
-        source = folders.find_named(listed, self.connector.source_folder, prefix)
-        if source is None:
-            raise FolderMissing
+        source = opening.source_folder(listed, self.connector.source_folder, prefix)
         target = self._target_folder(listed, prefix)
         if folders.is_same(source.name, target):
             raise SameFolder
@@ -237,27 +235,19 @@ class _Cycle:
                 raise SameFolder(
                     "Another connector moves mail back from the processed folder to the source folder."
                 )
-        return normalised_folder(source.name), target
+        return normalised_folder(source.name), target, opening.select_source(self.imap, source.name)
 
     def _target_folder(self, listed: Sequence[Folder], prefix: str) -> str:
         wanted = self.connector.processed_folder
-        found = folders.find_processed(listed, wanted, prefix)
+        found = opening.processed_folder(listed, wanted, prefix)
         if found is not None:
             return found.name
-        if wanted != folders.TRASH:
-            raise ProcessedFolderMissing
         name = prefix + folders.DEFAULT_NAMES[folders.TRASH]
         try:
             self.imap.create_folder(name)
         except CommandRefused as exc:
             raise ProcessedFolderMissing(server_line=exc.server_line, command=exc.command) from exc
         return name
-
-    def _select(self, folder: str) -> Selected:
-        try:
-            return self.imap.select(folder)
-        except CommandRefused as exc:
-            raise FolderMissing(server_line=exc.server_line, command=exc.command) from exc
 
     # The state from earlier cycles
 

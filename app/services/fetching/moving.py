@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 import structlog
 
 from app import clock
-from app.adapters.imap import ImapSession
+from app.adapters.imap import ImapSession, is_about_rights
 from app.errors import (
     CommandRefused,
     CopyNotRemoved,
@@ -396,6 +396,8 @@ def _departed(row: ServerMessage, copies: dict[str, int]) -> _Departed:
 
 def _told(refusal: CommandRefused) -> MailServerError:
     """The error that a refusal to move means for the mailbox's owner."""
-    if refusal.response_code != "NOPERM":
+    if not is_about_rights(refusal):
         return refusal
-    return NoRightToMove(command=refusal.command, server_line=refusal.server_line, response_code="NOPERM")
+    return NoRightToMove(
+        command=refusal.command, server_line=refusal.server_line, response_code=refusal.response_code
+    )

@@ -96,6 +96,7 @@ def _apply(connector: Connector, tally: Tally, error: GatewayError | None, now: 
     connector.last_error_code = error.code
     connector.last_error_detail = error.detail
     connector.last_error_at = now
+    connector.last_error_server_text = getattr(error, "server_text", None)
     if connector.status == "stopped":  # by this login, and told
         return None
     if isinstance(error, CopyNotRemoved) and error.is_second_time:
@@ -114,6 +115,7 @@ def _succeeded(connector: Connector, tally: Tally, now: datetime) -> EventType |
     connector.last_error_code = None
     connector.last_error_detail = None
     connector.last_error_at = None
+    connector.last_error_server_text = None
     connector.last_success_at = now
     if tally.awaits_confirmation:
         connector.status = "awaiting_confirmation"

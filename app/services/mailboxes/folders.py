@@ -126,6 +126,12 @@ def find_named(folders: Sequence[Folder], name: str, prefix: str = "") -> Folder
     return by_name.get(comparable(name)) or by_name.get(comparable(prefix + name))
 
 
+def find_unselectable(folders: Sequence[Folder], name: str, prefix: str = "") -> Folder | None:
+    """As `find_named`, among those that hold folders and no mail (`\\Noselect`)."""
+    by_name = {comparable(folder.name): folder for folder in folders if not folder.selectable}
+    return by_name.get(comparable(name)) or by_name.get(comparable(prefix + name))
+
+
 def find_special(folders: Sequence[Folder], special_use: str) -> Folder | None:
     """The folder with this special use; otherwise a folder with a usual name for it, the one nearest to the top."""
     selectable = [folder for folder in folders if folder.selectable]

@@ -261,6 +261,7 @@ def carry_out(
         error=error.code if error is not None else None,
         command=getattr(error, "command", None),
         response_code=getattr(error, "response_code", None),
+        server_line=getattr(error, "server_line", None),
         outcomes=sorted(str(result.outcome) for result in results),
     )
     if logins.is_about_smtp_login(error):

@@ -3,11 +3,13 @@
 import ipaddress
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from app.adapters.network import NetworkPolicy
-from app.errors import HostUnreachable, MailServerTimeout
+from app.adapters.racing import connect_first, in_turns
+from app.errors import ConnectionRefused, ConnectTimedOut, HostUnreachable
 from tests.servers.listener import Listener
 
 PUBLIC = NetworkPolicy()
@@ -136,15 +138,23 @@ def test_only_the_allowed_address_of_a_name_is_tried(
     assert LOOPBACK.resolve("localhost", listener.port) == [ipaddress.ip_address("127.0.0.1")]
 
 
-def test_a_refused_target_is_never_connected_to_and_looks_like_a_closed_port(listener: Listener) -> None:
-    with pytest.raises(HostUnreachable) as refused:
+def test_a_forbidden_target_is_never_connected_to_and_looks_like_a_name_that_is_none(
+    listener: Listener,
+) -> None:
+    with pytest.raises(HostUnreachable) as forbidden:
         PUBLIC.connect("127.0.0.1", listener.port, 2)
+    with pytest.raises(HostUnreachable) as absent:
+        PUBLIC.connect("no such host", listener.port, 2)
+    assert listener.accepted == 0
+    told = [(each.value.code, each.value.detail) for each in (forbidden, absent)]
+    assert told[0] == told[1] == ("host_unreachable", "The mail server could not be reached.")
+
+
+def test_a_closed_port_behind_an_address_that_may_be_reached_is_told_as_such() -> None:
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
-    with pytest.raises(HostUnreachable) as unreachable:
+    with pytest.raises(ConnectionRefused):
         LOOPBACK.connect("127.0.0.1", port, 2)
-    assert listener.accepted == 0
-    assert (refused.value.code, refused.value.detail) == (unreachable.value.code, unreachable.value.detail)
 
 
 def test_a_host_that_never_answers_times_out() -> None:
@@ -155,7 +165,67 @@ def test_a_host_that_never_answers_times_out() -> None:
         for one in waiting:
             one.setblocking(False)
             one.connect_ex(("127.0.0.1", port))
-        with pytest.raises(MailServerTimeout):
+        with pytest.raises(ConnectTimedOut):
             LOOPBACK.connect("127.0.0.1", port, 0.3)
+        for one in waiting:
+            one.close()
+
+
+def addresses(*texts: str) -> list[ipaddress.IPv4Address | ipaddress.IPv6Address]:
+    return [ipaddress.ip_address(text) for text in texts]
+
+
+def open_files() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+class TestAHostOfSeveralAddresses:
+    def test_has_its_families_tried_in_turns(self) -> None:
+        v6 = [f"2606:4700::{number}" for number in range(1, 100)]
+        turns = in_turns(addresses(*v6, "8.8.8.8", "9.9.9.9"))
+        assert turns == addresses(v6[0], "8.8.8.8", v6[1], "9.9.9.9", v6[2], v6[3])
+        assert in_turns(addresses("8.8.8.8", *v6))[:2] == addresses("8.8.8.8", v6[0])
+        assert in_turns([]) == []
+
+    def test_is_reached_at_the_one_that_answers_though_four_before_it_are_silent(
+        self, silent_port: int
+    ) -> None:
+        """127.0.0.1 answers nothing at this port; 127.0.0.2 does."""
+        with Listener("127.0.0.2", silent_port) as answering:
+            hosts = ["127.0.0.1"] * 4 + ["127.0.0.2"]
+            # No network of IPv6 is needed: what counts is that silence before it keeps no address from being tried.
+            connected = connect_first(addresses(*hosts), silent_port, 10)
+            assert connected.getpeername()[0] == "127.0.0.2"
+            connected.close()
+            assert answering.port == silent_port
+
+    def test_takes_the_slow_one_where_a_later_one_fails(self, listener: Listener) -> None:
+        connected = connect_first(addresses("127.0.0.1", "127.0.0.9"), listener.port, 5)
+        assert connected.getpeername()[0] == "127.0.0.1"
+        connected.close()
+
+    def test_that_are_silent_and_refuse_times_out(self, silent_port: int) -> None:
+        with pytest.raises(ConnectTimedOut):
+            connect_first(addresses("127.0.0.1", "127.0.0.3"), silent_port, 0.6)
+
+    def test_leaves_no_connection_open_behind_it(self, silent_port: int) -> None:
+        before = open_files()
+        with Listener("127.0.0.2", silent_port):
+            during = open_files()
+            connect_first(addresses("127.0.0.1", "127.0.0.1", "127.0.0.2"), silent_port, 10).close()
+            assert open_files() <= during + 1  # what the listener has accepted
+        assert open_files() <= before + 1
+
+
+@pytest.fixture
+def silent_port() -> Iterator[int]:
+    """A port at which nothing answers a SYN: Linux drops them once the queue of a listener that never accepts is full."""
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as full:
+        port = int(full.getsockname()[1])
+        waiting = [socket.socket() for _ in range(3)]
+        for one in waiting:
+            one.setblocking(False)
+            one.connect_ex(("127.0.0.1", port))
+        yield port
         for one in waiting:
             one.close()

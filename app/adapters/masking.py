@@ -1,0 +1,143 @@
+"""What a mail server says, made fit to be kept and shown: our own credentials masked, control characters out, trimmed.
+
+Servers repeat what they were sent: a command that they do not understand, a login in an ALERT, an address with the
+password in it to be opened in a browser. So the user name and the password are looked for in each form in which they
+could have been sent or quoted, in any case, also at the end of a text that was cut off.
+"""
+
+import base64
+import binascii
+import html
+import json
+import re
+import unicodedata
+from collections.abc import Iterator
+from urllib.parse import quote, quote_plus
+
+from app.mime.text import clean_line
+
+MASK = "***"
+HIDDEN = "(not shown: the password is too short to be looked for in it)"
+SERVER_TEXT_MAX_CHARS = 500
+READ_CHARS = 4 * SERVER_TEXT_MAX_CHARS
+"""Before it is masked, so that what is cut off does not leave half a password."""
+MIN_PASSWORD_CHARS = 3
+MIN_USER_CHARS = 2
+MIN_CUT_CHARS = 4
+"""So much of the beginning of a secret, at the end of a text, is taken for the secret."""
+
+_REGISTERED = """
+ALERT ALREADYEXISTS APPENDUID AUTHENTICATIONFAILED AUTHORIZATIONFAILED BADCHARSET BADCOMPARATOR BADEVENT
+BADURL CANNOT CAPABILITY CLIENTBUG CLOSED COMPRESSIONACTIVE CONTACTADMIN COPYUID CORRUPTION EXPIRED
+EXPUNGEISSUED HASCHILDREN HIGHESTMODSEQ INPROGRESS INUSE LIMIT MAILBOXID MAXCONVERTMESSAGES MAXCONVERTPARTS
+MESSAGELIMIT METADATA MODIFIED NEWNAME NOMODSEQ NONEXISTENT NOPERM NOPRIVATE NOTSAVED NOTIFICATIONOVERFLOW
+NOUPDATE OVERQUOTA PARSE PERMANENTFLAGS PRIVACYREQUIRED READ-ONLY READ-WRITE REFERRAL SERVERBUG TEMPFAIL
+THROTTLED TOOBIG TOOMANY TRYCREATE UIDNEXT UIDNOTSTICKY UIDREQUIRED UIDVALIDITY UNAVAILABLE UNDEFINED-FILTER
+UNKNOWN-CTE UNSEEN URLMECH USEATTR WEBALERT
+"""
+REGISTERED_CODES = frozenset(_REGISTERED.split())
+"""The registry "IMAP Response Codes" of IANA."""
+
+# Base64 (RFC 4648 §4 and §5), long enough to hold a secret.
+_BASE64 = re.compile(r"[A-Za-z0-9+/_-]{4,}+={0,2}")
+
+
+class Mask:
+    """Masks the credentials of one login."""
+
+    def __init__(self, username: str | None, password: str | None) -> None:
+        self._password = password or ""
+        self._username = username or ""
+        secrets = {*_spellings(self._password), *_sasl(self._username, self._password)}
+        users = set(_spellings(self._username)) if len(self._username) >= MIN_USER_CHARS else set()
+        self._secrets = sorted(
+            (each for each in secrets if len(each) >= MIN_PASSWORD_CHARS), key=len, reverse=True
+        )
+        parts = [re.escape(each) for each in self._secrets]
+        # A user name may be a word, as `info`: it is masked where it stands by itself.
+        parts += [rf"(?<!\w){re.escape(each)}(?!\w)" for each in sorted(users, key=len, reverse=True)]
+        self._pattern = re.compile("|".join(parts), re.IGNORECASE) if parts else None
+        self._octets = [
+            each.encode() for each in (self._password, self._username) if len(each) >= MIN_PASSWORD_CHARS
+        ]
+
+    def text(self, said: str | None) -> str | None:
+        """What a server said, as one line to show; None where it said nothing."""
+        if not said:
+            return None
+        if 0 < len(self._password) < MIN_PASSWORD_CHARS and self._password in said:
+            return HIDDEN
+        masked = self._masked(said[:READ_CHARS])
+        # Once more: what stood between the parts of a secret may have been taken out.
+        return self._masked(clean_line(masked, READ_CHARS))[:SERVER_TEXT_MAX_CHARS].strip() or None
+
+    def code(self, code: str | None) -> str | None:
+        """A response code, masked where it is none that is registered: a server may put anything there."""
+        return code if code is None or code in REGISTERED_CODES else self.text(code)
+
+    def _masked(self, text: str) -> str:
+        if self._pattern is not None:
+            text = self._pattern.sub(MASK, text)
+        text = _BASE64.sub(self._masked_base64, text)
+        return self._without_cut_secret(text)
+
+    def _masked_base64(self, found: re.Match[str]) -> str:
+        token = found[0]
+        digits = token.rstrip("=").replace("-", "+").replace("_", "/")
+        try:
+            octets = base64.b64decode(
+                digits[: len(digits) - (len(digits) % 4 == 1)] + "=" * (-len(digits) % 4)
+            )
+        except (binascii.Error, ValueError):
+            return token
+        return MASK if any(secret in octets for secret in self._octets) else token
+
+    def _without_cut_secret(self, text: str) -> str:
+        """Mask the beginning of a secret at the very end, where the text was cut off within it."""
+        end = text.rstrip(" .…\"'")
+        for secret in self._secrets:
+            for length in range(min(len(secret), len(end)), MIN_CUT_CHARS - 1, -1):
+                if end[-length:].casefold() == secret[:length].casefold():
+                    return end[:-length] + MASK
+        return text
+
+
+def _spellings(secret: str) -> Iterator[str]:
+    """The forms in which one text may be repeated."""
+    if not secret:
+        return
+    for plain in {secret, unicodedata.normalize("NFC", secret), unicodedata.normalize("NFD", secret)}:
+        yield plain
+        yield plain.replace("\\", "\\\\").replace('"', '\\"')  # quoted string, RFC 9051 §4.3
+        yield quote(plain, safe="")
+        yield quote(plain)
+        yield quote_plus(plain)
+        yield html.escape(plain)
+        yield html.escape(plain, quote=False)
+        yield json.dumps(plain)[1:-1]
+        yield json.dumps(plain, ensure_ascii=False)[1:-1]
+        octets = plain.encode()
+        yield octets.hex()
+        yield octets.decode("latin-1")
+        yield octets.decode("ascii", "replace")
+        for charset in ("latin-1", "windows-1250", "windows-1252"):
+            yield plain.encode(charset, "ignore").decode("utf-8", "replace")
+        yield from _base64(octets)
+
+
+def _sasl(username: str, password: str) -> Iterator[str]:
+    """What is sent of both at once (RFC 4616)."""
+    if not password:
+        return
+    for authority in ("", username):
+        yield from _base64(f"{authority}\0{username}\0{password}".encode())
+
+
+def _base64(octets: bytes) -> Iterator[str]:
+    encoded = base64.b64encode(octets).decode()
+    yield encoded
+    if encoded.endswith("="):
+        yield encoded.rstrip("=")
+
+
+NOTHING_MASKED = Mask(None, None)

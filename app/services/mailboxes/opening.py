@@ -1,0 +1,106 @@
+"""Opening the folders of a connector: what a fetch cycle does and what a test finds out, in one place, so that the test
+meets whatever the fetch would meet."""
+
+from collections.abc import Sequence
+
+from app.adapters.imap import Folder, ImapSession, Selected, is_about_rights
+from app.errors import (
+    CommandRefused,
+    FolderForbidden,
+    FolderMissing,
+    FolderNotSelectable,
+    NoRightToMove,
+    ProcessedFolderMissing,
+)
+from app.services.mailboxes import folders
+
+MISSING = frozenset({"TRYCREATE", "NONEXISTENT"})
+NO_PLACE_FOR_MAIL = (
+    "The folder to move processed mail to is a place for other folders: the server keeps no mail in it."
+)
+NO_MAIL_IN_IT = "The folder to download from is a place for other folders: the server keeps no mail in it."
+NO_RIGHT_TO_FILE = (
+    "The mail server does not allow this account to put mail into the folder for processed mail."
+)
+
+
+def source_folder(listed: Sequence[Folder], name: str, prefix: str) -> Folder:
+    """The folder to download from.
+
+    Raises:
+        FolderMissing
+        FolderNotSelectable: it is there, for other folders alone.
+    """
+    found = folders.find_named(listed, name, prefix)
+    if found is not None:
+        return found
+    if folders.find_unselectable(listed, name, prefix) is not None:
+        raise FolderNotSelectable(NO_MAIL_IN_IT)
+    raise FolderMissing
+
+
+def processed_folder(listed: Sequence[Folder], wanted: str, prefix: str) -> Folder | None:
+    """The folder to move to; None where it is the trash, and is to be made.
+
+    Raises:
+        ProcessedFolderMissing
+        FolderNotSelectable
+    """
+    found = folders.find_processed(listed, wanted, prefix)
+    if found is not None or wanted == folders.TRASH:
+        return found
+    if not wanted.startswith("\\") and folders.find_unselectable(listed, wanted, prefix) is not None:
+        raise FolderNotSelectable(NO_PLACE_FOR_MAIL)
+    raise ProcessedFolderMissing
+
+
+def select_source(imap: ImapSession, folder: str) -> Selected:
+    """Select the folder to download from.
+
+    Raises:
+        FolderMissing, FolderForbidden, FolderNotSelectable, FolderReadOnly
+        MailServerError: the server is in trouble.
+    """
+    try:
+        return imap.select(folder)
+    except CommandRefused as exc:
+        told = {"command": exc.command, "server_line": exc.server_line, "response_code": exc.response_code}
+        if exc.response_code in MISSING:
+            raise FolderMissing(**told) from exc
+        raise (FolderForbidden if is_about_rights(exc) else FolderNotSelectable)(**told) from exc
+
+
+def require_rights(imap: ImapSession, source: str, target: str) -> None:
+    """Find out, without moving anything, whether mail may be moved out of the selected folder. By the rights that the
+    server tells (RFC 4314); where it tells none, by moving a mail that cannot be there.
+
+    Raises:
+        NoRightToMove, ProcessedFolderMissing, OverQuota
+    """
+    told = imap.rights(source)
+    if told is not None and not told.may_remove:
+        raise NoRightToMove(command="MYRIGHTS")
+    there = imap.rights(target)
+    if there is not None and not there.may_insert:
+        raise NoRightToMove(NO_RIGHT_TO_FILE, command="MYRIGHTS")
+    if told is None:
+        _try_to_move_nothing(imap, target)
+
+
+def _try_to_move_nothing(imap: ImapSession, target: str) -> None:
+    uid = imap.absent_uid()
+    if uid is None:
+        return
+    try:
+        if imap.can_move:
+            imap.move([uid], target)
+        else:
+            imap.copy([uid], target)
+    except CommandRefused as exc:
+        if exc.response_code in MISSING:
+            raise ProcessedFolderMissing(command=exc.command, server_line=exc.server_line) from exc
+        if is_about_rights(exc):
+            raise NoRightToMove(
+                command=exc.command, server_line=exc.server_line, response_code=exc.response_code
+            ) from exc
+        # Some refuse because there is no such mail: that says nothing.
