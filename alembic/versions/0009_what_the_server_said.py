@@ -14,10 +14,9 @@ depends_on = None
 
 
 def upgrade() -> None:
-    with op.batch_alter_table("connectors") as table:
-        table.add_column(sa.Column("last_error_server_text", sa.Text(), nullable=True))
+    op.add_column("connectors", sa.Column("last_error_server_text", sa.Text(), nullable=True))
 
 
 def downgrade() -> None:
-    with op.batch_alter_table("connectors") as table:
-        table.drop_column("last_error_server_text")
+    # Not in a batch: SQLite would make the table anew, and dropping the old one deletes what refers to it.
+    op.drop_column("connectors", "last_error_server_text")

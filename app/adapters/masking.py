@@ -23,6 +23,8 @@ READ_CHARS = 4 * SERVER_TEXT_MAX_CHARS
 """Before it is masked, so that what is cut off does not leave half a password."""
 MIN_PASSWORD_CHARS = 3
 MIN_USER_CHARS = 2
+MIN_HALF_CHARS, PART_CHARS = 6, 32
+"""Half of a secret, or so much of a long one, is taken for it wherever it stands."""
 MIN_CUT_CHARS = 4
 """So much of the beginning of a secret, at the end of a text, is taken for the secret."""
 
@@ -53,6 +55,14 @@ class Mask:
         self._secrets = sorted(
             (each for each in secrets if len(each) >= MIN_PASSWORD_CHARS), key=len, reverse=True
         )
+        halves = [
+            (each, each[: min(PART_CHARS, max(MIN_HALF_CHARS, len(each) // 2))]) for each in self._secrets
+        ]
+        self._beginnings = [
+            (each, re.compile(re.escape(half), re.IGNORECASE))
+            for each, half in halves
+            if len(half) < len(each)
+        ]
         parts = [re.escape(each) for each in self._secrets]
         # A user name may be a word, as `info`: it is masked where it stands by itself.
         parts += [rf"(?<!\w){re.escape(each)}(?!\w)" for each in sorted(users, key=len, reverse=True)]
@@ -79,7 +89,7 @@ class Mask:
         if self._pattern is not None:
             text = self._pattern.sub(MASK, text)
         text = _BASE64.sub(self._masked_base64, text)
-        return self._without_cut_secret(text)
+        return self._without_cut_secret(self._without_beginnings(text))
 
     def _masked_base64(self, found: re.Match[str]) -> str:
         token = found[0]
@@ -92,14 +102,35 @@ class Mask:
             return token
         return MASK if any(secret in octets for secret in self._octets) else token
 
+    def _without_beginnings(self, text: str) -> str:
+        """Mask what is a good part of a secret, from its beginning: a server cuts off what it quotes."""
+        for secret, beginning in self._beginnings:
+            text = _masked_on(text, secret, beginning)
+        return text
+
     def _without_cut_secret(self, text: str) -> str:
         """Mask the beginning of a secret at the very end, where the text was cut off within it."""
         end = text.rstrip(" .…\"'")
         for secret in self._secrets:
-            for length in range(min(len(secret), len(end)), MIN_CUT_CHARS - 1, -1):
+            for length in range(min(len(secret), len(end), PART_CHARS), MIN_CUT_CHARS - 1, -1):
                 if end[-length:].casefold() == secret[:length].casefold():
                     return end[:-length] + MASK
         return text
+
+
+def _masked_on(text: str, secret: str, beginning: re.Pattern[str]) -> str:
+    """Mask a beginning of the secret wherever it stands, and what follows of it."""
+    done: list[str] = []
+    position = 0
+    while (found := beginning.search(text, position)) is not None:
+        end = found.end()
+        length = end - found.start()
+        while end < len(text) and length < len(secret) and text[end].casefold() == secret[length].casefold():
+            end += 1
+            length += 1
+        done += [text[position : found.start()], MASK]
+        position = end
+    return "".join([*done, text[position:]])
 
 
 def _spellings(secret: str) -> Iterator[str]:

@@ -170,7 +170,8 @@ def _logged_in(
             exc.mask(Mask(server.username, server.password).text)
             client.is_dead = isinstance(exc, MailServerTimeout | ConnectionLost)
             if watch.is_late:
-                raise MailServerTimeout(command=exc.command) from exc
+                late = NoGreeting if exc.command == "CONNECT" else MailServerTimeout
+                raise late(command=exc.command) from exc
             raise
         finally:
             client.leave()
@@ -197,15 +198,20 @@ class _Client(smtplib.SMTP):
         self.does_esmtp = False
 
     def getreply(self) -> tuple[int, bytes]:
-        # smtplib's own reads without end from a server that never stops, and hides what kind of error it met.
-        lines = []
-        for _ in range(MAX_REPLY_LINES):
-            line = self._read_line()
+        # smtplib's own method reads for ever from a server that never stops, and hides the kind of error.
+        return self._rest_of_reply(self._read_line())
+
+    def _rest_of_reply(self, line: bytes) -> tuple[int, bytes]:
+        lines: list[bytes] = []
+        while len(lines) < MAX_REPLY_LINES:
+            if not line.endswith(b"\n"):
+                raise smtplib.SMTPServerDisconnected("a reply was cut off or too long")
             if not _REPLY_LINE.match(line):
                 raise smtplib.SMTPServerDisconnected("not an SMTP reply")
             lines.append(line[4:].strip())
             if line[3:4] != b"-":
                 return int(line[:3]), b"\n".join(lines)
+            line = self._read_line()
         raise smtplib.SMTPServerDisconnected("a reply that does not end")
 
     def _read_line(self) -> bytes:
@@ -214,8 +220,6 @@ class _Client(smtplib.SMTP):
         if self.file is None:
             self.file = self.sock.makefile("rb")
         line: bytes = self.file.readline(MAX_REPLY_LINE_OCTETS)
-        if not line.endswith(b"\n"):
-            raise smtplib.SMTPServerDisconnected("a reply was cut off or too long")
         return line
 
     def get_greeting(self) -> tuple[int, bytes]:
@@ -224,20 +228,18 @@ class _Client(smtplib.SMTP):
         Raises:
             NotSmtp, TlsExpected, NoGreeting, ConnectionLost
         """
-        if self.file is None and self.sock is not None:
-            self.file = self.sock.makefile("rb")
         try:
-            first: bytes = self.file.peek(3)
+            line = self._read_line()
         except TimeoutError as exc:
             raise NoGreeting(command="CONNECT") from exc
-        if not first:
+        if not line:
             raise ConnectionLost(
                 "The mail server closed the connection without a greeting.", command="CONNECT"
             )
-        found = recognised(first[:MAX_REPLY_LINE_OCTETS])
-        if found is not Speech.SMTP and not _REPLY_LINE.match(first):
+        found = recognised(line)
+        if found not in {Speech.SMTP, Speech.OTHER} or not _REPLY_LINE.match(line):
             raise wrong_service("smtp", found)
-        return self.getreply()
+        return self._rest_of_reply(line)
 
     def leave(self) -> None:
         """Send QUIT if somebody may be listening. Its outcome does not matter."""

@@ -9,7 +9,9 @@ import base64
 import contextlib
 import re
 import socket
+import ssl
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -51,6 +53,7 @@ class Session:
     def __init__(self, server: "ScriptedImap", connection: socket.socket) -> None:
         self.server = server
         self._connection = connection
+        self._lines = connection.makefile("rb")
         self._lines = connection.makefile("rb")
         self.selected: ScriptedFolder | None = None
 
@@ -271,7 +274,17 @@ class ScriptedImap:
 
     host = "127.0.0.1"
 
-    def __init__(self, mails: Sequence[bytes] = (), *, capabilities: bytes = CAPABILITIES) -> None:
+    def __init__(
+        self,
+        mails: Sequence[bytes] = (),
+        *,
+        capabilities: bytes = CAPABILITIES,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        self._tls = tls
+        self.accepts_after_s = 0.0
+        """Before it begins to speak TLS."""
+        self.greets_after_s = 0.0
         self.capabilities = capabilities
         self.greeting = b"* OK ready\r\n"
         self.logins: list[tuple[str, str, str]] = []
@@ -339,4 +352,7 @@ class ScriptedImap:
 
     def _serve(self, connection: socket.socket) -> None:
         with contextlib.suppress(OSError), connection:
+            time.sleep(self.accepts_after_s)
+            if self._tls is not None:
+                connection = self._tls.wrap_socket(connection, server_side=True)
             Session(self, connection).serve()

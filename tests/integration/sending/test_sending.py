@@ -30,6 +30,7 @@ from app.errors import (
     MailServerError,
     MailServerTimeout,
     MailServerUnavailable,
+    NotSmtp,
     TooManyConnections,
 )
 from app.gateway import Gateway
@@ -584,7 +585,7 @@ class TestAdapter:
             ([b"554 no\r\n"], CommandRefused),
             ([b"421 busy\r\n"], TooManyConnections),
             ([b"450 later\r\n"], MailServerUnavailable),
-            ([b"HTTP/1.1 400 Bad Request\r\n"], ConnectionLost),
+            ([b"HTTP/1.1 400 Bad Request\r\n"], NotSmtp),
             ([b"220 " + b"x" * 10_000 + b"\r\n"], ConnectionLost),
             ([b"220-x\r\n" * 1000], ConnectionLost),
             ([b"220 hi\r\n", b"502 no\r\n", b"502 no\r\n"], CommandRefused),
