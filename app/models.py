@@ -112,6 +112,7 @@ class Connector(SQLModel, table=True):
     """Logins over SMTP that failed for whatever reason, since the last good one."""
     sending_error_code: str | None = None
     sending_error_detail: str | None = None
+    sending_error_server_text: str | None = Field(default=None, sa_type=Text)
     sending_error_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     sending_next_attempt_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     """Nothing is sent before this time; null: nothing is in the way, or sending is stopped."""

@@ -1,4 +1,4 @@
-"""What the mail server said of a connector's last error.
+"""The mail server's own words of a connector's last errors.
 
 Revision: 0009
 """
@@ -13,10 +13,17 @@ branch_labels = None
 depends_on = None
 
 
+COLUMNS = ("last_error_server_text", "sending_error_server_text")
+
+
+# Not in a batch: SQLite would make the table anew, and dropping the old one deletes what refers to it.
+
+
 def upgrade() -> None:
-    op.add_column("connectors", sa.Column("last_error_server_text", sa.Text(), nullable=True))
+    for name in COLUMNS:
+        op.add_column("connectors", sa.Column(name, sa.Text(), nullable=True))
 
 
 def downgrade() -> None:
-    # Not in a batch: SQLite would make the table anew, and dropping the old one deletes what refers to it.
-    op.drop_column("connectors", "last_error_server_text")
+    for name in COLUMNS:
+        op.drop_column("connectors", name)

@@ -286,6 +286,7 @@ def _sending(connector: Connector) -> Sending | None:
         last_error = LastError(
             code=connector.sending_error_code,
             detail=connector.sending_error_detail or "",
+            server_text=connector.sending_error_server_text,
             at=connector.sending_error_at,
             attempts=connector.sending_failed_attempts,
             next_attempt_at=connector.sending_next_attempt_at,

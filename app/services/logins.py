@@ -164,6 +164,7 @@ def forget_sending(connector: Connector) -> None:
     connector.sending_refused_logins = connector.sending_failed_attempts = 0
     connector.sending_status = "active"
     connector.sending_error_code = connector.sending_error_detail = None
+    connector.sending_error_server_text = None
     connector.sending_error_at = connector.sending_next_attempt_at = None
 
 
@@ -204,6 +205,7 @@ def _stop_where_due(session: Session, connector: Connector, refusal: LoginRefuse
         connector.next_fetch_at = None
         connector.last_error_code = refusal.code
         connector.last_error_detail = refusal.detail
+        connector.last_error_server_text = refusal.server_text
         connector.last_error_at = clock.utc_now()
         event = EventType.CONNECTOR_STOPPED
     log.warning("logins_stopped", connector_id=connector.id, event_type=event.value, refused=refused)
@@ -220,4 +222,5 @@ def _note_sending_error(connector: Connector, error: GatewayError) -> None:
         connector.sending_failed_attempts += 1
     connector.sending_error_code = error.code
     connector.sending_error_detail = error.detail
+    connector.sending_error_server_text = getattr(error, "server_text", None)
     connector.sending_error_at = clock.utc_now()
