@@ -5,9 +5,9 @@ matter who tried: the sweep, a fetch by command, a test, the copy in Sent, or SM
 because a successful login at one says nothing about the other. The two counts are added, because many servers count both
 together.
 
-        IMAP refused, then either refused       the connector is `stopped`: nothing logs in any more
-        SMTP refused twice, IMAP accepted       only sending stops; queued mail waits
-        SMTP refused, or failed at the login    sending waits a while, then tries again
+    IMAP refused, then either refused       the connector is `stopped`: nothing logs in any more
+    SMTP refused twice, IMAP accepted       only sending stops; queued mail waits
+    SMTP refused, or failed at the login    sending waits a while, then tries again
 
 New credentials, other servers and `resume` reset all of this (`connectors.status`). A successful login over SMTP, for
 example in a test, starts sending again. Refusals that have stopped only sending do not count against IMAP any more.
