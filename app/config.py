@@ -64,6 +64,11 @@ class Settings(BaseSettings):
     command_timeout_s: float = Field(default=60, gt=0)
     connect_timeout_s: float = Field(default=10, gt=0)
     fetch_threads: int = Field(default=8, ge=1, le=256)
+    waiting_per_caller: int = Field(default=30, ge=1)
+    """The largest number of event streams and long polls that one caller may have open."""
+    searches: int = Field(default=6, ge=1, le=30)
+    """The largest number of searches that run at once."""
+    searches_per_caller: int = Field(default=2, ge=1)
     server_requests: int = Field(default=32, ge=1, le=256)
     """How many requests may wait for mail servers and webhook receivers at once."""
     server_requests_per_caller: int = Field(default=8, ge=1)

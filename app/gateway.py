@@ -12,6 +12,7 @@ from app.adapters.parser import ParserPool
 from app.adapters.secretbox import SecretBox
 from app.config import Settings
 from app.db import Database
+from app.places import Places
 from app.rate_limit import RateLimit
 from app.server_cooldown import ServerCooldown
 from app.server_requests import ServerRequests
@@ -46,6 +47,10 @@ class Gateway:
     """Limits the links for entering a password that a caller makes."""
     server_cooldown: ServerCooldown
     """The mail servers that the sweep leaves alone."""
+    waiting: Places
+    """The event streams and long polls that callers have open."""
+    searches: Places
+    """The searches under way."""
     server_requests: ServerRequests
     """The threads for requests that wait for another party's server."""
     last_runs: dict[str, datetime] = field(default_factory=dict)
@@ -69,6 +74,8 @@ class Gateway:
             failed_fetches=RateLimit(FAILED_FETCHES_A_MINUTE, 60.0),
             links=RateLimit(LINKS_A_MINUTE, 60.0),
             server_cooldown=ServerCooldown(),
+            waiting=Places(settings.waiting_per_caller),
+            searches=Places(settings.searches_per_caller, total=settings.searches),
             server_requests=ServerRequests(
                 threads=settings.server_requests,
                 per_caller=settings.server_requests_per_caller,

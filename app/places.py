@@ -39,6 +39,15 @@ class Places:
                 raise Overloaded(RETRY_AFTER_S)
             self._taken[name] += 1
 
+    def require_room(self, name: str) -> None:
+        """Take nothing.
+
+        Raises:
+            TooManyRequests, Overloaded: as `take`.
+        """
+        with self.taken(name):
+            pass
+
     def give_back(self, name: str) -> None:
         """Free a place of this name."""
         with self._lock:

@@ -8,11 +8,13 @@ import orjson
 from fastapi import APIRouter, Header, Query, Request
 from fastapi.responses import StreamingResponse
 from starlette.concurrency import run_in_threadpool
+from starlette.types import Receive, Scope, Send
 
 from app.deps import GatewayDep, WaitingCallerDep
 from app.errors import Unauthenticated
 from app.gateway import Gateway
 from app.models import Event
+from app.places import Places
 from app.problems import problem_responses
 from app.routers.waiting import IDENTIFY_EVERY_S, FeedWatch, until_filled, watch_of
 from app.schemas.events import EventRead, EventsQuery, StreamQuery
@@ -22,7 +24,7 @@ from app.services.access.rules import Principal
 from app.services.events import feed
 from app.services.pages import Slice
 
-router = APIRouter(prefix="/events", tags=["events"], responses=problem_responses(403))
+router = APIRouter(prefix="/events", tags=["events"], responses=problem_responses(403, 429))
 
 HEARTBEAT_S = 15.0
 """Proxies close connections that are silent for longer than 30 s or 60 s."""
@@ -64,7 +66,8 @@ async def list_events(
     page = await until_filled(
         request,
         caller,
-        lambda principal: feed.list_events(gateway, principal, after=query.after, limit=query.limit),
+        lambda principal, after: feed.list_events(gateway, principal, after=after, limit=query.limit),
+        query.after,
         query.wait_s,
     )
     return Page[EventRead].model_validate(page.map(lambda event: feed.as_cloud_event(gateway, event)))
@@ -87,13 +90,31 @@ async def stream_events(
     def look(after: str | None, principal: Principal) -> Slice[Event]:
         return feed.list_events(gateway, principal, after=after, limit=STREAM_PAGE)
 
+    gateway.waiting.require_room(caller.principal.name)
     # Before the first byte, so that an error gets an error status.
     first = await run_in_threadpool(look, last_event_id or query.after, caller.principal)
-    return StreamingResponse(
+    return _Stream(
+        gateway.waiting,
+        caller.principal.name,
         _stream(gateway, watch_of(request.app), first, caller.identify_again, look),
         media_type="text/event-stream",
         headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
     )
+
+
+class _Stream(StreamingResponse):
+    """A stream that counts for its caller until it has ended, however it ends."""
+
+    def __init__(self, places: Places, caller: str, content: AsyncIterator[bytes], **more: Any) -> None:
+        super().__init__(content, **more)
+        self._places, self._caller = places, caller
+        places.take(caller)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._places.give_back(self._caller)
 
 
 async def _stream(

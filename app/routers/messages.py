@@ -27,7 +27,7 @@ router = APIRouter(prefix="/messages", tags=["messages"])
 COLUMNS = frozenset(MessageRead.model_fields) - {"from_"}
 
 
-@router.get("", responses=problem_responses(403, 404))
+@router.get("", responses=problem_responses(403, 404, 429, 503))
 async def list_messages(
     request: Request,
     gateway: GatewayDep,
@@ -43,9 +43,10 @@ async def list_messages(
     page = await until_filled(
         request,
         caller,
-        lambda principal: reading.list_messages(
-            gateway, principal, filters, after=query.after, limit=query.limit
+        lambda principal, after: reading.list_messages(
+            gateway, principal, filters, after=after, limit=query.limit
         ),
+        query.after,
         query.wait_s,
     )
     return Page[MessageRead].model_validate(page.map(_read))

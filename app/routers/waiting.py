@@ -92,19 +92,34 @@ def watch_of(app: FastAPI) -> FeedWatch:
 async def until_filled(
     request: Request,
     caller: WaitingCaller,
-    look: Callable[[Principal], Slice[Item]],
+    look: Callable[[Principal, str | None], Slice[Item]],
+    after: str | None,
     wait_s: float,
 ) -> Slice[Item]:
-    """The first page that is not empty. The empty page after that time, or when the client has gone.
+    """The first page that is not empty, or says that there is more. The empty page after that time, or when the client
+    has gone. Each look goes on where the last one ended.
 
     While the request waits, the gateway identifies the caller again every few seconds and before each look.
 
     Raises:
         Unauthenticated: the key has been revoked, or the token has expired.
+        TooManyRequests: the caller has as many streams and long polls open as one may have.
     """
-    page = await run_in_threadpool(look, caller.principal)
-    if page.data or wait_s <= 0:
+    page = await run_in_threadpool(look, caller.principal, after)
+    if page.data or page.has_more or wait_s <= 0:
         return page
+    gateway: Gateway = request.app.state.gateway
+    with gateway.waiting.taken(caller.principal.name):
+        return await _until_filled(request, caller, look, page, wait_s)
+
+
+async def _until_filled(
+    request: Request,
+    caller: WaitingCaller,
+    look: Callable[[Principal, str | None], Slice[Item]],
+    page: Slice[Item],
+    wait_s: float,
+) -> Slice[Item]:
     watch = watch_of(request.app)
     loop = asyncio.get_running_loop()
     end = loop.time() + wait_s
@@ -112,8 +127,9 @@ async def until_filled(
     try:
         while True:
             seen = await watch.last_position()
-            page = await run_in_threadpool(lambda: look(caller.identify_again()))
-            if page.data:
+            cursor = page.next_cursor
+            page = await run_in_threadpool(lambda: look(caller.identify_again(), cursor))  # noqa: B023
+            if page.data or page.has_more:
                 return page
             while not await watch.grown(seen, min(end - loop.time(), IDENTIFY_EVERY_S), unless=gone):
                 if loop.time() >= end or gone.done() or watch.is_closed:

@@ -49,6 +49,9 @@ def delete_matching(gateway: Gateway, principal: Principal, filters: MessageFilt
     """
     with gateway.db.reading() as session:
         matching = conditions(session, principal, Action.WRITE_CONTENT, filters)
+    if filters.q is not None:
+        with gateway.searches.taken(principal.name):
+            return sum(delete_in_batches(gateway, principal, matching))
     return sum(delete_in_batches(gateway, principal, matching))
 
 

@@ -20,7 +20,7 @@ from app.models import Message, MessageBody
 from app.services import pages
 from app.services.access import audit
 from app.services.access.rules import Action, Principal
-from app.services.messages import arrivals, selection
+from app.services.messages import arrivals, searching, selection
 from app.services.messages.inline_images import link_images
 from app.services.messages.selection import MessageFilter
 from app.services.pages import Slice
@@ -59,11 +59,16 @@ def list_messages(
     """A page of the feed of messages, in the order in which they became visible.
 
     The cursor is the position of the last message on the page; on an empty page it is the cursor of the request. It is
-    never beyond the last message, so nothing that is committed later can lie before it.
+    never beyond the last message, so nothing that is committed later can lie before it. A search (`q`) ends after a
+    second: the page then holds what was found so far, and its cursor continues the search.
 
     Raises:
         ScopeMissing, NotFound, InvalidInput
+        TooManyRequests, Overloaded: as many searches run as may.
     """
+    if filters.q is not None:
+        with gateway.searches.taken(principal.name):
+            return searching.search(gateway, principal, filters, after=after, limit=limit)
     with gateway.db.reading() as session:
         conditions = selection.conditions(session, principal, Action.READ_CONTENT, filters)
         found = pages.entities(
