@@ -98,6 +98,12 @@ class Connector(SQLModel, table=True):
     sealed_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     """When the password of a personal connector was first entered by its owner, or by a link made for the owner.
     Never removed: from then on others cannot change the credentials, or which mail is read and sent."""
+    sealed_by: str | None = None
+    """`token`: the owner has entered the password with a token of their own. `link`: only links have been used. Null where
+    it was sealed before this was stored; counts as `token`."""
+    awaits_owner_since: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    """Somebody else changed the servers of the sealed connector; nothing is fetched or sent before the owner has entered
+    the password."""
     status: str
     paused: bool = False
     refused_logins: int = 0
@@ -441,6 +447,9 @@ class Submission(SQLModel, table=True):
     """`sending` is committed before the attempt. A row that is still `sending` when its time is up becomes `uncertain`."""
     message_id_header: str
     envelope_from: str
+    made_for: str | None = None
+    """Hash of the connector's servers for which it was made; it goes to no others. Null: it was finished before this was
+    stored."""
     subject: str = Field(default="", sa_type=Text)
     in_reply_to_message_id: str | None = Field(default=None, index=True)
     source_zstd: bytes | None = Field(default=None, sa_type=LargeBinary)

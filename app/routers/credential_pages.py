@@ -136,6 +136,8 @@ def _first_page(visit: _Visit, status: int, problem: str | None = None) -> Respo
         return _page(404, credential_page.gone(visit.language))
     if viewed.is_used:
         return _last_page(visit, viewed)
+    if viewed.is_for_owner:
+        return _page(status, credential_page.for_owner(visit.language))
     return _page(status, credential_page.ask(visit.language, _mailbox(viewed), problem=problem))
 
 

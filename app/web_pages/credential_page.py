@@ -100,6 +100,12 @@ def gone(language: str, *, is_spent: bool = False) -> str:
     )
 
 
+def for_owner(language: str) -> str:
+    """The page of a link for a mailbox whose servers somebody else changed."""
+    texts = TEXTS[language]
+    return framed(language, texts.title, Markup("<p>{}</p>").format(texts.for_owner))
+
+
 def _problem(texts: Texts, problem: str | None, tries_left: int | None) -> Markup | None:
     if problem is None:
         return None

@@ -56,6 +56,7 @@ class Texts:
     done_title: str
     done: str
     done_paused: str
+    for_owner: str
     gone_title: str
     gone: str
     spent: str
@@ -126,6 +127,7 @@ ENGLISH = Texts(
     " again.",
     done_paused="The password of {mailbox} is stored. The administrator of AyMINE has paused downloading from the folder"
     " {folder} for now. You may close this page; the link cannot be used again.",
+    for_owner="The servers of this mailbox were changed. Only its owner can enter the password now, in the application.",
     gone_title="This link is not valid",
     gone="The link can be used once and for 24 hours. If you have connected the mailbox already, all is well. Otherwise"
     " please ask the administrator of AyMINE for a new link.",
@@ -200,6 +202,7 @@ _CZECH = Texts(
     " znovu.",
     done_paused="Heslo ke schránce {mailbox} je uloženo. Stahování ze složky {folder} správce AyMINE zatím pozastavil."
     " Stránku můžete zavřít; odkaz už nelze použít znovu.",
+    for_owner="Servery této schránky byly změněny. Heslo teď může zadat jen její vlastník, a to v aplikaci.",
     gone_title="Odkaz neplatí",
     gone="Odkaz lze použít jednou a platí 24 hodin. Pokud jste už schránku připojili, je vše v pořádku. Jinak, prosím,"
     " požádejte správce AyMINE o nový.",

@@ -61,9 +61,10 @@ Rules that the tables do not show:
 - The kind and the owner of a connector never change. A personal connector takes no group bindings: a caller who may
   otherwise bind groups gets 409 there.
 - When the owner of a personal mailbox has entered the password, in the application or by a link, the connector is
-  *sealed* for good. From then on others cannot change its folders or its address, and cannot enter a password. A change
-  of host, port, security or user name discards the stored password. Nothing is fetched or sent until the owner has
-  entered it again.
+  *sealed* for good. From then on others cannot change its folders, its address, `first_fetch` or retention, and cannot enter a
+  password. A change of host, port, security or user name discards the stored password. If somebody else makes it, nothing is
+  fetched or sent until the owner has entered the password with their own token; where only links were ever used, a new
+  link is enough, but mail queued before waits for the owner's token.
 - Webhooks are for administrators and for keys with `webhooks:write`. API keys and the audit trail are for
   administrators and for keys with `admin`. A key cannot create a key with more scopes, more connectors or a longer life
   than its own. In the audit trail a key sees only what concerns its own connectors.

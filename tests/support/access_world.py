@@ -158,7 +158,9 @@ class World:
         with self.gateway.db.unit_of_work() as session:
             row = session.get_one(Connector, connector_id)
             password = "not what the server takes"
-            credentials.enter(session, self.gateway, row, password, by=by, by_owner=by_owner)
+            credentials.enter(
+                session, self.gateway, row, password, by=by, sealing="token" if by_owner else None
+            )
 
     def _rows_of(self, made: Connector) -> dict[str, str]:
         """A cycle; a quarantined mail and a binding, whose ids these are."""

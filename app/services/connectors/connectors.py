@@ -35,6 +35,7 @@ from app.services.connectors.settings import (
     audited_settings,
     has_same_servers,
     merged_with,
+    settings_of,
     version_of,
     write,
 )
@@ -43,8 +44,15 @@ from app.services.fetching import ledger
 from app.services.mailboxes import credentials
 from app.services.messages import deletion, selection
 from app.services.pages import Slice
+from app.services.sending import bindings
 
 DELETE_ROUNDS = 10
+_OWNERS_CHOICES = {
+    "email_address": "the address",
+    "first_fetch": "which of the mail that was there is taken",
+    "retention": "how long mail is kept",
+}
+"""What others cannot change of a sealed mailbox, beside the folders."""
 
 
 @dataclass(frozen=True)
@@ -359,6 +367,8 @@ def _replace(
     _require_version(session, connector, version)
     if (body.kind, body.owner) != (connector.kind, connector.owner):
         raise WrongState("Kind and owner of a connector never change.")
+    if rules.is_sealed(connector) and not rules.is_owner(principal, connector):
+        body = _with_owners_choices(connector, body)
     before = audited_settings(connector)
     password = body.credentials.password if body.credentials is not None else None
     _apply(session, gateway, principal, connector, wanted=body, password=password)
@@ -383,11 +393,13 @@ def _apply(
         wanted.imap.username,
     )
     new_source = connector.source_folder != wanted.source_folder
-    if not rules.is_owner(principal, connector) and rules.is_sealed(connector):
+    by_others = rules.is_sealed(connector) and not rules.is_owner(principal, connector)
+    if by_others:
         _require_same_privacy(connector, wanted)
     answers_question = connector.status == "awaiting_confirmation" and wanted.first_fetch is not None
     credential = session.get(Credential, connector.id)
     secret = credentials.stored(session, connector, credential) if credential is not None else None
+    before = bindings.made_for(connector)
     write(connector, wanted, gateway.settings.poll_interval_s)
     _flush(session)
     if new_mailbox:
@@ -396,37 +408,62 @@ def _apply(
         connector.baseline_uidvalidity = connector.baseline_uidnext = connector.baseline_at = None
     if new_servers:
         credentials.discard(session, connector.id, by=principal)
+        if by_others:
+            connector.awaits_owner_since = clock.utc_now()
+        elif rules.is_owner(principal, connector) and connector.awaits_owner_since is None:
+            bindings.release(session, connector)
     else:
         credentials.keep(session, gateway, connector, secret)
+        bindings.follow(session, connector, before)
     if password is not None:
         rules.require_on(session, principal, Action.ENTER_CREDENTIALS, connector)
         _enter(session, gateway, principal, connector, password)
     anew = new_servers or new_source or answers_question or password is not None
-    settle(session, connector, anew=anew)
+    settle(session, connector, anew=anew, is_pointed_elsewhere=by_others and new_servers)
 
 
 def _require_same_privacy(connector: Connector, wanted: ConnectorSettings) -> None:
-    """For a sealed mailbox, refuse changes by others of the folders that are read and moved to, and of the sender's address."""
+    """For a sealed mailbox, refuse changes by others of what is the owner's: what is read, kept and moved, and in whose name
+    is sent."""
     if (connector.source_folder, connector.processed_folder) != (
         wanted.source_folder,
         wanted.processed_folder,
     ):
         raise Forbidden("The owner has entered the credentials, so only the owner may change the folders.")
-    if connector.email_address != wanted.email_address:
-        raise Forbidden("The owner has entered the credentials, so only the owner may change the address.")
+    present = settings_of(connector)
+    for name, words in _OWNERS_CHOICES.items():
+        if getattr(present, name) != getattr(wanted, name):
+            raise Forbidden(f"The owner has entered the credentials, so only the owner may change {words}.")
+
+
+def _with_owners_choices(connector: Connector, body: ConnectorPut) -> ConnectorPut:
+    """A replacement by others, of a sealed connector: what it leaves out stays as the owner chose it, and does not get the
+    default of a new connector."""
+    present = settings_of(connector)
+    left_out = {
+        name: getattr(present, name)
+        for name in ("source_folder", "processed_folder", *_OWNERS_CHOICES)
+        if name not in body.model_fields_set
+    }
+    if not body.retention.model_fields_set:
+        left_out["retention"] = present.retention
+    return body.model_copy(update=left_out)
 
 
 def _enter(
     session: Session, gateway: Gateway, principal: Principal, connector: Connector, password: SecretStr
 ) -> None:
+    is_owner = rules.is_owner(principal, connector)
     credentials.enter(
         session,
         gateway,
         connector,
         password.get_secret_value(),
         by=principal,
-        by_owner=rules.is_owner(principal, connector),
+        sealing="token" if is_owner else None,
     )
+    if is_owner or connector.kind == "shared":
+        bindings.release(session, connector)
 
 
 def _discard_credentials(session: Session, principal: Principal, connector: Connector) -> None:

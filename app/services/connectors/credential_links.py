@@ -28,7 +28,7 @@ from sqlmodel import Session, col
 from app import clock
 from app.adapters.secretbox import credential_link_place
 from app.audit_actions import AuditAction
-from app.errors import REFUSED_LOGIN_CODES, NotFound, Overloaded, SettingsChanged, WrongState
+from app.errors import REFUSED_LOGIN_CODES, Forbidden, NotFound, Overloaded, SettingsChanged, WrongState
 from app.events import Recipients
 from app.gateway import Gateway
 from app.ids import new_id
@@ -66,6 +66,11 @@ class Viewed:
     connector: Connector
     recipients: Recipients
     is_used: bool
+
+    @property
+    def is_for_owner(self) -> bool:
+        """Only the owner can enter the password now, with a token: no link is good for it."""
+        return not credentials.takes_links(self.connector)
 
     @property
     def seen(self) -> str:
@@ -230,8 +235,8 @@ def connect(
         link.used_at = clock.utc_now()
         session.flush()
         # The link was made for the owner, so its password counts as entered by the owner.
-        by_owner = connector.owner is not None
-        credentials.enter(session, gateway, connector, password, by=_visitor(link, origin), by_owner=by_owner)
+        sealing: credentials.Sealing | None = "link" if connector.owner is not None else None
+        credentials.enter(session, gateway, connector, password, by=_visitor(link, origin), sealing=sealing)
         settle(session, connector, anew=True)
         return _viewed(session, link, connector)
 
@@ -264,6 +269,8 @@ def _unused(session: Session, token: str, seen: str) -> tuple[CredentialLink, Co
     link, connector = _found(session, token, for_update=True)
     if link.used_at is not None:
         raise NotFound
+    if not credentials.takes_links(connector):
+        raise Forbidden
     if seen != _viewed(session, link, connector).seen:
         raise SettingsChanged
     return link, connector

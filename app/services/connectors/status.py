@@ -21,9 +21,15 @@ from app.services.events import outbox
 from app.services.events.recipients import recipients_of
 from app.services.mailboxes import credentials
 
+SERVERS_CHANGED = "servers_changed"
+"""The `code` of the event where somebody else changed the servers of a sealed connector."""
 
-def settle(session: Session, connector: Connector, *, anew: bool = False) -> None:
-    """Update the status after a change of settings. `anew`: earlier findings about the mailbox do not count any more."""
+
+def settle(
+    session: Session, connector: Connector, *, anew: bool = False, is_pointed_elsewhere: bool = False
+) -> None:
+    """Update the status after a change of settings. `anew`: earlier findings about the mailbox do not count any more.
+    `is_pointed_elsewhere`: somebody else changed the servers of a sealed connector, which its owner is told in any case."""
     before = connector.status
     has_credentials = credentials.exist(session, connector.id)
     if anew:
@@ -34,7 +40,7 @@ def settle(session: Session, connector: Connector, *, anew: bool = False) -> Non
         connector.alert_text = connector.alert_at = None
     if connector.paused:
         connector.status = "paused"
-    elif not has_credentials:
+    elif not has_credentials or connector.awaits_owner_since is not None:
         connector.status = "awaiting_credentials"
     elif anew or connector.status in {"paused", "awaiting_credentials"}:
         connector.status = "active"
@@ -43,9 +49,12 @@ def settle(session: Session, connector: Connector, *, anew: bool = False) -> Non
     # By this time a running cycle finds out that it uses old settings: no two changes have the same time.
     connector.updated_at = max(now, connector.updated_at + timedelta(microseconds=1))
     session.flush()
-    if connector.status == "awaiting_credentials" and before != "awaiting_credentials":
+    if is_pointed_elsewhere or (connector.status == "awaiting_credentials" and before != connector.status):
         recipients = recipients_of(session, connector)
         event = connector_event(
-            EventType.CONNECTOR_CREDENTIALS_REQUIRED, connector_id=connector.id, recipients=recipients
+            EventType.CONNECTOR_CREDENTIALS_REQUIRED,
+            connector_id=connector.id,
+            recipients=recipients,
+            code=SERVERS_CHANGED if is_pointed_elsewhere else None,
         )
         outbox.append(session, [event])

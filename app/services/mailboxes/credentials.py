@@ -9,7 +9,7 @@ together: a password never meets settings of another moment.
 
 import json
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from sqlalchemy import delete, select
 from sqlmodel import Session, col
@@ -26,6 +26,10 @@ from app.services.access.audit import Actor
 
 BINDING = "bind_secrets"
 """The step of an upgrade after which a secret counts only if it is bound to its servers."""
+
+
+Sealing = Literal["token", "link"]
+"""By what the owner of a personal connector entered the password."""
 
 
 class Servers(Protocol):
@@ -80,10 +84,16 @@ def stored(session: Session, connector: Connector, credential: Credential) -> St
 
 
 def enter(
-    session: Session, gateway: Gateway, connector: Connector, password: str, *, by: Actor, by_owner: bool
+    session: Session,
+    gateway: Gateway,
+    connector: Connector,
+    password: str,
+    *,
+    by: Actor,
+    sealing: Sealing | None,
 ) -> None:
-    """Store a password for the present servers of the connector; it replaces an earlier one. `by_owner`: the owner of a
-    personal connector entered it, which seals the connector."""
+    """Store a password for the servers that the connector has now, in place of any that is there. `sealing`: the owner
+    of a personal connector entered it, by this."""
     secret = json.dumps({"type": "password", "password": password})
     now = clock.utc_now()
     session.merge(
@@ -95,11 +105,26 @@ def enter(
             entered_at=now,
         )
     )
-    if by_owner and connector.sealed_at is None:
-        connector.sealed_at = clock.utc_now()
+    if sealing is not None:
+        _seal(connector, sealing)
     _void_links(session, connector.id)
     _note(session, by, AuditAction.CREDENTIALS_ENTERED, connector.id)
     session.flush()
+
+
+def _seal(connector: Connector, sealing: Sealing) -> None:
+    """The owner has entered the password: it is the owner's mailbox from now on, and no longer waits for the owner."""
+    if connector.sealed_at is None:
+        connector.sealed_at, connector.sealed_by = clock.utc_now(), sealing
+    elif sealing == "token":
+        connector.sealed_by = sealing
+    connector.awaits_owner_since = None
+
+
+def takes_links(connector: Connector) -> bool:
+    """Whether a password that comes by a link counts: not where others changed the servers after the owner had used a
+    token, because a link may be used by whoever made it."""
+    return connector.awaits_owner_since is None or connector.sealed_by == "link"
 
 
 def keep(session: Session, gateway: Gateway, connector: Connector, before: StoredSecret | None) -> None:

@@ -38,7 +38,7 @@ from app.server_cooldown import server_name
 from app.services import logins
 from app.services.mailboxes import credentials, shares
 from app.services.mailboxes.credentials import StoredSecret
-from app.services.sending import outcomes, sent_copies
+from app.services.sending import bindings, outcomes, sent_copies
 from app.services.sending.outcomes import PARTLY_SENT, QUEUED, SENDING, SENT
 from app.worker_pool import Task, WorkerPool
 
@@ -204,11 +204,14 @@ def _begin(session: Session, submission: Submission, now: datetime) -> Attempt |
     found = credentials.with_settings(session, submission.connector_id)
     assert found is not None  # deleting a connector deletes its submissions
     connector, credential = found
-    if credential is None:
+    if credential is None or connector.awaits_owner_since is not None:
         outcomes.postpone(session, submission, POSTPONED, "The connector has no credentials that work.")
         return None
     if connector.smtp_host is None or connector.smtp_port is None:
         outcomes.refuse_rest(session, submission, "The connector has no smtp settings any more.")
+        return None
+    if not bindings.is_for(submission, connector):
+        outcomes.postpone(session, submission, POSTPONED, bindings.MADE_FOR_OTHERS)
         return None
     recipients = [
         each for each in outcomes.recipients_of(session, submission.id) if each.status in outcomes.UNSETTLED

@@ -21,6 +21,7 @@ from app.models import Submission
 from app.services import logins
 from app.services.mailboxes import credentials, folders
 from app.services.mailboxes.credentials import StoredSecret
+from app.services.sending import bindings
 
 log = structlog.get_logger(__name__)
 
@@ -51,6 +52,9 @@ def claim(session: Session, submission_id: str) -> Copy | None:
     is_over = submission.sent_copy_attempts >= MAX_ATTEMPTS  # the last one never ended
     if is_over or connector is None or credential is None or submission.source_zstd is None:
         _end(submission, "failed")
+        return None
+    if connector.awaits_owner_since is not None or not bindings.is_for(submission, connector):
+        _end(submission, "failed")  # its folder is on a server that it was not made for
         return None
     submission.sent_copy_attempts += 1
     return Copy(

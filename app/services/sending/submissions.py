@@ -41,6 +41,7 @@ from app.services import pages
 from app.services.access import rules
 from app.services.access.rules import Action, Principal
 from app.services.pages import Slice
+from app.services.sending import bindings
 from app.services.sending.outcomes import CANCELLED, QUEUED, conclude, recipients_of, without_source
 
 SEND_AT_MAX = timedelta(days=366)
@@ -122,6 +123,7 @@ def create(
         created_by=principal.name,
         idempotency_key=idempotency_key,
         request_sha256=fingerprint,
+        made_for=bindings.made_for(connector),
         status=QUEUED,
         message_id_header=draft.message_id_header,
         envelope_from=sender,
