@@ -1,6 +1,6 @@
 """How a mailbox was sealed, since when it waits for its owner, and for which servers a submission was made.
 
-Revision: 0009
+Revision: 0010
 """
 
 import hashlib
@@ -10,8 +10,8 @@ import sqlalchemy as sa
 
 from alembic import op
 
-revision = "0009"
-down_revision = "0008"
+revision = "0010"
+down_revision = "0009"
 branch_labels = None
 depends_on = None
 
