@@ -4,7 +4,8 @@ SQLModel tables do not validate, so check every value from outside before you pu
 """
 
 from datetime import UTC, date, datetime
-from typing import Any
+from enum import StrEnum
+from typing import Any, cast
 
 from sqlalchemy import (
     JSON,
@@ -16,12 +17,28 @@ from sqlalchemy import (
     Index,
     LargeBinary,
     MetaData,
+    String,
     Text,
     TypeDecorator,
     UniqueConstraint,
     false,
 )
 from sqlmodel import Field, SQLModel
+
+from app.states import (
+    ConnectorKind,
+    ConnectorStatus,
+    CycleOutcome,
+    DeliveryStatus,
+    FirstFetch,
+    MessageState,
+    MoveState,
+    QuarantineState,
+    RecipientStatus,
+    Security,
+    SentCopyState,
+    SubmissionStatus,
+)
 
 SQLModel.metadata = MetaData(
     naming_convention={
@@ -53,6 +70,28 @@ class UtcDateTime(TypeDecorator[datetime]):
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
+class EnumText(TypeDecorator[StrEnum]):
+    """A member of an enum, held as text. What is no member is neither written nor read."""
+
+    impl = String
+    cache_ok = True
+
+    def __init__(self, members: type[StrEnum]) -> None:
+        super().__init__()
+        self.members = members
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        return None if value is None else self.members(value).value
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> StrEnum | None:
+        return None if value is None else self.members(value)
+
+
+def _enum(members: type[StrEnum], *, default: Any = ...) -> Any:
+    """A column that holds a member of an enum."""
+    return Field(default=default, sa_type=cast(Any, EnumText(members)))
+
+
 def _cascade(target: str, *, index: bool = False, primary_key: bool = False) -> Any:
     """A column that refers to a row. Deleting that row deletes this one."""
     return Field(
@@ -72,23 +111,22 @@ class Connector(SQLModel, table=True):
     id: str = Field(primary_key=True)
     external_id: str | None = Field(default=None, unique=True)
     name: str
-    kind: str
+    kind: ConnectorKind = _enum(ConnectorKind)
     owner: str | None = Field(default=None, index=True)
     email_address: str
     imap_host: str
     imap_port: int
-    imap_security: str
+    imap_security: Security = _enum(Security)
     imap_username: str
     smtp_host: str | None = None
     smtp_port: int | None = None
-    smtp_security: str | None = None
+    smtp_security: Security | None = _enum(Security, default=None)
     smtp_username: str | None = None
     source_folder: str
     processed_folder: str
     poll_interval_s: int
     delete_processed_after_days: int | None = None
-    first_fetch: str | None = None
-    """`all`, `none` or `since`."""
+    first_fetch: FirstFetch | None = _enum(FirstFetch, default=None)
     first_fetch_since: date | None = None
     baseline_uidvalidity: int | None = Field(default=None, sa_type=BigInteger)
     """The source folder's UIDVALIDITY when `first_fetch` was applied; null until then."""
@@ -104,7 +142,7 @@ class Connector(SQLModel, table=True):
     awaits_owner_since: datetime | None = Field(default=None, sa_type=UtcDateTime)
     """Somebody else changed the servers of the sealed connector; nothing is fetched or sent before the owner has entered
     the password."""
-    status: str
+    status: ConnectorStatus = _enum(ConnectorStatus)
     paused: bool = False
     refused_logins: int = 0
     """Of the present password over IMAP, since its last good login there."""
@@ -217,7 +255,7 @@ class Cycle(SQLModel, table=True):
     connector_id: str = _cascade("connectors.id", index=True)
     started_at: datetime = Field(sa_type=UtcDateTime, index=True)
     finished_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
-    outcome: str | None = None
+    outcome: CycleOutcome | None = _enum(CycleOutcome, default=None)
     error_code: str | None = None
     error_detail: str | None = None
     found: int = 0
@@ -244,7 +282,7 @@ class Message(SQLModel, table=True):
     position: int = Field(sa_type=BigInteger, unique=True)
     """The position in the feed of the event that made the message visible. Positions ascend in commit order."""
     connector_id: str = _cascade("connectors.id")
-    state: str
+    state: MessageState = _enum(MessageState)
     folder: str
     uid: int = Field(sa_type=BigInteger)
     uidvalidity: int = Field(sa_type=BigInteger)
@@ -312,8 +350,7 @@ class ServerMessage(SQLModel, table=True):
     announced_octets: int | None = Field(default=None, sa_type=BigInteger)
     """The size that the server announced for the mail when it was fetched. Null if it is unknown, or differs from the
     number of octets received."""
-    move_state: str
-    """`pending` until the move is proved, then `moved`, or `gone` (somebody else took the mail away)."""
+    move_state: MoveState = _enum(MoveState)
     uidnext_at_move: int | None = Field(default=None, sa_type=BigInteger)
     """UIDNEXT of the source folder before the move. A mail with the same bytes and this UID or a higher one has come
     back."""
@@ -339,7 +376,7 @@ class Quarantined(SQLModel, table=True):
     folder: str
     uidvalidity: int = Field(sa_type=BigInteger)
     uid: int = Field(sa_type=BigInteger)
-    state: str
+    state: QuarantineState = _enum(QuarantineState)
     """`suspect` while the gateway still tries it again, `quarantined` after three failures or at once."""
     reason: str
     attempts: int = 0
@@ -419,8 +456,7 @@ class WebhookDelivery(SQLModel, table=True):
     queued_for: str
     """The principal for whom the webhook acted when the delivery was queued (`user:…`, `key:…`). It is delivered only if
     they may still see the event, and if the principal for whom the webhook acts by then may see it too."""
-    status: str
-    """`pending`, `delivered` or `failed`."""
+    status: DeliveryStatus = _enum(DeliveryStatus)
     attempts: int = 0
     next_attempt_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     last_attempt_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
@@ -443,7 +479,7 @@ class Submission(SQLModel, table=True):
     idempotency_key: str | None = None
     request_sha256: str
     """Hash of the request. It distinguishes a repeated request from a different one with the same key."""
-    status: str
+    status: SubmissionStatus = _enum(SubmissionStatus)
     """`sending` is committed before the attempt. A row that is still `sending` when its time is up becomes `uncertain`."""
     message_id_header: str
     envelope_from: str
@@ -457,8 +493,7 @@ class Submission(SQLModel, table=True):
     attempts: int = 0
     next_attempt_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     """When the job looks at the row next: to send, to give up an attempt that never ended, or to file the copy."""
-    sent_copy: str = "pending"
-    """`pending`, `filed`, `failed` or `none`."""
+    sent_copy: SentCopyState = _enum(SentCopyState, default=SentCopyState.PENDING)
     sent_copy_attempts: int = 0
     created_at: datetime = Field(sa_type=UtcDateTime)
     updated_at: datetime = Field(sa_type=UtcDateTime)
@@ -475,8 +510,7 @@ class SubmissionRecipient(SQLModel, table=True):
     address: str
     field: str
     """`to`, `cc` or `bcc`."""
-    status: str
-    """`pending`, `sent`, `deferred`, `refused` or `uncertain`."""
+    status: RecipientStatus = _enum(RecipientStatus)
     detail: str | None = Field(default=None, sa_type=Text)
 
 

@@ -12,6 +12,7 @@ from app.who_may import ROUTES, route_name, who_may
 Node = Mapping[str, Any]
 
 METHODS = ("get", "post", "put", "patch", "delete")
+VALUES_IN_PLACE = 10
 INTRODUCTION = """\
 # HTTP interface
 
@@ -45,7 +46,32 @@ def openapi_document() -> dict[str, Any]:
 
 def openapi_page() -> str:
     """The page, in Markdown."""
-    return render(openapi_document())
+    return render(with_values_in_place(openapi_document()))
+
+
+def with_values_in_place(document: Node) -> dict[str, Any]:
+    """The document with the values of each enum where they are used, unless it is long: people do not follow a link for three
+    words."""
+    schemas = document["components"]["schemas"]
+    values = {
+        f"#/components/schemas/{name}": {"type": "string", "enum": schema["enum"]}
+        for name, schema in schemas.items()
+        if len(schema.get("enum", ())) in range(1, VALUES_IN_PLACE + 1)
+    }
+
+    def replaced(node: Any) -> Any:
+        if isinstance(node, Mapping):
+            ours = {name: replaced(value) for name, value in node.items()}
+            return {**values[ours.pop("$ref")], **ours} if node.get("$ref") in values else ours
+        return [replaced(each) for each in node] if isinstance(node, list) else node
+
+    whole: dict[str, Any] = replaced(document)
+    whole["components"]["schemas"] = {
+        name: schema
+        for name, schema in whole["components"]["schemas"].items()
+        if f"#/components/schemas/{name}" not in values
+    }
+    return whole
 
 
 def render(document: Node) -> str:

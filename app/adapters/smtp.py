@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Literal, NoReturn
+from typing import Any, NoReturn
 
 from app.adapters import login_refusals
 from app.adapters.handshake import Secured, await_greeting, secure, wrong_service
@@ -39,8 +39,7 @@ from app.errors import (
     StarttlsNotOffered,
     TooManyConnections,
 )
-
-Security = Literal["tls", "starttls", "none"]
+from app.states import Security
 
 # The server need not know the name or the address of this machine (Thunderbird sends the same).
 EHLO_NAME = "[127.0.0.1]"
@@ -153,7 +152,7 @@ def _logged_in(
     begun = time.monotonic()
     # Plain text, also for the password, is allowed only inside the allowed private networks.
     connection = network.connect(
-        server.host, server.port, limits.connect_s, private_only=server.security == "none"
+        server.host, server.port, limits.connect_s, private_only=server.security == Security.NONE
     )
     with (
         _Watch(connection, begun + limits.attempt_s, stopping) as watch,
@@ -292,13 +291,13 @@ def _check_envelope(envelope: Envelope) -> None:
 
 
 def _greet(client: _Client, server: Server, tls: ssl.SSLContext, limits: Limits) -> None:
-    if server.security == "tls":
+    if server.security == Security.TLS:
         client.secure(Secured(tls, server.host, "smtp"), limits.command_s)
     elif client.sock is not None:
         await_greeting(client.sock, "smtp", limits.command_s)
     _expect(client.get_greeting(), 220, "CONNECT")
     client.ehlo_or_helo_if_needed()
-    if server.security == "starttls":
+    if server.security == Security.STARTTLS:
         _start_tls(client, server, tls, limits)
 
 

@@ -31,6 +31,7 @@ from app.schemas.connectors import FirstFetch, FirstFetchSince
 from app.services.connectors import credential_links
 from app.services.connectors.checks import Check
 from app.services.connectors.credential_links import Checked, Viewed
+from app.states import ConnectorStatus, Security
 from app.web_pages import credential_page
 from app.web_pages.credential_page import Findings, Mailbox
 from app.web_pages.page import HEADERS, language_of
@@ -142,7 +143,7 @@ def _first_page(visit: _Visit, status: int, problem: str | None = None) -> Respo
 
 
 def _last_page(visit: _Visit, viewed: Viewed) -> Response:
-    is_paused = viewed.connector.status == "paused"
+    is_paused = viewed.connector.status == ConnectorStatus.PAUSED
     return _page(200, credential_page.done(visit.language, _mailbox(viewed), is_paused=is_paused))
 
 
@@ -230,7 +231,7 @@ def _mailbox(viewed: Viewed) -> Mailbox:
         username=connector.imap_username,
         sending_server=sending,
         sending_username=connector.smtp_username,
-        is_plain="none" in {connector.imap_security, connector.smtp_security},
+        is_plain=Security.NONE in {connector.imap_security, connector.smtp_security},
         source_folder=connector.source_folder,
         processed_folder=connector.processed_folder,
         owner=connector.owner,

@@ -9,8 +9,8 @@ from app.problems import problem_responses
 from app.schemas.fields import Id, Page
 from app.schemas.submissions import RecipientRead, SubmissionCreate, SubmissionRead, SubmissionsQuery
 from app.services.sending import submissions
-from app.services.sending.outcomes import QUEUED
 from app.services.sending.submissions import Detailed, NewAttachment, NewSubmission
+from app.states import SubmissionStatus
 
 router = APIRouter(prefix="/submissions", tags=["submissions"])
 
@@ -68,7 +68,7 @@ def _read(detailed: Detailed) -> SubmissionRead:
         recipients=[RecipientRead.model_validate(recipient) for recipient in detailed.recipients],
         attempts=row.attempts,
         # For a row that has been sent, the time is that of filing the copy, which is not an attempt to send.
-        next_attempt_at=row.next_attempt_at if row.status == QUEUED else None,
+        next_attempt_at=row.next_attempt_at if row.status == SubmissionStatus.QUEUED else None,
         sent_copy=row.sent_copy,
         send_at=row.send_at,
         created_at=row.created_at,

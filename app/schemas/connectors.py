@@ -6,26 +6,24 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 
 from app.schemas.fields import (
-    ConnectorStatus,
     EmailAddress,
     Host,
     Input,
-    Kind,
     Line,
     Name,
     Output,
     Port,
-    Security,
     Time,
     normalised_folder,
 )
+from app.states import ConnectorKind, ConnectorStatus, CycleOutcome, Security
 
 
 class ImapServer(Input):
     host: Host
     port: Port = 993
     """The default is 993, or 143 if `security` is not `tls`."""
-    security: Security = "tls"
+    security: Security = Security.TLS
     username: Name
 
     @model_validator(mode="before")
@@ -38,7 +36,7 @@ class SmtpServer(Input):
     host: Host
     port: Port = 465
     """The default is 465, or 587 if `security` is not `tls`."""
-    security: Security = "tls"
+    security: Security = Security.TLS
     username: Name
 
     @model_validator(mode="before")
@@ -118,16 +116,16 @@ class ConnectorSettings(Input):
 
 
 class ConnectorCreate(ConnectorSettings):
-    kind: Kind
+    kind: ConnectorKind
     owner: Line | None = None
     external_id: Line | None = None
     credentials: Credentials | None = None
 
     @model_validator(mode="after")
     def _owner_iff_personal(self) -> Self:
-        if self.kind == "personal" and self.owner is None:
+        if self.kind == ConnectorKind.PERSONAL and self.owner is None:
             raise ValueError("/owner: a personal connector needs an owner")
-        if self.kind == "shared" and self.owner is not None:
+        if self.kind == ConnectorKind.SHARED and self.owner is not None:
             raise ValueError("/owner: a shared connector has no owner")
         return self
 
@@ -135,7 +133,7 @@ class ConnectorCreate(ConnectorSettings):
 class ConnectorPut(ConnectorSettings):
     """Creates the connector with this external id, or replaces all its settings. `kind` and `owner` cannot change."""
 
-    kind: Kind
+    kind: ConnectorKind
     owner: Line | None = None
     credentials: Credentials | None = None
 
@@ -227,7 +225,7 @@ class ConnectorRead(Output):
     id: str
     external_id: str | None
     name: str
-    kind: Kind
+    kind: ConnectorKind
     owner: str | None
     email_address: str
     imap: ServerRead
@@ -254,7 +252,7 @@ class ConnectorShort(Output):
 
     id: str
     name: str
-    kind: Kind
+    kind: ConnectorKind
     email_address: str
     status: ConnectorStatus
     notifies_users: bool
@@ -299,7 +297,7 @@ class CycleRead(Output):
     connector_id: str
     started_at: Time
     finished_at: Time | None
-    outcome: Literal["ok", "failed"] | None
+    outcome: CycleOutcome | None
     error: CycleError | None
     found: int
     stored: int

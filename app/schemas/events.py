@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AwareDatetime, Field, StringConstraints, field_validator
 
 from app.schemas.fields import Cursor, Input, Line, ListQuery, Output, Time
+from app.states import DeliveryStatus
 
 
 class EventRead(Output):
@@ -80,7 +81,7 @@ class DeliveryRead(Output):
     id: str
     event_id: str
     event_type: str
-    status: Literal["pending", "delivered", "failed"]
+    status: DeliveryStatus
     attempts: int
     last_attempt_at: Time | None
     next_attempt_at: Time | None

@@ -4,7 +4,7 @@ Times are RFC 3339 in UTC. Ids are strings without a meaning for callers.
 """
 
 from datetime import UTC, datetime
-from typing import Annotated, Generic, Literal, TypeVar
+from typing import Annotated, Generic, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -62,11 +62,6 @@ EmailAddress = Annotated[
     ),
     AfterValidator(_no_control_characters),
     Field(examples=["orders@example.com"]),
-]
-Security = Literal["tls", "starttls", "none"]
-Kind = Literal["shared", "personal"]
-ConnectorStatus = Literal[
-    "awaiting_credentials", "awaiting_confirmation", "active", "paused", "failing", "stopped"
 ]
 
 

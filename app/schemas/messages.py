@@ -1,12 +1,12 @@
 """Messages and quarantine."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Self
 
 from pydantic import AwareDatetime, ConfigDict, Field, StringConstraints, model_validator
 
 from app.schemas.fields import Id, Input, ListQuery, Output, Time
+from app.states import MessageState, QuarantineState
 
-MessageState = Literal["new", "processed"]
 SearchWords = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
 """The words to search for. Each must occur in the subject, the addresses or the text."""
 
@@ -127,7 +127,7 @@ class RetriedCount(Output):
 class QuarantinedRead(Output):
     id: str
     connector_id: str
-    state: Literal["quarantined", "suspect"]
+    state: QuarantineState
     """`suspect`: the next cycle tries the mail again."""
     folder: str
     uid: int

@@ -1,10 +1,11 @@
 """Submissions."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import AwareDatetime, Field, StringConstraints
 
 from app.schemas.fields import Id, Input, Line, ListQuery, Output, Time
+from app.states import RecipientStatus, SentCopyState, SubmissionStatus
 
 
 class SubmissionAttachment(Input):
@@ -34,9 +35,6 @@ class SubmissionCreate(Input):
     send_at: AwareDatetime | None = None
 
 
-SubmissionStatus = Literal["queued", "sending", "sent", "partly_sent", "failed", "uncertain", "cancelled"]
-
-
 class SubmissionsQuery(ListQuery):
     connector_id: Id | None = None
     status: SubmissionStatus | None = None
@@ -44,7 +42,7 @@ class SubmissionsQuery(ListQuery):
 
 class RecipientRead(Output):
     address: str
-    status: Literal["pending", "sent", "deferred", "refused", "uncertain"]
+    status: RecipientStatus
     detail: str | None
 
 
@@ -59,7 +57,7 @@ class SubmissionRead(Output):
     attempts: int
     next_attempt_at: Time | None
     """Null if there will be no further attempt."""
-    sent_copy: Literal["pending", "filed", "failed", "none"]
+    sent_copy: SentCopyState
     """Whether a copy is in the mailbox's Sent folder."""
     send_at: Time | None
     created_at: Time

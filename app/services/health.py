@@ -17,6 +17,7 @@ from app.adapters.metrics import CONTENT_TYPE, Figures
 from app.errors import StoreUnavailable
 from app.gateway import Gateway
 from app.models import Connector, Cycle, Feed, Message, Quarantined, Submission, WebhookDelivery
+from app.states import DeliveryStatus, QuarantineState, SubmissionStatus
 
 log = structlog.get_logger(__name__)
 
@@ -84,13 +85,17 @@ def _count_all(gateway: Gateway) -> Figures:
                 session, col(Cycle.outcome), col(Cycle.started_at) >= since, col(Cycle.outcome).is_not(None)
             ),
             messages=_count(session, col(Message.position)),
-            quarantined=_count(session, col(Quarantined.id), col(Quarantined.state) == "quarantined"),
+            quarantined=_count(
+                session, col(Quarantined.id), col(Quarantined.state) == QuarantineState.QUARANTINED
+            ),
             outbox_position=session.scalar(select(func.max(col(Feed.last_position)))) or 0,
             pending_deliveries=_count(
-                session, col(WebhookDelivery.id), col(WebhookDelivery.status) == "pending"
+                session, col(WebhookDelivery.id), col(WebhookDelivery.status) == DeliveryStatus.PENDING
             ),
             queued_submissions=_count(
-                session, col(Submission.id), col(Submission.status).in_(["queued", "sending"])
+                session,
+                col(Submission.id),
+                col(Submission.status).in_([SubmissionStatus.QUEUED, SubmissionStatus.SENDING]),
             ),
         )
 

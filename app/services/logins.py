@@ -39,6 +39,7 @@ from app.services.events import outbox
 from app.services.events.recipients import recipients_of
 from app.services.mailboxes import credentials, sessions
 from app.services.mailboxes.credentials import StoredSecret
+from app.states import ConnectorStatus
 
 log = structlog.get_logger(__name__)
 
@@ -46,7 +47,9 @@ MAX_REFUSED_LOGINS = 2
 """Of one password, over IMAP and SMTP together."""
 WAITS = Growing(first_s=60, longest_s=1800)
 """Between attempts to send, after trouble at the login."""
-STOPPABLE = frozenset({"active", "failing", "awaiting_confirmation"})
+STOPPABLE = frozenset(
+    {ConnectorStatus.ACTIVE, ConnectorStatus.FAILING, ConnectorStatus.AWAITING_CONFIRMATION}
+)
 
 
 @contextlib.contextmanager
@@ -201,7 +204,7 @@ def _stop_where_due(session: Session, connector: Connector, refusal: LoginRefuse
     if not is_imap_good:
         if connector.status not in STOPPABLE:
             return
-        connector.status = "stopped"
+        connector.status = ConnectorStatus.STOPPED
         connector.next_fetch_at = None
         connector.last_error_code = refusal.code
         connector.last_error_detail = refusal.detail

@@ -13,6 +13,7 @@ from app import clock
 from app.gateway import Gateway
 from app.ids import new_id
 from app.models import ApiKey, Connector, KeyGrant
+from app.states import ConnectorKind, ConnectorStatus, Security
 from tests.support.callers import Callers, KeyHeaders, UserHeaders, bearer
 
 ALL_SCOPES = [
@@ -27,7 +28,9 @@ ALL_SCOPES = [
 ]
 
 
-def connector(gateway: Gateway, *, kind: str = "shared", owner: str | None = None) -> str:
+def connector(
+    gateway: Gateway, *, kind: ConnectorKind = ConnectorKind.SHARED, owner: str | None = None
+) -> str:
     now = clock.utc_now()
     row = Connector(
         id=new_id(),
@@ -37,12 +40,12 @@ def connector(gateway: Gateway, *, kind: str = "shared", owner: str | None = Non
         email_address="info@firma.cz",
         imap_host="imap.firma.cz",
         imap_port=993,
-        imap_security="tls",
+        imap_security=Security.TLS,
         imap_username=new_id(),
         source_folder="INBOX",
         processed_folder="\\Trash",
         poll_interval_s=60,
-        status="awaiting_credentials",
+        status=ConnectorStatus.AWAITING_CREDENTIALS,
         created_at=now,
         updated_at=now,
     )
@@ -251,7 +254,7 @@ class TestRevoke:
         self, client: TestClient, gateway: Gateway, callers: Callers, as_admin: dict[str, str]
     ) -> None:
         key_id, _ = callers.new_key(["messages:read"])
-        personal = connector(gateway, kind="personal", owner="jana")
+        personal = connector(gateway, kind=ConnectorKind.PERSONAL, owner="jana")
         with gateway.db.unit_of_work() as session:
             session.add(KeyGrant(api_key_id=key_id, connector_id=personal, granted_at=clock.utc_now()))
         client.delete(f"/api-keys/{key_id}", headers=as_admin)

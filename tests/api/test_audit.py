@@ -17,7 +17,7 @@ from app.errors import ValueRefused
 from app.gateway import Gateway
 from app.models import AuditRecord, Connector
 from app.services.access import audit
-from app.services.access.rules import Principal
+from app.services.access.rules import Principal, PrincipalKind
 from app.services.connectors import connectors
 from app.services.messages import retention
 from tests.support.callers import Callers, KeyHeaders
@@ -170,7 +170,7 @@ class TestTheTransaction:
     ) -> None:
         made = created(client, ADMIN, shared())
         # A name that no database takes: the record cannot be written.
-        nobody = Principal("user", "administrator", is_admin=True, origin="\ud800")
+        nobody = Principal(PrincipalKind.USER, "administrator", is_admin=True, origin="\ud800")
         with pytest.raises(ValueRefused):
             connectors.pause(gateway, nobody, made["id"])
         with gateway.db.reading() as session:

@@ -14,6 +14,7 @@ from app.main import create_app
 from app.models import Connector
 from app.services import health
 from app.services.health import Readiness
+from app.states import ConnectorKind, ConnectorStatus, Security
 from tests.servers.postgres import Postgres
 from tests.servers.process import wait_until
 from tests.support.settings import SettingsFactory
@@ -77,17 +78,19 @@ class TestMetrics:
     def test_it_counts_what_the_database_holds(self, client: TestClient, gateway: Gateway) -> None:
         now = clock.utc_now()
         with gateway.db.unit_of_work() as session:
-            for number, status in enumerate(("active", "active", "failing")):
+            for number, status in enumerate(
+                (ConnectorStatus.ACTIVE, ConnectorStatus.ACTIVE, ConnectorStatus.FAILING)
+            ):
                 session.add(
                     Connector(
                         id=f"connector-{number}",
                         name=PLANTED[3],
-                        kind="personal",
+                        kind=ConnectorKind.PERSONAL,
                         owner=PLANTED[2],
                         email_address=PLANTED[0],
                         imap_host=PLANTED[1],
                         imap_port=993,
-                        imap_security="tls",
+                        imap_security=Security.TLS,
                         imap_username=f"{PLANTED[0]}{number}",
                         source_folder="INBOX",
                         processed_folder="\\Trash",

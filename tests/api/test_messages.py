@@ -12,6 +12,7 @@ from sqlmodel import Session, col, select
 
 from app.gateway import Gateway
 from app.models import Connector, Event, Message, MessageBody, ServerMessage, Submission
+from app.states import MoveState, SubmissionStatus
 from tests.support.callers import Callers
 from tests.support.stored_mail import connector, mail, store, with_attachment
 
@@ -533,7 +534,7 @@ class TestDelete:
     def test_a_mail_that_is_not_moved_yet_stays_known(
         self, client: TestClient, gateway: Gateway, orders: Connector, reading: Session
     ) -> None:
-        [message_id] = store(gateway, orders, move_state="pending")
+        [message_id] = store(gateway, orders, move_state=MoveState.PENDING)
         assert client.delete(f"/messages/{message_id}", headers=JANA).status_code == 204
         [row] = reading.exec(select(ServerMessage)).all()
         assert (row.message_id, row.move_state) == (None, "pending")
@@ -599,7 +600,7 @@ def submission(connector: Connector, *, in_reply_to: str) -> Submission:
         connector_id=connector.id,
         created_by="user:jana",
         request_sha256="0" * 64,
-        status="sent",
+        status=SubmissionStatus.SENT,
         message_id_header="<x@y>",
         envelope_from="info@firma.cz",
         in_reply_to_message_id=in_reply_to,

@@ -19,6 +19,7 @@ from app.models import Connector, Credential, Webhook
 from app.services import secret_rotation
 from app.services.mailboxes.credentials import servers_of
 from app.services.secret_rotation import Progress
+from app.states import ConnectorKind, ConnectorStatus, Security
 from tests.support.settings import ROOT, SettingsFactory
 
 OLD = "the-old-key-of-thirty-two-characters-or-more"
@@ -36,16 +37,16 @@ def fill(settings: Settings, *, credentials: int, webhooks: int) -> None:
                 Connector(
                     id=connector_id,
                     name="Info",
-                    kind="shared",
+                    kind=ConnectorKind.SHARED,
                     email_address="info@firma.cz",
                     imap_host="imap.firma.cz",
                     imap_port=993,
-                    imap_security="tls",
+                    imap_security=Security.TLS,
                     imap_username=connector_id,
                     source_folder="INBOX",
                     processed_folder="\\Trash",
                     poll_interval_s=60,
-                    status="active",
+                    status=ConnectorStatus.ACTIVE,
                     created_at=now,
                     updated_at=now,
                 )

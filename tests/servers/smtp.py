@@ -10,14 +10,13 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Literal, Self
+from typing import Self
 
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
+from app.states import Security
 from tests.servers.certificates import Certificates
 from tests.servers.process import ServerFailed
-
-Security = Literal["none", "starttls", "tls"]
 
 
 @dataclass(frozen=True)
@@ -55,14 +54,14 @@ class SmtpServer:
     def __init__(
         self,
         *,
-        security: Security = "none",
+        security: Security = Security.NONE,
         certificates: Certificates | None = None,
         user: str | None = None,
         password: str | None = None,
         auth_required: bool = False,
         data_size_limit: int = 33554432,
     ) -> None:
-        if security != "none" and certificates is None:
+        if security != Security.NONE and certificates is None:
             raise ValueError(f"security {security!r} needs certificates")
         self.security = security
         self.certificates = certificates
@@ -163,7 +162,7 @@ class SmtpServer:
             raw=raw,
             mail_options=tuple(envelope.mail_options),
             authenticated_as=session.auth_data if session.authenticated else None,
-            over_tls=self.security == "tls" or session.ssl is not None,
+            over_tls=self.security == Security.TLS or session.ssl is not None,
             answer=None if behaviour.drop_after_dot else answer,
         )
         with self._arrived:
@@ -194,10 +193,10 @@ class SmtpServer:
             ident="ESMTP",
             enable_SMTPUTF8=True,
             data_size_limit=self._data_size_limit,
-            tls_context=tls if self.security == "starttls" else None,
+            tls_context=tls if self.security == Security.STARTTLS else None,
             authenticator=self._authenticate if self.user is not None else None,
             # Over implicit TLS aiosmtpd does not see the encryption, and would withhold AUTH.
-            auth_require_tls=self.security == "starttls",
+            auth_require_tls=self.security == Security.STARTTLS,
             auth_exclude_mechanism=() if self.user is not None else ("LOGIN", "PLAIN"),
             loop=self._loop,
         )
@@ -205,7 +204,7 @@ class SmtpServer:
     async def _listen(self) -> None:
         tls = self.certificates.server_context() if self.certificates else None
         accept: Callable[[], SMTP] = lambda: self._connection(tls)  # noqa: E731
-        implicit = tls if self.security == "tls" else None
+        implicit = tls if self.security == Security.TLS else None
         self._server = await self._loop.create_server(accept, self.host, 0, ssl=implicit)
         self.port = self._server.sockets[0].getsockname()[1]
 

@@ -15,6 +15,7 @@ from imapclient import IMAPClient
 from imapclient.exceptions import IMAPClientError, LoginError
 from sqlalchemy import create_engine, text
 
+from app.states import Security
 from tests.servers import unpack
 from tests.servers.browser import Browser
 from tests.servers.certificates import Certificates
@@ -223,7 +224,7 @@ class TestSmtpServer:
     ) -> None:
         context = certificates.client_context()
         with SmtpServer(
-            security="tls" if security == "tls" else "starttls",
+            security=Security(security),
             certificates=certificates,
             user="jana",
             password="heslo",
@@ -252,7 +253,7 @@ class TestSmtpServer:
 
     def test_an_unknown_authority_is_noticed(self, certificates: Certificates) -> None:
         with (
-            SmtpServer(security="tls", certificates=certificates) as server,
+            SmtpServer(security=Security.TLS, certificates=certificates) as server,
             pytest.raises(ssl.SSLCertVerificationError),
         ):
             smtplib.SMTP_SSL("localhost", server.port, timeout=10, context=ssl.create_default_context())

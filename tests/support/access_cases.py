@@ -18,19 +18,22 @@ from app.errors import GatewayError
 from app.models import ApiKey, Connector, Credential, GroupBinding, KeyGrant
 from app.problems import status_of
 from app.services.access import rules
-from app.services.access.rules import SCOPES, Action, Principal
+from app.services.access.rules import SCOPES, Action, Principal, PrincipalKind
+from app.states import ConnectorKind, ConnectorStatus, Security
 from tests.support.schema import migrate
 
 SCOPES_OF_A_KEY = frozenset(SCOPES.values())
 
-ADMINISTRATOR = Principal("user", "administrator", is_admin=True)
-OWNER = Principal("user", "jana", groups=frozenset({"other"}))
-MEMBER = Principal("user", "petr", groups=frozenset({"sales", "other"}))
-OTHER = Principal("user", "eva", groups=frozenset({"other"}))
-KEY = Principal("key", "key", scopes=SCOPES_OF_A_KEY)
-GRANTED_KEY = Principal("key", "granted", scopes=SCOPES_OF_A_KEY)
-LIMITED_KEY = Principal("key", "limited", scopes=SCOPES_OF_A_KEY, connector_limit=frozenset({"elsewhere"}))
-BARE_KEY = Principal("key", "bare")
+ADMINISTRATOR = Principal(PrincipalKind.USER, "administrator", is_admin=True)
+OWNER = Principal(PrincipalKind.USER, "jana", groups=frozenset({"other"}))
+MEMBER = Principal(PrincipalKind.USER, "petr", groups=frozenset({"sales", "other"}))
+OTHER = Principal(PrincipalKind.USER, "eva", groups=frozenset({"other"}))
+KEY = Principal(PrincipalKind.KEY, "key", scopes=SCOPES_OF_A_KEY)
+GRANTED_KEY = Principal(PrincipalKind.KEY, "granted", scopes=SCOPES_OF_A_KEY)
+LIMITED_KEY = Principal(
+    PrincipalKind.KEY, "limited", scopes=SCOPES_OF_A_KEY, connector_limit=frozenset({"elsewhere"})
+)
+BARE_KEY = Principal(PrincipalKind.KEY, "bare")
 
 SHARED = {
     "administrator": ADMINISTRATOR,
@@ -121,10 +124,10 @@ def _table(session: Session, connector_id: str, callers: Mapping[str, Principal]
 def _fill(session: Session) -> None:
     now = clock.utc_now()
     for connector_id, kind, owner in (
-        ("shared", "shared", None),
-        ("elsewhere", "shared", None),
-        ("personal", "personal", "jana"),
-        ("sealed", "personal", "jana"),
+        ("shared", ConnectorKind.SHARED, None),
+        ("elsewhere", ConnectorKind.SHARED, None),
+        ("personal", ConnectorKind.PERSONAL, "jana"),
+        ("sealed", ConnectorKind.PERSONAL, "jana"),
     ):
         session.add(
             Connector(
@@ -135,13 +138,13 @@ def _fill(session: Session) -> None:
                 email_address="info@firma.cz",
                 imap_host="imap.firma.cz",
                 imap_port=993,
-                imap_security="tls",
+                imap_security=Security.TLS,
                 imap_username=connector_id,
                 source_folder="INBOX",
                 processed_folder="\\Trash",
                 poll_interval_s=60,
                 sealed_at=now if connector_id == "sealed" else None,
-                status="active",
+                status=ConnectorStatus.ACTIVE,
                 created_at=now,
                 updated_at=now,
             )

@@ -15,13 +15,14 @@ from app.models import ApiKey, Connector, Cycle, GroupBinding, Quarantined
 from app.schemas.api_keys import Scope
 from app.schemas.events import WebhookCreate
 from app.services.access.audit import NamedActor
-from app.services.access.rules import Principal
+from app.services.access.rules import Principal, PrincipalKind
 from app.services.events import webhooks
 from app.services.fetching import quarantine
 from app.services.fetching.ledger import NumberedFolder
 from app.services.mailboxes import credentials
 from app.services.sending import submissions
 from app.services.sending.submissions import NewSubmission
+from app.states import CycleOutcome
 from tests.support.callers import Callers, bearer, user_token
 from tests.support.route_calls import NOBODY_LISTENS, SERVER
 from tests.support.stored_mail import connector, store, with_attachment
@@ -30,7 +31,7 @@ ALL_SCOPES: tuple[str, ...] = get_args(Scope)
 KINDS = ("shared", "personal", "sealed")
 GROUP = "sales"
 OWNER = "jana"
-ADMINISTRATOR = Principal("user", "administrator", is_admin=True)
+ADMINISTRATOR = Principal(PrincipalKind.USER, "administrator", is_admin=True)
 
 
 class World:
@@ -129,7 +130,11 @@ class World:
             imap_username=username,
             smtp_username=username,
         )
-        reader = Principal("user", OWNER) if owner else Principal("user", "petr", groups=frozenset({GROUP}))
+        reader = (
+            Principal(PrincipalKind.USER, OWNER)
+            if owner
+            else Principal(PrincipalKind.USER, "petr", groups=frozenset({GROUP}))
+        )
         [message] = store(self.gateway, made, with_attachment('attachment; filename="offer.pdf"'))
         self._enter_password(made.id, by_owner=kind == "sealed")
         queued = submissions.create(
@@ -165,7 +170,9 @@ class World:
     def _rows_of(self, made: Connector) -> dict[str, str]:
         """A cycle; a quarantined mail and a binding, whose ids these are."""
         with self.gateway.db.unit_of_work() as session:
-            session.add(Cycle(id=new_id(), connector_id=made.id, started_at=clock.utc_now(), outcome="ok"))
+            session.add(
+                Cycle(id=new_id(), connector_id=made.id, started_at=clock.utc_now(), outcome=CycleOutcome.OK)
+            )
             place = NumberedFolder(made.id, made.source_folder, uidvalidity=1)
             quarantine.note_failure(session, place, 999, reason="too_large", at_once=True)
             return {

@@ -7,14 +7,14 @@ from app.adapters.secretbox import credential_place
 from app.gateway import Gateway
 from app.ids import new_id
 from app.models import Connector, Credential
-from app.services.access.rules import Principal
+from app.services.access.rules import Principal, PrincipalKind
 from app.services.mailboxes.credentials import servers_of
 from app.services.sending import submissions
 from app.services.sending.submissions import Detailed, NewSubmission
 from tests.servers.smtp import SmtpServer
 from tests.support.stored_mail import connector
 
-OWNER = Principal(kind="user", id="jana")
+OWNER = Principal(kind=PrincipalKind.USER, id="jana")
 PASSWORD = "heslo s háčkem"
 
 

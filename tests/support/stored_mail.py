@@ -18,6 +18,7 @@ from app.services.access.audit import NamedActor
 from app.services.events import outbox
 from app.services.events.recipients import recipients_of
 from app.services.messages import arrivals
+from app.states import MoveState
 
 _uids = itertools.count(1)
 
@@ -89,14 +90,16 @@ def connector(
     return row
 
 
-def store(gateway: Gateway, at: Connector, *raws: bytes, move_state: str = "moved") -> list[str]:
+def store(
+    gateway: Gateway, at: Connector, *raws: bytes, move_state: MoveState = MoveState.MOVED
+) -> list[str]:
     """Store mails in one transaction; the ids of their messages."""
     with gateway.db.unit_of_work() as session:
         return store_in(session, at, raws or (mail(),), move_state=move_state)
 
 
 def store_in(
-    session: Session, at: Connector, raws: Sequence[bytes], *, move_state: str = "moved"
+    session: Session, at: Connector, raws: Sequence[bytes], *, move_state: MoveState = MoveState.MOVED
 ) -> list[str]:
     """Store mails in the caller's transaction."""
     now = clock.utc_now()
@@ -134,7 +137,7 @@ def store_in(
     return ids
 
 
-def _ledger_row(message: Message, move_state: str) -> ServerMessage:
+def _ledger_row(message: Message, move_state: MoveState) -> ServerMessage:
     return ServerMessage(
         id=new_id(),
         connector_id=message.connector_id,

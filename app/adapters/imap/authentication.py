@@ -33,6 +33,7 @@ from app.errors import (
     Throttled,
     TooManyConnections,
 )
+from app.states import Security
 
 log = structlog.get_logger(__name__)
 
@@ -136,7 +137,7 @@ def _base64(octets: bytes) -> bytes:
 
 def _no_method(capabilities: frozenset[str], server: ServerAddress) -> MailServerError:
     # RFC 9051 §6.2.3: a server that accepts passwords only over TLS says LOGINDISABLED.
-    if server.security == "none" and "LOGINDISABLED" in capabilities:
+    if server.security == Security.NONE and "LOGINDISABLED" in capabilities:
         return PrivacyRequired(command="LOGIN")
     return NoLoginMethod(command="LOGIN")
 

@@ -11,6 +11,7 @@ from app.adapters.imap.values import ConnectionPolicy, ServerAddress
 from app.adapters.imap.wire import Wire
 from app.adapters.masking import Mask
 from app.errors import CommandRefused, ConnectionLost, MailServerUnavailable, StarttlsNotOffered
+from app.states import Security
 
 
 def open_session(
@@ -29,7 +30,7 @@ def open_session(
             # A server that greets with PREAUTH would keep us from STARTTLS (CVE-2021-39272), and takes no login.
             if imap.state != "NONAUTH":
                 raise ConnectionLost(command="PREAUTH")
-        if server.security == "starttls":
+        if server.security == Security.STARTTLS:
             _start_tls(imap, server, access)
         session = ImapSession(imap, access.max_literal_octets)
         greeting = [imap.greeting] if imap.greeting is not None else []
@@ -47,11 +48,11 @@ def _greeted(server: ServerAddress, access: ConnectionPolicy, mask: Mask) -> Wir
         server.host,
         server.port,
         access.within(access.connect_timeout_s),
-        private_only=server.security == "none",
+        private_only=server.security == Security.NONE,
     )
     timeout_s = access.within(access.command_timeout_s)
     began = time.monotonic()
-    if server.security == "tls":
+    if server.security == Security.TLS:
         connection = secure(connection, Secured(access.tls, server.host, "imap"), timeout_s)
         left_s = access.within(access.command_timeout_s)
     else:

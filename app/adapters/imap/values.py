@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from app.adapters.network import NetworkPolicy
+from app.states import Security
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +16,7 @@ class ServerAddress:
 
     host: str
     port: int
-    security: str
+    security: Security
     """`tls`, `starttls` or `none`."""
     username: str
 

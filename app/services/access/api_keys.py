@@ -23,7 +23,7 @@ from app.ids import new_id
 from app.models import ApiKey, Connector, KeyGrant
 from app.services.access import audit, rules
 from app.services.access.audit import Actor
-from app.services.access.rules import Principal
+from app.services.access.rules import Principal, PrincipalKind
 from app.services.pages import DEFAULT_LIMIT, Slice, cut, decode_cursor
 
 KEY_START = "gwk_"
@@ -61,7 +61,7 @@ def create(
         InvalidInput: a connector does not exist, or the expiry is in the past.
     """
     rules.require_administrator(principal, scope=SCOPE)
-    if principal.kind == "key":
+    if principal.kind == PrincipalKind.KEY:
         _require_within(_own_row(session, principal), scopes, connector_ids, expires_at)
     return issue(
         session,
@@ -156,7 +156,7 @@ def revoke(session: Session, principal: Principal, key_id: str) -> None:
     """
     rules.require_administrator(principal, scope=SCOPE)
     row = session.get(ApiKey, key_id)
-    if row is None or (principal.kind == "key" and not _is_within_limit(row, principal)):
+    if row is None or (principal.kind == PrincipalKind.KEY and not _is_within_limit(row, principal)):
         raise NotFound
     end(session, row, by=principal)
 
@@ -218,7 +218,7 @@ def _managed(session: Session, principal: Principal, *, after_id: str) -> Iterat
     return (
         row
         for row in session.scalars(statement)
-        if principal.kind == "user" or _is_within_limit(row, principal)
+        if principal.kind == PrincipalKind.USER or _is_within_limit(row, principal)
     )
 
 

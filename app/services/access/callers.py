@@ -2,7 +2,7 @@
 
 from app.gateway import Gateway
 from app.services.access import api_keys
-from app.services.access.rules import Principal
+from app.services.access.rules import Principal, PrincipalKind
 
 ADMINISTRATOR_ROLE = "admin"
 
@@ -17,7 +17,7 @@ def identify(gateway: Gateway, token: str, *, origin: str | None) -> Principal:
         return _by_key(gateway, token, origin)
     claims = gateway.identity.verify(token)
     return Principal(
-        kind="user",
+        kind=PrincipalKind.USER,
         id=claims.subject,
         groups=claims.groups,
         is_admin=ADMINISTRATOR_ROLE in claims.roles,
@@ -32,7 +32,7 @@ def _by_key(gateway: Gateway, key: str, origin: str | None) -> Principal:
         with gateway.db.unit_of_work() as session:
             api_keys.note_use(session, row.id)
     return Principal(
-        kind="key",
+        kind=PrincipalKind.KEY,
         id=row.id,
         scopes=frozenset(row.scopes),
         connector_limit=frozenset(row.connector_ids) or None,

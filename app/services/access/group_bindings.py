@@ -13,6 +13,7 @@ from app.services import pages
 from app.services.access import audit, rules
 from app.services.access.rules import Action, Principal
 from app.services.pages import Slice
+from app.states import ConnectorKind
 
 
 def create(session: Session, principal: Principal, *, connector_id: str, group: str) -> GroupBinding:
@@ -24,7 +25,7 @@ def create(session: Session, principal: Principal, *, connector_id: str, group: 
         AlreadyExists
     """
     connector = rules.require(session, principal, Action.BIND_GROUPS, connector_id)
-    if connector.kind == "personal":
+    if connector.kind == ConnectorKind.PERSONAL:
         raise WrongState("A personal mailbox belongs to its owner alone, so it takes no group bindings.")
     binding = GroupBinding(id=new_id(), connector_id=connector.id, group=group, created_at=clock.utc_now())
     session.add(binding)

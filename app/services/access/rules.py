@@ -8,20 +8,28 @@ content of a mailbox is for its owner, the members of its bound groups, and keys
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Any
 
 from sqlalchemy import ColumnElement, and_, exists, false, or_, select, true
 from sqlmodel import Session, col
 
 from app.errors import Forbidden, NotFound, ScopeMissing
 from app.models import Connector, GroupBinding, KeyGrant
+from app.states import ConnectorKind
+
+
+class PrincipalKind(StrEnum):
+    """Whether a person calls, with a token, or a program, with an API key."""
+
+    USER = "user"
+    KEY = "key"
 
 
 @dataclass(frozen=True)
 class Principal:
     """The caller: a user with a token, or an API key."""
 
-    kind: Literal["user", "key"]
+    kind: PrincipalKind
     id: str
     """The id of the user or of the key."""
     groups: frozenset[str] = frozenset()
@@ -112,7 +120,7 @@ def require_scope(principal: Principal, scope: str) -> None:
     Raises:
         ScopeMissing
     """
-    if principal.kind == "key" and scope not in principal.scopes:
+    if principal.kind == PrincipalKind.KEY and scope not in principal.scopes:
         raise ScopeMissing(f"The API key lacks the scope {scope}.")
 
 
@@ -123,40 +131,40 @@ def require_administrator(principal: Principal, *, scope: str) -> None:
         ScopeMissing, Forbidden
     """
     require_scope(principal, scope)
-    if principal.kind == "user" and not principal.is_admin:
+    if principal.kind == PrincipalKind.USER and not principal.is_admin:
         raise Forbidden("Only administrators may do this.")
 
 
-def require_may_create(principal: Principal, *, kind: str, owner: str | None) -> None:
+def require_may_create(principal: Principal, *, kind: ConnectorKind, owner: str | None) -> None:
     """Every user may create a personal connector of their own; other connectors are for administrators and keys.
 
     Raises:
         ScopeMissing, Forbidden
     """
     require_scope(principal, "connectors:write")
-    if principal.kind == "key":
+    if principal.kind == PrincipalKind.KEY:
         if principal.connector_limit is not None:
             raise Forbidden("This API key is limited to certain connectors, so it cannot create one.")
         return
-    if principal.is_admin or (kind == "personal" and owner == principal.id):
+    if principal.is_admin or (kind == ConnectorKind.PERSONAL and owner == principal.id):
         return
     raise Forbidden("Only administrators may create shared connectors, or personal ones for somebody else.")
 
 
 def roles_towards(session: Session, principal: Principal, connector: Connector, action: Action) -> set[Role]:
     """The roles of a caller towards a connector that count for the action."""
-    if principal.kind == "key":
+    if principal.kind == PrincipalKind.KEY:
         if principal.connector_limit is not None and connector.id not in principal.connector_limit:
             return set()
         needs_grant = action in CONTENT or action is Action.SEE_EVENTS
-        if connector.kind == "personal" and needs_grant:
+        if connector.kind == ConnectorKind.PERSONAL and needs_grant:
             granted = session.get(KeyGrant, (principal.id, connector.id))
             return {Role.KEY} if granted is not None else set()
         return {Role.KEY}
     roles: set[Role] = set()
     if principal.is_admin:
         roles.add(Role.ADMINISTRATOR)
-    if connector.kind == "personal":
+    if connector.kind == ConnectorKind.PERSONAL:
         if is_owner(principal, connector):
             roles.add(Role.OWNER)
     elif principal.groups and _is_bound(session, connector.id, principal.groups):
@@ -198,7 +206,7 @@ def require_on(session: Session, principal: Principal, action: Action, connector
 
 def _require_unsealed(action: Action, connector: Connector, roles: set[Role]) -> None:
     """Refuse what others may not do with a personal mailbox after its owner has entered the password."""
-    if connector.kind != "personal" or Role.OWNER in roles:
+    if connector.kind != ConnectorKind.PERSONAL or Role.OWNER in roles:
         return
     if action is Action.LIST_FOLDERS:
         raise Forbidden("Only the owner may list the folders of a personal mailbox.")
@@ -213,7 +221,11 @@ def is_sealed(connector: Connector) -> bool:
 
 def is_owner(principal: Principal, connector: Connector) -> bool:
     """Whether the caller is the owner of this personal mailbox."""
-    return principal.kind == "user" and connector.owner is not None and principal.id == connector.owner
+    return (
+        principal.kind == PrincipalKind.USER
+        and connector.owner is not None
+        and principal.id == connector.owner
+    )
 
 
 def visible_connectors(principal: Principal, action: Action) -> ColumnElement[bool]:
@@ -224,18 +236,20 @@ def visible_connectors(principal: Principal, action: Action) -> ColumnElement[bo
     """
     require_scope(principal, SCOPES[action])
     rule = RULES[action]
-    if principal.kind == "key":
+    if principal.kind == PrincipalKind.KEY:
         return _visible_to_key(principal, action) if Role.KEY in rule else false()
     if principal.is_admin and Role.ADMINISTRATOR in rule:
         return true()
     allowed: list[ColumnElement[bool]] = []
     if Role.OWNER in rule:
-        allowed.append(and_(col(Connector.kind) == "personal", col(Connector.owner) == principal.id))
+        allowed.append(
+            and_(col(Connector.kind) == ConnectorKind.PERSONAL, col(Connector.owner) == principal.id)
+        )
     if Role.MEMBER in rule and principal.groups:
         bound = exists().where(
             col(GroupBinding.connector_id) == col(Connector.id), col(GroupBinding.group).in_(principal.groups)
         )
-        allowed.append(and_(col(Connector.kind) == "shared", bound))
+        allowed.append(and_(col(Connector.kind) == ConnectorKind.SHARED, bound))
     return or_(*allowed) if allowed else false()
 
 
@@ -247,7 +261,7 @@ def _visible_to_key(principal: Principal, action: Action) -> ColumnElement[bool]
         granted = exists().where(
             col(KeyGrant.connector_id) == col(Connector.id), col(KeyGrant.api_key_id) == principal.id
         )
-        conditions.append(or_(col(Connector.kind) == "shared", granted))
+        conditions.append(or_(col(Connector.kind) == ConnectorKind.SHARED, granted))
     return and_(true(), *conditions)
 
 

@@ -11,6 +11,7 @@ from app.adapters.network import NetworkPolicy
 from app.errors import FieldFault, HostUnreachable, InvalidInput
 from app.gateway import Gateway
 from app.schemas.connectors import ImapServer, SmtpServer
+from app.states import Security
 
 
 def require_allowed(gateway: Gateway, *, imap: ImapServer | None, smtp: SmtpServer | None) -> None:
@@ -44,7 +45,7 @@ def _faults(
         yield FieldFault(
             f"{pointer}/port", f"must be one of {allowed}, except in the allowed private networks"
         )
-    if server.security == "none" and not is_private:
+    if server.security == Security.NONE and not is_private:
         yield FieldFault(
             f"{pointer}/security", "connections without TLS are allowed only in the allowed private networks"
         )

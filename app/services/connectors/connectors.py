@@ -45,6 +45,7 @@ from app.services.mailboxes import credentials
 from app.services.messages import deletion, selection
 from app.services.pages import Slice
 from app.services.sending import bindings
+from app.states import ConnectorKind, ConnectorStatus
 
 DELETE_ROUNDS = 10
 _OWNERS_CHOICES = {
@@ -334,7 +335,7 @@ def _create(
         source_folder=body.source_folder,
         processed_folder=body.processed_folder,
         poll_interval_s=gateway.settings.poll_interval_s,
-        status="new",
+        status=ConnectorStatus.ACTIVE,  # `settle` then finds out what it waits for
         created_at=now,
         updated_at=now,
     )
@@ -396,7 +397,9 @@ def _apply(
     by_others = rules.is_sealed(connector) and not rules.is_owner(principal, connector)
     if by_others:
         _require_same_privacy(connector, wanted)
-    answers_question = connector.status == "awaiting_confirmation" and wanted.first_fetch is not None
+    answers_question = (
+        connector.status == ConnectorStatus.AWAITING_CONFIRMATION and wanted.first_fetch is not None
+    )
     credential = session.get(Credential, connector.id)
     secret = credentials.stored(session, connector, credential) if credential is not None else None
     before = bindings.made_for(connector)
@@ -462,7 +465,7 @@ def _enter(
         by=principal,
         sealing="token" if is_owner else None,
     )
-    if is_owner or connector.kind == "shared":
+    if is_owner or connector.kind == ConnectorKind.SHARED:
         bindings.release(session, connector)
 
 

@@ -19,6 +19,7 @@ from app.schemas.connectors import (
     SmtpServer,
 )
 from app.schemas.faults import faults_in
+from app.states import FirstFetch as FirstFetchRule
 
 _NOT_SETTINGS = frozenset({"external_id", "credentials"})
 
@@ -47,9 +48,9 @@ def server_of(connector: Connector, protocol: Literal["imap", "smtp"]) -> dict[s
 
 def first_fetch_of(connector: Connector) -> Any:
     """`first_fetch` as a caller sees it."""
-    if connector.first_fetch == "since" and connector.first_fetch_since is not None:
+    if connector.first_fetch == FirstFetchRule.SINCE and connector.first_fetch_since is not None:
         return FirstFetchSince(since=connector.first_fetch_since)
-    return connector.first_fetch
+    return connector.first_fetch.value if connector.first_fetch is not None else None
 
 
 def merged_with(connector: Connector, changes: dict[str, Any]) -> ConnectorSettings:
@@ -107,9 +108,10 @@ def write(connector: Connector, wanted: ConnectorSettings, default_poll_interval
 def set_first_fetch(connector: Connector, first_fetch: FirstFetch | None) -> None:
     """Put into the row which mail to take from before the connector."""
     if isinstance(first_fetch, FirstFetchSince):
-        connector.first_fetch, connector.first_fetch_since = "since", first_fetch.since
+        connector.first_fetch, connector.first_fetch_since = FirstFetchRule.SINCE, first_fetch.since
     else:
-        connector.first_fetch, connector.first_fetch_since = first_fetch, None
+        connector.first_fetch = FirstFetchRule(first_fetch) if first_fetch is not None else None
+        connector.first_fetch_since = None
 
 
 def has_same_servers(connector: Connector, wanted: ConnectorSettings) -> bool:

@@ -20,6 +20,7 @@ from app.services import logins
 from app.services.events import outbox
 from app.services.events.recipients import recipients_of
 from app.services.mailboxes import credentials
+from app.states import ConnectorStatus
 
 SERVERS_CHANGED = "servers_changed"
 """The `code` of the event where somebody else changed the servers of a sealed connector."""
@@ -39,17 +40,20 @@ def settle(
         connector.last_error_server_text = None
         connector.alert_text = connector.alert_at = None
     if connector.paused:
-        connector.status = "paused"
+        connector.status = ConnectorStatus.PAUSED
     elif not has_credentials or connector.awaits_owner_since is not None:
-        connector.status = "awaiting_credentials"
-    elif anew or connector.status in {"paused", "awaiting_credentials"}:
-        connector.status = "active"
+        connector.status = ConnectorStatus.AWAITING_CREDENTIALS
+    elif anew or connector.status in {ConnectorStatus.PAUSED, ConnectorStatus.AWAITING_CREDENTIALS}:
+        connector.status = ConnectorStatus.ACTIVE
+    is_fetching = connector.status in {ConnectorStatus.ACTIVE, ConnectorStatus.FAILING}
     now = clock.utc_now()
-    connector.next_fetch_at = now if connector.status in {"active", "failing"} else None
+    connector.next_fetch_at = now if is_fetching else None
     # By this time a running cycle finds out that it uses old settings: no two changes have the same time.
     connector.updated_at = max(now, connector.updated_at + timedelta(microseconds=1))
     session.flush()
-    if is_pointed_elsewhere or (connector.status == "awaiting_credentials" and before != connector.status):
+    if is_pointed_elsewhere or (
+        connector.status == ConnectorStatus.AWAITING_CREDENTIALS and before != connector.status
+    ):
         recipients = recipients_of(session, connector)
         event = connector_event(
             EventType.CONNECTOR_CREDENTIALS_REQUIRED,

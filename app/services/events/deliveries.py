@@ -30,7 +30,7 @@ from app.ids import new_id
 from app.models import Event, Webhook, WebhookDelivery
 from app.services.access.rules import Principal
 from app.services.events import feed, outbox, webhooks
-from app.services.events.webhooks import PENDING
+from app.states import DeliveryStatus
 from app.worker_pool import Task, WorkerPool
 
 log = structlog.get_logger(__name__)
@@ -75,7 +75,7 @@ class Deliverer:
             exists()
             .where(
                 col(WebhookDelivery.webhook_id) == col(Webhook.id),
-                col(WebhookDelivery.status) == PENDING,
+                col(WebhookDelivery.status) == DeliveryStatus.PENDING,
                 col(WebhookDelivery.next_attempt_at) <= now,
             )
             .correlate(Webhook)
@@ -191,7 +191,7 @@ def _next(gateway: Gateway, webhook_id: str) -> _Next | None:
         .join(Webhook, col(Webhook.id) == col(WebhookDelivery.webhook_id))
         .where(
             col(WebhookDelivery.webhook_id) == webhook_id,
-            col(WebhookDelivery.status) == PENDING,
+            col(WebhookDelivery.status) == DeliveryStatus.PENDING,
             col(WebhookDelivery.next_attempt_at) <= clock.utc_now(),
         )
         .order_by(col(WebhookDelivery.event_position))
@@ -237,7 +237,7 @@ def _note(gateway: Gateway, webhook_id: str, delivery: _Next, outcome: Outcome) 
         row.response_status = outcome.status
         row.error_code = outcome.error_code
         if outcome.is_delivered:
-            row.status = "delivered"
+            row.status = DeliveryStatus.DELIVERED
             row.next_attempt_at = None
             webhook.failures = 0
             return None
@@ -253,7 +253,7 @@ def _note(gateway: Gateway, webhook_id: str, delivery: _Next, outcome: Outcome) 
             webhook.active = False
         delay = RETRIES.after(row.attempts)
         if delay is None:
-            row.status = "failed"
+            row.status = DeliveryStatus.FAILED
         row.next_attempt_at = now + delay if delay is not None else None
         return REST.after(webhook.failures, at_least_s=min(outcome.retry_after_s or 0.0, MAX_ASKED_REST_S))
 

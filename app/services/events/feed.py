@@ -15,7 +15,7 @@ from app.gateway import Gateway
 from app.models import Event
 from app.services import pages
 from app.services.access import rules
-from app.services.access.rules import SCOPES, Action, Principal
+from app.services.access.rules import SCOPES, Action, Principal, PrincipalKind
 from app.services.events import outbox
 from app.services.pages import Slice
 
@@ -60,7 +60,7 @@ def visible_events(principal: Principal) -> list[ColumnElement[bool]]:
         ScopeMissing
     """
     rules.require_scope(principal, SCOPES[Action.SEE_EVENTS])
-    if principal.kind == "user" and principal.is_admin:
+    if principal.kind == PrincipalKind.USER and principal.is_admin:
         return []
     return [col(Event.connector_id).in_(rules.visible_connector_ids(principal, Action.SEE_EVENTS))]
 

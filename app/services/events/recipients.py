@@ -5,6 +5,7 @@ from sqlmodel import Session, col
 
 from app.events import Recipients
 from app.models import Connector, GroupBinding
+from app.states import ConnectorKind
 
 
 def notifies_users(connector: Connector) -> bool:
@@ -14,7 +15,7 @@ def notifies_users(connector: Connector) -> bool:
 
 def recipients_of(session: Session, connector: Connector) -> Recipients:
     """The people who handle a connector's mail: its owner, or the groups bound to it."""
-    if connector.kind == "personal":
+    if connector.kind == ConnectorKind.PERSONAL:
         return Recipients(users=(connector.owner,) if connector.owner else ())
     statement = (
         select(col(GroupBinding.group))

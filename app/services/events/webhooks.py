@@ -31,12 +31,12 @@ from app.schemas.events import WebhookCreate, WebhookUpdate
 from app.services import pages
 from app.services.access import api_keys, audit, rules
 from app.services.access.audit import differences
-from app.services.access.rules import SCOPES, Action, Principal
+from app.services.access.rules import SCOPES, Action, Principal, PrincipalKind
 from app.services.events import outbox
 from app.services.pages import Slice
+from app.states import DeliveryStatus
 
 SCOPE = "webhooks:write"
-PENDING = "pending"
 REPLAY_BATCH = 500
 QUEUE_BATCH = 500
 
@@ -235,7 +235,7 @@ def _queue(session: Session, webhook: Webhook, positions: Sequence[int]) -> None
         .where(*of_these)
         .values(
             queued_for=webhook.acts_for,
-            status=PENDING,
+            status=DeliveryStatus.PENDING,
             attempts=0,
             next_attempt_at=now,
             error_code=None,
@@ -249,7 +249,7 @@ def _queue(session: Session, webhook: Webhook, positions: Sequence[int]) -> None
             webhook_id=webhook.id,
             event_position=position,
             queued_for=webhook.acts_for,
-            status=PENDING,
+            status=DeliveryStatus.PENDING,
             next_attempt_at=now,
         )
         for position in positions
@@ -271,13 +271,15 @@ def wanted_events(session: Session, webhook: Webhook) -> list[ColumnElement[bool
 def visible_to(session: Session, name: str) -> ColumnElement[bool]:
     """A condition on `Event`: the principal of this name may see it now. False for every event if their key has ended."""
     kind, _, principal_id = name.partition(":")
-    if kind == "user":  # only administrators create webhooks
+    if kind == PrincipalKind.USER:  # only administrators create webhooks
         return true()
     key = session.get(ApiKey, principal_id)
     if key is None or not api_keys.is_valid(key):
         return false()
     limit = frozenset(key.connector_ids) or None
-    return col(Event.connector_id).in_(_visible_ids(Principal("key", key.id, connector_limit=limit)))
+    return col(Event.connector_id).in_(
+        _visible_ids(Principal(PrincipalKind.KEY, key.id, connector_limit=limit))
+    )
 
 
 def _visible_ids(principal: Principal) -> Any:

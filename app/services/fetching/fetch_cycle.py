@@ -62,10 +62,11 @@ from app.services.fetching.quarantine import FailedUids
 from app.services.fetching.storing import Store
 from app.services.fetching.tally import Tally
 from app.services.mailboxes import folders, opening
+from app.states import ConnectorStatus, FirstFetch
 
 log = structlog.get_logger(__name__)
 
-RUNNABLE = frozenset({"active", "failing"})
+RUNNABLE = frozenset({ConnectorStatus.ACTIVE, ConnectorStatus.FAILING})
 CONFIRM_ABOVE = 100
 """If more mails wait, none is moved before somebody has said which of them to take (`first_fetch`)."""
 TURN_MAILS = 5000
@@ -325,18 +326,18 @@ class _Cycle:
 
     def _wanted(self, source: NumberedFolder, uids: list[int]) -> list[int]:
         """The mails that `first_fetch` allows. Of the mail from before the connector, it takes all, none, or that since a day."""
-        rule = self.connector.first_fetch or "all"
-        if rule == "all" or not uids:
+        rule = self.connector.first_fetch or FirstFetch.ALL
+        if rule == FirstFetch.ALL or not uids:
             return uids
         baseline_at = self.connector.baseline_at
         assert baseline_at is not None  # recorded at the first fetch
         if self.connector.baseline_uidvalidity == source.uidvalidity:
             first_new = self.connector.baseline_uidnext or 0
-            day = self.connector.first_fetch_since if rule == "since" else None
+            day = self.connector.first_fetch_since if rule == FirstFetch.SINCE else None
             since = set(self.imap.search_undeleted_since(day)) if day is not None else set()
             return [uid for uid in uids if uid >= first_new or uid in since]
         # The folder was numbered anew, so only the date of a mail shows when it came.
-        if rule == "since" and self.connector.first_fetch_since is not None:
+        if rule == FirstFetch.SINCE and self.connector.first_fetch_since is not None:
             day = min(self.connector.first_fetch_since, baseline_at.date())
             since = set(self.imap.search_undeleted_since(day))
             return [uid for uid in uids if uid in since]

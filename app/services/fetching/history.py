@@ -16,15 +16,16 @@ from app.services.access.rules import Action, Principal
 from app.services.fetching import fetch_cycle
 from app.services.mailboxes import sessions
 from app.services.pages import Slice
+from app.states import ConnectorStatus, CycleOutcome
 
 NOT_FETCHING = {
-    "awaiting_credentials": "The connector has no credentials yet, so it does not fetch: enter the credentials.",
-    "awaiting_confirmation": (
+    ConnectorStatus.AWAITING_CREDENTIALS: "The connector has no credentials yet, so it does not fetch: enter the credentials.",
+    ConnectorStatus.AWAITING_CONFIRMATION: (
         "More than 100 mails wait in the source folder, so the connector does not fetch until you say which of them to"
         " take: set first_fetch to all, none or a start date."
     ),
-    "paused": "The connector is paused, so it does not fetch until it is resumed.",
-    "stopped": "The mail server refused the login twice, so the connector does not fetch: enter the credentials"
+    ConnectorStatus.PAUSED: "The connector is paused, so it does not fetch until it is resumed.",
+    ConnectorStatus.STOPPED: "The mail server refused the login twice, so the connector does not fetch: enter the credentials"
     " again, or resume.",
 }
 """For each status: why there is no cycle, and what to do."""
@@ -88,13 +89,13 @@ def _try_to_run(gateway: Gateway, principal: Principal, connector: Connector) ->
         _require_tries(gateway, principal, connector)
     stopping = gateway.server_requests.stopping.is_set
     cycle = fetch_cycle.run(gateway, connector.id, stopping=stopping)
-    if cycle is not None and is_trial and cycle.outcome == "failed":
+    if cycle is not None and is_trial and cycle.outcome == CycleOutcome.FAILED:
         _count_try(gateway, principal, connector)
     return cycle
 
 
 def _why_not(connector: Connector) -> str:
-    if connector.status == "stopped" and connector.last_error_code == CopyNotRemoved.code:
+    if connector.status == ConnectorStatus.STOPPED and connector.last_error_code == CopyNotRemoved.code:
         return NOT_REMOVED
     return NOT_FETCHING[connector.status]
 
@@ -118,4 +119,4 @@ def _count_try(gateway: Gateway, principal: Principal, connector: Connector) -> 
 def _has_worked(connector: Connector) -> bool:
     """Whether a fetch with the present settings has ever succeeded."""
     last = connector.last_success_at
-    return connector.status == "active" and last is not None and last >= connector.updated_at
+    return connector.status == ConnectorStatus.ACTIVE and last is not None and last >= connector.updated_at

@@ -14,8 +14,8 @@ from sqlmodel import Session, col
 
 from app.ids import new_id
 from app.models import ServerMessage
+from app.states import MoveState
 
-PENDING, MOVED, GONE = "pending", "moved", "gone"
 DISPLACED = -1
 """A UIDVALIDITY that no server uses. It means that the place of the row is unknown."""
 CHUNK = 500
@@ -58,7 +58,7 @@ def settled_at(session: Session, source: NumberedFolder, uids: Sequence[int]) ->
         statement = select(ServerMessage).where(
             *_at(source),
             col(ServerMessage.uid).in_(uids[start : start + CHUNK]),
-            col(ServerMessage.move_state) != PENDING,
+            col(ServerMessage.move_state) != MoveState.PENDING,
         )
         found += session.execute(statement).scalars()
     return found
@@ -81,7 +81,7 @@ def pending_at(session: Session, source: NumberedFolder) -> list[ServerMessage]:
     """The rows whose move is not settled, by UID."""
     statement = (
         select(ServerMessage)
-        .where(*_at(source), col(ServerMessage.move_state) == PENDING)
+        .where(*_at(source), col(ServerMessage.move_state) == MoveState.PENDING)
         .order_by(col(ServerMessage.uid))
     )
     return list(session.execute(statement).scalars())
@@ -125,7 +125,7 @@ def add(
         message_id=message_id,
         sha256=sha256,
         announced_octets=announced_octets,
-        move_state=PENDING,
+        move_state=MoveState.PENDING,
     )
     note_intent(row, uidnext=uidnext, target=target)
     session.add(row)
@@ -134,7 +134,7 @@ def add(
 
 def note_intent(row: ServerMessage, *, uidnext: int, target: Target) -> None:
     """Before the move, record the values that show afterwards whether it happened."""
-    row.move_state = PENDING
+    row.move_state = MoveState.PENDING
     row.uidnext_at_move = uidnext
     row.target_folder = target.folder
     row.target_uidvalidity = target.uidvalidity
@@ -166,7 +166,7 @@ def displace(
         old.append(col(ServerMessage.folder) == folder)
     if except_uidvalidity is not None:
         old.append(col(ServerMessage.uidvalidity) != except_uidvalidity)
-    settled = col(ServerMessage.move_state) != PENDING
+    settled = col(ServerMessage.move_state) != MoveState.PENDING
     session.execute(
         delete(ServerMessage).where(*old, settled), execution_options={"synchronize_session": False}
     )
@@ -234,7 +234,7 @@ def returned(session: Session, source: NumberedFolder, mails: Iterable[tuple[int
             .where(
                 *_at(source),
                 col(ServerMessage.sha256).in_(hashes[start : start + CHUNK]),
-                col(ServerMessage.move_state) != PENDING,
+                col(ServerMessage.move_state) != MoveState.PENDING,
                 col(ServerMessage.message_id).is_not(None),
                 col(ServerMessage.uidnext_at_move).is_not(None),
             )
@@ -251,7 +251,9 @@ def returned(session: Session, source: NumberedFolder, mails: Iterable[tuple[int
     return found
 
 
-def settle(session: Session, row: ServerMessage, state: str, *, uidnext: int, target_uid: int | None) -> None:
+def settle(
+    session: Session, row: ServerMessage, state: MoveState, *, uidnext: int, target_uid: int | None
+) -> None:
     """Record that the mail has left the source folder. If the message of the row is deleted, or its place is no longer
     valid, the row is not needed any more and is removed."""
     if row.message_id is None or row.uidvalidity == DISPLACED:

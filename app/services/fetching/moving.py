@@ -32,9 +32,10 @@ from app.services.fetching import ledger
 from app.services.fetching.batches import BATCH_MAILS
 from app.services.fetching.copies import CopyFinder
 from app.services.fetching.leases import HeldLease
-from app.services.fetching.ledger import GONE, MOVED, NumberedFolder, Target
+from app.services.fetching.ledger import NumberedFolder, Target
 from app.services.fetching.tally import Tally
 from app.services.messages import state
+from app.states import MoveState
 
 log = structlog.get_logger(__name__)
 
@@ -54,7 +55,7 @@ class _Departed:
     """A mail that has left the source folder."""
 
     row: ServerMessage
-    state: str
+    state: MoveState
     target_uid: int | None = None
 
 
@@ -126,7 +127,7 @@ class Mover:
         looked = self._copies.look(rows)
         done = _Done([_departed(row, looked.found) for row in absent])
         done.departed += [
-            _Departed(row, GONE)
+            _Departed(row, MoveState.GONE)
             for row in here
             if row.uid in flagged and row.id not in looked.found and row.id not in looked.open
         ]
@@ -214,7 +215,9 @@ class Mover:
         # A server that implements MOVE as COPY and EXPUNGE may have done only the first: it reports each EXPUNGE.
         doubtful = [row for row in rows if row.uid not in proved or self._imap.expunged < len(named)]
         still = self._imap.search_present(row.uid for row in doubtful)
-        done.departed += [_Departed(row, MOVED, proved[row.uid]) for row in named if row.uid not in still]
+        done.departed += [
+            _Departed(row, MoveState.MOVED, proved[row.uid]) for row in named if row.uid not in still
+        ]
         self._settle_vanished([row for row in rows if row.uid not in proved and row.uid not in still], done)
         copied = [row for row in named if row.uid in still]
         self._take_out_copied(copied, {row.id: proved[row.uid] for row in copied}, done)
@@ -223,9 +226,9 @@ class Mover:
         """Settle mails that have left the folder and that COPYUID does not name. With UIDPLUS, another client has taken them,
         unless the server does not name the mails that it moves. Without UIDPLUS, we have moved them."""
         found = self._copies.look(rows).found if rows and self._imap.can_expunge_uids else {}
-        state = GONE if self._imap.can_expunge_uids else MOVED
+        state = MoveState.GONE if self._imap.can_expunge_uids else MoveState.MOVED
         done.departed += [
-            _Departed(r, MOVED, found[r.id]) if r.id in found else _Departed(r, state) for r in rows
+            _Departed(r, MoveState.MOVED, found[r.id]) if r.id in found else _Departed(r, state) for r in rows
         ]
 
     def _by_copy(self, rows: Sequence[ServerMessage], done: _Done) -> None:
@@ -242,7 +245,7 @@ class Mover:
         self._take_out_copied([row for row in rows if row.id in copies], copies, done)
         uncopied = [row for row in rows if row.id not in copies]
         still = self._imap.search_present(row.uid for row in uncopied)
-        done.departed += [_Departed(row, GONE) for row in uncopied if row.uid not in still]
+        done.departed += [_Departed(row, MoveState.GONE) for row in uncopied if row.uid not in still]
 
     def _status_messages(self) -> int | None:
         try:
@@ -261,7 +264,9 @@ class Mover:
         if not rows:
             return
         out = {row.id for row in self._taken_out(rows)}
-        done.departed += [_Departed(row, MOVED, copies[row.id] or None) for row in rows if row.id in out]
+        done.departed += [
+            _Departed(row, MoveState.MOVED, copies[row.id] or None) for row in rows if row.id in out
+        ]
         done.doubled |= {row.id: copies[row.id] for row in rows if row.id not in out}
 
     def _taken_out(self, rows: Sequence[ServerMessage]) -> list[ServerMessage]:
@@ -368,7 +373,9 @@ class Mover:
             return
         self.uidnext = self._imap.next_uid(self.uidnext)
         by_row = {each.row.id: each for each in departed}
-        moved = [each.row.message_id for each in departed if each.state == MOVED and each.row.message_id]
+        moved = [
+            each.row.message_id for each in departed if each.state == MoveState.MOVED and each.row.message_id
+        ]
         with self._gateway.db.unit_of_work() as session:
             state.mark_moved(session, moved, clock.utc_now())
             for row in ledger.rows_of(session, list(by_row)):
@@ -377,7 +384,7 @@ class Mover:
                 ledger.settle(
                     session, row, settled.state, uidnext=self.uidnext, target_uid=settled.target_uid
                 )
-        self._tally.moved += sum(1 for each in departed if each.state == MOVED)
+        self._tally.moved += sum(1 for each in departed if each.state == MoveState.MOVED)
 
     def _report_if_doubled(self, row: ServerMessage, settled: _Departed) -> None:
         """Log it if two instances have moved one mail at the same moment, and each has a COPYUID for it."""
@@ -391,7 +398,11 @@ class Mover:
 
 
 def _departed(row: ServerMessage, copies: dict[str, int]) -> _Departed:
-    return _Departed(row, MOVED, copies[row.id]) if row.id in copies else _Departed(row, GONE)
+    return (
+        _Departed(row, MoveState.MOVED, copies[row.id])
+        if row.id in copies
+        else _Departed(row, MoveState.GONE)
+    )
 
 
 def _told(refusal: CommandRefused) -> MailServerError:

@@ -30,6 +30,7 @@ from app.models import Connector, Cycle
 from app.services.events import outbox
 from app.services.events.recipients import recipients_of
 from app.services.fetching.tally import Tally
+from app.states import ConnectorStatus, CycleOutcome
 
 log = structlog.get_logger(__name__)
 
@@ -53,7 +54,7 @@ def record(
         connector_id=before.id,
         started_at=started_at,
         finished_at=now,
-        outcome="ok" if error is None else "failed",
+        outcome=CycleOutcome.OK if error is None else CycleOutcome.FAILED,
         error_code=error.code if error is not None else None,
         error_detail=error.detail if error is not None else None,
         found=tally.found,
@@ -73,7 +74,7 @@ def record(
             connector.alert_text, connector.alert_at = tally.alert, now
         _forget_old(session, connector.id)
         # The result of a cycle with old settings says nothing about the new ones.
-        is_stopped = connector.status == "stopped" and not isinstance(error, LoginRefused)
+        is_stopped = connector.status == ConnectorStatus.STOPPED and not isinstance(error, LoginRefused)
         if connector.updated_at == before.updated_at and not isinstance(error, PASSING) and not is_stopped:
             event = _apply(connector, tally, error, now)
             if event is not None:
@@ -97,20 +98,20 @@ def _apply(connector: Connector, tally: Tally, error: GatewayError | None, now: 
     connector.last_error_detail = error.detail
     connector.last_error_at = now
     connector.last_error_server_text = getattr(error, "server_text", None)
-    if connector.status == "stopped":  # by this login, and told
+    if connector.status == ConnectorStatus.STOPPED:  # by this login, and told
         return None
     if isinstance(error, CopyNotRemoved) and error.is_second_time:
-        connector.status = "stopped"
+        connector.status = ConnectorStatus.STOPPED
         connector.next_fetch_at = None
         return EventType.CONNECTOR_STOPPED
-    was_active = connector.status == "active"
-    connector.status = "failing"
+    was_active = connector.status == ConnectorStatus.ACTIVE
+    connector.status = ConnectorStatus.FAILING
     connector.next_fetch_at = now + _delay(connector, error)
     return EventType.CONNECTOR_FAILING if was_active else None
 
 
 def _succeeded(connector: Connector, tally: Tally, now: datetime) -> EventType | None:
-    was_failing = connector.status == "failing"
+    was_failing = connector.status == ConnectorStatus.FAILING
     connector.failed_attempts = 0
     connector.last_error_code = None
     connector.last_error_detail = None
@@ -118,10 +119,10 @@ def _succeeded(connector: Connector, tally: Tally, now: datetime) -> EventType |
     connector.last_error_server_text = None
     connector.last_success_at = now
     if tally.awaits_confirmation:
-        connector.status = "awaiting_confirmation"
+        connector.status = ConnectorStatus.AWAITING_CONFIRMATION
         connector.next_fetch_at = None
     else:
-        connector.status = "active"
+        connector.status = ConnectorStatus.ACTIVE
         delay_s = 0 if tally.has_more else connector.poll_interval_s
         connector.next_fetch_at = now + timedelta(seconds=delay_s)
     return EventType.CONNECTOR_RECOVERED if was_failing else None

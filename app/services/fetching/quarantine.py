@@ -22,9 +22,8 @@ from app.services.access import rules
 from app.services.access.rules import Action, Principal
 from app.services.fetching.ledger import NumberedFolder
 from app.services.pages import Slice
+from app.states import ConnectorStatus, QuarantineState
 
-SUSPECT = "suspect"
-QUARANTINED = "quarantined"
 MAX_ATTEMPTS = 3
 PROCESS_DIED = "process_died"
 HEADER_MAX_CHARS = 500
@@ -95,9 +94,9 @@ def failed_uids(session: Session, source: NumberedFolder) -> FailedUids:
     )
     rows = list(session.execute(statement).scalars())
     current = [row for row in rows if row.uidvalidity == source.uidvalidity]
-    suspects = [row for row in current if row.state == SUSPECT]
+    suspects = [row for row in current if row.state == QuarantineState.SUSPECT]
     return FailedUids(
-        left_alone=frozenset(row.uid for row in current if row.state == QUARANTINED),
+        left_alone=frozenset(row.uid for row in current if row.state == QuarantineState.QUARANTINED),
         suspects=frozenset(row.uid for row in suspects),
         cut_over=frozenset(row.uid for row in suspects if row.is_unproved),
         deadly=frozenset(
@@ -124,9 +123,9 @@ def note_failure(
     row.is_unproved = False
     _learn(row, known or Known())
     if at_once or row.attempts >= MAX_ATTEMPTS:
-        row.state = QUARANTINED
+        row.state = QuarantineState.QUARANTINED
     session.flush()
-    if row.state == QUARANTINED and before != QUARANTINED:
+    if row.state == QuarantineState.QUARANTINED and before != QuarantineState.QUARANTINED:
         return quarantined_event(connector_id=source.connector_id, quarantine_id=row.id, reason=reason)
     return None
 
@@ -166,7 +165,9 @@ def note_deaths(session: Session, source: NumberedFolder, uids: Sequence[int]) -
     suspect(session, source, uids, reason=PROCESS_DIED)
     session.execute(
         update(Quarantined)
-        .where(*_at(source), col(Quarantined.uid).in_(uids), col(Quarantined.state) == SUSPECT)
+        .where(
+            *_at(source), col(Quarantined.uid).in_(uids), col(Quarantined.state) == QuarantineState.SUSPECT
+        )
         .values(reason=PROCESS_DIED, is_unproved=False, attempts=col(Quarantined.attempts) + 1),
         execution_options={"synchronize_session": False},
     )
@@ -207,7 +208,7 @@ def list_quarantined(
     """
     visible = rules.visible_connector_ids(principal, Action.READ_CONTENT)
     statement = select(Quarantined).where(
-        col(Quarantined.state) == QUARANTINED, col(Quarantined.connector_id).in_(visible)
+        col(Quarantined.state) == QuarantineState.QUARANTINED, col(Quarantined.connector_id).in_(visible)
     )
     if connector_id is not None:
         rules.require(session, principal, Action.READ_CONTENT, connector_id)
@@ -246,7 +247,10 @@ def retry_wanted(
         ScopeMissing, NotFound
     """
     visible = rules.visible_connector_ids(principal, Action.WRITE_CONTENT)
-    wanted = [col(Quarantined.state) == QUARANTINED, col(Quarantined.connector_id).in_(visible)]
+    wanted = [
+        col(Quarantined.state) == QuarantineState.QUARANTINED,
+        col(Quarantined.connector_id).in_(visible),
+    ]
     if connector_id is not None:
         rules.require(session, principal, Action.WRITE_CONTENT, connector_id)
         wanted.append(col(Quarantined.connector_id) == connector_id)
@@ -269,14 +273,15 @@ def _release(session: Session, row_ids: Sequence[str], connector_ids: Sequence[s
         session.execute(
             update(Quarantined)
             .where(col(Quarantined.id).in_(row_ids[start : start + 500]))
-            .values(state=SUSPECT, attempts=0, is_unproved=False, updated_at=now),
+            .values(state=QuarantineState.SUSPECT, attempts=0, is_unproved=False, updated_at=now),
             execution_options={"synchronize_session": False},
         )
     for start in range(0, len(connector_ids), 500):
         session.execute(
             update(Connector)
             .where(
-                col(Connector.id).in_(connector_ids[start : start + 500]), col(Connector.status) == "active"
+                col(Connector.id).in_(connector_ids[start : start + 500]),
+                col(Connector.status) == ConnectorStatus.ACTIVE,
             )
             .values(next_fetch_at=now)
         )
@@ -315,7 +320,7 @@ def _suspect(source: NumberedFolder, uid: int, reason: str, now: datetime) -> Qu
         folder=source.folder,
         uidvalidity=source.uidvalidity,
         uid=uid,
-        state=SUSPECT,
+        state=QuarantineState.SUSPECT,
         reason=reason,
         created_at=now,
         updated_at=now,

@@ -19,6 +19,7 @@ from app.models import Connector
 from app.server_cooldown import server_name
 from app.services.fetching import fetch_cycle
 from app.services.mailboxes import shares
+from app.states import ConnectorStatus
 from app.worker_pool import Task, WorkerPool
 
 PAUSE_AFTER_REFUSED_LOGIN = timedelta(seconds=5)
@@ -82,7 +83,13 @@ class Sweeper:
         )
         with self._gateway.db.reading() as session:
             found = [
-                _Due(connector_id, server, username, status == "failing", shares.holder(owner, server))
+                _Due(
+                    connector_id,
+                    server,
+                    username,
+                    status == ConnectorStatus.FAILING,
+                    shares.holder(owner, server),
+                )
                 for connector_id, host, port, security, username, status, owner in session.execute(statement)
                 for server in [server_name(host, port, security)]
             ]

@@ -23,6 +23,7 @@ from app.gateway import Gateway
 from app.models import Connector, Credential, CredentialLink, UpgradeStep
 from app.services.access import audit
 from app.services.access.audit import Actor
+from app.states import Security
 
 BINDING = "bind_secrets"
 """The step of an upgrade after which a secret counts only if it is bound to its servers."""
@@ -37,11 +38,11 @@ class Servers(Protocol):
 
     imap_host: str
     imap_port: int
-    imap_security: str
+    imap_security: Security
     imap_username: str
     smtp_host: str | None
     smtp_port: int | None
-    smtp_security: str | None
+    smtp_security: Security | None
     smtp_username: str | None
 
 

@@ -12,6 +12,7 @@ from app.mime.model import READER, Listed, ParsedMail
 from app.models import Connector, Message, MessageBody
 from app.services.messages import search_text
 from app.services.messages.conversations import ancestors_of, conversation_of, known_conversations
+from app.states import MessageState
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +88,7 @@ def _message(incoming: Incoming, connector_id: str, conversation_id: str) -> Mes
         id=incoming.id or new_id(),
         position=incoming.position,
         connector_id=connector_id,
-        state="new",
+        state=MessageState.NEW,
         folder=incoming.folder,
         uid=incoming.uid,
         uidvalidity=incoming.uidvalidity,

@@ -24,6 +24,7 @@ from app.services.access.rules import Action, Principal
 from app.services.events import outbox
 from app.services.events.recipients import recipients_of
 from app.services.messages.selection import MessageFilter, conditions, require
+from app.states import MoveState
 
 DELETE_BATCH = 200
 
@@ -102,7 +103,7 @@ def _delete(
         return 0
     ids = [message_id for message_id, _connector_id in gone]
     connector_ids = {connector_id for _message_id, connector_id in gone}
-    settled = col(ServerMessage.move_state) != "pending"
+    settled = col(ServerMessage.move_state) != MoveState.PENDING
     unsynchronised: dict[str, Any] = {"synchronize_session": False}
     for statement in (
         delete(ServerMessage).where(col(ServerMessage.message_id).in_(ids), settled),

@@ -10,6 +10,7 @@ from app.gateway import Gateway
 from app.models import Connector, Message
 from app.services.access import audit
 from app.services.messages import deletion
+from app.states import MessageState
 
 TIME_BUDGET_S = 20
 
@@ -28,7 +29,7 @@ def delete_due(gateway: Gateway) -> int:
             audit.RETENTION,
             [
                 col(Message.connector_id) == connector_id,
-                col(Message.state) == "processed",
+                col(Message.state) == MessageState.PROCESSED,
                 col(Message.processed_at) < now - timedelta(days=days),
             ],
         )

@@ -18,6 +18,7 @@ from app.services.access.rules import Action, Principal
 from app.services.events import outbox
 from app.services.events.recipients import recipients_of
 from app.services.messages import selection
+from app.states import MessageState
 
 
 def lock(session: Session, message_ids: Sequence[str]) -> list[Message]:
@@ -35,7 +36,7 @@ def mark_returned(
     session: Session, message: Message, *, folder: str, uid: int, uidvalidity: int, position: int
 ) -> None:
     """Somebody moved the mail back into the source folder: it becomes `new` and appears again in the feed."""
-    message.state = "new"
+    message.state = MessageState.NEW
     message.processed_at = None
     message.moved_at = None
     message.folder = folder
@@ -54,7 +55,7 @@ def mark_moved(session: Session, message_ids: Sequence[str], at: datetime) -> No
     session.execute(update(Message).where(col(Message.id).in_(message_ids)).values(moved_at=at))
 
 
-def set_state(session: Session, principal: Principal, message_id: str, state: str) -> Message:
+def set_state(session: Session, principal: Principal, message_id: str, state: MessageState) -> Message:
     """Mark a message as `new` or `processed`. Only a change to `processed` publishes an event.
 
     Raises:
@@ -68,9 +69,9 @@ def set_state(session: Session, principal: Principal, message_id: str, state: st
     if message.state == state:
         return message
     message.state = state
-    message.processed_at = clock.utc_now() if state == "processed" else None
+    message.processed_at = clock.utc_now() if state == MessageState.PROCESSED else None
     session.flush()
-    if state == "processed":
+    if state == MessageState.PROCESSED:
         outbox.append(session, [_event(session, EventType.MESSAGE_PROCESSED, connector, message.id)])
     return message
 

@@ -13,9 +13,14 @@ from sqlmodel import Session, col
 from app import clock
 from app.models import Connector, Submission
 from app.services.mailboxes.credentials import servers_of
-from app.services.sending.outcomes import PARTLY_SENT, QUEUED, SENDING, SENT
+from app.states import SubmissionStatus
 
-UNFINISHED = (QUEUED, SENDING, SENT, PARTLY_SENT)
+UNFINISHED = (
+    SubmissionStatus.QUEUED,
+    SubmissionStatus.SENDING,
+    SubmissionStatus.SENT,
+    SubmissionStatus.PARTLY_SENT,
+)
 """Is to be sent, or its copy is to be filed."""
 MADE_FOR_OTHERS = "The connector's servers were changed after this was written; it waits until the owner enters the password."
 
@@ -41,7 +46,7 @@ def release(session: Session, connector: Connector) -> None:
     has_waited = (col(Submission.send_at).is_(None)) | (col(Submission.send_at) <= now)
     session.execute(
         update(Submission)
-        .where(*others, col(Submission.status) == QUEUED, has_waited)
+        .where(*others, col(Submission.status) == SubmissionStatus.QUEUED, has_waited)
         .values(next_attempt_at=now),
         execution_options={"synchronize_session": False},
     )

@@ -21,11 +21,9 @@ from app.events import EventType, submission_event
 from app.models import Connector, Submission, SubmissionRecipient
 from app.services import logins
 from app.services.events import outbox
+from app.states import RecipientStatus, SentCopyState, SubmissionStatus
 
 log = structlog.get_logger(__name__)
-
-QUEUED, SENDING, CANCELLED = "queued", "sending", "cancelled"
-SENT, PARTLY_SENT, FAILED, UNCERTAIN = "sent", "partly_sent", "failed", "uncertain"
 
 RETRIES = Growing(first_s=60, longest_s=4 * 3600)
 GIVE_UP_AFTER = timedelta(days=2)
@@ -48,21 +46,22 @@ def conclude(session: Session, submission: Submission, recipients: Sequence[Subm
     """End a submission whose recipients are all settled. Appends the event to the outbox: call it last."""
     now = clock.utc_now()
     statuses = {recipient.status for recipient in recipients}
-    if "uncertain" in statuses:
-        submission.status = UNCERTAIN
-    elif "sent" not in statuses:
-        submission.status = FAILED
+    if RecipientStatus.UNCERTAIN in statuses:
+        submission.status = SubmissionStatus.UNCERTAIN
+    elif RecipientStatus.SENT not in statuses:
+        submission.status = SubmissionStatus.FAILED
     else:
-        submission.status = SENT if statuses == {"sent"} else PARTLY_SENT
+        is_whole = statuses == {RecipientStatus.SENT}
+        submission.status = SubmissionStatus.SENT if is_whole else SubmissionStatus.PARTLY_SENT
     submission.updated_at = now
-    is_sent = submission.status in {SENT, PARTLY_SENT}
+    is_sent = submission.status in {SubmissionStatus.SENT, SubmissionStatus.PARTLY_SENT}
     if is_sent:
         connector = session.get(Connector, submission.connector_id)
         files_itself = connector is not None and connector.smtp_host in SELF_FILING_HOSTS
         submission.next_attempt_at = now + (SELF_FILING_DELAY if files_itself else timedelta())
     else:
         submission.next_attempt_at = None
-        submission.sent_copy = "none"
+        submission.sent_copy = SentCopyState.NONE
         submission.source_zstd = None
     session.flush()
     event = submission_event(
@@ -90,7 +89,7 @@ def record(
     """Record the outcome of an attempt: the result for each recipient, or the error if nothing was sent."""
     statement = without_source().where(
         col(Submission.id) == submission_id,
-        col(Submission.status) == SENDING,
+        col(Submission.status) == SubmissionStatus.SENDING,
         col(Submission.attempts) == attempt,
     )
     submission: Submission | None = session.execute(statement.with_for_update()).scalar_one_or_none()
@@ -122,11 +121,11 @@ def postpone(
     is_over = gives_up and now + delay > first_due + GIVE_UP_AFTER
     for recipient in unsettled:
         recipient.detail = detail or recipient.detail
-        recipient.status = "refused" if is_over else "deferred"
+        recipient.status = RecipientStatus.REFUSED if is_over else RecipientStatus.DEFERRED
     if is_over or not unsettled:
         conclude(session, submission, recipients)
         return
-    submission.status = QUEUED
+    submission.status = SubmissionStatus.QUEUED
     submission.next_attempt_at = now + delay
     submission.updated_at = now
     session.flush()
@@ -134,15 +133,20 @@ def postpone(
 
 def refuse_rest(session: Session, submission: Submission, detail: str) -> None:
     """End the submission. The remaining recipients will not get the mail."""
-    _settle_rest(session, submission, "refused", detail)
+    _settle_rest(session, submission, RecipientStatus.REFUSED, detail)
 
 
 def give_up_unended(session: Session, submission: Submission) -> None:
     """End a submission whose attempt has no known end."""
-    _settle_rest(session, submission, "uncertain", "The attempt never ended; the mail may have been sent.")
+    _settle_rest(
+        session,
+        submission,
+        RecipientStatus.UNCERTAIN,
+        "The attempt never ended; the mail may have been sent.",
+    )
 
 
-def _settle_rest(session: Session, submission: Submission, status: str, detail: str) -> None:
+def _settle_rest(session: Session, submission: Submission, status: RecipientStatus, detail: str) -> None:
     recipients = recipients_of(session, submission.id)
     for recipient in recipients:
         if recipient.status in UNSETTLED:
@@ -157,10 +161,10 @@ def _is_worth_another_try(error: GatewayError, attempts: int) -> bool:
 
 
 _STATUSES = {
-    Outcome.ACCEPTED: "sent",
-    Outcome.DEFERRED: "deferred",
-    Outcome.REFUSED: "refused",
-    Outcome.UNCERTAIN: "uncertain",
+    Outcome.ACCEPTED: RecipientStatus.SENT,
+    Outcome.DEFERRED: RecipientStatus.DEFERRED,
+    Outcome.REFUSED: RecipientStatus.REFUSED,
+    Outcome.UNCERTAIN: RecipientStatus.UNCERTAIN,
 }
 _SENTENCES = {
     Outcome.DEFERRED: "The mail server refused for the time being",

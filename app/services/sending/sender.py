@@ -39,7 +39,7 @@ from app.services import logins
 from app.services.mailboxes import credentials, shares
 from app.services.mailboxes.credentials import StoredSecret
 from app.services.sending import bindings, outcomes, sent_copies
-from app.services.sending.outcomes import PARTLY_SENT, QUEUED, SENDING, SENT
+from app.states import ConnectorStatus, Security, SubmissionStatus
 from app.worker_pool import Task, WorkerPool
 
 log = structlog.get_logger(__name__)
@@ -67,7 +67,7 @@ class Attempt:
     connector_id: str
     host: str
     port: int
-    security: smtp.Security
+    security: Security
     username: str | None
     secret: StoredSecret
     sender: str
@@ -168,7 +168,9 @@ def claim_next(
         .join(Connector, col(Connector.id) == col(Submission.connector_id))
         .where(col(Submission.connector_id) == connector_id, _is_due(now), may)
         .order_by(
-            case((col(Submission.status).in_((QUEUED, SENDING)), 0), else_=1),
+            case(
+                (col(Submission.status).in_((SubmissionStatus.QUEUED, SubmissionStatus.SENDING)), 0), else_=1
+            ),
             col(Submission.next_attempt_at),
             col(Submission.id),
         )
@@ -189,11 +191,11 @@ def claim_next(
     )
     if claimed.first() is None:
         return None
-    if status in {SENT, PARTLY_SENT}:
+    if status in {SubmissionStatus.SENT, SubmissionStatus.PARTLY_SENT}:
         return sent_copies.claim(session, submission_id) or _Settled()
     statement = outcomes.without_source().where(col(Submission.id) == submission_id)
     submission: Submission = session.execute(statement).scalar_one()
-    if status == SENDING:
+    if status == SubmissionStatus.SENDING:
         outcomes.give_up_unended(session, submission)
         return _Settled()
     return _begin(session, submission, now) or _Settled()
@@ -218,7 +220,7 @@ def _begin(session: Session, submission: Submission, now: datetime) -> Attempt |
     ]
     source = submission.source_zstd
     assert source is not None  # kept until the submission has ended
-    submission.status = SENDING
+    submission.status = SubmissionStatus.SENDING
     submission.attempts += 1
     submission.updated_at = now
     session.flush()
@@ -228,7 +230,7 @@ def _begin(session: Session, submission: Submission, now: datetime) -> Attempt |
         connector_id=connector.id,
         host=connector.smtp_host,
         port=connector.smtp_port,
-        security=_security(connector.smtp_security),
+        security=connector.smtp_security or Security.TLS,
         username=connector.smtp_username,
         secret=credentials.stored(session, connector, credential),
         sender=submission.envelope_from,
@@ -306,7 +308,14 @@ def _due_connectors(session: Session, now: datetime, *, except_for: Sequence[str
 
 def _is_due(now: datetime) -> ColumnElement[bool]:
     return and_(
-        col(Submission.status).in_((QUEUED, SENDING, SENT, PARTLY_SENT)),
+        col(Submission.status).in_(
+            (
+                SubmissionStatus.QUEUED,
+                SubmissionStatus.SENDING,
+                SubmissionStatus.SENT,
+                SubmissionStatus.PARTLY_SENT,
+            )
+        ),
         col(Submission.next_attempt_at) <= now,
     )
 
@@ -317,17 +326,10 @@ def _may_be_done(now: datetime) -> ColumnElement[bool]:
     gate = col(Connector.sending_next_attempt_at)
     may_send = and_(col(Connector.sending_status) != "stopped", or_(gate.is_(None), gate <= now))
     return or_(
-        col(Submission.status) == SENDING,
-        and_(col(Submission.status) == QUEUED, may_send),
-        and_(col(Submission.status).in_((SENT, PARTLY_SENT)), col(Connector.status) != "stopped"),
+        col(Submission.status) == SubmissionStatus.SENDING,
+        and_(col(Submission.status) == SubmissionStatus.QUEUED, may_send),
+        and_(
+            col(Submission.status).in_((SubmissionStatus.SENT, SubmissionStatus.PARTLY_SENT)),
+            col(Connector.status) != ConnectorStatus.STOPPED,
+        ),
     )
-
-
-def _security(value: str | None) -> smtp.Security:
-    match value:
-        case "starttls":
-            return "starttls"
-        case "none":
-            return "none"
-        case _:
-            return "tls"

@@ -22,6 +22,7 @@ from app.services import logins
 from app.services.mailboxes import credentials, folders
 from app.services.mailboxes.credentials import StoredSecret
 from app.services.sending import bindings
+from app.states import SentCopyState
 
 log = structlog.get_logger(__name__)
 
@@ -51,10 +52,10 @@ def claim(session: Session, submission_id: str) -> Copy | None:
     connector, credential = found or (None, None)
     is_over = submission.sent_copy_attempts >= MAX_ATTEMPTS  # the last one never ended
     if is_over or connector is None or credential is None or submission.source_zstd is None:
-        _end(submission, "failed")
+        _end(submission, SentCopyState.FAILED)
         return None
     if connector.awaits_owner_since is not None or not bindings.is_for(submission, connector):
-        _end(submission, "failed")  # its folder is on a server that it was not made for
+        _end(submission, SentCopyState.FAILED)  # its folder is on a server that it was not made for
         return None
     submission.sent_copy_attempts += 1
     return Copy(
@@ -90,11 +91,11 @@ def file(gateway: Gateway, copy: Copy) -> None:
         if submission is None:
             return
         if error is None:
-            _end(submission, "filed")
+            _end(submission, SentCopyState.FILED)
         elif error.retryable and submission.sent_copy_attempts < MAX_ATTEMPTS:
             submission.next_attempt_at = clock.utc_now() + RETRIES.after(submission.sent_copy_attempts)
         else:
-            _end(submission, "failed")
+            _end(submission, SentCopyState.FAILED)
 
 
 def _file_once(server: ImapSession, copy: Copy) -> None:
@@ -111,7 +112,7 @@ def _file_once(server: ImapSession, copy: Copy) -> None:
     server.append(folder, raw, flags=["\\Seen"], internal_date=copy.sent_at)
 
 
-def _end(submission: Submission, state: str) -> None:
+def _end(submission: Submission, state: SentCopyState) -> None:
     submission.sent_copy = state
     submission.next_attempt_at = None
     submission.source_zstd = None

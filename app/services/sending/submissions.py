@@ -42,7 +42,8 @@ from app.services.access import rules
 from app.services.access.rules import Action, Principal
 from app.services.pages import Slice
 from app.services.sending import bindings
-from app.services.sending.outcomes import CANCELLED, QUEUED, conclude, recipients_of, without_source
+from app.services.sending.outcomes import UNSETTLED, conclude, recipients_of, without_source
+from app.states import ConnectorKind, RecipientStatus, SentCopyState, SubmissionStatus
 
 SEND_AT_MAX = timedelta(days=366)
 SUBJECT_MAX_CHARS = 900
@@ -124,7 +125,7 @@ def create(
         idempotency_key=idempotency_key,
         request_sha256=fingerprint,
         made_for=bindings.made_for(connector),
-        status=QUEUED,
+        status=SubmissionStatus.QUEUED,
         message_id_header=draft.message_id_header,
         envelope_from=sender,
         subject=draft.subject,
@@ -198,8 +199,8 @@ def cancel(session: Session, principal: Principal, submission_id: str) -> None:
     # The condition makes sure that no instance is about to send it.
     claimed = session.execute(
         update(Submission)
-        .where(col(Submission.id) == submission_id, col(Submission.status) == QUEUED)
-        .values(status=CANCELLED, updated_at=now)
+        .where(col(Submission.id) == submission_id, col(Submission.status) == SubmissionStatus.QUEUED)
+        .values(status=SubmissionStatus.CANCELLED, updated_at=now)
         .returning(col(Submission.id)),
         execution_options={"synchronize_session": False},
     )
@@ -207,15 +208,15 @@ def cancel(session: Session, principal: Principal, submission_id: str) -> None:
         raise WrongState("Only a queued submission can be cancelled.")
     session.refresh(submission)
     recipients = recipients_of(session, submission_id)
-    if any(recipient.status in {"sent", "uncertain"} for recipient in recipients):
+    if any(recipient.status in {RecipientStatus.SENT, RecipientStatus.UNCERTAIN} for recipient in recipients):
         for recipient in recipients:
-            if recipient.status in {"pending", "deferred"}:
-                recipient.status, recipient.detail = "refused", "Cancelled before it was sent."
+            if recipient.status in UNSETTLED:
+                recipient.status, recipient.detail = RecipientStatus.REFUSED, "Cancelled before it was sent."
         conclude(session, submission, recipients)
         return
     submission.source_zstd = None
     submission.next_attempt_at = None
-    submission.sent_copy = "none"
+    submission.sent_copy = SentCopyState.NONE
     session.flush()
 
 
@@ -329,7 +330,10 @@ def _envelope_recipients(
     for field, mailboxes in addressees.items():
         for mailbox in mailboxes:
             row = SubmissionRecipient(
-                submission_id=submission_id, address=mailbox.address, field=field, status="pending"
+                submission_id=submission_id,
+                address=mailbox.address,
+                field=field,
+                status=RecipientStatus.PENDING,
             )
             seen.setdefault(mailbox.address.lower(), row)
     return list(seen.values())
@@ -337,7 +341,7 @@ def _envelope_recipients(
 
 def _sender(connector: Connector, address: str) -> Mailbox:
     """A shared mailbox sends with its name. For a personal mailbox the gateway does not know the name of the owner."""
-    name = clean_line(connector.name, NAME_MAX_CHARS) if connector.kind == "shared" else ""
+    name = clean_line(connector.name, NAME_MAX_CHARS) if connector.kind == ConnectorKind.SHARED else ""
     return Mailbox(address, name if name and not has_controls(name) else None)
 
 

@@ -25,6 +25,7 @@ from app.errors import (
     MailServerError,
     MailServerTimeout,
 )
+from app.states import Security
 from tests.servers.certificates import Certificates
 from tests.servers.dovecot import Dovecot
 from tests.support.stored_mail import mail
@@ -38,8 +39,10 @@ def access(certificates: Certificates) -> ConnectionPolicy:
     return ConnectionPolicy(NetworkPolicy(LOOPBACK), tls, 2.0, 5.0, 1_000_000)
 
 
-def address(dovecot: Dovecot, user: str, security: str = "none", host: str = "127.0.0.1") -> ServerAddress:
-    port = dovecot.tls_port if security == "tls" else dovecot.port
+def address(
+    dovecot: Dovecot, user: str, security: Security = Security.NONE, host: str = "127.0.0.1"
+) -> ServerAddress:
+    port = dovecot.tls_port if security == Security.TLS else dovecot.port
     return ServerAddress(host, port, security, user)
 
 
@@ -81,20 +84,20 @@ def serving(speak: Callable[[socket.socket], None]) -> Iterator[int]:
 
 
 class TestConnecting:
-    @pytest.mark.parametrize("security", ["tls", "starttls", "none"])
+    @pytest.mark.parametrize("security", list(Security))
     def test_each_kind_of_connection_reads_the_mailbox(
-        self, dovecot: Dovecot, imap_user: str, access: ConnectionPolicy, security: str
+        self, dovecot: Dovecot, imap_user: str, access: ConnectionPolicy, security: Security
     ) -> None:
         dovecot.deliver(imap_user, mail("one"))
-        host = "127.0.0.1" if security == "none" else "localhost"
+        host = "127.0.0.1" if security == Security.NONE else "localhost"
         server = address(dovecot, imap_user, security, host)
         with imap.connect(server, dovecot.password, access) as session:
             assert session.can_move
             assert session.select("INBOX").exists == 1
 
-    @pytest.mark.parametrize("security", ["tls", "starttls"])
+    @pytest.mark.parametrize("security", [Security.TLS, Security.STARTTLS])
     def test_an_untrusted_server_gets_no_password(
-        self, dovecot: Dovecot, imap_user: str, access: ConnectionPolicy, security: str
+        self, dovecot: Dovecot, imap_user: str, access: ConnectionPolicy, security: Security
     ) -> None:
         untrusting = ConnectionPolicy(access.network, ssl.create_default_context(), 2.0, 5.0, 1000)
         server = address(dovecot, imap_user, security, "localhost")
@@ -148,7 +151,7 @@ class TestTls:
 
         with socket.create_server(("127.0.0.1", 0)) as listener:
             threading.Thread(target=serve, daemon=True).start()
-            server = ServerAddress(host, listener.getsockname()[1], "tls", "u")
+            server = ServerAddress(host, listener.getsockname()[1], Security.TLS, "u")
             with pytest.raises(MailServerError), imap.connect(server, "planted", access):
                 pytest.fail("connected")
         return b"".join(said) == b""
@@ -186,7 +189,7 @@ class TestTls:
 class TestAServerThat:
     def test_greets_with_preauth_is_left_before_anything_is_said(self, access: ConnectionPolicy) -> None:
         with scripted(b"* PREAUTH welcome\r\n") as port:
-            server = ServerAddress("127.0.0.1", port, "starttls", "u")
+            server = ServerAddress("127.0.0.1", port, Security.STARTTLS, "u")
             with pytest.raises(ConnectionLost), imap.connect(server, "planted", access):
                 pytest.fail("connected")
 
@@ -198,7 +201,7 @@ class TestAServerThat:
             said.append(connection.recv(1000))
 
         with scripted(b"* OK hello\r\n", b"* CAPABILITY IMAP4rev1\r\n", then=listen) as port:
-            server = ServerAddress("127.0.0.1", port, "starttls", "u")
+            server = ServerAddress("127.0.0.1", port, Security.STARTTLS, "u")
             with pytest.raises(MailServerError), imap.connect(server, "planted", access):
                 pytest.fail("connected")
         assert b"planted" not in b"".join(said)
@@ -207,7 +210,7 @@ class TestAServerThat:
         hasty = ConnectionPolicy(access.network, access.tls, 1.0, 1.0, 1000)
         with scripted(b"") as port:
             started = time.monotonic()
-            server = ServerAddress("127.0.0.1", port, "none", "u")
+            server = ServerAddress("127.0.0.1", port, Security.NONE, "u")
             with pytest.raises(MailServerTimeout), imap.connect(server, "x", hasty):
                 pytest.fail("connected")
             assert time.monotonic() - started < 30
@@ -225,14 +228,14 @@ class TestAServerThat:
 
         with scripted(b"* OK hello\r\n", then=drip) as port:
             started = time.monotonic()
-            server = ServerAddress("127.0.0.1", port, "none", "u")
+            server = ServerAddress("127.0.0.1", port, Security.NONE, "u")
             with pytest.raises(MailServerTimeout), imap.connect(server, "x", hasty):
                 pytest.fail("connected")
             assert time.monotonic() - started < 30
 
     def test_announces_a_literal_of_4_gb_costs_no_memory(self, access: ConnectionPolicy) -> None:
         with scripted(b"* OK hello\r\n", b"* FLAGS {4294967295}\r\n") as port:
-            server = ServerAddress("127.0.0.1", port, "none", "u")
+            server = ServerAddress("127.0.0.1", port, Security.NONE, "u")
             with pytest.raises(ConnectionLost), imap.connect(server, "x", access):
                 pytest.fail("connected")
 
@@ -251,14 +254,14 @@ class TestAServerThat:
                 connection.sendall(tag + b" OK done\r\n")
 
         with serving(speak) as port:
-            server = ServerAddress("127.0.0.1", port, "none", "u")
+            server = ServerAddress("127.0.0.1", port, Security.NONE, "u")
             with imap.connect(server, "x", access) as session:
                 session.select("INBOX")
                 assert len(session.search_undeleted()) == 300_000
 
     def test_greets_with_bye_is_tried_later(self, access: ConnectionPolicy) -> None:
         with scripted(b"* BYE too busy\r\n") as port:
-            server = ServerAddress("127.0.0.1", port, "none", "u")
+            server = ServerAddress("127.0.0.1", port, Security.NONE, "u")
             with pytest.raises(MailServerError) as caught, imap.connect(server, "x", access):
                 pytest.fail("connected")
         assert caught.value.retryable

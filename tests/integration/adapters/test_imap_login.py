@@ -12,6 +12,7 @@ from app.adapters.imap import ConnectionPolicy, ImapSession, ServerAddress
 from app.adapters.network import NetworkPolicy
 from app.config import Settings
 from app.errors import ConnectionLost, MailServerError, MailServerTimeout
+from app.states import Security
 from tests.servers.dovecot import Dovecot
 from tests.servers.scripted_imap import CAPABILITIES, ScriptedImap, Session, hangs_up, says
 
@@ -33,7 +34,7 @@ def logged_in(
     then: Callable[[ImapSession], object] = lambda session: session.list_folders(),
     timeout_s: float = 20.0,
 ) -> None:
-    address = ServerAddress(server.host, server.port, "none", user)
+    address = ServerAddress(server.host, server.port, Security.NONE, user)
     with imap.connect(address, password, policy(timeout_s)) as session:
         then(session)
 
@@ -324,7 +325,7 @@ class TestIdentification:
 def test_dovecot_takes_a_password_beyond_ascii_and_hears_who_we_are(mechanisms: str) -> None:
     extra = f"auth_mechanisms = {mechanisms}"
     with Dovecot(password="příliš-žluťoučký", extra=extra) as server:
-        address = ServerAddress(server.host, server.port, "none", server.new_user())
+        address = ServerAddress(server.host, server.port, Security.NONE, server.new_user())
         with imap.connect(address, server.password, policy()) as session:
             assert "ID" in session.capabilities
             assert session.select("INBOX").exists == 0

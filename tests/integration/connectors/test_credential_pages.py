@@ -22,6 +22,7 @@ from app.models import Connector, Credential, CredentialLink
 from app.services.connectors import credential_links
 from app.services.fetching import fetch_cycle
 from app.services.mailboxes import credentials
+from app.states import ConnectorStatus
 from app.web_pages.page import language_of
 from app.web_pages.texts import CZECH, ENGLISH, TEXTS
 from tests.servers.dovecot import Dovecot
@@ -160,7 +161,7 @@ class TestTheWayThrough:
         with gateway.db.unit_of_work() as session:
             row = session.get(Connector, connector_id)
             assert row is not None
-            row.status = "stopped"
+            row.status = ConnectorStatus.STOPPED
         again = Owner(client, link(client, connector_id))
         again.send(again.check(dovecot.password))
         assert status_of(client, connector_id) == "active"

@@ -16,13 +16,13 @@ from app.gateway import Gateway
 from app.models import Connector, Event, Webhook, WebhookDelivery
 from app.schemas.events import WebhookCreate, WebhookUpdate
 from app.services.access import api_keys
-from app.services.access.rules import Principal
+from app.services.access.rules import Principal, PrincipalKind
 from app.services.events import deliveries, feed, webhooks
 from app.services.messages import deletion
 from tests.servers.http_receiver import Answer, HttpReceiver, ReceivedRequest
 from tests.support.stored_mail import TESTER, connector, mail, store
 
-ADMIN = Principal("user", "administrator", is_admin=True)
+ADMIN = Principal(PrincipalKind.USER, "administrator", is_admin=True)
 
 
 @pytest.fixture
@@ -116,7 +116,10 @@ class TestDelivery:
                 session, name="crm", scopes=["webhooks:write"], connector_ids=[box.id], by=TESTER
             ).row
         by = Principal(
-            "key", key.id, scopes=frozenset({"webhooks:write"}), connector_limit=frozenset({box.id})
+            PrincipalKind.KEY,
+            key.id,
+            scopes=frozenset({"webhooks:write"}),
+            connector_limit=frozenset({box.id}),
         )
         made = webhook(gateway, http_receiver, by)
         store(gateway, connector(gateway))
@@ -225,7 +228,7 @@ class TestForWhom:
                 expires_at=None,
                 by=ADMIN,
             )
-        return Principal("key", issued.row.id, scopes=frozenset(issued.row.scopes))
+        return Principal(PrincipalKind.KEY, issued.row.id, scopes=frozenset(issued.row.scopes))
 
     def test_events_that_wait_for_an_administrator_never_go_to_a_key(
         self, gateway: Gateway, box: Connector, hers: Connector, key: Principal, http_receiver: HttpReceiver

@@ -8,7 +8,7 @@ import pytest
 
 from app.errors import TooManyRequests
 from app.gateway import Gateway
-from app.services.access.rules import Principal
+from app.services.access.rules import Principal, PrincipalKind
 from app.services.messages import deletion, reading, searching
 from app.services.messages.selection import MessageFilter
 from tests.servers.process import wait_until
@@ -18,7 +18,7 @@ from tests.support.settings import SettingsFactory
 from tests.support.stored_mail import connector, mail, store
 
 WAIT_S = 60.0
-BOB, JANA = Principal(kind="user", id="bob"), Principal(kind="user", id="jana")
+BOB, JANA = Principal(kind=PrincipalKind.USER, id="bob"), Principal(kind=PrincipalKind.USER, id="jana")
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
 

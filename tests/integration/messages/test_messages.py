@@ -13,16 +13,17 @@ from app import clock
 from app.events import EventType, message_event
 from app.gateway import Gateway
 from app.models import Connector, Event, Message, MessageBody, ServerMessage
-from app.services.access.rules import Principal
+from app.services.access.rules import Principal, PrincipalKind
 from app.services.events import outbox
 from app.services.events.recipients import recipients_of
 from app.services.messages import deletion, reading, selection, state
 from app.services.messages.inline_images import link_images
 from app.services.messages.search_text import fold
 from app.services.messages.selection import MessageFilter
+from app.states import MoveState
 from tests.support.stored_mail import TESTER, connector, mail, store, store_in
 
-MEMBER = Principal(kind="user", id="jana", groups=frozenset({"g"}))
+MEMBER = Principal(kind=PrincipalKind.USER, id="jana", groups=frozenset({"g"}))
 EVERYTHING = MessageFilter()
 
 
@@ -235,7 +236,7 @@ class TestDeletion:
         self, gateway: Gateway, shared: Connector, session: Session
     ) -> None:
         other = connector(gateway, groups=["g"])
-        store(gateway, shared, mail(), mail(), move_state="pending")
+        store(gateway, shared, mail(), mail(), move_state=MoveState.PENDING)
         [kept] = store(gateway, other)
         with gateway.db.reading() as reader:
             assert selection.count_of(reader, shared.id) == 2
@@ -248,25 +249,25 @@ class TestDeletion:
     def test_a_move_settled_after_the_deletion_leaves_no_row_once_the_next_goes(
         self, gateway: Gateway, shared: Connector, session: Session
     ) -> None:
-        [first] = store(gateway, shared, move_state="pending")
+        [first] = store(gateway, shared, move_state=MoveState.PENDING)
         second = store(gateway, shared)
         assert sum(deletion.delete_in_batches(gateway, TESTER, [col(Message.id) == first])) == 1
         with gateway.db.unit_of_work() as writing:
             row = writing.exec(select(ServerMessage).where(col(ServerMessage.message_id).is_(None))).one()
-            row.move_state = "moved"
+            row.move_state = MoveState.MOVED
         assert sum(deletion.delete_in_batches(gateway, TESTER, [col(Message.id).in_(second)])) == 1
         assert session.exec(select(ServerMessage)).all() == []
 
     def test_a_move_settled_while_the_deletion_waits_leaves_no_row(
         self, gateway: Gateway, shared: Connector, session: Session
     ) -> None:
-        [message_id] = store(gateway, shared, move_state="pending")
+        [message_id] = store(gateway, shared, move_state=MoveState.PENDING)
         deleting = threading.Thread(
             target=lambda: deletion.delete_matching(gateway, MEMBER, MessageFilter(ids=[message_id]))
         )
         with gateway.db.unit_of_work() as writing:
             row = writing.exec(select(ServerMessage)).one()
-            row.move_state = "moved"
+            row.move_state = MoveState.MOVED
             writing.flush()
             deleting.start()
             deleting.join(0.5)

@@ -8,12 +8,13 @@ from sqlmodel import col, select
 
 from app.gateway import Gateway
 from app.models import Connector, Event, Message, MessageBody, ServerMessage
-from app.services.access.rules import Principal
+from app.services.access.rules import Principal, PrincipalKind
 from app.services.messages import deletion, retention, state
+from app.states import MessageState, MoveState
 from tests.support.stored_mail import connector, mail, store
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
-MEMBER = Principal(kind="user", id="jana", groups=frozenset({"g"}))
+MEMBER = Principal(kind=PrincipalKind.USER, id="jana", groups=frozenset({"g"}))
 
 
 @pytest.fixture
@@ -25,7 +26,7 @@ def tidy(gateway: Gateway) -> Connector:
 def process(gateway: Gateway, *message_ids: str) -> None:
     for message_id in message_ids:
         with gateway.db.unit_of_work() as session:
-            state.set_state(session, MEMBER, message_id, "processed")
+            state.set_state(session, MEMBER, message_id, MessageState.PROCESSED)
 
 
 def left(gateway: Gateway) -> list[str]:
@@ -57,7 +58,7 @@ def test_the_days_count_from_the_last_time_it_was_processed(gateway: Gateway, ti
         process(gateway, message_id)
         traveller.shift(timedelta(days=5))
         with gateway.db.unit_of_work() as session:
-            state.set_state(session, MEMBER, message_id, "new")
+            state.set_state(session, MEMBER, message_id, MessageState.NEW)
         process(gateway, message_id)
     assert delete_due_after(gateway, timedelta(days=11)) == 0
     assert delete_due_after(gateway, timedelta(days=16)) == 1
@@ -72,7 +73,7 @@ def test_a_mailbox_without_the_setting_keeps_everything(gateway: Gateway) -> Non
 
 
 def test_a_mail_that_is_not_moved_yet_stays_known(gateway: Gateway, tidy: Connector) -> None:
-    message_ids = store(gateway, tidy, move_state="pending")
+    message_ids = store(gateway, tidy, move_state=MoveState.PENDING)
     with time_machine.travel(NOON, tick=False):
         process(gateway, *message_ids)
     assert delete_due_after(gateway, timedelta(days=11)) == 1

@@ -35,9 +35,10 @@ from app.errors import (
 )
 from app.gateway import Gateway
 from app.models import Connector, Event, Submission, SubmissionRecipient
-from app.services.access.rules import Principal
+from app.services.access.rules import Principal, PrincipalKind
 from app.services.sending import outcomes, submissions
 from app.services.sending.sender import THREADS, Attempt, Sender, carry_out, claim_next, limits_of
+from app.states import Security, SentCopyState
 from tests.servers.certificates import Certificates
 from tests.servers.dovecot import Dovecot
 from tests.servers.smtp import SmtpServer
@@ -357,7 +358,7 @@ class TestFairness:
         self, patient: Gateway, smtp_server: SmtpServer
     ) -> None:
         sender = Sender(patient)
-        bob = Principal(kind="user", id="bob")
+        bob = Principal(kind=PrincipalKind.USER, id="bob")
         with silent_server() as one, silent_server() as two, silent_server() as three, SmtpServer() as other:
             for port in (one, two, three) * 8:
                 submit(patient, sending_connector(patient, other, smtp_port=port, owner="bob"), by=bob)
@@ -497,7 +498,11 @@ class TestSentCopy:
         with gateway.db.unit_of_work() as session:
             row = session.get(Submission, made.submission.id)
             assert row is not None
-            row.sent_copy, row.next_attempt_at, row.source_zstd = "pending", clock.utc_now(), source
+            row.sent_copy, row.next_attempt_at, row.source_zstd = (
+                SentCopyState.PENDING,
+                clock.utc_now(),
+                source,
+            )
         run(sender)
         assert state(gateway, made.submission.id).sent_copy == "filed"
         assert len(dovecot.messages(at_dovecot.imap_username, "Sent")) == 1
@@ -531,9 +536,9 @@ class TestAdapter:
         results = smtp.submit(server, Envelope("info@firma.cz", to or (A,)), content, **values)
         return [result.outcome for result in results]
 
-    @pytest.mark.parametrize("security", ["tls", "starttls", "none"])
+    @pytest.mark.parametrize("security", list(Security))
     def test_logs_in_over_every_kind_of_connection(
-        self, security: smtp.Security, certificates: Certificates
+        self, security: Security, certificates: Certificates
     ) -> None:
         with SmtpServer(
             security=security, certificates=certificates, user="info", password=PASSWORD, auth_required=True
@@ -541,14 +546,14 @@ class TestAdapter:
             target = Server("127.0.0.1", server.port, security, "info", PASSWORD)
             assert self.deliver(target, tls=certificates.client_context()) == [Outcome.ACCEPTED]
             [mail] = server.mails
-            assert (mail.over_tls, mail.authenticated_as) == (security != "none", "info")
+            assert (mail.over_tls, mail.authenticated_as) == (security != Security.NONE, "info")
             wrong = dataclasses.replace(target, password="wrong")
             with pytest.raises(LoginRefused):
                 self.deliver(wrong, tls=certificates.client_context())
 
-    @pytest.mark.parametrize("security", ["tls", "starttls"])
+    @pytest.mark.parametrize("security", [Security.TLS, Security.STARTTLS])
     def test_a_certificate_nobody_vouches_for_is_refused(
-        self, security: smtp.Security, certificates: Certificates
+        self, security: Security, certificates: Certificates
     ) -> None:
         with SmtpServer(security=security, certificates=certificates) as server:
             with pytest.raises(CertificateRefused):
@@ -557,22 +562,22 @@ class TestAdapter:
 
     def test_a_server_without_starttls_gets_no_password(self) -> None:
         with SmtpServer(user="info", password=PASSWORD) as server, pytest.raises(MailServerUnavailable):
-            self.deliver(Server("127.0.0.1", server.port, "starttls", "info", PASSWORD))
+            self.deliver(Server("127.0.0.1", server.port, Security.STARTTLS, "info", PASSWORD))
 
     def test_plain_text_is_not_spoken_outside_the_allowed_private_networks(
         self, smtp_server: SmtpServer
     ) -> None:
         with pytest.raises(HostUnreachable):
-            self.deliver(Server("127.0.0.1", smtp_server.port, "none"), network=NetworkPolicy())
+            self.deliver(Server("127.0.0.1", smtp_server.port, Security.NONE), network=NetworkPolicy())
 
     @pytest.mark.parametrize("address", ["a@b.cz\r\nRCPT TO:<x@y.cz>", "a b@c.cz", "a@b.cz>", "é@b.cz", ""])
     def test_an_address_that_is_a_command_is_not_sent(self, smtp_server: SmtpServer, address: str) -> None:
         with pytest.raises(CommandRefused):
-            self.deliver(Server("127.0.0.1", smtp_server.port, "none"), address)
+            self.deliver(Server("127.0.0.1", smtp_server.port, Security.NONE), address)
 
     def test_bare_line_ends_cannot_smuggle_a_second_mail(self, smtp_server: SmtpServer) -> None:
         content = b"Subject: x\n\nHello\n.\nMAIL FROM:<x@y.cz>\r.\r\n..\r\n.\r\nend"
-        assert self.deliver(Server("127.0.0.1", smtp_server.port, "none"), content=content) == [
+        assert self.deliver(Server("127.0.0.1", smtp_server.port, Security.NONE), content=content) == [
             Outcome.ACCEPTED
         ]
         [mail] = smtp_server.mails
@@ -596,21 +601,21 @@ class TestAdapter:
         self, replies: list[bytes], error: type[MailServerError]
     ) -> None:
         with scripted_server(replies) as port, pytest.raises(error) as caught:
-            self.deliver(Server("127.0.0.1", port, "none"))
+            self.deliver(Server("127.0.0.1", port, Security.NONE))
         assert type(caught.value) is error
 
     def test_a_lost_connection_before_the_dot_is_an_error_and_after_it_uncertain(self) -> None:
         # Banner, EHLO, MAIL, RCPT, and DATA, whose answer is followed by one read of the content.
         before = [b"220 hi\r\n", *[b"250 ok\r\n"] * 3]
         with scripted_server(before) as port, pytest.raises(ConnectionLost):
-            self.deliver(Server("127.0.0.1", port, "none"))
+            self.deliver(Server("127.0.0.1", port, Security.NONE))
         with scripted_server([*before, b"354 go\r\n"]) as port:
-            assert self.deliver(Server("127.0.0.1", port, "none")) == [Outcome.UNCERTAIN]
+            assert self.deliver(Server("127.0.0.1", port, Security.NONE)) == [Outcome.UNCERTAIN]
 
     def test_no_answer_to_the_dot_is_uncertain(self, smtp_server: SmtpServer) -> None:
         smtp_server.behaviour.data_delay_s = 3
         limits = Limits(connect_s=2, command_s=1, attempt_s=5, answer_s=0.3)
-        target = Server("127.0.0.1", smtp_server.port, "none")
+        target = Server("127.0.0.1", smtp_server.port, Security.NONE)
         assert self.deliver(target, limits=limits) == [Outcome.UNCERTAIN]
 
     def test_a_server_that_gives_one_octet_at_a_time_meets_the_deadline(self) -> None:
@@ -618,7 +623,7 @@ class TestAdapter:
             started = time.monotonic()
             limits = Limits(connect_s=2, command_s=2, attempt_s=1, answer_s=1)
             with pytest.raises(MailServerTimeout):
-                self.deliver(Server("127.0.0.1", port, "none"), limits=limits)
+                self.deliver(Server("127.0.0.1", port, Security.NONE), limits=limits)
             assert time.monotonic() - started < 30
 
 

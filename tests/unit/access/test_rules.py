@@ -9,7 +9,8 @@ from sqlmodel import Session, col
 from app.errors import Forbidden, ScopeMissing
 from app.models import Connector
 from app.services.access import rules
-from app.services.access.rules import CONTENT, RULES, SCOPES, Action, Principal, Role
+from app.services.access.rules import CONTENT, RULES, SCOPES, Action, Principal, PrincipalKind, Role
+from app.states import ConnectorKind
 from tests.support.access_cases import (
     ADMINISTRATOR,
     BARE_KEY,
@@ -116,7 +117,9 @@ def test_a_key_without_the_scope_is_refused_even_for_an_absent_object(session: S
     for action in Action:
         for connector in (*CONNECTORS, "absent"):
             assert outcome(session, BARE_KEY, action, connector) == "403"
-        one_scope_short = Principal("key", "granted", scopes=frozenset(SCOPES.values()) - {SCOPES[action]})
+        one_scope_short = Principal(
+            PrincipalKind.KEY, "granted", scopes=frozenset(SCOPES.values()) - {SCOPES[action]}
+        )
         assert outcome(session, one_scope_short, action, "shared") == "403"
 
 
@@ -127,8 +130,8 @@ def test_an_absent_object_is_404_for_everybody(session: Session) -> None:
 
 
 def test_administrators_who_are_members_or_owners_read_as_such(session: Session) -> None:
-    member = Principal("user", "petr", groups=frozenset({"sales"}), is_admin=True)
-    owner = Principal("user", "jana", is_admin=True)
+    member = Principal(PrincipalKind.USER, "petr", groups=frozenset({"sales"}), is_admin=True)
+    owner = Principal(PrincipalKind.USER, "jana", is_admin=True)
     for action in CONTENT:
         assert outcome(session, member, action, "shared") == "yes"
         assert outcome(session, member, action, "personal") == "404"
@@ -137,7 +140,10 @@ def test_administrators_who_are_members_or_owners_read_as_such(session: Session)
 
 
 def test_a_key_of_the_owners_name_is_not_the_owner(session: Session) -> None:
-    for namesake in (Principal("key", "jana", scopes=KEY.scopes), Principal("user", "Jana")):
+    for namesake in (
+        Principal(PrincipalKind.KEY, "jana", scopes=KEY.scopes),
+        Principal(PrincipalKind.USER, "Jana"),
+    ):
         for action in CONTENT:
             assert outcome(session, namesake, action, "personal") == "404"
 
@@ -182,19 +188,19 @@ def test_a_password_from_the_owner_seals_the_connector(session: Session) -> None
 @pytest.mark.parametrize(
     ("principal", "kind", "owner", "refusal"),
     [
-        (ADMINISTRATOR, "shared", None, None),
-        (ADMINISTRATOR, "personal", "jana", None),
-        (OWNER, "personal", "jana", None),
-        (OWNER, "personal", "petr", Forbidden),
-        (OWNER, "shared", None, Forbidden),
-        (KEY, "shared", None, None),
-        (KEY, "personal", "jana", None),
-        (LIMITED_KEY, "shared", None, Forbidden),
-        (BARE_KEY, "shared", None, ScopeMissing),
+        (ADMINISTRATOR, ConnectorKind.SHARED, None, None),
+        (ADMINISTRATOR, ConnectorKind.PERSONAL, "jana", None),
+        (OWNER, ConnectorKind.PERSONAL, "jana", None),
+        (OWNER, ConnectorKind.PERSONAL, "petr", Forbidden),
+        (OWNER, ConnectorKind.SHARED, None, Forbidden),
+        (KEY, ConnectorKind.SHARED, None, None),
+        (KEY, ConnectorKind.PERSONAL, "jana", None),
+        (LIMITED_KEY, ConnectorKind.SHARED, None, Forbidden),
+        (BARE_KEY, ConnectorKind.SHARED, None, ScopeMissing),
     ],
 )
 def test_administrators_and_keys_create_connectors_and_users_their_own(
-    principal: Principal, kind: str, owner: str | None, refusal: type[Exception] | None
+    principal: Principal, kind: ConnectorKind, owner: str | None, refusal: type[Exception] | None
 ) -> None:
     if refusal is None:
         rules.require_may_create(principal, kind=kind, owner=owner)
@@ -205,7 +211,7 @@ def test_administrators_and_keys_create_connectors_and_users_their_own(
 
 def test_administration_is_for_administrators_and_keys_with_the_scope() -> None:
     rules.require_administrator(ADMINISTRATOR, scope="admin")
-    rules.require_administrator(Principal("key", "k", scopes=frozenset({"admin"})), scope="admin")
+    rules.require_administrator(Principal(PrincipalKind.KEY, "k", scopes=frozenset({"admin"})), scope="admin")
     for principal in (OWNER, MEMBER, OTHER):
         with pytest.raises(Forbidden):
             rules.require_administrator(principal, scope="admin")
@@ -214,7 +220,7 @@ def test_administration_is_for_administrators_and_keys_with_the_scope() -> None:
 
 
 def test_a_key_and_a_user_of_one_id_have_different_names() -> None:
-    assert Principal("key", "x").name != Principal("user", "x").name
+    assert Principal(PrincipalKind.KEY, "x").name != Principal(PrincipalKind.USER, "x").name
 
 
 def test_every_role_may_something() -> None:

@@ -1,0 +1,111 @@
+"""The states and kinds that rows are in, each with its closed set of values. The database holds the value as text, and
+callers see the same text.
+"""
+
+from enum import StrEnum
+
+
+class ConnectorKind(StrEnum):
+    """Whose mailbox a connector reads."""
+
+    SHARED = "shared"
+    PERSONAL = "personal"
+
+
+class ConnectorStatus(StrEnum):
+    """Whether a connector fetches, and what it waits for."""
+
+    AWAITING_CREDENTIALS = "awaiting_credentials"
+    AWAITING_CONFIRMATION = "awaiting_confirmation"
+    ACTIVE = "active"
+    PAUSED = "paused"
+    FAILING = "failing"
+    STOPPED = "stopped"
+
+
+class Security(StrEnum):
+    """How a connection to a mail server is protected."""
+
+    TLS = "tls"
+    STARTTLS = "starttls"
+    NONE = "none"
+
+
+class FirstFetch(StrEnum):
+    """What to take of the mail that was there before the connector."""
+
+    ALL = "all"
+    NONE = "none"
+    SINCE = "since"
+
+
+class CycleOutcome(StrEnum):
+    """How a fetch cycle ended."""
+
+    OK = "ok"
+    FAILED = "failed"
+
+
+class MessageState(StrEnum):
+    """Whether somebody has dealt with a message."""
+
+    NEW = "new"
+    PROCESSED = "processed"
+
+
+class MoveState(StrEnum):
+    """Where a mail is that was taken in."""
+
+    PENDING = "pending"
+    """It is to be moved, and the move is not proved."""
+    MOVED = "moved"
+    GONE = "gone"
+    """Somebody else took it away."""
+
+
+class QuarantineState(StrEnum):
+    """Whether a mail that could not be taken in is tried again."""
+
+    QUARANTINED = "quarantined"
+    SUSPECT = "suspect"
+    """The next cycle tries it again."""
+
+
+class DeliveryStatus(StrEnum):
+    """Where an event is on its way to a webhook."""
+
+    PENDING = "pending"
+    DELIVERED = "delivered"
+    FAILED = "failed"
+
+
+class SubmissionStatus(StrEnum):
+    """Where a submission is on its way."""
+
+    QUEUED = "queued"
+    SENDING = "sending"
+    SENT = "sent"
+    PARTLY_SENT = "partly_sent"
+    FAILED = "failed"
+    UNCERTAIN = "uncertain"
+    CANCELLED = "cancelled"
+
+
+class RecipientStatus(StrEnum):
+    """What became of a submission for one recipient."""
+
+    PENDING = "pending"
+    SENT = "sent"
+    DEFERRED = "deferred"
+    REFUSED = "refused"
+    UNCERTAIN = "uncertain"
+
+
+class SentCopyState(StrEnum):
+    """Whether a sent mail was filed in the mailbox."""
+
+    PENDING = "pending"
+    FILED = "filed"
+    FAILED = "failed"
+    NONE = "none"
+    """There is nothing to file."""
