@@ -117,6 +117,8 @@ class _Stream(StreamingResponse):
             self._places.give_back(self._caller)
 
 
+# Not by `fastapi.sse`: a route that is its generator has answered 200 before a bad cursor or right is found, and its writer
+# puts `id` behind `data`, where programs that read line by line take the cursor of the event before.
 async def _stream(
     gateway: Gateway,
     watch: FeedWatch,
