@@ -65,11 +65,11 @@ class Intake:
                         # No COPYUID will distinguish our copies, so settle each batch before the next one begins.
                         earlier, under_way = under_way, None
                         self._finish(earlier)
-                    target, uidnext = self._mover.target(), self._mover.uidnext
+                    intent = self._mover.intent()
                     sizes = {info.uid: info.size_octets for info in batch}
                     earlier, under_way = (
                         under_way,
-                        thread.submit(self._store.take, mails, sizes, target, uidnext),
+                        thread.submit(self._store.take, mails, sizes, intent),
                     )
                     self._finish(earlier)
                     if self._stopping():

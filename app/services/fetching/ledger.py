@@ -40,6 +40,14 @@ class Target:
     uidnext: int | None
 
 
+@dataclass(frozen=True, slots=True)
+class MoveIntent:
+    """What is recorded before a move, and shows afterwards whether it happened. `uidnext` is that of the source folder."""
+
+    target: Target
+    uidnext: int
+
+
 def known_uids(session: Session, source: NumberedFolder, uids: Sequence[int]) -> set[int]:
     """The UIDs among these whose mails have been taken in."""
     known: set[int] = set()
@@ -111,8 +119,7 @@ def add(
     message_id: str,
     sha256: str,
     announced_octets: int | None,
-    uidnext: int,
-    target: Target,
+    intent: MoveIntent,
 ) -> ServerMessage:
     """Record that a mail was taken in, with the intent to move it. `announced_octets`: the size that the server announced,
     if it was correct."""
@@ -127,18 +134,18 @@ def add(
         announced_octets=announced_octets,
         move_state=MoveState.PENDING,
     )
-    note_intent(row, uidnext=uidnext, target=target)
+    note_intent(row, intent)
     session.add(row)
     return row
 
 
-def note_intent(row: ServerMessage, *, uidnext: int, target: Target) -> None:
+def note_intent(row: ServerMessage, intent: MoveIntent) -> None:
     """Before the move, record the values that show afterwards whether it happened."""
     row.move_state = MoveState.PENDING
-    row.uidnext_at_move = uidnext
-    row.target_folder = target.folder
-    row.target_uidvalidity = target.uidvalidity
-    row.target_uidnext = target.uidnext
+    row.uidnext_at_move = intent.uidnext
+    row.target_folder = intent.target.folder
+    row.target_uidvalidity = intent.target.uidvalidity
+    row.target_uidnext = intent.target.uidnext
     row.target_uid = None
     row.looks = 0
 

@@ -32,7 +32,7 @@ from app.services.fetching import ledger
 from app.services.fetching.batches import BATCH_MAILS
 from app.services.fetching.copies import CopyFinder
 from app.services.fetching.leases import HeldLease
-from app.services.fetching.ledger import NumberedFolder, Target
+from app.services.fetching.ledger import MoveIntent, NumberedFolder, Target
 from app.services.fetching.tally import Tally
 from app.services.messages import state
 from app.states import MoveState
@@ -91,11 +91,19 @@ class Mover:
         self._tally = tally
         self._copies = CopyFinder(gateway, imap, lease, source=source)
         self._refused_moves = 0
-        self.uidnext = uidnext
+        self._uidnext = uidnext
         self.held = 0
         """The number of mails that stay in the source until the search for their copies is complete."""
 
-    def target(self) -> Target:
+    def intent(self) -> MoveIntent:
+        """What is to be recorded before the next move.
+
+        Raises:
+            ProcessedFolderMissing
+        """
+        return MoveIntent(self._target(), self._uidnext)
+
+    def _target(self) -> Target:
         """The processed folder as it is now. Counters that the server does not state are None.
 
         Raises:
@@ -360,18 +368,18 @@ class Mover:
 
     def _move_again(self, rows: Sequence[ServerMessage]) -> None:
         for start in range(0, len(rows), BATCH_MAILS):
-            target = self.target()
+            intent = self.intent()
             with self._gateway.db.unit_of_work() as session:
                 self._lease.confirm(session)
                 batch = ledger.rows_of(session, [row.id for row in rows[start : start + BATCH_MAILS]])
                 for row in batch:
-                    ledger.note_intent(row, uidnext=self.uidnext, target=target)
+                    ledger.note_intent(row, intent)
             self.move(batch)
 
     def _note(self, departed: Sequence[_Departed]) -> None:
         if not departed:
             return
-        self.uidnext = self._imap.next_uid(self.uidnext)
+        self._uidnext = self._imap.next_uid(self._uidnext)
         by_row = {each.row.id: each for each in departed}
         moved = [
             each.row.message_id for each in departed if each.state == MoveState.MOVED and each.row.message_id
@@ -382,7 +390,7 @@ class Mover:
                 settled = by_row[row.id]
                 self._report_if_doubled(row, settled)
                 ledger.settle(
-                    session, row, settled.state, uidnext=self.uidnext, target_uid=settled.target_uid
+                    session, row, settled.state, uidnext=self._uidnext, target_uid=settled.target_uid
                 )
         self._tally.moved += sum(1 for each in departed if each.state == MoveState.MOVED)
 

@@ -29,7 +29,7 @@ from app.services.events import outbox
 from app.services.events.recipients import notifies_users, recipients_of
 from app.services.fetching import ledger, quarantine
 from app.services.fetching.leases import HeldLease
-from app.services.fetching.ledger import NumberedFolder, Target
+from app.services.fetching.ledger import MoveIntent, NumberedFolder
 from app.services.fetching.quarantine import Known
 from app.services.messages import arrivals, state
 
@@ -87,10 +87,9 @@ class Store:
         self._unparsed = unparsed
 
     def take(
-        self, fetched: Sequence[FetchedMail], sizes: Mapping[int, int | None], target: Target, uidnext: int
+        self, fetched: Sequence[FetchedMail], sizes: Mapping[int, int | None], intent: MoveIntent
     ) -> Stored:
-        """Store mails that will be moved to the target. `sizes` holds the announced sizes by UID; `uidnext` is that of the source
-        folder.
+        """Store mails that will be moved as intended. `sizes` holds the announced sizes by UID.
 
         Raises:
             LeaseLost, SettingsChanged, ParserUnavailable, StoreUnavailable: nothing was stored.
@@ -99,11 +98,11 @@ class Store:
         self._lease.take_in_hand(self._source.uidvalidity, [mail.uid for mail in fetched])
         mails = [self._read(mail, sizes.get(mail.uid)) for mail in fetched]
         try:
-            return self._commit(mails, target, uidnext)
+            return self._commit(mails, intent)
         except NOT_STORABLE as exc:
             # The database works, but does not accept one of these mails.
             log.warning("batch_not_stored", connector_id=self._connector.id, error=type(exc).__name__)
-            return _sum([self._take_alone(mail, target, uidnext) for mail in mails])
+            return _sum([self._take_alone(mail, intent) for mail in mails])
 
     def note_failure(self, uid: int, reason: str, *, at_once: bool = False, known: Known) -> bool:
         """Record that a mail could not be taken in. Returns whether it is now quarantined."""
@@ -157,15 +156,15 @@ class Store:
             source_zstd=compression.compress(mail.raw),
         )
 
-    def _take_alone(self, mail: _Mail, target: Target, uidnext: int) -> Stored:
+    def _take_alone(self, mail: _Mail, intent: MoveIntent) -> Stored:
         try:
-            return self._commit([mail], target, uidnext)
+            return self._commit([mail], intent)
         except NOT_STORABLE:
             known = Known(size_octets=mail.size_octets, internal_date=mail.fetched.internal_date)
             is_quarantined = self.note_failure(mail.uid, "store_failed", known=known)
             return Stored([], quarantined=int(is_quarantined))
 
-    def _commit(self, mails: Sequence[_Mail], target: Target, uidnext: int) -> Stored:
+    def _commit(self, mails: Sequence[_Mail], intent: MoveIntent) -> Stored:
         if not mails:
             return Stored(rows=[])
         with self._gateway.db.unit_of_work() as session:
@@ -177,11 +176,11 @@ class Store:
             returned = self._come_back(session, rest)
             known = {row.id: row for row in ledger.rows_of(session, list(known_ids.values()))}
             new = [mail for mail in rest if mail.uid not in returned]
-            rows = self._add(session, new, returned, target, uidnext)
+            rows = self._add(session, new, returned, intent)
             for uid, row_id in known_ids.items():
                 row = known[row_id]
                 ledger.replace_at(row, self._source, uid)
-                ledger.note_intent(row, uidnext=uidnext, target=target)
+                ledger.note_intent(row, intent)
                 rows.append(row)
             quarantine.forget(session, self._source, [mail.uid for mail in mails])
             session.flush()
@@ -226,8 +225,7 @@ class Store:
         session: Session,
         new: Sequence[_Mail],
         returned: dict[int, tuple[ServerMessage, Message]],
-        target: Target,
-        uidnext: int,
+        intent: MoveIntent,
     ) -> list[ServerMessage]:
         ids = {mail.uid: new_id() for mail in new}
         subjects = [(EventType.MESSAGE_STORED, ids[mail.uid]) for mail in new]
@@ -262,14 +260,13 @@ class Store:
                 message_id=ids[mail.uid],
                 sha256=mail.sha256,
                 announced_octets=mail.announced_octets,
-                uidnext=uidnext,
-                target=target,
+                intent=intent,
             )
             for mail in new
         ]
         for (uid, (row, message)), position in zip(returned.items(), positions[len(new) :], strict=True):
             ledger.replace_at(row, self._source, uid)
-            ledger.note_intent(row, uidnext=uidnext, target=target)
+            ledger.note_intent(row, intent)
             state.mark_returned(
                 session,
                 message,
