@@ -11,14 +11,13 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from app.adapters.imap import ImapSession, MailInfo
+from app.adapters.imap import MailInfo
 from app.errors import CommandRefused, FolderMissing
-from app.gateway import Gateway
 from app.models import ServerMessage
 from app.services.fetching import ledger
 from app.services.fetching.batches import batches_of
-from app.services.fetching.leases import HeldLease
-from app.services.fetching.ledger import NumberedFolder, Target
+from app.services.fetching.context import CycleContext
+from app.services.fetching.ledger import Target
 
 MAX_OCTETS = 32 * 1024 * 1024
 """The largest amount that one search downloads."""
@@ -80,14 +79,9 @@ class _Search:
 class CopyFinder:
     """Searches for copies, within one cycle. It selects the processed folder, and then the source folder again."""
 
-    def __init__(
-        self, gateway: Gateway, imap: ImapSession, lease: HeldLease, *, source: NumberedFolder
-    ) -> None:
-        self._gateway = gateway
-        self._imap = imap
-        self._lease = lease
-        self._source = source
-        self._max_octets = gateway.settings.max_message_octets
+    def __init__(self, context: CycleContext) -> None:
+        self._context = context
+        self._max_octets = context.gateway.settings.max_message_octets
 
     def look(self, rows: Sequence[ServerMessage]) -> Looked:
         """Search for copies of the mails of these rows.
@@ -116,8 +110,8 @@ class CopyFinder:
         Raises:
             FolderMissing: it was replaced during the cycle.
         """
-        again = self._imap.select(self._source.folder)
-        if (again.uidvalidity or 0) != self._source.uidvalidity:
+        again = self._context.imap.select(self._context.source.folder)
+        if (again.uidvalidity or 0) != self._context.source.uidvalidity:
             raise FolderMissing(
                 "The folder to download from was replaced by another folder during the cycle."
             )
@@ -125,10 +119,10 @@ class CopyFinder:
     def _look_in(self, folder: str, rows: list[ServerMessage]) -> _Search:
         search = _Search(rows, {})
         try:
-            selected = self._imap.examine(folder)
+            selected = self._context.imap.examine(folder)
         except CommandRefused:
             # A folder that does not exist holds no copy. A folder that exists but cannot be opened may hold one.
-            search.open = {row.id for row in rows} if self._imap.lists(folder) else set()
+            search.open = {row.id for row in rows} if self._context.imap.lists(folder) else set()
             return search
         for row in rows:
             # After a folder was numbered anew, earlier UIDs have no meaning.
@@ -147,16 +141,18 @@ class CopyFinder:
     def _candidates(self, search: _Search, target: Target) -> list[MailInfo]:
         """The mails that may be copies, by UID."""
         ours = {row.id for row in search.rows}
-        with self._gateway.db.reading() as session:
-            taken = ledger.taken_target_uids(session, target, self._source.connector_id, except_rows=ours)
-        uids = [uid for uid in self._imap.search_from(target.uidnext or 1) if uid not in taken]
+        with self._context.gateway.db.reading() as session:
+            taken = ledger.taken_target_uids(
+                session, target, self._context.source.connector_id, except_rows=ours
+            )
+        uids = [uid for uid in self._context.imap.search_from(target.uidnext or 1) if uid not in taken]
         for uid in uids[MAX_CANDIDATES:]:
             search.leave_open(MailInfo(uid, None, None))
         uids = uids[:MAX_CANDIDATES]
         if not uids:
             return []
         try:
-            infos = {info.uid: info for info in self._imap.fetch_infos(uids)}
+            infos = {info.uid: info for info in self._context.imap.fetch_infos(uids)}
         except CommandRefused:
             infos = {}
         every = [infos.get(uid, MailInfo(uid, None, None)) for uid in uids]
@@ -172,8 +168,8 @@ class CopyFinder:
 
     def _note_look(self, search: _Search) -> None:
         """Count the search before it begins: a mail that breaks the connection must not do so in every cycle."""
-        with self._gateway.db.unit_of_work() as session:
-            self._lease.confirm(session)
+        with self._context.gateway.db.unit_of_work() as session:
+            self._context.lease.confirm(session)
             for row in ledger.rows_of(session, [row.id for row in search.rows]):
                 row.looks += 1
 
@@ -196,7 +192,7 @@ class CopyFinder:
         known = [size for size in sizes if size is not None]
         most = max(known) + MARGIN_OCTETS if len(known) == len(sizes) else self._max_octets
         try:
-            mails = self._imap.fetch_beginnings([info.uid for info in batch], most)
+            mails = self._context.imap.fetch_beginnings([info.uid for info in batch], most)
         except CommandRefused:
             if len(batch) > 1:
                 for info in batch:
@@ -214,8 +210,8 @@ class CopyFinder:
     def _keep_progress(self, search: _Search, target: Target) -> None:
         """Do not look at the same mails again in the next search. A search that reached its end resets the counter."""
         first_open = search.first_open_uid
-        with self._gateway.db.unit_of_work() as session:
-            self._lease.confirm(session)
+        with self._context.gateway.db.unit_of_work() as session:
+            self._context.lease.confirm(session)
             for row in ledger.rows_of(session, [row.id for row in search.rows]):
                 if row.id not in search.open:
                     row.looks = 0

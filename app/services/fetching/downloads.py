@@ -10,7 +10,7 @@ against any mail.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from app.adapters.imap import FetchedMail, ImapSession, MailInfo
+from app.adapters.imap import FetchedMail, MailInfo
 from app.errors import (
     CommandRefused,
     ConnectionLost,
@@ -21,10 +21,10 @@ from app.errors import (
     OverQuota,
     Throttled,
 )
+from app.services.fetching.context import CycleContext
 from app.services.fetching.moving import Mover
 from app.services.fetching.quarantine import Known
 from app.services.fetching.storing import Store
-from app.services.fetching.tally import Tally
 
 MAX_IN_A_ROW = 3
 """After this many mails in a row that did not come, the last mail of the list is requested."""
@@ -45,11 +45,10 @@ class _Failure:
 class Downloads:
     """Requests mails of the selected folder, within one cycle."""
 
-    def __init__(self, imap: ImapSession, store: Store, mover: Mover, tally: Tally) -> None:
-        self._imap = imap
+    def __init__(self, context: CycleContext, store: Store, mover: Mover) -> None:
+        self._context = context
         self._store = store
         self._mover = mover
-        self._tally = tally
         self._failures: list[_Failure] = []
         """Failures that do not count against their mails yet."""
         self._in_a_row = 0
@@ -63,7 +62,7 @@ class Downloads:
             MailServerError
         """
         try:
-            infos = {info.uid: info for info in self._imap.fetch_infos(uids)}
+            infos = {info.uid: info for info in self._context.imap.fetch_infos(uids)}
         except (ConnectionLost, MailServerTimeout) as exc:
             self._cut_over([MailInfo(uid, None, None) for uid in uids], exc)
             raise
@@ -81,7 +80,7 @@ class Downloads:
         if all(info.size_octets is None for info in infos):
             # The server said nothing about one half, so do not split the other half too.
             try:
-                told = {info.uid: info for info in self._imap.fetch_infos(second)}
+                told = {info.uid: info for info in self._context.imap.fetch_infos(second)}
             except (ConnectionLost, MailServerTimeout):
                 raise
             except (CommandRefused, OverQuota, MailServerUnavailable) as exc:
@@ -113,7 +112,7 @@ class Downloads:
     def _ask(self, batch: Sequence[MailInfo]) -> tuple[list[FetchedMail], MailServerError | None]:
         """The mails that came, and the refusal. One of the mails may have made the whole command fail."""
         try:
-            fetched = self._imap.fetch_mails([info.uid for info in batch])
+            fetched = self._context.imap.fetch_mails([info.uid for info in batch])
         except (ConnectionLost, MailServerTimeout) as exc:
             self._cut_over(batch, exc)
             raise
@@ -130,7 +129,7 @@ class Downloads:
         it cannot read."""
         uids = {mail.uid for mail in came}
         missing = [info for info in batch if info.uid not in uids]
-        still = self._imap.search_present(info.uid for info in missing)
+        still = self._context.imap.search_present(info.uid for info in missing)
         return [info for info in missing if info.uid in still]
 
     def _one_by_one(self, infos: Sequence[MailInfo]) -> list[FetchedMail]:
@@ -201,7 +200,7 @@ class Downloads:
         self._count(self._store.note_failure(info.uid, reason, known=_known(info)))
 
     def _count(self, is_quarantined: bool) -> bool:
-        self._tally.quarantined += is_quarantined
+        self._context.tally.quarantined += is_quarantined
         return is_quarantined
 
 

@@ -54,6 +54,7 @@ from app.models import Connector, Cycle, ServerMessage
 from app.schemas.fields import normalised_folder
 from app.services import logins
 from app.services.fetching import leases, ledger, move_loops, outcomes, quarantine
+from app.services.fetching.context import CycleContext
 from app.services.fetching.intake import Intake
 from app.services.fetching.leases import HeldLease
 from app.services.fetching.ledger import NumberedFolder
@@ -172,15 +173,17 @@ class _Cycle:
         is_unstable = selected.uidvalidity is None or selected.uid_not_sticky
         source = NumberedFolder(self.connector.id, source_folder, selected.uidvalidity or 0)
         has_displaced, left_over = self._left_over(source, is_unstable=is_unstable)
-        mover = Mover(
+        context = CycleContext(
             self.gateway,
-            self.imap,
+            self.connector,
             self.lease,
-            source=source,
-            target_folder=target_folder,
-            uidnext=selected.uidnext or 1,
-            tally=self.tally,
+            self.imap,
+            source,
+            target_folder,
+            self.tally,
+            self.stopping,
         )
+        mover = Mover(context, uidnext=selected.uidnext or 1)
         self._note_deaths(source)
         mover.recover(left_over)
         present = self.imap.search_undeleted()
@@ -192,23 +195,8 @@ class _Cycle:
         self._note_baseline(source, selected, present)
         candidates = self._wanted(source, candidates)
         self.tally.has_more = len(candidates) > TURN_MAILS
-        store = Store(
-            self.gateway,
-            self.connector,
-            self.lease,
-            source=source,
-            has_displaced=has_displaced,
-            unparsed=noted.deadly,
-        )
-        intake = Intake(
-            self.imap,
-            store,
-            mover,
-            self.gateway.parsers,
-            max_message_octets=self.gateway.settings.max_message_octets,
-            tally=self.tally,
-            stopping=self.stopping,
-        )
+        store = Store(context, has_displaced=has_displaced, unparsed=noted.deadly)
+        intake = Intake(context, store, mover)
         intake.take_in(
             candidates[:TURN_MAILS], sorted(noted.suspects - noted.cut_over), sorted(noted.cut_over)
         )

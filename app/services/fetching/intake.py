@@ -5,18 +5,17 @@ A mail that cannot be taken in must not hold up the others. A failure of a singl
 suspects. A failure of a batch makes all its mails suspects. Suspects are tried last, one by one.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from app.adapters.imap import ImapSession, MailInfo
-from app.adapters.parser import ParserPool
+from app.adapters.imap import MailInfo
 from app.errors import CommandRefused
 from app.services.fetching.batches import batches_of
+from app.services.fetching.context import CycleContext
 from app.services.fetching.downloads import Downloads
 from app.services.fetching.moving import Mover
 from app.services.fetching.quarantine import Known
 from app.services.fetching.storing import Store, Stored
-from app.services.fetching.tally import Tally
 
 WINDOW_MAILS = 1000
 """The number of mails whose sizes are requested at a time."""
@@ -26,25 +25,11 @@ HEADER_OCTETS = 64 * 1024
 class Intake:
     """Takes in mails of the selected folder, within one cycle."""
 
-    def __init__(
-        self,
-        imap: ImapSession,
-        store: Store,
-        mover: Mover,
-        parsers: ParserPool,
-        *,
-        max_message_octets: int,
-        tally: Tally,
-        stopping: Callable[[], bool],
-    ) -> None:
-        self._imap = imap
+    def __init__(self, context: CycleContext, store: Store, mover: Mover) -> None:
+        self._context = context
         self._store = store
         self._mover = mover
-        self._parsers = parsers
-        self._max_message_octets = max_message_octets
-        self._tally = tally
-        self._downloads = Downloads(imap, store, mover, tally)
-        self._stopping = stopping
+        self._downloads = Downloads(context, store, mover)
 
     def take_in(self, uids: Sequence[int], suspects: Sequence[int], cut_over: Sequence[int]) -> None:
         """Store and move these mails: the suspects after all others, each alone, and at the end those at which the connection
@@ -61,7 +46,7 @@ class Intake:
                     mails = self._downloads.mails(batch)
                     if not mails:
                         continue
-                    if not self._imap.can_expunge_uids:
+                    if not self._context.imap.can_expunge_uids:
                         # No COPYUID will distinguish our copies, so settle each batch before the next one begins.
                         earlier, under_way = under_way, None
                         self._finish(earlier)
@@ -72,8 +57,8 @@ class Intake:
                         thread.submit(self._store.take, mails, sizes, intent),
                     )
                     self._finish(earlier)
-                    if self._stopping():
-                        self._tally.has_more = True
+                    if self._context.stopping():
+                        self._context.tally.has_more = True
                         break
                 earlier, under_way = under_way, None
                 self._finish(earlier)
@@ -92,11 +77,11 @@ class Intake:
         self._mover.move(stored.rows)
 
     def _count(self, stored: Stored) -> None:
-        self._tally.stored += stored.stored
-        self._tally.known += stored.known
-        self._tally.returned += stored.returned
-        self._tally.quarantined += stored.quarantined
-        self._tally.defects.update(stored.defects)
+        self._context.tally.stored += stored.stored
+        self._context.tally.known += stored.known
+        self._context.tally.returned += stored.returned
+        self._context.tally.quarantined += stored.quarantined
+        self._context.tally.defects.update(stored.defects)
 
     def _batches(
         self, uids: Sequence[int], suspects: Sequence[int], cut_over: Sequence[int]
@@ -112,7 +97,7 @@ class Intake:
     def _takeable(self, uids: Sequence[int]) -> list[MailInfo]:
         """The mails to fetch. Mails that are too large are quarantined without a download."""
         infos = self._downloads.sizes(uids)
-        limit = self._max_message_octets
+        limit = self._context.gateway.settings.max_message_octets
         takeable = []
         for info in infos:
             if info.size_octets is not None and info.size_octets > limit:
@@ -123,10 +108,10 @@ class Intake:
 
     def _quarantine_unseen(self, info: MailInfo) -> None:
         try:
-            octets = self._imap.fetch_header(info.uid, HEADER_OCTETS)
+            octets = self._context.imap.fetch_header(info.uid, HEADER_OCTETS)
         except CommandRefused:
             octets = b""
-        header = self._parsers.parse(octets)
+        header = self._context.gateway.parsers.parse(octets)
         known = Known(
             size_octets=info.size_octets,
             from_address=header.from_.address if header.from_ else None,
@@ -137,4 +122,4 @@ class Intake:
 
     def _note_failure(self, uid: int, reason: str, *, at_once: bool = False, known: Known) -> None:
         if self._store.note_failure(uid, reason, at_once=at_once, known=known):
-            self._tally.quarantined += 1
+            self._context.tally.quarantined += 1

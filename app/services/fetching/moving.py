@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 import structlog
 
 from app import clock
-from app.adapters.imap import ImapSession, is_about_rights
+from app.adapters.imap import is_about_rights
 from app.errors import (
     CommandRefused,
     CopyNotRemoved,
@@ -26,14 +26,12 @@ from app.errors import (
     NoRightToMove,
     ProcessedFolderMissing,
 )
-from app.gateway import Gateway
 from app.models import ServerMessage
 from app.services.fetching import ledger
 from app.services.fetching.batches import BATCH_MAILS
+from app.services.fetching.context import CycleContext
 from app.services.fetching.copies import CopyFinder
-from app.services.fetching.leases import HeldLease
-from app.services.fetching.ledger import MoveIntent, NumberedFolder, Target
-from app.services.fetching.tally import Tally
+from app.services.fetching.ledger import MoveIntent, Target
 from app.services.messages import state
 from app.states import MoveState
 
@@ -72,24 +70,9 @@ class Mover:
     """Moves mails out of the selected folder, within one cycle. `uidnext` is the lowest UID that the server can give to mail
     arriving from now on, as far as known."""
 
-    def __init__(
-        self,
-        gateway: Gateway,
-        imap: ImapSession,
-        lease: HeldLease,
-        *,
-        source: NumberedFolder,
-        target_folder: str,
-        uidnext: int,
-        tally: Tally,
-    ) -> None:
-        self._gateway = gateway
-        self._imap = imap
-        self._lease = lease
-        self._source = source
-        self._target_folder = target_folder
-        self._tally = tally
-        self._copies = CopyFinder(gateway, imap, lease, source=source)
+    def __init__(self, context: CycleContext, *, uidnext: int) -> None:
+        self._context = context
+        self._copies = CopyFinder(context)
         self._refused_moves = 0
         self._uidnext = uidnext
         self.held = 0
@@ -110,12 +93,12 @@ class Mover:
             ProcessedFolderMissing
         """
         try:
-            status = self._imap.status(self._target_folder)
+            status = self._context.imap.status(self._context.target_folder)
         except CommandRefused as exc:
-            if exc.response_code in _MISSING or not self._imap.lists(self._target_folder):
+            if exc.response_code in _MISSING or not self._context.imap.lists(self._context.target_folder):
                 raise ProcessedFolderMissing(server_line=exc.server_line, command=exc.command) from exc
-            return Target(self._target_folder, None, None)
-        return Target(self._target_folder, status.uidvalidity, status.uidnext)
+            return Target(self._context.target_folder, None, None)
+        return Target(self._context.target_folder, status.uidvalidity, status.uidnext)
 
     def recover(self, rows: Sequence[ServerMessage]) -> None:
         """Settle moves of earlier cycles whose end is unknown. If the search for its copy is not complete, a mail stays in the
@@ -128,8 +111,8 @@ class Mover:
         if not rows:
             return
         uids = [row.uid for row in rows]
-        present = self._imap.search_present(uids)
-        flagged = self._imap.search_flagged_deleted(present)
+        present = self._context.imap.search_present(uids)
+        flagged = self._context.imap.search_flagged_deleted(present)
         absent = [row for row in rows if row.uid not in present]
         here = [row for row in rows if row.uid in present]
         looked = self._copies.look(rows)
@@ -166,7 +149,7 @@ class Mover:
         """
         if not rows:
             return
-        self._lease.require()
+        self._context.lease.require()
         done = _Done()
         refusal: CommandRefused | None = None
         try:
@@ -183,14 +166,16 @@ class Mover:
         if refusal is not None and not done.departed:
             raise _told(refusal)
         if len(gone) < len(rows):
-            log.warning("moves_failed", connector_id=self._source.connector_id, count=len(rows) - len(gone))
+            log.warning(
+                "moves_failed", connector_id=self._context.source.connector_id, count=len(rows) - len(gone)
+            )
 
     def _report_if_late(self, moved: int) -> None:
         """Log it if the lease was lost during a command: the command may have met one of another instance."""
         try:
-            self._lease.require()
+            self._context.lease.require()
         except LeaseLost:
-            log.warning("lease_lost_during_move", connector_id=self._source.connector_id, moved=moved)
+            log.warning("lease_lost_during_move", connector_id=self._context.source.connector_id, moved=moved)
             raise
 
     def _report_doubled(self, done: _Done) -> None:
@@ -201,28 +186,28 @@ class Mover:
         """
         if not done.doubled:
             return
-        with self._gateway.db.unit_of_work() as session:
+        with self._context.gateway.db.unit_of_work() as session:
             rows = ledger.rows_of(session, list(done.doubled))
             is_second_time = any(row.target_uid is not None for row in rows)
             for row in rows:
                 row.target_uid = done.doubled[row.id]
-        log.warning("copies_not_removed", connector_id=self._source.connector_id, count=len(rows))
-        error = CopyNotRemoved(command="MOVE" if self._imap.can_move else "EXPUNGE")
+        log.warning("copies_not_removed", connector_id=self._context.source.connector_id, count=len(rows))
+        error = CopyNotRemoved(command="MOVE" if self._context.imap.can_move else "EXPUNGE")
         error.is_second_time = is_second_time
         raise error
 
     def _transfer(self, rows: Sequence[ServerMessage], done: _Done) -> None:
-        if self._imap.can_move:
+        if self._context.imap.can_move:
             self._by_move(rows, done)
         else:
             self._by_copy(rows, done)
 
     def _by_move(self, rows: Sequence[ServerMessage], done: _Done) -> None:
-        proved = self._imap.move([row.uid for row in rows], self._target_folder)
+        proved = self._context.imap.move([row.uid for row in rows], self._context.target_folder)
         named = [row for row in rows if row.uid in proved]
         # A server that implements MOVE as COPY and EXPUNGE may have done only the first: it reports each EXPUNGE.
-        doubtful = [row for row in rows if row.uid not in proved or self._imap.expunged < len(named)]
-        still = self._imap.search_present(row.uid for row in doubtful)
+        doubtful = [row for row in rows if row.uid not in proved or self._context.imap.expunged < len(named)]
+        still = self._context.imap.search_present(row.uid for row in doubtful)
         done.departed += [
             _Departed(row, MoveState.MOVED, proved[row.uid]) for row in named if row.uid not in still
         ]
@@ -233,8 +218,8 @@ class Mover:
     def _settle_vanished(self, rows: Sequence[ServerMessage], done: _Done) -> None:
         """Settle mails that have left the folder and that COPYUID does not name. With UIDPLUS, another client has taken them,
         unless the server does not name the mails that it moves. Without UIDPLUS, we have moved them."""
-        found = self._copies.look(rows).found if rows and self._imap.can_expunge_uids else {}
-        state = MoveState.GONE if self._imap.can_expunge_uids else MoveState.MOVED
+        found = self._copies.look(rows).found if rows and self._context.imap.can_expunge_uids else {}
+        state = MoveState.GONE if self._context.imap.can_expunge_uids else MoveState.MOVED
         done.departed += [
             _Departed(r, MoveState.MOVED, found[r.id]) if r.id in found else _Departed(r, state) for r in rows
         ]
@@ -243,7 +228,7 @@ class Mover:
         """Use COPY, `\\Deleted`, and UID EXPUNGE of exactly these mails (RFC 4315). Without UIDPLUS they stay, with the flag:
         EXPUNGE and CLOSE would also remove mails that other clients have flagged."""
         before = self._status_messages()
-        proved = self._imap.copy([row.uid for row in rows], self._target_folder)
+        proved = self._context.imap.copy([row.uid for row in rows], self._context.target_folder)
         if proved:
             copies = {row.id: proved[row.uid] for row in rows if row.uid in proved}
         elif self._has_grown(before, by=len(rows)):
@@ -252,12 +237,12 @@ class Mover:
             copies = self._copies.look(rows).found
         self._take_out_copied([row for row in rows if row.id in copies], copies, done)
         uncopied = [row for row in rows if row.id not in copies]
-        still = self._imap.search_present(row.uid for row in uncopied)
+        still = self._context.imap.search_present(row.uid for row in uncopied)
         done.departed += [_Departed(row, MoveState.GONE) for row in uncopied if row.uid not in still]
 
     def _status_messages(self) -> int | None:
         try:
-            return self._imap.status(self._target_folder).messages
+            return self._context.imap.status(self._context.target_folder).messages
         except CommandRefused:
             return None
 
@@ -280,14 +265,16 @@ class Mover:
     def _taken_out(self, rows: Sequence[ServerMessage]) -> list[ServerMessage]:
         uids = [row.uid for row in rows]
         try:
-            self._imap.flag_deleted(uids)
-            if self._imap.can_expunge_uids:
-                self._imap.expunge_uids(uids)
+            self._context.imap.flag_deleted(uids)
+            if self._context.imap.can_expunge_uids:
+                self._context.imap.expunge_uids(uids)
         except CommandRefused as exc:
-            log.info("removal_refused", connector_id=self._source.connector_id, code=exc.response_code)
-        still = self._imap.search_present(uids)
-        if not self._imap.can_expunge_uids:
-            still -= self._imap.search_flagged_deleted(uids)
+            log.info(
+                "removal_refused", connector_id=self._context.source.connector_id, code=exc.response_code
+            )
+        still = self._context.imap.search_present(uids)
+        if not self._context.imap.can_expunge_uids:
+            still -= self._context.imap.search_flagged_deleted(uids)
         return [row for row in rows if row.uid not in still]
 
     def _after_refusal(self, rows: Sequence[ServerMessage], refusal: CommandRefused, done: _Done) -> None:
@@ -304,18 +291,18 @@ class Mover:
                 self._go_on(rest, done)
             return
         if (refusal.server_line or "").startswith("BAD") and self._may_copy_instead:
-            self._imap.give_up_move()
+            self._context.imap.give_up_move()
         refused = 0
         for row in rest:
             if refused >= MAX_REFUSED and not done.departed:
                 return
-            self._lease.require()
+            self._context.lease.require()
             refused += not self._alone(row, done)
             if done.doubled:
                 return
 
     def _go_on(self, rows: Sequence[ServerMessage], done: _Done) -> None:
-        self._lease.require()
+        self._context.lease.require()
         try:
             self._transfer(rows, done)
         except CommandRefused as exc:
@@ -323,11 +310,11 @@ class Mover:
 
     @property
     def _may_copy_instead(self) -> bool:
-        return self._imap.can_move and not self._imap.is_gmail
+        return self._context.imap.can_move and not self._context.imap.is_gmail
 
     def _untouched(self, rows: Sequence[ServerMessage], done: _Done) -> list[ServerMessage]:
         """The mails that a refused command has neither moved nor copied."""
-        still = self._imap.search_present(row.uid for row in rows)
+        still = self._context.imap.search_present(row.uid for row in rows)
         looked = self._copies.look(rows)
         done.departed += [_departed(row, looked.found) for row in rows if row.uid not in still]
         here = [row for row in rows if row.uid in still]
@@ -340,27 +327,27 @@ class Mover:
             self._transfer([row], done)
             return True
         except CommandRefused as exc:
-            log.info("move_refused", connector_id=self._source.connector_id, code=exc.response_code)
+            log.info("move_refused", connector_id=self._context.source.connector_id, code=exc.response_code)
             if not self._may_copy_instead or exc.response_code in _NOT_BY_COPY:
                 return False
         if not self._untouched([row], done) or done.doubled:
             return True
         self._refused_moves += 1
         if self._refused_moves >= MAX_REFUSED:
-            self._imap.give_up_move()
+            self._context.imap.give_up_move()
         try:
             self._by_copy([row], done)
         except CommandRefused as exc:
-            log.info("copy_refused", connector_id=self._source.connector_id, code=exc.response_code)
+            log.info("copy_refused", connector_id=self._context.source.connector_id, code=exc.response_code)
         return False
 
     def gives_mail(self) -> bool:
         """Whether the server sends a mail of the processed folder, if there is one."""
         try:
-            selected = self._imap.examine(self._target_folder)
+            selected = self._context.imap.examine(self._context.target_folder)
             near_the_end = max(1, (selected.uidnext or 1) - NEAR_UIDS)
-            uids = self._imap.search_from(near_the_end)[-1:] if selected.exists else []
-            mails = self._imap.fetch_beginnings(uids, WITNESS_OCTETS)
+            uids = self._context.imap.search_from(near_the_end)[-1:] if selected.exists else []
+            mails = self._context.imap.fetch_beginnings(uids, WITNESS_OCTETS)
         except CommandRefused:
             mails = []
         self._copies.select_again()
@@ -369,8 +356,8 @@ class Mover:
     def _move_again(self, rows: Sequence[ServerMessage]) -> None:
         for start in range(0, len(rows), BATCH_MAILS):
             intent = self.intent()
-            with self._gateway.db.unit_of_work() as session:
-                self._lease.confirm(session)
+            with self._context.gateway.db.unit_of_work() as session:
+                self._context.lease.confirm(session)
                 batch = ledger.rows_of(session, [row.id for row in rows[start : start + BATCH_MAILS]])
                 for row in batch:
                     ledger.note_intent(row, intent)
@@ -379,12 +366,12 @@ class Mover:
     def _note(self, departed: Sequence[_Departed]) -> None:
         if not departed:
             return
-        self._uidnext = self._imap.next_uid(self._uidnext)
+        self._uidnext = self._context.imap.next_uid(self._uidnext)
         by_row = {each.row.id: each for each in departed}
         moved = [
             each.row.message_id for each in departed if each.state == MoveState.MOVED and each.row.message_id
         ]
-        with self._gateway.db.unit_of_work() as session:
+        with self._context.gateway.db.unit_of_work() as session:
             state.mark_moved(session, moved, clock.utc_now())
             for row in ledger.rows_of(session, list(by_row)):
                 settled = by_row[row.id]
@@ -392,7 +379,7 @@ class Mover:
                 ledger.settle(
                     session, row, settled.state, uidnext=self._uidnext, target_uid=settled.target_uid
                 )
-        self._tally.moved += sum(1 for each in departed if each.state == MoveState.MOVED)
+        self._context.tally.moved += sum(1 for each in departed if each.state == MoveState.MOVED)
 
     def _report_if_doubled(self, row: ServerMessage, settled: _Departed) -> None:
         """Log it if two instances have moved one mail at the same moment, and each has a COPYUID for it."""

@@ -20,7 +20,6 @@ from app.adapters import compression
 from app.adapters.imap import FetchedMail
 from app.errors import SettingsChanged, ValueRefused
 from app.events import EventType, NewEvent, message_event
-from app.gateway import Gateway
 from app.ids import new_id
 from app.mime.minimal import parse_minimal
 from app.mime.model import Defect, DefectCode, ParsedMail
@@ -28,8 +27,8 @@ from app.models import Connector, Message, ServerMessage
 from app.services.events import outbox
 from app.services.events.recipients import notifies_users, recipients_of
 from app.services.fetching import ledger, quarantine
-from app.services.fetching.leases import HeldLease
-from app.services.fetching.ledger import MoveIntent, NumberedFolder
+from app.services.fetching.context import CycleContext
+from app.services.fetching.ledger import MoveIntent
 from app.services.fetching.quarantine import Known
 from app.services.messages import arrivals, state
 
@@ -69,20 +68,8 @@ class Stored:
 class Store:
     """Stores mails of one folder, within one cycle."""
 
-    def __init__(
-        self,
-        gateway: Gateway,
-        connector: Connector,
-        lease: HeldLease,
-        *,
-        source: NumberedFolder,
-        has_displaced: bool,
-        unparsed: frozenset[int],
-    ) -> None:
-        self._gateway = gateway
-        self._connector = connector
-        self._lease = lease
-        self._source = source
+    def __init__(self, context: CycleContext, *, has_displaced: bool, unparsed: frozenset[int]) -> None:
+        self._context = context
         self._has_displaced = has_displaced
         self._unparsed = unparsed
 
@@ -95,52 +82,52 @@ class Store:
             LeaseLost, SettingsChanged, ParserUnavailable, StoreUnavailable: nothing was stored.
         """
         # Recorded before the attempt: if the process dies over one of them, the next cycle knows.
-        self._lease.take_in_hand(self._source.uidvalidity, [mail.uid for mail in fetched])
+        self._context.lease.take_in_hand(self._context.source.uidvalidity, [mail.uid for mail in fetched])
         mails = [self._read(mail, sizes.get(mail.uid)) for mail in fetched]
         try:
             return self._commit(mails, intent)
         except NOT_STORABLE as exc:
             # The database works, but does not accept one of these mails.
-            log.warning("batch_not_stored", connector_id=self._connector.id, error=type(exc).__name__)
+            log.warning("batch_not_stored", connector_id=self._context.connector.id, error=type(exc).__name__)
             return _sum([self._take_alone(mail, intent) for mail in mails])
 
     def note_failure(self, uid: int, reason: str, *, at_once: bool = False, known: Known) -> bool:
         """Record that a mail could not be taken in. Returns whether it is now quarantined."""
-        with self._gateway.db.unit_of_work() as session:
+        with self._context.gateway.db.unit_of_work() as session:
             event = quarantine.note_failure(
-                session, self._source, uid, reason=reason, at_once=at_once, known=known
+                session, self._context.source, uid, reason=reason, at_once=at_once, known=known
             )
             if event is not None:
                 outbox.append(session, [event])
         if event is not None:
-            log.warning("mail_quarantined", connector_id=self._connector.id, uid=uid, reason=reason)
+            log.warning("mail_quarantined", connector_id=self._context.connector.id, uid=uid, reason=reason)
         return event is not None
 
     def note_cut(self, uid: int, reason: str, *, known: Known) -> None:
         """Record that the connection broke while only this mail was requested. The next cycle finds out whether the mail is at
         fault."""
-        with self._gateway.db.unit_of_work() as session:
-            quarantine.note_cut(session, self._source, uid, reason=reason, known=known)
+        with self._context.gateway.db.unit_of_work() as session:
+            quarantine.note_cut(session, self._context.source, uid, reason=reason, known=known)
 
     def prove(self, uid: int) -> bool:
         """Other mails have come since the connection broke at this one. Returns whether it is now quarantined."""
-        with self._gateway.db.unit_of_work() as session:
-            event = quarantine.prove(session, self._source, uid)
+        with self._context.gateway.db.unit_of_work() as session:
+            event = quarantine.prove(session, self._context.source, uid)
             if event is not None:
                 outbox.append(session, [event])
         return event is not None
 
     def suspect(self, uids: Sequence[int], reason: str) -> None:
         """One of these mails may be at fault, so the next cycle tries them one by one."""
-        with self._gateway.db.unit_of_work() as session:
-            quarantine.suspect(session, self._source, uids, reason=reason)
+        with self._context.gateway.db.unit_of_work() as session:
+            quarantine.suspect(session, self._context.source, uids, reason=reason)
 
     def _read(self, mail: FetchedMail, announced_octets: int | None) -> _Mail:
         assert mail.raw is not None
         if mail.uid in self._unparsed:
             parsed = parse_minimal(b"", DefectCode.PARSER_DIED, "the gateway itself died over this mail")
         else:
-            parsed = self._gateway.parsers.parse(mail.raw)
+            parsed = self._context.gateway.parsers.parse(mail.raw)
         if mail.has_date_defect:
             defect = Defect(
                 DefectCode.BAD_INTERNAL_DATE, "the mail server's date of arrival is not a valid date"
@@ -167,9 +154,9 @@ class Store:
     def _commit(self, mails: Sequence[_Mail], intent: MoveIntent) -> Stored:
         if not mails:
             return Stored(rows=[])
-        with self._gateway.db.unit_of_work() as session:
+        with self._context.gateway.db.unit_of_work() as session:
             # Locks in this order: lease, connector, messages, ledger, feed.
-            self._lease.confirm(session)
+            self._context.lease.confirm(session)
             self._require_same_settings(session)
             known_ids = self._found_again(session, mails)
             rest = [mail for mail in mails if mail.uid not in known_ids]
@@ -179,20 +166,20 @@ class Store:
             rows = self._add(session, new, returned, intent)
             for uid, row_id in known_ids.items():
                 row = known[row_id]
-                ledger.replace_at(row, self._source, uid)
+                ledger.replace_at(row, self._context.source, uid)
                 ledger.note_intent(row, intent)
                 rows.append(row)
-            quarantine.forget(session, self._source, [mail.uid for mail in mails])
+            quarantine.forget(session, self._context.source, [mail.uid for mail in mails])
             session.flush()
         defects = Counter(str(defect.code) for mail in new for defect in mail.parsed.defects)
-        self._gateway.metrics.count_mails(len(new), defects)
+        self._context.gateway.metrics.count_mails(len(new), defects)
         return Stored(rows, stored=len(new), known=len(known_ids), returned=len(returned), defects=defects)
 
     def _require_same_settings(self, session: Session) -> None:
         connector = session.get(
-            Connector, self._connector.id, with_for_update={"read": True}, populate_existing=True
+            Connector, self._context.connector.id, with_for_update={"read": True}, populate_existing=True
         )
-        if connector is None or connector.updated_at != self._connector.updated_at:
+        if connector is None or connector.updated_at != self._context.connector.updated_at:
             raise SettingsChanged
 
     def _found_again(self, session: Session, mails: Sequence[_Mail]) -> dict[int, str]:
@@ -200,14 +187,14 @@ class Store:
         the ledger, one row for one mail."""
         if not self._has_displaced:
             return {}
-        by_bytes = ledger.displaced(session, self._connector.id, self._source.folder)
+        by_bytes = ledger.displaced(session, self._context.connector.id, self._context.source.folder)
         return {mail.uid: by_bytes[mail.sha256].pop(0) for mail in mails if by_bytes.get(mail.sha256)}
 
     def _come_back(
         self, session: Session, mails: Sequence[_Mail]
     ) -> dict[int, tuple[ServerMessage, Message]]:
         """The mails that had been moved away and that somebody has put back, with their messages."""
-        row_ids = ledger.returned(session, self._source, [(mail.uid, mail.sha256) for mail in mails])
+        row_ids = ledger.returned(session, self._context.source, [(mail.uid, mail.sha256) for mail in mails])
         if not row_ids:
             return {}
         rows = {row.id: row for row in ledger.peek(session, list(row_ids.values()))}
@@ -234,7 +221,7 @@ class Store:
         now = clock.utc_now()
         arrivals.add_all(
             session,
-            connector=self._connector,
+            connector=self._context.connector,
             incoming=[
                 arrivals.Incoming(
                     id=ids[mail.uid],
@@ -242,9 +229,9 @@ class Store:
                     source_zstd=mail.source_zstd,
                     sha256=mail.sha256,
                     size_octets=mail.size_octets,
-                    folder=self._source.folder,
+                    folder=self._context.source.folder,
                     uid=mail.uid,
-                    uidvalidity=self._source.uidvalidity,
+                    uidvalidity=self._context.source.uidvalidity,
                     internal_date=mail.fetched.internal_date,
                     position=position,
                     stored_at=now,
@@ -255,7 +242,7 @@ class Store:
         rows = [
             ledger.add(
                 session,
-                self._source,
+                self._context.source,
                 uid=mail.uid,
                 message_id=ids[mail.uid],
                 sha256=mail.sha256,
@@ -265,27 +252,27 @@ class Store:
             for mail in new
         ]
         for (uid, (row, message)), position in zip(returned.items(), positions[len(new) :], strict=True):
-            ledger.replace_at(row, self._source, uid)
+            ledger.replace_at(row, self._context.source, uid)
             ledger.note_intent(row, intent)
             state.mark_returned(
                 session,
                 message,
-                folder=self._source.folder,
+                folder=self._context.source.folder,
                 uid=uid,
-                uidvalidity=self._source.uidvalidity,
+                uidvalidity=self._context.source.uidvalidity,
                 position=position,
             )
             rows.append(row)
         return rows
 
     def _events(self, session: Session, subjects: Sequence[tuple[EventType, str]]) -> list[NewEvent]:
-        recipients = recipients_of(session, self._connector)
+        recipients = recipients_of(session, self._context.connector)
         return [
             message_event(
                 event_type,
-                connector_id=self._connector.id,
+                connector_id=self._context.connector.id,
                 message_id=message_id,
-                notify=notifies_users(self._connector),
+                notify=notifies_users(self._context.connector),
                 recipients=recipients,
             )
             for event_type, message_id in subjects
