@@ -46,10 +46,10 @@ def openapi_document() -> dict[str, Any]:
 
 def openapi_page() -> str:
     """The page, in Markdown."""
-    return render(with_values_in_place(openapi_document()))
+    return render(openapi_document())
 
 
-def with_values_in_place(document: Node) -> dict[str, Any]:
+def _with_values_in_place(document: Node) -> dict[str, Any]:
     """The document with the values of each enum where they are used, unless it is long: people do not follow a link for three
     words."""
     schemas = document["components"]["schemas"]
@@ -76,6 +76,7 @@ def with_values_in_place(document: Node) -> dict[str, Any]:
 
 def render(document: Node) -> str:
     """The page of an OpenAPI document."""
+    document = _with_values_in_place(document)
     lines = [INTRODUCTION, f"Version {document['info']['version']}.", ""]
     operations = list(_operations(document))
     tags = list(dict.fromkeys(tag for tag, *_ in operations))
