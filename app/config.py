@@ -64,6 +64,10 @@ class Settings(BaseSettings):
     command_timeout_s: float = Field(default=60, gt=0)
     connect_timeout_s: float = Field(default=10, gt=0)
     fetch_threads: int = Field(default=8, ge=1, le=256)
+    connector_quota_octets: int | None = Field(default=None, ge=1)
+    """How many octets of mail one connector keeps; None: any number."""
+    free_disk_octets: int = Field(default=0, ge=0)
+    """With less free space on the disk of an SQLite database nothing is fetched; 0: whatever is free."""
     waiting_per_caller: int = Field(default=30, ge=1)
     """The largest number of event streams and long polls that one caller may have open."""
     searches: int = Field(default=6, ge=1, le=30)

@@ -341,6 +341,20 @@ GATEWAY = {
         "No configured key decrypts the stored credentials.",
         "Put the key back into `GATEWAY_SECRET_KEYS`, or enter the credentials again.",
     ),
+    "no_room": Entry(
+        "No more mail can be kept at the moment. It stays on the mail server.",
+        "Look at the connector's `last_error` for the reason.",
+    ),
+    "quota_reached": Entry(
+        "The connector keeps as much mail as one may: `GATEWAY_CONNECTOR_QUOTA_OCTETS`. New mail stays on the mail server.",
+        "Delete messages, set a retention, or ask the operator to raise the quota. Fetching goes on by itself within a"
+        " minute or two.",
+    ),
+    "disk_nearly_full": Entry(
+        "The disk of the gateway's SQLite database has less free space than `GATEWAY_FREE_DISK_OCTETS`. Nothing is fetched,"
+        " and new mail stays on the mail servers.",
+        "Free some space. Fetching goes on by itself within a minute or two.",
+    ),
     "store_unavailable": Entry(
         "The gateway's database is locked, full, restarting or unreachable.",
         "Wait; nothing was lost. The operator should look at the database and its disk.",

@@ -74,6 +74,9 @@ GatewayError                      code, retryable
 ├── StoreUnavailable              503, the database cannot be used now
 │   └── StoreInUse                another process serves from this SQLite file
 ├── ValueRefused                  422, the database does not take a value
+├── NoRoom                        503, shown at a connector: no more mail is kept
+│   ├── QuotaReached
+│   └── DiskNearlyFull
 ├── LeaseLost                     internal: another instance took the mailbox over
 └── SettingsChanged               internal: the connector was changed while its cycle ran
 
@@ -546,6 +549,31 @@ class NoGreeting(MailServerTimeout):
 class SecretUnreadable(GatewayError):
     code = "secret_unreadable"
     default_detail = "The stored credentials cannot be decrypted with the configured keys; enter them again."
+
+
+class NoRoom(GatewayError):
+    code = "no_room"
+    retryable = True
+    default_detail = "No more mail can be kept at the moment; it stays on the mail server."
+
+    retry_after_s = 60.0
+    """Fetching looks again after this time, and goes on by itself."""
+
+
+class QuotaReached(NoRoom):
+    code = "quota_reached"
+    default_detail = (
+        "This connector keeps as much mail as one may (GATEWAY_CONNECTOR_QUOTA_OCTETS). New mail stays on the mail server"
+        " until messages are deleted."
+    )
+
+
+class DiskNearlyFull(NoRoom):
+    code = "disk_nearly_full"
+    default_detail = (
+        "The disk of the gateway's database has less free space than GATEWAY_FREE_DISK_OCTETS. New mail stays on the mail"
+        " server until there is more."
+    )
 
 
 class LeaseLost(GatewayError):

@@ -38,6 +38,7 @@ STATUSES: dict[type[errors.GatewayError], int] = {
     errors.MailServerError: 502,
     errors.StoreUnavailable: 503,
     errors.ValueRefused: 422,
+    errors.NoRoom: 503,
     errors.LeaseLost: 503,
     errors.SettingsChanged: 503,
     errors.SecretUnreadable: 500,

@@ -60,6 +60,7 @@ from app.services.fetching.leases import HeldLease
 from app.services.fetching.ledger import NumberedFolder
 from app.services.fetching.moving import Mover
 from app.services.fetching.quarantine import FailedUids
+from app.services.fetching.room import Room
 from app.services.fetching.storing import Store
 from app.services.fetching.tally import Tally
 from app.services.mailboxes import folders, opening
@@ -196,7 +197,7 @@ class _Cycle:
         candidates = self._wanted(source, candidates)
         self.tally.has_more = len(candidates) > TURN_MAILS
         store = Store(context, has_displaced=has_displaced, unparsed=noted.deadly)
-        intake = Intake(context, store, mover)
+        intake = Intake(context, store, mover, Room(self.gateway, self.connector.id))
         intake.take_in(
             candidates[:TURN_MAILS], sorted(noted.suspects - noted.cut_over), sorted(noted.cut_over)
         )

@@ -15,6 +15,7 @@ from app.services.fetching.context import CycleContext
 from app.services.fetching.downloads import Downloads
 from app.services.fetching.moving import Mover
 from app.services.fetching.quarantine import Known
+from app.services.fetching.room import Room
 from app.services.fetching.storing import Store, Stored
 
 WINDOW_MAILS = 1000
@@ -25,8 +26,9 @@ HEADER_OCTETS = 64 * 1024
 class Intake:
     """Takes in mails of the selected folder, within one cycle."""
 
-    def __init__(self, context: CycleContext, store: Store, mover: Mover) -> None:
+    def __init__(self, context: CycleContext, store: Store, mover: Mover, room: Room) -> None:
         self._context = context
+        self._room = room
         self._store = store
         self._mover = mover
         self._downloads = Downloads(context, store, mover)
@@ -43,9 +45,11 @@ class Intake:
             under_way: Future[Stored] | None = None
             try:
                 for batch in self._batches(uids, suspects, cut_over):
+                    self._room.require(sum(info.size_octets or 0 for info in batch))
                     mails = self._downloads.mails(batch)
                     if not mails:
                         continue
+                    self._room.take(sum(len(mail.raw or b"") for mail in mails))
                     if not self._context.imap.can_expunge_uids:
                         # No COPYUID will distinguish our copies, so settle each batch before the next one begins.
                         earlier, under_way = under_way, None

@@ -1,0 +1,65 @@
+"""Fetching stops where there is no room, says so, leaves mail on the server, and goes on by itself."""
+
+import contextlib
+from collections.abc import Iterator
+from datetime import timedelta
+
+import pytest
+
+from app import clock
+from app.gateway import Gateway
+from app.services.messages import deletion
+from tests.servers.dovecot import Dovecot
+from tests.support.fetched_mailbox import Mailbox, mailbox
+from tests.support.settings import SettingsFactory
+from tests.support.stored_mail import TESTER, mail
+
+pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+LARGE = mail("Large", text="x" * 5000)
+
+
+@pytest.fixture
+def limited(settings: SettingsFactory) -> Iterator[Gateway]:
+    with contextlib.closing(Gateway.from_settings(settings(connector_quota_octets=12_000))) as made:
+        yield made
+
+
+def require_stopped(box: Mailbox, code: str) -> None:
+    row = box.connector
+    assert (row.status, row.last_error_code) == ("failing", code)
+    assert row.last_error_detail is not None
+    assert row.next_fetch_at is not None
+    assert row.next_fetch_at <= clock.utc_now() + timedelta(seconds=61)
+
+
+def test_a_connector_keeps_no_more_than_its_quota_and_goes_on_when_there_is_room(
+    limited: Gateway, dovecot: Dovecot
+) -> None:
+    box = mailbox(limited, dovecot, first_fetch="all")
+    dovecot.deliver_all(box.user, [LARGE, LARGE])
+    box.fetch_well()
+    dovecot.deliver(box.user, LARGE)
+    assert box.fetch().error_code == "quota_reached"
+    require_stopped(box, "quota_reached")
+    assert len(box.raws("INBOX")) == 1
+    assert len(box.messages()) == 2
+    # Another connector has a quota of its own.
+    other = mailbox(limited, dovecot, first_fetch="all")
+    dovecot.deliver(other.user, LARGE)
+    other.fetch_well()
+    deletion.delete_of_connector(limited, TESTER, box.connector_id)
+    box.fetch_well()
+    assert (box.connector.status, len(box.messages()), box.raws("INBOX")) == ("active", 1, [])
+
+
+def test_below_the_free_space_nothing_is_fetched(
+    gateway: Gateway, settings: SettingsFactory, dovecot: Dovecot
+) -> None:
+    box = mailbox(gateway, dovecot, first_fetch="all")
+    dovecot.deliver(box.user, LARGE)
+    with contextlib.closing(Gateway.from_settings(settings(free_disk_octets=2**60))) as full:
+        assert Mailbox(full, dovecot, box.user, box.connector_id).fetch().error_code == "disk_nearly_full"
+    require_stopped(box, "disk_nearly_full")
+    assert len(box.raws("INBOX")) == 1
+    box.fetch_well()
+    assert len(box.messages()) == 1
