@@ -4,6 +4,7 @@ from typing import Any
 from urllib.parse import quote
 
 from fastapi import Response
+from fastapi.responses import StreamingResponse
 
 from app.services.messages.reading import SAFE_TYPES, UNKNOWN_TYPE, Download
 
@@ -39,7 +40,8 @@ def content_disposition(name: str, *, inline: bool) -> str:
 
 def download(file: Download) -> Response:
     """An answer that a browser saves. Whatever the content is, the browser neither runs it nor guesses its type."""
-    response = Response(file.content)
+    response = StreamingResponse(file.pieces)
+    response.headers["Content-Length"] = str(file.octets)
     # Not `media_type`: Starlette would add a charset to text.
     response.headers["Content-Type"] = file.content_type
     response.headers["Content-Disposition"] = content_disposition(file.name, inline=file.inline)

@@ -4,7 +4,7 @@ A request that waits for the parser or for a slow client holds no session: these
 close it before anything slow begins.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,7 +20,7 @@ from app.models import Message, MessageBody
 from app.services import pages
 from app.services.access import audit
 from app.services.access.rules import Action, Principal
-from app.services.messages import arrivals, searching, selection
+from app.services.messages import arrivals, pieces, searching, selection
 from app.services.messages.inline_images import link_images
 from app.services.messages.selection import MessageFilter
 from app.services.pages import Slice
@@ -44,9 +44,10 @@ class Detail:
 
 @dataclass(frozen=True, slots=True)
 class Download:
-    """Bytes for a file with this name."""
+    """Bytes for a file with this name, in pieces that are made as they are sent."""
 
-    content: bytes
+    octets: int
+    pieces: Iterator[bytes]
     content_type: str
     name: str
     inline: bool
@@ -120,19 +121,20 @@ def get_source(gateway: Gateway, principal: Principal, message_id: str) -> Downl
     with gateway.db.reading() as session:
         connector = selection.require(session, principal, Action.READ_CONTENT, message_id)
         statement = (
-            select(col(MessageBody.source_zstd), col(Message.sha256))
-            .join(Message, col(MessageBody.message_id) == col(Message.id))
+            select(col(Message.size_octets), col(Message.sha256))
+            .join(MessageBody, col(MessageBody.message_id) == col(Message.id))
             .where(col(Message.id) == message_id)
         )
         row = session.execute(statement).one_or_none()
     if row is None:
         raise NotFound
-    # Without a record the source is not given out. The mail is read outside the write lock, because it may be large.
+    # Without a record the source is not given out.
     with gateway.db.unit_of_work() as session:
         subject = f"messages/{message_id}"
         audit.note(session, principal, AuditAction.MESSAGE_SOURCE_READ, subject, connector_id=connector.id)
     return Download(
-        content=compression.decompress(row[0]),
+        octets=row[0],
+        pieces=pieces.of_source(gateway, message_id),
         content_type="message/rfc822",
         name=f"message-{message_id}.eml",
         inline=False,
@@ -165,7 +167,8 @@ def get_attachment(gateway: Gateway, principal: Principal, message_id: str, n: i
         raise NotFound
     content_type = listed["content_type"] if listed["content_type"] in SAFE_TYPES else UNKNOWN_TYPE
     return Download(
-        content=found.content,
+        octets=len(found.content),
+        pieces=pieces.of_content(found.content),
         content_type=content_type,
         name=clean_name(listed["name"]) or f"attachment-{n}",
         inline=bool(listed["inline"]) and content_type in IMAGE_TYPES,

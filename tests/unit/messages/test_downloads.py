@@ -55,7 +55,11 @@ def client(names: list[str]) -> TestClient:
 
     @app.get("/")
     def get() -> object:
-        return download(Download(content=b"x", content_type="application/pdf", name=names[-1], inline=False))
+        return download(
+            Download(
+                octets=1, pieces=iter([b"x"]), content_type="application/pdf", name=names[-1], inline=False
+            )
+        )
 
     return TestClient(app)
 

@@ -1,0 +1,70 @@
+"""Readers that do not read a large mail: the served gateway keeps pieces of it for them, not the mail."""
+
+import base64
+import os
+import socket
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from tests.servers.dovecot import Dovecot
+from tests.servers.process import wait_until
+from tests.support.callers import bearer, user_token
+from tests.support.served_gateway import served_gateway
+
+JANA = bearer(user_token("jana"))
+READERS = 20
+ATTACHMENT = os.urandom(12 * 1024 * 1024)
+MAIL = (
+    b"From: karel@example.com\r\nSubject: Large\r\nMIME-Version: 1.0\r\n"
+    b"Content-Type: application/octet-stream; name=a.bin\r\nContent-Transfer-Encoding: base64\r\n\r\n"
+    + base64.encodebytes(ATTACHMENT).replace(b"\n", b"\r\n")
+)
+
+
+@pytest.mark.parametrize("path", ["source", "attachments/1"])
+def test_a_large_mail_is_kept_once_and_not_for_each_reader(
+    tmp_path: Path, dovecot: Dovecot, imap_user: str, path: str
+) -> None:
+    dovecot.deliver(imap_user, MAIL)
+    connector = {
+        "name": "Jana",
+        "kind": "personal",
+        "owner": "jana",
+        "email_address": "jana@firma.cz",
+        "imap": {"host": dovecot.host, "port": dovecot.port, "security": "none", "username": imap_user},
+        "credentials": {"type": "password", "password": dovecot.password},
+        "first_fetch": "all",
+    }
+    url = f"sqlite:///{tmp_path / 'gateway.db'}"
+    with served_gateway(url, tmp_path) as client, ExitStack() as stack:
+        client.post("/connectors", json=connector, headers=JANA).raise_for_status()
+        wait_until(lambda: client.get("/messages", headers=JANA).json()["data"] != [], 60, "the mail")
+        (message,) = client.get("/messages", headers=JANA).json()["data"]
+        address = f"/messages/{message['id']}/{path}"
+        whole = client.get(address, headers=JANA).content
+        assert whole == (MAIL if path == "source" else ATTACHMENT)
+        before = resident_octets(client.base_url.port)
+        for _ in range(READERS):
+            reader = stack.enter_context(socket.socket())
+            reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            reader.connect(("127.0.0.1", client.base_url.port))
+            head = f"GET {address} HTTP/1.1\r\nHost: x\r\nAuthorization: {JANA['Authorization']}\r\n\r\n"
+            reader.sendall(head.encode())
+            assert reader.recv(15) == b"HTTP/1.1 200 OK"
+        grown = resident_octets(client.base_url.port) - before
+        assert grown < READERS * len(ATTACHMENT) / 3
+
+
+def resident_octets(port: int | None) -> int:
+    """The memory of the process that listens on the port."""
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            arguments = (folder / "cmdline").read_bytes().split(b"\0")
+            if b"serve" in arguments and str(port).encode() in arguments:
+                pages = int((folder / "statm").read_text().split()[1])
+                return pages * os.sysconf("SC_PAGE_SIZE")
+        except OSError:  # it has ended meanwhile
+            continue
+    raise AssertionError("no such process")
