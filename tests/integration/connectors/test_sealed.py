@@ -189,7 +189,7 @@ class TestSealedByALinkAlone:
 
 class TestWhatIsTheOwners:
     @pytest.mark.parametrize(
-        "settings",
+        "sent",
         [
             {"first_fetch": "all"},
             {"first_fetch": None},
@@ -202,14 +202,14 @@ class TestWhatIsTheOwners:
         ],
     )
     def test_others_do_not_change_it(
-        self, client: TestClient, server: SmtpServer, settings: dict[str, Any]
+        self, client: TestClient, server: SmtpServer, sent: dict[str, Any]
     ) -> None:
         at = prepared(client, server, first_fetch="none", retention={"delete_processed_after_days": 30})
         enter(client, at)
         before = client.get(f"/connectors/{at}", headers=JANA)
-        assert change(client, at, ADMIN, **settings).status_code == 403
+        assert change(client, at, ADMIN, **sent).status_code == 403
         assert client.get(f"/connectors/{at}", headers=JANA).headers["etag"] == before.headers["etag"]
-        owner = change(client, at, JANA, **settings)
+        owner = change(client, at, JANA, **sent)
         assert owner.status_code == 200, owner.text
 
     def test_a_replacement_that_leaves_it_out_keeps_it(self, client: TestClient, server: SmtpServer) -> None:
