@@ -1,12 +1,21 @@
 """The number of an attachment keeps its meaning, whatever a later reader makes of the mail."""
 
 import base64
+import hashlib
+import json
 from collections.abc import Sequence
+from pathlib import Path
 
 from app.mime.model import Listed, ParsedMail
+from tests.support.corpus import mail_files
 from tests.support.sandboxed_reader import extract_attachment, parse_mail
 from tests.unit.mime.mails import base64_part, multipart, nested, part
 
+NUMBERS_OF_READER_1 = Path(__file__).resolve().parents[2] / "data" / "reader_1_numbers.json"
+"""What reader 1 gave of each collected mail with attachments, as of commit ec42bc1: by the sha256 of the mail, in the order
+of the numbers, each attachment's size in octets and the beginning of its sha256."""
+ENDS = 5
+"""How many of a mail's attachments are compared, from each end."""
 PDF = "Content-Disposition: attachment; filename="
 
 
@@ -164,3 +173,22 @@ def test_bare_cr_shifts_no_place() -> None:
     )
     listed = as_listed(parse_mail(raw))
     assert contents(raw, listed) == {1: b"one"}
+
+
+def test_the_numbers_of_reader_1_keep_their_meaning_in_every_collected_mail(corpus: Path) -> None:
+    numbers: dict[str, list[tuple[int, str]]] = json.loads(NUMBERS_OF_READER_1.read_text(encoding="utf-8"))
+    compared = 0
+    for path in mail_files(corpus):
+        raw = path.read_bytes()
+        had = numbers.get(hashlib.sha256(raw).hexdigest(), [])
+        listed = by_reader_1(*[size for size, _ in had])
+        for n, (size, sha256) in list(enumerate(had, 1)):
+            if ENDS < n <= len(had) - ENDS:
+                continue
+            found = extract_attachment(raw, n, listed)
+            assert found is not None, (path.name, n)
+            assert len(found.content) == size, (path.name, n)
+            assert hashlib.sha256(found.content).hexdigest().startswith(sha256), (path.name, n)
+            compared += 1
+    if (corpus / "manifest.json").is_file():
+        assert compared
