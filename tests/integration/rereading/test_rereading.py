@@ -7,6 +7,7 @@ import subprocess
 import sys
 from base64 import b64decode
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -304,6 +305,18 @@ def all_messages(client: httpx.Client) -> list[dict[str, Any]]:
     return rows
 
 
+_COPIED = (
+    "connector_id, state, folder, uidvalidity, cc, reply_to, has_attachments, is_auto_reply, size_octets,"
+    ' stored_at, "to", snippet, from_address'
+)
+STORE_ANSWER = (
+    'INSERT INTO messages (id, position, uid, conversation_id, in_reply_to, "references", sha256, reader,'
+    f" {_COPIED}) SELECT 'late', 5000, 5000, 'made from the answered id', '<lost-answer@mails.test>',"
+    f" \"references\", 'none', {READER}, {_COPIED} FROM messages WHERE id = :id"
+)
+"""Stores an answer to the mail `lost answer`, as a copy of the message `:id`."""
+
+
 class Between(ParserPool):
     """A parser beside which something happens after each mail is read, before it is written."""
 
@@ -381,22 +394,43 @@ def test_a_state_set_between_reading_and_writing_stays(upgraded_url: str) -> Non
 
 def test_an_answer_stored_between_reading_and_writing_joins_its_conversation(upgraded_url: str) -> None:
     """It names the mail by In-Reply-To alone, and the mail belongs to a conversation that it does not name."""
-    columns = "connector_id, state, folder, uidvalidity, cc, reply_to, has_attachments, is_auto_reply, size_octets, stored_at"
-    quoted = f'{columns}, "to", snippet, from_address'
 
     def store_answer(raw: bytes) -> None:
         if raw == MAILS["lost answer"]:
-            execute(
-                upgraded_url,
-                f'INSERT INTO messages (id, position, uid, conversation_id, in_reply_to, "references", sha256, reader,'
-                f" {quoted}) SELECT 'late', 5000, 5000, 'made from the answered id', '<lost-answer@mails.test>',"
-                f" \"references\", 'none', {READER}, {quoted} FROM messages WHERE id = :id",
-                id=IDS["plain"],
-            )
+            execute(upgraded_url, STORE_ANSWER, id=IDS["plain"])
 
     run_between(upgraded_url, store_answer)
+    assert_late_answer_joined(upgraded_url)
+
+
+@pytest.mark.parametrize("old_url", ["postgresql"], indirect=True)
+def test_an_answer_stored_while_the_run_waits_for_the_feed_joins_its_conversation(upgraded_url: str) -> None:
+    """It is not there when the run first looks for answers, and is there when the run has the lock of the feed."""
+    run_command(upgraded_url)
+    execute(
+        upgraded_url,
+        "UPDATE messages SET reader = 1, message_id_header = NULL, in_reply_to = NULL, conversation_id = 'alone'"
+        " WHERE id = :id",
+        id=IDS["lost answer"],
+    )
+    waiting = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    engine = create_engine(upgraded_url)
+    with engine.connect() as other, ThreadPoolExecutor(1) as threads:
+        other.execute(text("SELECT id FROM feed FOR UPDATE"))
+        try:
+            run = threads.submit(run_between, upgraded_url, lambda raw: None)
+            wait_until(lambda: bool(rows_of(upgraded_url, waiting)) or run.done(), 60, "the run waits")
+            other.execute(text(STORE_ANSWER), {"id": IDS["plain"]})
+        finally:
+            other.commit()
+        assert run.result(60).read == 1
+    engine.dispose()
+    assert_late_answer_joined(upgraded_url)
+
+
+def assert_late_answer_joined(url: str) -> None:
     query = "SELECT conversation_id FROM messages WHERE id IN ('late', '{}', '{}')"
-    conversations = rows_of(upgraded_url, query.format(IDS["question"], IDS["lost answer"]))
+    conversations = rows_of(url, query.format(IDS["question"], IDS["lost answer"]))
     assert len(conversations) == 3
     assert len(set(conversations)) == 1
 
