@@ -31,6 +31,8 @@ _ESCAPED = re.compile(r"\\(.)", re.S)
 _PARENTHESIS = re.compile(r"\\.|[()]", re.S)
 _INNER_COMMENT = re.compile(r"\([^()]*+\)")
 _SPACES = re.compile(r"\s+")
+# White space inside a word. Around dots and "@" it is allowed (RFC 5322 §4.4).
+_SPACE_IN_WORD = re.compile(r"[^\s.@:<>]\s++[^\s.@<>]")
 _SIMPLE = re.compile(r"\s*+(?:([A-Za-z0-9 _'.\-]*+)<([^'\s<>@\",;:()\\]++@[^\s<>@\",;:()\\]++)>|"
                      r"([^'\s<>@\",;:()\\]++@[^\s<>@\",;:()\\]++))\s*+")  # fmt: skip
 
@@ -189,7 +191,10 @@ class _Reader:
         if angle is not None and _EMPTY_GROUP.fullmatch(angle):
             return
         if angle is not None and ("@" in angle or angle.strip()):
-            self._take(phrase, _addresses_in(angle), comment, has_angle=True)
+            addresses = _addresses_in(angle)
+            if len(addresses) == 1 and '"' not in angle and _SPACE_IN_WORD.search(_without_comments(angle)):
+                self._defects.note(DefectCode.BAD_ADDRESS, f"white space in an address in {self._where}")
+            self._take(phrase, addresses, comment, has_angle=True)
         else:
             self._without_angle(phrase, quoted, comment)
 
@@ -281,9 +286,13 @@ def _belong_together(before: str, word: str) -> bool:
     return "@" in before and (before.endswith(".") or word.startswith("."))
 
 
+def _without_comments(text: str) -> str:
+    return _INNER_COMMENT.sub("", text[: 4 * ADDRESS_MAX_CHARS]).strip()
+
+
 def _addresses_in(text: str) -> list[str]:
     """The addresses in a pair of brackets or in a word. Usually there is one."""
-    text = _INNER_COMMENT.sub("", text[: 4 * ADDRESS_MAX_CHARS]).strip()
+    text = _without_comments(text)
     if text.count("@") > 1 and not text.startswith("@"):
         several = [_bare(word) for word in _WORD.findall(text) if "@" in word]
         if several and all(0 < each.find("@") < len(each) - 1 for each in several):

@@ -18,6 +18,8 @@ REPLACEMENT = "\ufffd"
 _C1 = re.compile(rb"[\x80-\x9f]")
 _HIGH_OCTETS = bytes(range(128, 256))
 _PRINTABLE_ASCII = re.compile(rb"[\t\r\n -~]*+")
+# U+FFFD too: no pair of octets stands for it.
+_NO_CP932 = re.compile("[\uf8f0-\uf8f3\ufffd]")
 # If this many octets are all ASCII, the text is ASCII, and not UTF-16 or UTF-32.
 _WIDE_MIN_OCTETS = 8
 _SEVEN_BIT = frozenset({"hz", "utf-7", *(name for name in CODECS if name.startswith("iso2022"))})
@@ -50,6 +52,8 @@ def decode(data: bytes, label: str, defects: Defects, *, where: str) -> str:
     fitting = _fitting(codec, data)
     if fitting != codec and fitting == "utf-8":
         defects.note(DefectCode.BAD_ENCODING, f"{codec} in {where}")
+    if fitting == "cp932":
+        return _decode_cp932(data, defects, where)
     is_wider = fitting in _READERS and len(data) <= _WIDER_MAX_OCTETS
     strict, lenient = (_WIDER, _WIDER_OR_REPLACED) if is_wider else ("strict", "replace")
     try:
@@ -60,6 +64,15 @@ def decode(data: bytes, label: str, defects: Defects, *, where: str) -> str:
         return data.decode(fitting, lenient)
     except UnicodeError:  # some decoders fail even with "replace"
         return data.decode("latin-1")
+
+
+def _decode_cp932(data: bytes, defects: Defects, where: str) -> str:
+    """Python makes private characters of the octets A0 and FD to FF, which stand for nothing (WHATWG Encoding §12.3)."""
+    text = data.decode("cp932", "replace")
+    if _NO_CP932.search(text):
+        text = _NO_CP932.sub(REPLACEMENT, text)
+        defects.note(DefectCode.BAD_ENCODING, f"cp932 in {where}")
+    return text
 
 
 def load_codecs() -> None:
@@ -104,10 +117,10 @@ def _fitting(codec: str, data: bytes) -> str:
 
 def _fits(data: bytes, codec: str) -> bool:
     try:
-        data.decode(codec)
+        text = data.decode(codec)
     except UnicodeDecodeError:
         return False
-    return True
+    return codec != "cp932" or not _NO_CP932.search(text)
 
 
 def _fitting_unicode(codec: str, data: bytes) -> str:

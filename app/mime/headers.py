@@ -31,6 +31,9 @@ Fields = dict[bytes, list[bytes]]
 """Raw values by lower-case name, in the order of the mail, still folded and encoded."""
 
 _FIELD = re.compile(rb"^([!-9;-~]{1,200}+)[ \t]*+:[ \t]*+([^\n]*+(?:\n[ \t][^\n]*+)*+)", re.M)
+# Lines that are no field and that further lines of the field before them follow.
+_TORN = re.compile(rb"(?:\n(?:[^\s:][^:\n]{0,77}+\n)?[ \t]++[^\s][^\n]*+)++")
+_NO_FIELD = re.compile(rb"\n[^\s][^\n]*+")
 _ADDRESS_FIELDS = frozenset(b"from sender to cc bcc reply-to".split())
 _WANTED = (
     _ADDRESS_FIELDS
@@ -59,6 +62,9 @@ def split_fields(raw: bytes, begin: int, end: int, defects: Defects) -> Fields:
         name = match[1].lower()
         if name in _WANTED:
             value = match[2]
+            if torn := _TORN.match(raw, match.end(), end):
+                value += _NO_FIELD.sub(b"", torn[0])
+                defects.note(DefectCode.BAD_HEADER, f"a line that is no field within {name.decode()}")
             if len(value) > FIELD_MAX_OCTETS:
                 value = value[:FIELD_MAX_OCTETS]
                 defects.note(DefectCode.HEADER_TRUNCATED, name.decode())

@@ -102,10 +102,11 @@ class _Chooser:
 
     def _is_in_place(self, part: Part) -> bool:
         """Whether the part is not attached, and does not belong to a page in multipart/related."""
-        if part.disposition == "attachment":
-            return False
+        return part.disposition != "attachment" and not self._is_of_a_page(part)
+
+    def _is_of_a_page(self, part: Part) -> bool:
         in_related = part.parent is not None and part.parent.media_type == "multipart/related"
-        return not in_related or self._is_root(part) or not part_keys(part)
+        return in_related and not self._is_root(part) and bool(part_keys(part))
 
     def _is_root(self, part: Part) -> bool:
         parent = part.parent
@@ -123,12 +124,16 @@ class _Chooser:
 
     def _stand_ins(self) -> list[Part]:
         """The message if no text is in its proper place."""
-        others = [
+        texts = [
             part
             for part in self._leaves
-            if part.media_type.startswith("text/")
-            and part.media_type not in _NEVER_MESSAGE
-            and self._is_in_place(part)
+            if part.media_type.startswith("text/") and part.media_type not in _NEVER_MESSAGE
+        ]
+        others = [part for part in texts if self._is_in_place(part)] or [
+            # "attachment" without a file name: mailers say so of the text itself.
+            part
+            for part in texts
+            if part.media_type in _MESSAGE_TYPES and not part.stated_name and not self._is_of_a_page(part)
         ]
         if not others:
             return []

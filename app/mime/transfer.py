@@ -30,6 +30,8 @@ _LONG_LINE = re.compile(rb"^[ \t>]*+[A-Za-z0-9+/]{40,}+=*+[ \t]*+\r?$", re.M)
 _GAP = re.compile(rb"\n[ \t]*+\r?\n")
 GAPS_MAX = 20
 _WORD = re.compile(rb"[A-Za-z\x80-\xff]{2}")
+# The line before a mail in an mbox, or the first field of a mail: another mail follows, perhaps with base64 of its own.
+_OTHER_MAIL = re.compile(rb"From [^\r\n]{1,200}+\r?\n|[A-Za-z][A-Za-z-]{1,60}+:[ \t]")
 # These occur between words, and in content that is neither text nor base64. Noise on a line of base64 does not look so.
 _SPACED = re.compile(rb"[^\s>][ \t]+[^\s=]|[\x00-\x08\x80-\xff]")
 _CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f]")
@@ -143,6 +145,8 @@ def _base64_end(data: bytes) -> int:
         return padded.end()
     if data[:at].rstrip().endswith(b"=") and _SPACED.search(data, at, at + SHORT_MAX_OCTETS):
         return at  # words after padding: the rest does not belong to the base64, whatever it contains
+    if data[:at].strip() and _OTHER_MAIL.match(data, at) and not _has_odd_length(data[:at]):
+        return at
     if _LONG_LINE.search(data, at):
         return len(data)  # damaged lines between good ones are noise
     gaps = [gap.start() for gap in _GAP.finditer(data, 0, at)][-GAPS_MAX:]

@@ -3,6 +3,7 @@
 Read by the real parser process. The octets are written out: Python's own encoders do not have most of them.
 """
 
+import base64
 from collections.abc import Iterator
 
 import pytest
@@ -159,3 +160,19 @@ def test_bad_octets_among_pairs_cost_nothing_but_themselves(
     process: ParserProcess, label: str, octets: bytes, text: str
 ) -> None:
     assert read(process, octets, label) == (text, ["bad_encoding"])
+
+
+@pytest.mark.parametrize("octet", [0xA0, 0xFD, 0xFE, 0xFF])
+@pytest.mark.parametrize("label", ["shift_jis", "windows-31j", "cp932", "x-sjis"])
+def test_an_octet_that_means_nothing_in_japanese_is_no_private_character(
+    process: ParserProcess, octet: int, label: str
+) -> None:
+    octets = b"\x93\xfa" + bytes([octet]) + b"\x96\x7b"
+    assert read(process, octets, label) == ("日\ufffd本", ["bad_encoding"])
+    assert read(process, b"\x93\xfa\xf0\x40", label) == ("日\ue000", []), "a character of the user's own"
+
+
+def test_an_octet_that_means_nothing_in_japanese_is_none_in_a_subject(process: ParserProcess) -> None:
+    word = base64.b64encode(b"\x93\xfa\xfd").decode()
+    parsed = process.parse(mail(f"Subject: =?shift_jis?B?{word}?="))
+    assert (parsed.subject, [each.code for each in parsed.defects]) == ("日\ufffd", ["bad_encoding"])

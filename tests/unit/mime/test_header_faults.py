@@ -6,6 +6,7 @@ import pytest
 
 from app.mime.minimal import parse_minimal
 from app.mime.model import DefectCode, ParsedMail
+from app.mime.parse import parse_mail as parse_mail_here
 from tests.support.sandboxed_reader import parse_mail
 
 from .mails import assert_linear, multipart, part
@@ -83,6 +84,57 @@ def read(*lines: bytes | str, body: bytes = b"x") -> ParsedMail:
 def test_people_are_read_as_the_sender_meant(value: str, expected: list[tuple[str | None, str]]) -> None:
     parsed = read("From: a@b.cz", f"To: {value}")
     assert [(each.name, each.address) for each in parsed.to] == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("<jan novak@x.cz>", [(None, "jannovak@x.cz")]),
+        ("Jan <jan@x y.cz>", [("Jan", "jan@xy.cz")]),
+        ("Jan <jan (doma) novak@x.cz>", [("Jan", "jannovak@x.cz")]),
+    ],
+)
+def test_an_address_with_white_space_in_a_word_is_a_defect(
+    value: str, expected: list[tuple[str | None, str]]
+) -> None:
+    parsed = read("From: a@b.cz", f"To: {value}")
+    assert [(each.name, each.address) for each in parsed.to] == expected
+    assert [(each.code, each.detail) for each in parsed.defects] == [
+        (DefectCode.BAD_ADDRESS, "white space in an address in to")
+    ]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "< jan . novak @ x . cz >",
+        '<"jan novak"@x.cz>',
+        "<mailto: jan@x.cz>",
+        "<jan(doma)@x.cz>",
+        "<jan@x.cz p@x.cz>",
+    ],
+)
+def test_white_space_that_an_address_may_have_is_no_defect(value: str) -> None:
+    parsed = read("From: a@b.cz", f"To: {value}")
+    assert all("@x.cz" in each.address for each in parsed.to)
+    assert (len(parsed.to) > 0, parsed.defects) == (True, ())
+
+
+@pytest.mark.parametrize("torn", ["__", "-- ", "garbage of a filter", "=20"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_a_line_that_is_no_field_does_not_cut_off_the_field_before_it(torn: str, end: str) -> None:
+    raw = end.join(
+        ["From: a@b.cz", "To : Jana", torn, "  <jana@x.cz>,", torn, "\tpetr@x.cz", "Subject: one", torn, " two", "Date: 1 Jan 2024 10:00 GMT", "", "x"]
+    ).encode()  # fmt: skip
+    parsed = parse_mail(raw)
+    assert [(each.name, each.address) for each in parsed.to] == [("Jana", "jana@x.cz"), (None, "petr@x.cz")]
+    assert (parsed.subject, parsed.text) == ("one two", "x")
+    assert [each.code for each in parsed.defects] == [DefectCode.BAD_HEADER]
+
+
+def test_lines_that_are_no_fields_cost_linear_time() -> None:
+    for torn in (b"\n__", b"\n__\n  x", b"\n" + b"_" * 77, b"\n "):
+        assert_linear(parse_mail_here, b"From: a@b.cz\nTo: x" + torn * (1_000_000 // len(torn)))
 
 
 def test_the_sender_is_the_first_person_with_an_address() -> None:

@@ -149,3 +149,31 @@ def test_an_empty_text_beside_a_named_one_does_not_hide_it() -> None:
     log = text("Content-Type: text/plain; name=log.txt", body="line")
     parsed = parse_mail(multipart("mixed", text(body="\r\n"), log))
     assert [each.name for each in parsed.attachments] == ["log.txt"]
+
+
+@pytest.mark.parametrize("kind", ["plain", "html", "enriched"])
+def test_the_only_text_is_the_message_though_it_says_attachment(kind: str) -> None:
+    attached = text(f"Content-Type: text/{kind}", "Content-Disposition: attachment")
+    for raw in (
+        multipart("mixed", attached, PDF),
+        multipart("mixed", PDF, attached),
+        multipart("mixed", nested("related", attached, boundary="in"), PDF),
+        multipart("alternative", attached),
+    ):
+        parsed = parse_mail(raw)
+        assert parsed.text == "Dobrý den"
+        assert [each.name for each in parsed.attachments] in ([], ["a.pdf"])
+
+
+def test_a_file_that_is_text_stays_a_file() -> None:
+    unnamed = "Content-Type: text/plain", "Content-Disposition: attachment"
+    for headers in (
+        ("Content-Type: text/plain", "Content-Disposition: attachment; filename=a.txt"),
+        ("Content-Type: text/plain; name=a.txt", "Content-Disposition: attachment"),
+        ("Content-Type: text/csv", "Content-Disposition: attachment"),
+        ("Content-Type: text/calendar", "Content-Disposition: attachment"),
+    ):
+        parsed = parse_mail(multipart("mixed", PDF, text(*headers)))
+        assert (parsed.text, len(parsed.attachments)) == (None, 2)
+    parsed = parse_mail(multipart("mixed", text("Content-Type: text/plain", body="Ahoj"), text(*unnamed)))
+    assert (parsed.text, len(parsed.attachments)) == ("Ahoj", 1)

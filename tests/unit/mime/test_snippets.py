@@ -70,10 +70,7 @@ def test_an_answer_above_what_is_answered_is_the_snippet(above: str) -> None:
 @pytest.mark.parametrize("above", [*ATTRIBUTIONS, "Petr wrote:", "Petr Novák napsal:", "Quoting Jan Novák:"])
 def test_an_answer_below_the_quotation_is_the_snippet(above: str) -> None:
     assert snippet(f"{above}\n> Kdy?\n> Kde?\n\nVe středu.\n") == "Ve středu."
-    assert (
-        snippet(f"{above}\n\n>> Kdy?\n> Kde?\nVe středu.\n> A v kolik?\nV devět.")
-        == "Ve středu. V devět."
-    )
+    assert snippet(f"{above}\n\n>> Kdy?\n> Kde?\nVe středu.\n> A v kolik?\nV devět.") == "Ve středu. V devět."
 
 
 @pytest.mark.parametrize(

@@ -68,6 +68,25 @@ def test_text_pasted_behind_base64_is_no_part_of_a_file(size: int, footer: str) 
         assert read_file(lines(content[:size]) + between + footer, "base64") == content[:size]
 
 
+@pytest.mark.parametrize("size", [12, 99, 100, 101, 5001])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "From - Fri Mar  7 02:51:22 1997",
+        "From jan@firma.cz Fri Mar 07 02:51:22 1997",
+        "Return-Path: <jan@firma.cz>",
+    ],
+)
+def test_another_mail_behind_base64_is_no_part_of_a_file(size: int, line: str) -> None:
+    content = bytes(range(256)) * 20
+    other = f"{line}\r\nSubject: x\r\n\r\n{lines(content)}\r\n"
+    assert read_file(f"{lines(content[:size])}\r\n{other}", "base64") == content[:size]
+    text = "Ahoj" * 30
+    parsed = read_text(f"{lines(text.encode())}\r\n{other}")
+    assert parsed.text == f"{text}\n\n{other.rstrip()}".replace("\r\n", "\n")
+    assert codes(parsed) == ["bad_transfer_encoding"]
+
+
 @pytest.mark.parametrize("text", [CZECH, "Ahoj.\n", CZECH * 40, "x\n", "Dva\n\nodstavce.\n"])
 @pytest.mark.parametrize("between", ["\r\n\r\n", "\r\n"])
 def test_text_pasted_behind_base64_is_shown_behind_the_text(text: str, between: str) -> None:
