@@ -59,4 +59,4 @@ class SilentServer:
         while not self._ended.wait(0.05):
             for each in list(self._taken):
                 with contextlib.suppress(OSError):
-                    each.sendall(b"*")
+                    each.sendall(b" ")

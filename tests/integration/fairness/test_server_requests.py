@@ -179,7 +179,10 @@ def test_a_test_ends_by_its_deadline_however_slowly_the_server_answers(
 ) -> None:
     monkeypatch.setattr(checks, "DEADLINE_S", 0.5)
     app = create_app(settings(command_timeout_s=60))
-    with SilentServer(drips=True) as server, TestClient(app, base_url="http://localhost") as client:
+    with (
+        SilentServer(b"* OK [CAPABILITY IMAP4rev1] hi\r\n", drips=True) as server,
+        TestClient(app, base_url="http://localhost") as client,
+    ):
         body = {
             "imap": {"host": server.host, "port": server.port, "security": "none", "username": "u"},
             "credentials": PASSWORD,
