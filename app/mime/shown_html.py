@@ -125,6 +125,22 @@ def _stays_as_it_is(tag: str) -> bool:
     return _Pass(Document(), {}, hides=True).leaves(tag)
 
 
+def _stated(attributes: str) -> dict[str, str]:
+    """The attributes of a tag, in a dictionary of the caller's own."""
+    if len(attributes) <= PLAIN_TAG_MAX_CHARS:
+        return dict(_remembered(attributes))
+    return _attributes(attributes)
+
+
+@lru_cache(maxsize=2048)
+def _remembered(attributes: str) -> dict[str, str]:
+    return _attributes(attributes)
+
+
+def _attributes(attributes: str) -> dict[str, str]:
+    return {name: html_entities.unescape(value) for name, value in _ATTRIBUTE.findall(attributes)}
+
+
 def _has_content(html: str) -> bool:
     return "<img" in html or any(not each.isspace() for each in re.sub(r"<[^>]*+>|&nbsp;", "", html))
 
@@ -238,11 +254,7 @@ class _Pass:
             self._link = None
 
     def _start(self, tag: str, attributes: str) -> None:
-        stated = (
-            {name: html_entities.unescape(value) for name, value in _ATTRIBUTE.findall(attributes)}
-            if attributes
-            else {}
-        )
+        stated = _stated(attributes) if attributes else {}
         parent = self._stack[-1]
         names = read_names(tag, stated.get("id", ""), stated.get("class", ""))
         inline = read_declarations(stated["style"]) if "style" in stated else {}

@@ -19,6 +19,8 @@ PARTS_MAX = 1000
 # The largest number of lines that begin with "--" and are no boundary (signatures, tables, patches). More is an attack.
 FALSE_BOUNDARIES_MAX = 1_000_000
 BOUNDARY_LINE_MAX_OCTETS = 1000
+# How far to look for the kind of line ends that a mail has.
+FIRST_MAX_OCTETS = 16 * 1024
 # How far into a multipart to search for a boundary that its header does not name.
 GUESS_MAX_OCTETS = 64 * 1024
 
@@ -95,24 +97,32 @@ class _Open:
 
 
 class _BlankLines:
-    """Finds the next blank line. It remembers its place, so that all calls together read the mail once."""
+    """Finds the next blank line. It remembers what it has read, so that all calls together read the mail once.
+
+    A mail has usually one kind of line end, so the other kind is only searched for up to the blank line that was found.
+    """
 
     def __init__(self, raw: bytes) -> None:
         self._raw = raw
-        self._next = {b"\n\n": (0, -1), b"\n\r\n": (0, -1)}
+        self._none: dict[bytes, tuple[int, int]] = {}
+        """By kind, from where to where none begins. At the second place one may begin."""
+        self._kinds = (
+            (b"\n\r\n", b"\n\n") if raw.find(b"\n\r\n", 0, FIRST_MAX_OCTETS) >= 0 else (b"\n\n", b"\n\r\n")
+        )
 
     def after(self, at: int) -> tuple[int, int]:
         """For the first empty line from here: the end of the line before it, and the start of the line after it."""
-        ends = []
-        for needle, (asked, known) in self._next.items():
-            if asked <= at <= known:
-                found = known
-            else:
-                found = self._raw.find(needle, at)
-                found = len(self._raw) if found < 0 else found
-                self._next[needle] = (at, found)
-            ends.append((found, min(found + len(needle), len(self._raw))))
-        return min(ends)
+        size = len(self._raw)
+        end = body = size
+        for kind in self._kinds:
+            asked, known = self._none.get(kind, (at, at))
+            begin = known if asked <= at <= known else at
+            found = self._raw.find(kind, begin, end + len(kind) - 1)
+            until = found if found >= 0 else max(begin, end)
+            self._none[kind] = (asked if begin == known else at, until)
+            if 0 <= found < end:
+                end, body = found, found + len(kind)
+        return end, body
 
 
 _BEGINNING = len(b"--xy")

@@ -12,7 +12,7 @@ from app.mime.sanitise import read_html, sanitise_html
 from app.mime.snippet import make_snippet, without_marks
 from tests.support.linear_time import SMALLER
 from tests.support.sandboxed_reader import parse_mail
-from tests.unit.mime.mails import assert_linear, base64_part, multipart, part
+from tests.unit.mime.mails import assert_linear, base64_part, mail, multipart, part
 
 
 def text_of(html: str) -> str:
@@ -338,3 +338,14 @@ _MARKUP = st.sampled_from(
 def test_tags_that_are_passed_over_are_shown_as_if_each_were_looked_at(html: str) -> None:
     """With a rule that fits nothing, no tag is passed over."""
     assert read_html(html, {}) == read_html("<style>.fits-nothing{color:red}</style>" + html, {})
+
+
+def test_what_one_mail_did_with_a_style_does_not_change_the_next() -> None:
+    """A mail with nothing but hidden text is shown; the same tag in another mail still hides."""
+    hidden = '<div title="a" style="display:none">skryto</div>'
+    for _ in range(2):
+        alone, beside = (
+            parse_mail(mail("Content-Type: text/html; charset=utf-8", body=body))
+            for body in (hidden, f"<p>vidět</p>{hidden}")
+        )
+        assert (alone.text, beside.text) == ("skryto", "vidět")
