@@ -17,7 +17,7 @@ from app.errors import SettingsIncomplete
 ENV_PREFIX = "GATEWAY_"
 ENV_FILE = Path(".env")
 FILE_SUFFIX = "_FILE"
-SECRET_SETTINGS = frozenset({"DATABASE_URL", "SECRET_KEYS", "JWT_SECRET"})
+SECRET_SETTINGS = frozenset({"DATABASE_URL", "SECRET_KEYS", "JWT_SECRET", "METRICS_TOKEN"})
 """Each of these may also be in a file of its own, which `GATEWAY_<NAME>_FILE` names."""
 SECRET_FILE_MAX_OCTETS = 64 * 1024
 MISSPELT_FROM = 0.8
@@ -86,6 +86,8 @@ class Settings(BaseSettings):
     audit_retention_days: int = Field(default=365, ge=1)
     run_jobs: bool = True
     """False: this process answers HTTP only; another one fetches, sends and delivers."""
+    metrics_token: SecretStr | None = Field(default=None, min_length=16)
+    """Whoever reads `/metrics` sends it as a bearer token. None: connections from this machine alone may read it."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["auto", "json", "text"] = "auto"
     """`auto`: readable text if standard error is a terminal, otherwise JSON."""
@@ -102,7 +104,15 @@ class Settings(BaseSettings):
             return [item.strip() for item in value.split(",") if item.strip()]
         return value
 
-    @field_validator("jwt_secret", "jwt_jwks_url", "jwt_issuer", "jwt_audience", "public_url", mode="before")
+    @field_validator(
+        "jwt_secret",
+        "jwt_jwks_url",
+        "jwt_issuer",
+        "jwt_audience",
+        "public_url",
+        "metrics_token",
+        mode="before",
+    )
     @classmethod
     def _empty_is_unset(cls, value: object) -> object:
         return None if value == "" else value

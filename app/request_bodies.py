@@ -23,6 +23,7 @@ MAX_BODY_OCTETS = 1024 * 1024
 LARGE_BODIES = frozenset({("POST", "/submissions")})
 WITHOUT_TOKEN_OCTETS = 64 * 1024
 """More of a body is read only when the token has been verified."""
+PATHS_OF_OPEN_PAGES = "/credential-links/"
 MAX_VALUES = 50_000
 """Of a JSON body, its names counted too. A parser needs a hundred times the memory of the text for a list of lists."""
 PAUSE_S = 20.0
@@ -88,8 +89,7 @@ class _Body:
         self._gateway, self._scope, self._receive = gateway, scope, receive
         self._headers = Headers(scope=scope)
         largest = gateway.settings.max_request_octets
-        is_large = (scope["method"], scope["path"]) in LARGE_BODIES
-        self._limit = largest if is_large else min(largest, MAX_BODY_OCTETS)
+        self._limit = min(largest, _limit_of(scope["method"], scope["path"], largest))
         self._arrived = 0
         self._started_s = asyncio.get_running_loop().time()
         self._is_complete = False
@@ -155,6 +155,12 @@ class _Body:
     def _patience_s(self) -> float:
         used_s = asyncio.get_running_loop().time() - self._started_s
         return max(min(PAUSE_S, START_S + self._arrived / OCTETS_PER_S - used_s), 0.0)
+
+
+def _limit_of(method: str, path: str, largest: int) -> int:
+    if path.startswith(PATHS_OF_OPEN_PAGES):
+        return WITHOUT_TOKEN_OCTETS
+    return largest if (method, path) in LARGE_BODIES else MAX_BODY_OCTETS
 
 
 class ValueCount:

@@ -22,7 +22,9 @@ class ForAdministrators:
 
 @dataclass(frozen=True)
 class Open:
-    """For everybody, without a token."""
+    """For everybody, without a token of ours."""
+
+    words: str = "everybody, without a token"
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,9 @@ ROUTES: dict[str, Rule] = {
     "GET /audit": ForAdministrators("admin"),
     "GET /health/live": Open(),
     "GET /health/ready": Open(),
-    "GET /metrics": Open(),
+    "GET /metrics": Open(
+        "whoever has `GATEWAY_METRICS_TOKEN`; without that setting, connections from this machine"
+    ),
 }
 
 
@@ -108,8 +112,8 @@ def route_name(method: str, path: str) -> str:
 def who_may(rule: Rule) -> str:
     """A rule in words."""
     match rule:
-        case Open():
-            return "everybody, without a token"
+        case Open(words):
+            return words
         case ForAdministrators(scope):
             return f"administrator; API key with `{scope}`"
         case Special(words, scope):

@@ -115,10 +115,14 @@ def gateway(settings: SettingsFactory) -> Iterator[Gateway]:
         yield made
 
 
+LOCAL = ("127.0.0.1", 50000)
+"""Where requests of the test's client come from."""
+
+
 @pytest.fixture
 def client(settings: SettingsFactory) -> Iterator[TestClient]:
     """The whole gateway over HTTP, on the same database as `gateway`; without a token."""
-    with TestClient(create_app(settings()), base_url="http://localhost") as made:
+    with TestClient(create_app(settings()), base_url="http://localhost", client=LOCAL) as made:
         yield made
 
 

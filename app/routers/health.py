@@ -1,12 +1,22 @@
 """Whether the gateway is alive and ready, and its figures. Open to everybody: nothing here names a mailbox."""
 
-from fastapi import APIRouter, Response
+import hmac
+import ipaddress
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Request, Response
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from app.deps import GatewayDep
+from app.errors import Unauthenticated
+from app.problems import problem_responses
 from app.schemas.health import Live, Ready
 from app.services import health
 
 router = APIRouter(tags=["service"])
+
+FORWARDED = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip", "via")
+_bearer = HTTPBearer(auto_error=False, description="`GATEWAY_METRICS_TOKEN`.", scheme_name="MetricsToken")
 
 
 @router.head("/health/live", include_in_schema=False)
@@ -33,9 +43,36 @@ def get_ready(gateway: GatewayDep, response: Response) -> Ready:
 @router.get(
     "/metrics",
     response_class=Response,
-    responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}, "description": "Figures."}},
+    responses={
+        200: {"content": {"text/plain": {"schema": {"type": "string"}}}, "description": "Figures."},
+        **problem_responses(401),
+    },
 )
-def get_metrics(gateway: GatewayDep) -> Response:
-    """Figures for Prometheus, without addresses."""
+def get_metrics(
+    request: Request,
+    gateway: GatewayDep,
+    bearer: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
+) -> Response:
+    """Figures for Prometheus, without addresses. With `GATEWAY_METRICS_TOKEN` as the bearer token; if it is not set, only for
+    connections from this machine that no proxy has forwarded."""
+    token = gateway.settings.metrics_token
+    if token is None:
+        is_allowed = _is_from_this_machine(request)
+    else:
+        is_allowed = bearer is not None and hmac.compare_digest(
+            bearer.credentials.encode(), token.get_secret_value().encode()
+        )
+    if not is_allowed:
+        raise Unauthenticated
     page = health.metrics_page(gateway)
     return Response(page.body, media_type=page.content_type)
+
+
+def _is_from_this_machine(request: Request) -> bool:
+    # A proxy on this machine connects from it too, for clients anywhere.
+    if request.client is None or any(name in request.headers for name in FORWARDED):
+        return False
+    try:
+        return ipaddress.ip_address(request.client.host).is_loopback
+    except ValueError:
+        return False

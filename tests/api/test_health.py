@@ -49,7 +49,7 @@ class TestReady:
 
     def test_without_its_database_it_is_not(self, settings: SettingsFactory, postgres: Postgres) -> None:
         url = postgres.url.set(database="no_such_database").render_as_string(hide_password=False)
-        with TestClient(create_app(settings(database_url=url))) as client:
+        with TestClient(create_app(settings(database_url=url)), client=("127.0.0.1", 50000)) as client:
             answer = client.get("/health/ready")
             figures_answer = client.get("/metrics")
         assert answer.status_code == 503
@@ -131,6 +131,34 @@ class TestMetrics:
         assert "gateway_outbox_position 0.0" in before
         with time_machine.travel(clock.utc_now() + timedelta(seconds=6)):
             assert client.get("/metrics").status_code == 200
+
+
+class TestWhoReadsMetrics:
+    TOKEN = "a-token-for-prometheus"
+
+    @pytest.mark.parametrize("name", ["Forwarded", "X-Forwarded-For", "X-Real-IP", "Via"])
+    def test_what_a_proxy_has_forwarded_is_refused(self, client: TestClient, name: str) -> None:
+        answer = client.get("/metrics", headers={name: "127.0.0.1"})
+        assert (answer.status_code, answer.json()["code"]) == (401, "unauthenticated")
+
+    @pytest.mark.parametrize(
+        ("host", "status"),
+        [("127.0.0.1", 200), ("::1", 200), ("192.0.2.7", 401), ("10.0.0.1", 401), ("testclient", 401)],
+    )
+    def test_without_a_token_only_this_machine_reads_them(
+        self, settings: SettingsFactory, host: str, status: int
+    ) -> None:
+        with TestClient(create_app(settings()), client=(host, 50000)) as client:
+            assert client.get("/metrics").status_code == status
+
+    def test_with_a_token_whoever_has_it_reads_them(self, settings: SettingsFactory) -> None:
+        app = create_app(settings(metrics_token=self.TOKEN))
+        with TestClient(app, client=("192.0.2.7", 50000)) as client:
+            good = client.get("/metrics", headers={"Authorization": f"Bearer {self.TOKEN}"})
+            bad = client.get("/metrics", headers={"Authorization": f"Bearer {self.TOKEN}x"})
+        with TestClient(app, client=("127.0.0.1", 50000)) as client:
+            none = client.get("/metrics")
+        assert [good.status_code, bad.status_code, none.status_code] == [200, 401, 401]
 
 
 @pytest.mark.parametrize("path", ["/health/live", "/health/ready", "/metrics", "/docs", "/openapi.json"])

@@ -540,12 +540,16 @@ class TestTheAnswer:
             )
             assert answer.status_code == status
 
-    @pytest.mark.parametrize("body", [b"\xff\xfe=1", b"a=" + b"x" * 70_000, b"&".join([b"a=1"] * 30), b""])
+    @pytest.mark.parametrize("body", [b"\xff\xfe=1", b"a=" + b"x" * 60_000, b"&".join([b"a=1"] * 30), b""])
     def test_the_answer_to_a_foreign_form_is_a_page(
         self, client: TestClient, connector_id: str, body: bytes
     ) -> None:
         page = Page(client.post(urlsplit(link(client, connector_id)).path, content=body))
         assert (page.status, page.says(ENGLISH.empty)) == (422, True)
+
+    def test_a_form_larger_than_any_of_ours_is_not_read(self, client: TestClient, connector_id: str) -> None:
+        answer = client.post(urlsplit(link(client, connector_id)).path, content=b"a=" + b"x" * 70_000)
+        assert (answer.status_code, answer.json()["code"]) == (413, "too_large")
 
     @pytest.mark.parametrize("token", ["x", "a" * 43, "a" * 500, "%00", "%ff"])
     def test_the_answer_to_an_unknown_link_is_a_page(self, client: TestClient, token: str) -> None:
