@@ -21,6 +21,8 @@ class EventType(StrEnum):
     MESSAGE_QUARANTINED = "message.quarantined"
     SUBMISSION_SENT = "submission.sent"
     SUBMISSION_FAILED = "submission.failed"
+    # Reserved: nothing appends it yet. Recognising a report belongs to `mime`, finding its submission to `fetching`, the
+    # lowest room that knows both `messages` and `sending`.
     SUBMISSION_BOUNCED = "submission.bounced"
     CONNECTOR_CREDENTIALS_REQUIRED = "connector.credentials_required"
     CONNECTOR_FAILING = "connector.failing"

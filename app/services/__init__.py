@@ -2,9 +2,11 @@
 
     connectors/   The settings of a mailbox: create, change, pause, delete; try a login; the one-time link by which an
                   owner enters the password.
-    fetching/     Mail from the server into the database: when a mailbox is due (`sweep`), one run (`fetch_cycle`), the
-                  parts of a run, the history of runs, the quarantine.
-    messages/     Stored mail: how it becomes a message (`arrivals`), lists and filters (`selection`), reading, the
+    fetching/     Mail from the server into the database: start the mailboxes that are due (`sweep`), one run
+                  (`fetch_cycle`), the parts of a run, how a run ends and when the next one is due (`outcomes`), the
+                  history of runs, the quarantine.
+    messages/     Stored mail: how it becomes a message (`arrivals`), what a list's filters select (`selection`; the query
+                  parameters themselves are in `app/schemas/messages.py`), reading, the
                   states `new` and `processed`, deletion by command and by retention.
     sending/      Mail from the database to the server: requests to send (`submissions`), the attempts (`sender`), how
                   an attempt ends (`outcomes`), the copy in the mailbox's folder of sent mail.
@@ -13,6 +15,8 @@
     mailboxes/    The mailbox behind a connector: the stored credentials, a logged-in session, finding a folder.
     access/       Who may do what (`rules`), how a caller is known (`callers`, `api_keys`), key grants, group bindings,
                   the audit trail.
+    logins            Refused logins of one password, over IMAP and SMTP: counted together, then the connector stops.
+    secret_binding    Binding passwords that an older version stored to the servers that they are for.
     health            Whether the gateway is alive and ready.
     pages             Lists by pages: the cursor and the limit.
     secret_rotation   Encrypting the stored secrets anew with the first secret key.

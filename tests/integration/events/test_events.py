@@ -112,12 +112,14 @@ def test_many_waiting_requests_hold_no_thread_and_no_session(gateway: Gateway, l
     box = connector(gateway, groups=["orders"])
     found: list[int] = []
 
-    def wait() -> None:
+    def wait(caller: dict[str, str]) -> None:
         with httpx.Client(base_url=live.base_url, timeout=30, trust_env=False) as client:
-            answer = client.get("/events", params={"wait_s": "20"}, headers=MEMBER)
+            answer = client.get("/events", params={"wait_s": "20"}, headers=caller)
             found.append(len(answer.json()["data"]))
 
-    waiting = [threading.Thread(target=wait) for _ in range(60)]
+    # Each caller may have thirty waiting requests.
+    callers = [Callers.user(name, groups=["orders"]) for name in ("jana", "petr", "eva")]
+    waiting = [threading.Thread(target=wait, args=[caller]) for caller in callers for _ in range(20)]
     for each in waiting:
         each.start()
     time.sleep(1)
