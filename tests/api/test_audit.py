@@ -54,7 +54,7 @@ class TestWhatIsTold:
         client.delete(path, headers=ADMIN)
         records = trail(client, connector_id=made["id"])
         assert {record["actor"] for record in records} == {"user:administrator"}
-        assert {record["origin"] for record in records} == {"testclient"}
+        assert {record["origin"] for record in records} == {"127.0.0.1"}
         assert {record["subject"] for record in records} == {f"connectors/{made['id']}"}
         assert [record["action"] for record in records] == [
             "connector.created",
