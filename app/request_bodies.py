@@ -147,8 +147,8 @@ class _Body:
                 self.refusal = error
 
     def _require_token(self) -> None:
-        scheme, _, token = self._headers.get("authorization", "").partition(" ")
-        if scheme.lower() != "bearer" or not token:
+        token = callers.bearer_token(self._headers.get("authorization", ""))
+        if token is None:
             raise Unauthenticated
         callers.identify(self._gateway, token, origin=None)
 

@@ -7,6 +7,12 @@ from app.services.access.rules import Principal, PrincipalKind
 ADMINISTRATOR_ROLE = "admin"
 
 
+def bearer_token(authorization: str) -> str | None:
+    """The token in an Authorization header (RFC 6750 §2.1); None if it is empty or has another scheme."""
+    scheme, _, token = authorization.partition(" ")
+    return token.strip() or None if scheme.lower() == "bearer" else None
+
+
 def identify(gateway: Gateway, token: str, *, origin: str | None) -> Principal:
     """The caller of a request that came from this network address.
 
