@@ -4,8 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-# Most tests wait for a server rather than compute.
-WORKERS ?= 4
+WORKERS ?= 2
 # The tests that break things on purpose: all of them, including those that `make test` leaves out.
 SOAKED := tests/crash tests/integration tests/walks
 
