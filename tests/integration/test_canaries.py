@@ -169,7 +169,7 @@ def test_secrets_are_found_nowhere_and_contents_only_with_their_readers(
         _send_what_is_refused(gateway, canaries, connector_id)
         _break_something(gateway, canaries, database_url, connector_id)
         _look_around(gateway, connector_id)
-        http_receiver.wait_for(6, timeout_s=30)
+        http_receiver.wait_for(5, timeout_s=60)
         rows = _dump(database_url)
         files = _files(database_url)
         log = gateway.log.read_text(encoding="utf-8")
