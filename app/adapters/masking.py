@@ -48,8 +48,8 @@ class Mask:
     """Masks the credentials of one login."""
 
     def __init__(self, username: str | None, password: str | None) -> None:
-        self._password = password or ""
-        self._username = username or ""
+        self._password = _as_sent(password)
+        self._username = _as_sent(username)
         secrets = {*_spellings(self._password), *_sasl(self._username, self._password)}
         users = set(_spellings(self._username)) if len(self._username) >= MIN_USER_CHARS else set()
         self._secrets = sorted(
@@ -131,6 +131,11 @@ def _masked_on(text: str, secret: str, beginning: re.Pattern[str]) -> str:
         done += [text[position : found.start()], MASK]
         position = end
     return "".join([*done, text[position:]])
+
+
+def _as_sent(text: str | None) -> str:
+    """The text as a line to a server can carry it: never with a lone surrogate."""
+    return (text or "").encode("utf-8", "replace").decode()
 
 
 def _spellings(secret: str) -> Iterator[str]:

@@ -131,9 +131,11 @@ async def _stream(
     end = loop.time() + STREAM_LIFETIME_S
     yield f"retry: {RECONNECT_AFTER_MS}\n\n".encode()
     try:
-        while not watch.is_closed and loop.time() < end:
+        while True:
             for event in page.data:
                 yield _written(gateway, event)
+            if watch.is_closed or loop.time() >= end:
+                return
             spoken = loop.time()
             while not page.has_more and not await watch.grown(_position(page), IDENTIFY_EVERY_S):
                 await run_in_threadpool(identify_again)

@@ -104,3 +104,7 @@ def test_masking_takes_linear_time() -> None:
         return min(once() for _ in range(3))
 
     assert cost(400_000) < 20 * cost(40_000) + 0.05
+
+
+def test_a_password_that_no_server_can_be_told_does_no_harm() -> None:
+    assert Mask("jana\udfff", "\ud800heslo").text("no such user") == "no such user"
