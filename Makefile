@@ -49,7 +49,7 @@ quick: $(STAMP) ## run unit and API tests on SQLite alone, while you write
 test: $(STAMP) ## run all tests; real servers that are not installed are unpacked into .servers
 	@$(BIN)/python -m tests.servers.unpack
 	@$(COMPILE)
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup $(ARGS)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 check: format lint types arrows docs test ## what CI runs: format, lint, types, imports, documents, tests
 

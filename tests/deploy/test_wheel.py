@@ -9,15 +9,11 @@ import tomllib
 import zipfile
 
 import httpx
-import pytest
 
 from app import __version__
 from tests.deploy.conftest import Installed, run
 from tests.servers.process import command_as, free_port, wait_until
 from tests.support.settings import ROOT
-
-pytestmark = pytest.mark.xdist_group("wheel")
-"""The installation costs more than all that is done with it: one worker makes it."""
 
 SETTINGS = {
     "GATEWAY_SECRET_KEYS": "a-secret-key-of-thirty-two-characters-or-more",
