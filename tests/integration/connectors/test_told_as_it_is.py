@@ -6,7 +6,6 @@ import itertools
 import re
 import shutil
 import ssl
-import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -295,9 +294,8 @@ def test_tls_at_a_port_for_plain_text_is_noticed_long_before_the_deadline(
     client: httpx.Client, bad: BadCertificates
 ) -> None:
     with in_tls("good")(bad) as port:
-        began = time.monotonic()
+        # At the deadline it would be `no_greeting`.
         assert tried(client, server(port, "starttls"))["imap"]["code"] == "tls_expected"
-        assert time.monotonic() - began < COMMAND_TIMEOUT_S
 
 
 class TestADeadConnection:
