@@ -127,8 +127,8 @@ async def _until_filled(
     try:
         while True:
             seen = await watch.last_position()
-            cursor = page.next_cursor
-            page = await run_in_threadpool(lambda: look(caller.identify_again(), cursor))  # noqa: B023
+            principal = await run_in_threadpool(caller.identify_again)
+            page = await run_in_threadpool(look, principal, page.next_cursor)
             if page.data or page.has_more:
                 return page
             while not await watch.grown(seen, min(end - loop.time(), IDENTIFY_EVERY_S), unless=gone):

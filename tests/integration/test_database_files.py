@@ -13,6 +13,7 @@ from app import database_files
 from tests.servers.dovecot import Dovecot
 from tests.servers.process import wait_until
 from tests.support.callers import bearer, user_token
+from tests.support.connector_bodies import janas
 from tests.support.served_gateway import served_gateway
 
 ADMINISTRATOR = bearer(user_token("administrator", admin=True))
@@ -59,17 +60,8 @@ def test_a_deleted_mail_is_in_no_file_a_minute_later(
 ) -> None:
     dovecot.deliver(imap_user, b"From: karel@example.com\r\nSubject: " + CANARY + b"\r\n\r\nHello\r\n")
     path = tmp_path / "gateway.db"
-    connector = {
-        "name": "Jana",
-        "kind": "personal",
-        "owner": "jana",
-        "email_address": "jana@firma.cz",
-        "imap": {"host": dovecot.host, "port": dovecot.port, "security": "none", "username": imap_user},
-        "credentials": {"type": "password", "password": dovecot.password},
-        "first_fetch": "all",
-    }
     with served_gateway(f"sqlite:///{path}", tmp_path) as client:
-        created = client.post("/connectors", json=connector, headers=JANA)
+        created = client.post("/connectors", json=janas(dovecot, imap_user), headers=JANA)
         assert created.status_code == 201, created.text
         wait_until(lambda: client.get("/messages", headers=JANA).json()["data"] != [], 60, "the mail")
         (message,) = client.get("/messages", headers=JANA).json()["data"]

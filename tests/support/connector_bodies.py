@@ -5,6 +5,8 @@ from typing import Any
 
 from fastapi.testclient import TestClient
 
+from tests.servers.dovecot import Dovecot
+
 _numbers = count(1)
 PASSWORD = {"type": "password", "password": "planted-password-7f3a"}
 
@@ -30,6 +32,19 @@ def personal(owner: str = "jana", **changes: Any) -> dict[str, Any]:
         source_folder="AyMINE",
         **changes,
     )
+
+
+def janas(dovecot: Dovecot, imap_user: str) -> dict[str, Any]:
+    """Jana's personal mailbox on a real server; all that is in INBOX is fetched."""
+    return {
+        "name": "Jana",
+        "kind": "personal",
+        "owner": "jana",
+        "email_address": "jana@firma.cz",
+        "imap": {"host": dovecot.host, "port": dovecot.port, "security": "none", "username": imap_user},
+        "credentials": {"type": "password", "password": dovecot.password},
+        "first_fetch": "all",
+    }
 
 
 def created(client: TestClient, headers: dict[str, str], body: dict[str, Any]) -> dict[str, Any]:
