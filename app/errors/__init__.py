@@ -1,0 +1,264 @@
+"""All errors as one tree. Branches say what the caller may do, leaves say what happened.
+
+`mail_server` has the errors between us and a mail server, `requests` those of a request to the API, `inside` those of the
+gateway itself. Import them from here.
+
+GatewayError                      code, retryable
+├── SettingsIncomplete            the process refuses to start
+├── Unauthenticated               401
+├── Forbidden                     403
+│   └── ScopeMissing
+├── NotFound                      404
+├── Conflict                      409
+│   ├── AlreadyExists
+│   ├── WrongState
+│   ├── CycleRunning
+│   ├── MessagesStored
+│   ├── IdempotencyMismatch
+│   └── AttachmentUnreadable
+├── PreconditionFailed            412, the object is not the version that If-Match names
+├── InvalidInput                  422, with errors[{pointer, detail}]
+├── RequestTooSlow                408
+├── TooLarge                      413
+├── TooManyRequests               429, with Retry-After
+├── Overloaded                    503, with Retry-After
+├── ParserBusy                    503, with Retry-After
+├── MailServerError
+│   ├── MailServerRejected        502, the server refused
+│   │   ├── LoginRefused
+│   │   │   └── ApplicationPasswordNeeded
+│   │   ├── PasswordExpired
+│   │   ├── PrivacyRequired
+│   │   ├── AdministratorNeeded
+│   │   ├── AuthorizationFailed
+│   │   ├── AccessDenied
+│   │   ├── ImapSwitchedOff
+│   │   ├── SmtpSwitchedOff
+│   │   ├── WebLoginNeeded
+│   │   ├── PasswordLoginSwitchedOff
+│   │   ├── NoLoginMethod
+│   │   ├── LoginNotPossible
+│   │   ├── FolderMissing
+│   │   ├── ProcessedFolderMissing
+│   │   ├── SameFolder
+│   │   ├── FolderNotSelectable
+│   │   ├── FolderForbidden
+│   │   ├── FolderReadOnly
+│   │   ├── NoRightToMove
+│   │   ├── CopyNotRemoved
+│   │   ├── CopiesUnknown
+│   │   ├── OverQuota
+│   │   ├── CommandRefused
+│   │   ├── CertificateRefused
+│   │   │   ├── CertificateExpired
+│   │   │   ├── CertificateNotYetValid
+│   │   │   ├── CertificateForOtherName
+│   │   │   ├── CertificateIssuerUnknown
+│   │   │   └── CertificateSelfSigned
+│   │   ├── NotTls
+│   │   ├── TlsExpected
+│   │   ├── StarttlsNotOffered
+│   │   ├── TlsTooOld
+│   │   ├── NotImap
+│   │   └── NotSmtp
+│   ├── MailServerUnavailable     503, try again later
+│   │   ├── HostUnreachable
+│   │   │   └── ConnectionRefused
+│   │   ├── TlsFailed
+│   │   ├── ConnectionLost
+│   │   ├── TooManyConnections
+│   │   ├── LoginNotUnderstood
+│   │   ├── MailNotGiven
+│   │   └── Throttled
+│   └── MailServerTimeout         504
+│       ├── ConnectTimedOut
+│       └── NoGreeting
+├── SecretUnreadable              500, no key decrypts it
+├── StoreUnavailable              503, the database cannot be used now
+│   └── StoreInUse                another process serves from this SQLite file
+├── ValueRefused                  422, the database does not take a value
+├── NoRoom                        503, shown at a connector: no more mail is kept
+│   ├── QuotaReached
+│   └── DiskNearlyFull
+├── LeaseLost                     internal: another instance took the mailbox over
+└── SettingsChanged               internal: the connector was changed while its cycle ran
+
+`str(error)` is the outward sentence: no secret, nothing of what the server said. What the server said is in fields,
+for the log, and for those who may see a connector's settings.
+"""
+
+from app.errors.inside import (
+    DiskNearlyFull,
+    LeaseLost,
+    NoRoom,
+    QuotaReached,
+    SecretUnreadable,
+    SettingsChanged,
+    SettingsIncomplete,
+    StoreInUse,
+    StoreUnavailable,
+    ValueRefused,
+)
+from app.errors.mail_server import (
+    CERTIFICATE_CODES,
+    REFUSED_LOGIN_CODES,
+    AccessDenied,
+    AdministratorNeeded,
+    ApplicationPasswordNeeded,
+    AuthorizationFailed,
+    CertificateExpired,
+    CertificateForOtherName,
+    CertificateIssuerUnknown,
+    CertificateNotYetValid,
+    CertificateRefused,
+    CertificateSelfSigned,
+    CommandRefused,
+    ConnectionLost,
+    ConnectionRefused,
+    ConnectTimedOut,
+    CopiesUnknown,
+    CopyNotRemoved,
+    FolderForbidden,
+    FolderMissing,
+    FolderNotSelectable,
+    FolderReadOnly,
+    HostUnreachable,
+    ImapSwitchedOff,
+    LoginNotPossible,
+    LoginNotUnderstood,
+    LoginRefused,
+    MailNotGiven,
+    MailServerError,
+    MailServerRejected,
+    MailServerTimeout,
+    MailServerUnavailable,
+    NoGreeting,
+    NoLoginMethod,
+    NoRightToMove,
+    NotImap,
+    NotSmtp,
+    NotTls,
+    OverQuota,
+    PasswordExpired,
+    PasswordLoginSwitchedOff,
+    PrivacyRequired,
+    ProcessedFolderMissing,
+    SameFolder,
+    SmtpSwitchedOff,
+    StarttlsNotOffered,
+    Throttled,
+    TlsExpected,
+    TlsFailed,
+    TlsTooOld,
+    TooManyConnections,
+    WebLoginNeeded,
+)
+from app.errors.requests import (
+    AlreadyExists,
+    AttachmentUnreadable,
+    Conflict,
+    CycleRunning,
+    FieldFault,
+    Forbidden,
+    IdempotencyMismatch,
+    InvalidInput,
+    MessagesStored,
+    NotFound,
+    Overloaded,
+    ParserBusy,
+    PreconditionFailed,
+    RequestTooSlow,
+    ScopeMissing,
+    TooLarge,
+    TooManyRequests,
+    Unauthenticated,
+    WrongState,
+)
+from app.errors.root import (
+    GatewayError,
+)
+
+__all__ = [
+    "CERTIFICATE_CODES",
+    "REFUSED_LOGIN_CODES",
+    "AccessDenied",
+    "AdministratorNeeded",
+    "AlreadyExists",
+    "ApplicationPasswordNeeded",
+    "AttachmentUnreadable",
+    "AuthorizationFailed",
+    "CertificateExpired",
+    "CertificateForOtherName",
+    "CertificateIssuerUnknown",
+    "CertificateNotYetValid",
+    "CertificateRefused",
+    "CertificateSelfSigned",
+    "CommandRefused",
+    "Conflict",
+    "ConnectTimedOut",
+    "ConnectionLost",
+    "ConnectionRefused",
+    "CopiesUnknown",
+    "CopyNotRemoved",
+    "CycleRunning",
+    "DiskNearlyFull",
+    "FieldFault",
+    "FolderForbidden",
+    "FolderMissing",
+    "FolderNotSelectable",
+    "FolderReadOnly",
+    "Forbidden",
+    "GatewayError",
+    "HostUnreachable",
+    "IdempotencyMismatch",
+    "ImapSwitchedOff",
+    "InvalidInput",
+    "LeaseLost",
+    "LoginNotPossible",
+    "LoginNotUnderstood",
+    "LoginRefused",
+    "MailNotGiven",
+    "MailServerError",
+    "MailServerRejected",
+    "MailServerTimeout",
+    "MailServerUnavailable",
+    "MessagesStored",
+    "NoGreeting",
+    "NoLoginMethod",
+    "NoRightToMove",
+    "NoRoom",
+    "NotFound",
+    "NotImap",
+    "NotSmtp",
+    "NotTls",
+    "OverQuota",
+    "Overloaded",
+    "ParserBusy",
+    "PasswordExpired",
+    "PasswordLoginSwitchedOff",
+    "PreconditionFailed",
+    "PrivacyRequired",
+    "ProcessedFolderMissing",
+    "QuotaReached",
+    "RequestTooSlow",
+    "SameFolder",
+    "ScopeMissing",
+    "SecretUnreadable",
+    "SettingsChanged",
+    "SettingsIncomplete",
+    "SmtpSwitchedOff",
+    "StarttlsNotOffered",
+    "StoreInUse",
+    "StoreUnavailable",
+    "Throttled",
+    "TlsExpected",
+    "TlsFailed",
+    "TlsTooOld",
+    "TooLarge",
+    "TooManyConnections",
+    "TooManyRequests",
+    "Unauthenticated",
+    "ValueRefused",
+    "WebLoginNeeded",
+    "WrongState",
+]

@@ -1,0 +1,119 @@
+"""Why a request to the API is not carried out."""
+
+from dataclasses import dataclass
+
+from app.errors.root import GatewayError
+
+
+class Unauthenticated(GatewayError):
+    code = "unauthenticated"
+    default_detail = "This request needs a valid bearer token."
+
+
+class Forbidden(GatewayError):
+    code = "forbidden"
+    default_detail = "You may see this object, but you may not do this with it."
+
+
+class ScopeMissing(Forbidden):
+    code = "scope_missing"
+    default_detail = "The API key lacks the scope for this."
+
+
+class NotFound(GatewayError):
+    code = "not_found"
+    default_detail = "There is no such object, or you may not see it."
+
+
+class Conflict(GatewayError):
+    code = "conflict"
+    default_detail = "The object's present state does not allow this."
+
+
+class AlreadyExists(Conflict):
+    code = "already_exists"
+    default_detail = "Such an object exists already."
+
+
+class WrongState(Conflict):
+    code = "wrong_state"
+
+
+class CycleRunning(Conflict):
+    code = "cycle_running"
+    retryable = True
+    default_detail = "A fetch cycle of this mailbox is still running."
+
+
+class MessagesStored(Conflict):
+    code = "messages_stored"
+    default_detail = "Messages of this connector are stored; repeat with ?messages=delete to delete them too."
+
+
+class IdempotencyMismatch(Conflict):
+    code = "idempotency_mismatch"
+    default_detail = "This Idempotency-Key was used before with another request."
+
+
+class AttachmentUnreadable(Conflict):
+    code = "attachment_unreadable"
+    default_detail = "This attachment cannot be taken out of the mail; the mail's source still holds it."
+
+
+class PreconditionFailed(GatewayError):
+    code = "precondition_failed"
+    default_detail = "The object has changed since the version that If-Match names; read it again."
+
+
+@dataclass(frozen=True)
+class FieldFault:
+    """One fault of the input: a JSON Pointer (RFC 6901) to the field, and what is wrong with it."""
+
+    pointer: str
+    detail: str
+
+
+class InvalidInput(GatewayError):
+    code = "invalid_input"
+    default_detail = "The input is not valid."
+
+    def __init__(self, *faults: FieldFault, detail: str | None = None) -> None:
+        self.faults = faults
+        super().__init__(detail)
+
+
+class RequestTooSlow(GatewayError):
+    code = "request_too_slow"
+    retryable = True
+    default_detail = "The body of the request did not arrive in time."
+
+
+class TooLarge(GatewayError):
+    code = "too_large"
+    default_detail = "The request is larger than this gateway accepts."
+
+
+class TooManyRequests(GatewayError):
+    code = "too_many_requests"
+    retryable = True
+    default_detail = "Too many requests; try again later."
+
+    def __init__(self, retry_after_s: int = 60) -> None:
+        self.retry_after_s = retry_after_s
+        super().__init__()
+
+
+class Overloaded(GatewayError):
+    code = "overloaded"
+    retryable = True
+    default_detail = "As much of this is under way as the gateway does at once; try again later."
+
+    def __init__(self, retry_after_s: int = 5) -> None:
+        self.retry_after_s = retry_after_s
+        super().__init__()
+
+
+class ParserBusy(GatewayError):
+    code = "parser_busy"
+    retryable = True
+    default_detail = "No parser is free to read the mail; try again later."
