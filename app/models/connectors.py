@@ -1,0 +1,137 @@
+"""Tables of connectors, their credentials, and the links to enter these."""
+
+from datetime import date, datetime
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Text,
+    UniqueConstraint,
+)
+from sqlmodel import Field, SQLModel
+
+from app.models.columns import UtcDateTime, cascade_column, enum_column
+from app.states import (
+    ConnectorKind,
+    ConnectorStatus,
+    FirstFetch,
+    Security,
+)
+
+
+class Connector(SQLModel, table=True):
+    """A stored connection to one mailbox."""
+
+    __tablename__ = "connectors"
+    __table_args__ = (
+        UniqueConstraint("imap_host", "imap_port", "imap_username", "source_folder"),
+        CheckConstraint("(kind = 'personal') = (owner IS NOT NULL)", name="owner_iff_personal"),
+    )
+
+    id: str = Field(primary_key=True)
+    external_id: str | None = Field(default=None, unique=True)
+    name: str
+    kind: ConnectorKind = enum_column(ConnectorKind)
+    owner: str | None = Field(default=None, index=True)
+    email_address: str
+    imap_host: str
+    imap_port: int
+    imap_security: Security = enum_column(Security)
+    imap_username: str
+    smtp_host: str | None = None
+    smtp_port: int | None = None
+    smtp_security: Security | None = enum_column(Security, default=None)
+    smtp_username: str | None = None
+    source_folder: str
+    processed_folder: str
+    poll_interval_s: int
+    delete_processed_after_days: int | None = None
+    first_fetch: FirstFetch | None = enum_column(FirstFetch, default=None)
+    first_fetch_since: date | None = None
+    baseline_uidvalidity: int | None = Field(default=None, sa_type=BigInteger)
+    """The source folder's UIDVALIDITY when `first_fetch` was applied; null until then."""
+    baseline_uidnext: int | None = Field(default=None, sa_type=BigInteger)
+    """`first_fetch` decides about the mail below this UID."""
+    baseline_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    sealed_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    """When the password of a personal connector was first entered by its owner, or by a link made for the owner.
+    Never removed: from then on others cannot change the credentials, or which mail is read and sent."""
+    sealed_by: str | None = None
+    """`token`: the owner has entered the password with a token of their own. `link`: only links have been used. Null where
+    it was sealed before this was stored; counts as `token`."""
+    awaits_owner_since: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    """Somebody else changed the servers of the sealed connector; nothing is fetched or sent before the owner has entered
+    the password."""
+    status: ConnectorStatus = enum_column(ConnectorStatus)
+    paused: bool = False
+    refused_logins: int = 0
+    """Of the present password over IMAP, since its last good login there."""
+    imap_logged_in_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    """When IMAP was first found to accept the present password; null until then."""
+    sending_status: str = "active"
+    """`active`, `waiting` after trouble at the login, or `stopped`."""
+    sending_refused_logins: int = 0
+    """Of the present password over SMTP, since its last good login there."""
+    sending_failed_attempts: int = 0
+    """Logins over SMTP that failed for whatever reason, since the last good one."""
+    sending_error_code: str | None = None
+    sending_error_detail: str | None = None
+    sending_error_server_text: str | None = Field(default=None, sa_type=Text)
+    sending_error_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    sending_next_attempt_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    """Nothing is sent before this time; null: nothing is in the way, or sending is stopped."""
+    failed_attempts: int = 0
+    """Failed cycles since the last success."""
+    last_error_code: str | None = None
+    last_error_detail: str | None = None
+    last_error_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    last_error_server_text: str | None = Field(default=None, sa_type=Text)
+    """The mail server's own words, our credentials masked; null where it said none, or had not greeted."""
+    alert_text: str | None = Field(default=None, sa_type=Text)
+    """The last text that the mail server asked to show to its user (ALERT, RFC 9051 §7.1), as plain text."""
+    alert_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    next_fetch_at: datetime | None = Field(default=None, sa_type=UtcDateTime, index=True)
+    """When the sweep should run the next cycle; null: no cycle is due."""
+    last_success_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    created_at: datetime = Field(sa_type=UtcDateTime)
+    updated_at: datetime = Field(sa_type=UtcDateTime)
+
+
+class Credential(SQLModel, table=True):
+    """The secret with which a connector logs in, encrypted. It is separate from `Connector`, so that no query of settings
+    loads it."""
+
+    __tablename__ = "credentials"
+
+    connector_id: str = cascade_column("connectors.id", primary_key=True)
+    type: str
+    ciphertext: str = Field(sa_type=Text)
+    entered_by: str | None = None
+    """`user:…`, `key:…` or `link:…`; null: before this was stored."""
+    entered_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    """Tells one password from the next, also where both are encrypted anew; null: before this was stored."""
+
+
+class UpgradeStep(SQLModel, table=True):
+    """A step of an upgrade that needs more than the database, as the keys, and is done."""
+
+    __tablename__ = "upgrade_steps"
+
+    name: str = Field(primary_key=True)
+    done_at: datetime = Field(sa_type=UtcDateTime)
+
+
+class CredentialLink(SQLModel, table=True):
+    """A link for one use: somebody without an account here enters a connector's password."""
+
+    __tablename__ = "credential_links"
+
+    id: str = Field(primary_key=True)
+    connector_id: str = cascade_column("connectors.id", index=True)
+    sha256: str = Field(unique=True)
+    """Hash of the token in the address of the link."""
+    expires_at: datetime = Field(sa_type=UtcDateTime, index=True)
+    refused_logins: int = 0
+    """The number of passwords that the mail server refused or is checking now."""
+    used_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    """When the password that was entered by this link was stored."""

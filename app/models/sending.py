@@ -1,0 +1,68 @@
+"""Tables of submissions."""
+
+from datetime import datetime
+
+from sqlalchemy import (
+    Index,
+    LargeBinary,
+    Text,
+    UniqueConstraint,
+)
+from sqlmodel import Field, SQLModel
+
+from app.models.columns import UtcDateTime, cascade_column, enum_column
+from app.states import (
+    RecipientStatus,
+    SentCopyState,
+    SubmissionStatus,
+)
+
+
+class Submission(SQLModel, table=True):
+    """A request to send (RFC 6409). The built mail is kept until it has been sent and filed."""
+
+    __tablename__ = "submissions"
+    __table_args__ = (
+        UniqueConstraint("created_by", "idempotency_key"),
+        Index("ix_submissions_due", "status", "next_attempt_at"),
+    )
+
+    id: str = Field(primary_key=True)
+    connector_id: str = cascade_column("connectors.id", index=True)
+    created_by: str
+    idempotency_key: str | None = None
+    request_sha256: str
+    """Hash of the request. It distinguishes a repeated request from a different one with the same key."""
+    status: SubmissionStatus = enum_column(SubmissionStatus)
+    """`sending` is committed before the attempt. A row that is still `sending` when its time is up becomes `uncertain`."""
+    message_id_header: str
+    envelope_from: str
+    made_for: str | None = None
+    """Hash of the connector's servers for which it was made; it goes to no others. Null: it was finished before this was
+    stored."""
+    subject: str = Field(default="", sa_type=Text)
+    in_reply_to_message_id: str | None = Field(default=None, index=True)
+    source_zstd: bytes | None = Field(default=None, sa_type=LargeBinary)
+    send_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    attempts: int = 0
+    next_attempt_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    """When the job looks at the row next: to send, to give up an attempt that never ended, or to file the copy."""
+    sent_copy: SentCopyState = enum_column(SentCopyState, default=SentCopyState.PENDING)
+    sent_copy_attempts: int = 0
+    created_at: datetime = Field(sa_type=UtcDateTime)
+    updated_at: datetime = Field(sa_type=UtcDateTime)
+
+
+class SubmissionRecipient(SQLModel, table=True):
+    """One envelope recipient of a submission, and the result for this recipient."""
+
+    __tablename__ = "submission_recipients"
+    __table_args__ = (UniqueConstraint("submission_id", "address"),)
+
+    id: int | None = Field(default=None, primary_key=True)
+    submission_id: str = cascade_column("submissions.id")
+    address: str
+    field: str
+    """`to`, `cc` or `bcc`."""
+    status: RecipientStatus = enum_column(RecipientStatus)
+    detail: str | None = Field(default=None, sa_type=Text)
