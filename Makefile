@@ -13,7 +13,7 @@ QUICK := tests/unit tests/api
 SLOW := postgresql or test_bad_mails or test_any_tree or test_parser_process or test_sandbox or takes_long or linear_time
 
 # Tests start many processes; where Python may not keep what it compiled, each would compile the whole gateway again.
-COMPILE := $(BIN)/python -m compileall -q app alembic tests
+COMPILE := $(BIN)/python -m compileall -q app alembic tests tools
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run demo quick test check format lint types arrows docs bench soak clean
@@ -47,7 +47,7 @@ quick: $(STAMP) ## run unit and API tests on SQLite alone, while you write
 	@$(BIN)/python -m pytest $(QUICK) -m "not (soak or hypothesis)" -k "not ($(SLOW))" -n $(WORKERS) $(ARGS)
 
 test: $(STAMP) ## run all tests; real servers that are not installed are unpacked into .servers
-	@$(BIN)/python -m tests.servers.unpack
+	@$(BIN)/python -m tools.servers.unpack
 	@$(COMPILE)
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
@@ -76,11 +76,11 @@ docs: $(STAMP)
 	  { echo "openapi.md is stale; run: $(BIN)/imap-gateway openapi > openapi.md" >&2; exit 1; }
 
 bench: $(STAMP) ## measure the fetch cycle against draining the same mailbox; ARGS=reader: reading mail
-	@$(BIN)/python -m tests.servers.unpack
+	@$(BIN)/python -m tools.servers.unpack
 	@$(BIN)/python -m bench $(ARGS)
 
 soak: $(STAMP) ## run all tests that break things, round after round with other random seeds, until one fails or Ctrl-C
-	@$(BIN)/python -m tests.servers.unpack
+	@$(BIN)/python -m tools.servers.unpack
 	@round=1; while :; do echo "soak: round $$round"; \
 	  CRASH_SEED=$$round CUT_SEED=$$round $(BIN)/python -m pytest $(SOAKED) -m "" -n $(WORKERS) $(ARGS) || exit; \
 	  round=$$((round + 1)); done

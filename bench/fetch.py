@@ -23,10 +23,10 @@ from rich.table import Table
 from app import logs, migrations
 from app.config import Settings
 from app.gateway import Gateway
+from bench.mailbox import Mailbox, mailbox
 from bench.mails import mails
-from tests.servers.dovecot import Dovecot
-from tests.servers.postgres import Postgres
-from tests.support.fetched_mailbox import Mailbox, mailbox
+from tools.servers.dovecot import Dovecot
+from tools.servers.postgres import Postgres
 
 BATCH_MAILS = 50
 
@@ -61,7 +61,7 @@ def main(argv: Sequence[str]) -> None:
             _warm_up(gateway, server)
             for number in range(1, arguments.rounds + 1):
                 console.print(f"round {number}: filling two mailboxes …")
-                box, user = mailbox(gateway, server, first_fetch="all"), server.new_user()
+                box, user = mailbox(gateway, server), server.new_user()
                 server.deliver_all(box.user, raws)
                 server.deliver_all(user, raws)
                 drained.append(_measured(lambda user=user: _drain(server, user)))  # type: ignore[misc]
@@ -71,13 +71,13 @@ def main(argv: Sequence[str]) -> None:
 
 def _warm_up(gateway: Gateway, server: Dovecot) -> None:
     """Start everything that starts only once: parser processes, pools, the server's caches."""
-    box = mailbox(gateway, server, first_fetch="all")
+    box = mailbox(gateway, server)
     server.deliver_all(box.user, list(mails(100)))
     _fetch(box, 100)
 
 
 def _fetch(box: Mailbox, count: int) -> None:
-    cycle = box.fetch_well()
+    cycle = box.fetch()
     assert (cycle.stored, cycle.moved) == (count, count), "the cycle did not do its work"
 
 

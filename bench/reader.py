@@ -24,7 +24,7 @@ from rich.table import Table
 from app.mime.charset import load_codecs
 from app.mime.parse import parse_mail
 from bench.mails import mails
-from tests.support.corpus import mail_files
+from tools.corpus import mail_files
 
 LIMIT = 0.25
 """The largest allowed time of the reader, in multiples of the library's time."""

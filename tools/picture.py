@@ -6,7 +6,7 @@ from pathlib import Path
 
 from app.web_pages import credential_page
 from app.web_pages.credential_page import Findings, Mailbox
-from tests.servers.browser import Browser
+from tools.servers.browser import Browser
 
 PICTURE = Path(__file__).resolve().parents[1] / "docs" / "credential-page.png"
 WIDTH, HEIGHT = 620, 1010

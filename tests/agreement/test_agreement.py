@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 
 from app.adapters.parser import ParserProcess
-from tests.agreement.compare import GRAVE, disagreements, read_ours
-from tests.agreement.standard_library import StandardLibrary
-from tests.agreement.survey import survey
-from tests.agreement.verdicts import FILE, known_verdicts, listed
 from tests.support.figures import FIGURES
 from tests.unit.mime.mails import base64_part, mail, multipart, part
+from tools.agreement.compare import GRAVE, disagreements, read_ours
+from tools.agreement.standard_library import StandardLibrary
+from tools.agreement.survey import survey
+from tools.agreement.verdicts import FILE, known_verdicts, listed
 
 
 def test_no_text_attachment_or_octet_is_lost_that_the_standard_library_reads(corpus: Path) -> None:

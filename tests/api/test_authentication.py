@@ -29,8 +29,8 @@ from app.adapters.identity import (
 )
 from app.config import Settings
 from app.errors import Unauthenticated
-from tests.servers.http_receiver import Answer, HttpReceiver
 from tests.support.callers import JWT_SECRET, bearer, user_token
+from tools.servers.http_receiver import Answer, HttpReceiver
 
 ISSUER = "https://idp.example"
 AUDIENCE = "imap-gateway"

@@ -15,9 +15,9 @@ from app.models import Connector
 from app.services import health
 from app.services.health import Readiness
 from app.states import ConnectorKind, ConnectorStatus, Security
-from tests.servers.postgres import Postgres
-from tests.servers.process import wait_until
 from tests.support.settings import SettingsFactory
+from tools.servers.postgres import Postgres
+from tools.servers.process import wait_until
 
 PLANTED = ("jana.novakova@firma.cz", "imap.firma.cz", "jana", "Schránka Jany")
 

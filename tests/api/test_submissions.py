@@ -17,10 +17,10 @@ from app.adapters import compression
 from app.gateway import Gateway
 from app.models import Connector, Submission
 from app.services.sending.sender import Sender
-from tests.servers.smtp import SmtpServer
 from tests.support.callers import Callers
 from tests.support.sending_mailbox import sending_connector
 from tests.support.stored_mail import connector, mail, store
+from tools.servers.smtp import SmtpServer
 
 JANA = Callers.user("jana", groups=["orders"])
 PETR = Callers.user("petr")

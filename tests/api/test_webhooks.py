@@ -8,9 +8,9 @@ from sqlalchemy import select
 
 from app.gateway import Gateway
 from app.models import Connector, Webhook
-from tests.servers.http_receiver import HttpReceiver
 from tests.support.callers import Callers, KeyHeaders
 from tests.support.stored_mail import connector
+from tools.servers.http_receiver import HttpReceiver
 
 ADMIN = Callers.user("administrator", admin=True)
 MEMBER = Callers.user("petr", groups=["orders"])

@@ -10,11 +10,11 @@ from fastapi import FastAPI
 from app.gateway import Gateway
 from app.main import create_app
 from tests.browser.pages import Pages, page_server
-from tests.servers.browser import Tab
 from tests.support import stored_mail
 from tests.support.callers import Callers
 from tests.support.live_gateway import live_gateway, serving
 from tests.support.settings import SettingsFactory
+from tools.servers.browser import Tab
 
 READER = Callers.user("jana", groups=["orders"])
 

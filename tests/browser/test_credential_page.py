@@ -9,13 +9,13 @@ import pytest
 from playwright.sync_api import expect
 
 from app.web_pages.texts import CZECH, ENGLISH, Texts
-from tests.servers.browser import Browser, Tab
-from tests.servers.dovecot import Dovecot
-from tests.servers.process import wait_until
 from tests.support.links import OWNER, body_for, link, mailbox_with, prepared
 from tests.support.live_gateway import live_gateway
 from tests.support.settings import SettingsFactory
 from tests.support.stored_mail import mail
+from tools.servers.browser import Browser, Tab
+from tools.servers.dovecot import Dovecot
+from tools.servers.process import wait_until
 
 WAIT_S = 20.0
 

@@ -5,10 +5,10 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from tests.servers.browser import Browser, Tab
 from tests.support.callers import user_token
 from tests.support.live_gateway import live_gateway
 from tests.support.settings import SettingsFactory
+from tools.servers.browser import Browser, Tab
 
 
 @pytest.fixture

@@ -9,11 +9,11 @@ import pytest
 
 from app.gateway import Gateway
 from tests.browser.pages import Pages
-from tests.servers.browser import Browser, Tab
 from tests.support import stored_mail
 from tests.support.callers import Callers
 from tests.support.live_gateway import live_gateway
 from tests.support.settings import SettingsFactory
+from tools.servers.browser import Browser, Tab
 
 READER = Callers.user("jana", groups=["orders"])
 SCRIPT = b"<script>alert(document.domain); top.ran()</script>"

@@ -19,13 +19,13 @@ from app.gateway import Gateway
 from app.mime.parse import parse_mail
 from tests.browser.hostile_html import HOST, HOSTILE_HTML
 from tests.browser.pages import Pages
-from tests.servers.browser import Browser, Tab
-from tests.servers.process import wait_until
 from tests.support import stored_mail
 from tests.support.callers import Callers
-from tests.support.corpus import mail_files
 from tests.support.live_gateway import live_gateway
 from tests.support.settings import SettingsFactory
+from tools.corpus import mail_files
+from tools.servers.browser import Browser, Tab
+from tools.servers.process import wait_until
 
 READER = Callers.user("jana", groups=["orders"])
 PNG = base64.b64decode(

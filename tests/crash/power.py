@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.servers.process import ServerMissing
-from tests.servers.unpack import STRACE, installed_folder, library_path, unpacked
 from tests.support.commands import TAKES_MAIL_OUT
+from tools.servers.process import ServerMissing
+from tools.servers.unpack import STRACE, installed_folder, library_path, unpacked
 
 CALLS = "openat,unlink,rename,lseek,write,pwrite64,ftruncate,fsync,fdatasync,sendto"
 LONGEST_OCTETS = 64 * 1024 * 1024

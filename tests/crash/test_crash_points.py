@@ -15,11 +15,11 @@ from app.gateway import Gateway
 from app.services.fetching import fetch_cycle
 from tests.crash.killed import Killer
 from tests.crash.workloads import LIMIT_OCTETS, WORKLOADS, Workload
-from tests.servers.dovecot import Dovecot
-from tests.servers.imap_proxy import ImapProxy
 from tests.support.fetched_mailbox import Mailbox, hashes
 from tests.support.figures import FIGURES
 from tests.support.settings import SettingsFactory
+from tools.servers.dovecot import Dovecot
+from tools.servers.imap_proxy import ImapProxy
 
 SEED = int(os.environ.get("CRASH_SEED", "1"))
 PAIRS = int(os.environ.get("CRASH_PAIRS", "200"))

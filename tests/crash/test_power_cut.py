@@ -9,15 +9,15 @@ from sqlalchemy import create_engine, make_url
 
 from app.gateway import Gateway
 from tests.crash.power import Cut, cuts, traced
-from tests.servers.dovecot import Dovecot
 from tests.servers.fixtures import started_or_skipped
-from tests.servers.imap_proxy import ImapProxy
 from tests.support.commands import stored_source, uids_in
 from tests.support.fetched_mailbox import Mailbox, hashes, mailbox
 from tests.support.figures import FIGURES
 from tests.support.instance import Instance
 from tests.support.settings import SettingsFactory
 from tests.support.stored_mail import mail
+from tools.servers.dovecot import Dovecot
+from tools.servers.imap_proxy import ImapProxy
 
 # A PostgreSQL that is asked for synchronous commits syncs by itself.
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)

@@ -4,10 +4,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from app.gateway import Gateway
-from tests.servers.dovecot import Dovecot
-from tests.servers.imap_proxy import ImapProxy
 from tests.support.fetched_mailbox import Mailbox, mailbox
 from tests.support.stored_mail import mail
+from tools.servers.dovecot import Dovecot
+from tools.servers.imap_proxy import ImapProxy
 
 TWINS = [mail("twin"), mail("twin")]
 ORDINARY = [mail("one"), *TWINS, mail("two")]

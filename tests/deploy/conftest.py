@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.servers.process import Account, command_as, server_account, within_reach, work_folder
 from tests.support.settings import ROOT
+from tools.servers.process import Account, command_as, server_account, within_reach, work_folder
 
 INSTALL_TIMEOUT_S = 600
 

@@ -17,8 +17,9 @@ import yaml
 
 from app.config import Settings
 from tests.deploy.conftest import interpreter_for
-from tests.servers.certificates import Certificates
-from tests.servers.process import (
+from tests.support.settings import ROOT
+from tools.servers.certificates import Certificates
+from tools.servers.process import (
     end,
     free_port,
     server_account,
@@ -26,8 +27,7 @@ from tests.servers.process import (
     wait_until,
     work_folder,
 )
-from tests.servers.unpack import COMPOSE, NGINX, SYSTEMD, installed_folder, library_path, unpacked
-from tests.support.settings import ROOT
+from tools.servers.unpack import COMPOSE, NGINX, SYSTEMD, installed_folder, library_path, unpacked
 
 DEPLOY = ROOT / "deploy"
 IMAGE_FOLDERS = ("build", "opt", "data")

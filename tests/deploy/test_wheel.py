@@ -12,8 +12,8 @@ import httpx
 
 from app import __version__
 from tests.deploy.conftest import Installed, run
-from tests.servers.process import command_as, free_port, wait_until
 from tests.support.settings import ROOT
+from tools.servers.process import command_as, free_port, wait_until
 
 SETTINGS = {
     "GATEWAY_SECRET_KEYS": "a-secret-key-of-thirty-two-characters-or-more",

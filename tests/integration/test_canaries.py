@@ -24,12 +24,12 @@ import httpx
 import pytest
 from sqlalchemy import MetaData, create_engine, select, text
 
-from tests.servers.dovecot import Dovecot
-from tests.servers.http_receiver import HttpReceiver
-from tests.servers.process import end, free_port, wait_until
-from tests.servers.smtp import SmtpServer
 from tests.support.callers import JWT_SECRET, bearer, user_token
 from tests.support.stored_mail import with_attachment
+from tools.servers.dovecot import Dovecot
+from tools.servers.http_receiver import HttpReceiver
+from tools.servers.process import end, free_port, wait_until
+from tools.servers.smtp import SmtpServer
 
 SECRET_KEY = "the-secret-key-of-the-canaries-is-long-enough"
 MAX_MESSAGE_OCTETS = 20_000

@@ -13,7 +13,7 @@ import pytest
 from app import cli
 from app.adapters.identity import Claims, verifier_from
 from app.config import Settings
-from tests.servers.process import free_port, wait_until
+from tools.servers.process import free_port, wait_until
 
 KEY = "a-secret-key-of-thirty-two-characters-or-more"
 JWT = "a-jwt-secret-of-thirty-two-bytes-or-more"

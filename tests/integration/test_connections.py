@@ -13,7 +13,7 @@ import uvicorn
 from structlog.testing import capture_logs
 
 from app import http_protocol
-from tests.servers.process import free_port, wait_until
+from tools.servers.process import free_port, wait_until
 
 LARGE = b"x" * (64 * 1024 * 1024)
 

@@ -13,12 +13,12 @@ from sqlalchemy import event, make_url
 
 from app.gateway import Gateway
 from app.services.fetching import fetch_cycle, leases
-from tests.servers.dovecot import Dovecot
-from tests.servers.postgres import Postgres
-from tests.servers.postgres_proxy import PostgresProxy
 from tests.support.fetched_mailbox import Mailbox, hashes, mailbox
 from tests.support.settings import SettingsFactory
 from tests.support.stored_mail import connector, mail
+from tools.servers.dovecot import Dovecot
+from tools.servers.postgres import Postgres
+from tools.servers.postgres_proxy import PostgresProxy
 
 only_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 only_postgresql = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)

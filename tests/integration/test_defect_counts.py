@@ -7,9 +7,9 @@ from typing import Any
 from structlog.testing import capture_logs
 
 from app.gateway import Gateway
-from tests.servers.dovecot import Dovecot
 from tests.support.fetched_mailbox import Mailbox, mailbox
 from tests.support.stored_mail import mail
+from tools.servers.dovecot import Dovecot
 
 UNKNOWN = b"Subject: x\r\nContent-Type: text/plain; charset=x-invented\r\n\r\ntext\r\n"
 

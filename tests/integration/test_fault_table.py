@@ -11,12 +11,12 @@ import pytest
 from _pytest.mark import ParameterSet
 
 from app.gateway import Gateway
-from tests.servers.dovecot import Dovecot
-from tests.servers.imap_proxy import Exchange, Fault, ImapProxy, answer, cut_after, cut_before
 from tests.support.fetched_mailbox import Mailbox, hashes, mailbox
 from tests.support.figures import FIGURES
 from tests.support.settings import SettingsFactory
 from tests.support.stored_mail import mail
+from tools.servers.dovecot import Dovecot
+from tools.servers.imap_proxy import Exchange, Fault, ImapProxy, answer, cut_after, cut_before
 
 SEED = int(os.environ.get("CUT_SEED", "1"))
 CUTS = 8

@@ -18,10 +18,10 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.servers.dovecot import Dovecot
 from tests.support.callers import Callers
 from tests.support.served_gateway import served_gateway
 from tests.support.settings import ROOT
+from tools.servers.dovecot import Dovecot
 
 FOLDER = ROOT / "tests" / "data" / "mails"
 EXPECTED: dict[str, dict[str, Any]] = json.loads((FOLDER / "expected.json").read_text(encoding="utf-8"))

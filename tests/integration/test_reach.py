@@ -20,11 +20,11 @@ from app.adapters.network import NetworkPolicy
 from app.errors import MailServerError
 from app.gateway import Gateway
 from app.main import create_app
-from tests.servers.listener import Listener, on_one_port
-from tests.servers.process import free_port
 from tests.support.callers import Callers
 from tests.support.settings import SettingsFactory
 from tests.unit.adapters.test_network import SPELLINGS
+from tools.servers.listener import Listener, on_one_port
+from tools.servers.process import free_port
 
 ADMIN = Callers.user("administrator", admin=True)
 NAME = "mail.names.test"

@@ -21,13 +21,13 @@ from app.services import logins, secret_binding, secret_rotation
 from app.services.fetching import fetch_cycle
 from app.services.mailboxes import credentials
 from app.services.sending.sender import Sender
-from tests.servers.listener import Listener
-from tests.servers.smtp import SmtpServer
 from tests.support.callers import Callers
 from tests.support.connector_bodies import PASSWORD, created, shared
 from tests.support.sending_mailbox import sending_connector, submit
 from tests.support.settings import SettingsFactory
 from tests.support.stored_mail import connector
+from tools.servers.listener import Listener
+from tools.servers.smtp import SmtpServer
 
 ADMIN = Callers.user("administrator", admin=True)
 BEFORE = "0006"

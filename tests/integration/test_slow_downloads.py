@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.servers.dovecot import Dovecot
-from tests.servers.process import wait_until
 from tests.support.callers import bearer, user_token
 from tests.support.connector_bodies import janas
 from tests.support.served_gateway import served_gateway
+from tools.servers.dovecot import Dovecot
+from tools.servers.process import wait_until
 
 JANA = bearer(user_token("jana"))
 READERS = 20

@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from app import __version__
-from tests.servers.process import end, free_port, wait_until
+from tools.servers.process import end, free_port, wait_until
 
 COMMAND = Path(sys.executable).with_name("imap-gateway")
 SETTINGS = {

@@ -14,13 +14,13 @@ from sqlalchemy import event, make_url, text
 
 from app.gateway import Gateway
 from app.main import create_app
-from tests.servers.dovecot import Dovecot
-from tests.servers.postgres import Postgres
 from tests.support.callers import Callers
 from tests.support.fetched_mailbox import Mailbox, mailbox
 from tests.support.schema import migrate
 from tests.support.settings import SettingsFactory
 from tests.support.stored_mail import connector, mail
+from tools.servers.dovecot import Dovecot
+from tools.servers.postgres import Postgres
 
 only_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 only_postgresql = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)

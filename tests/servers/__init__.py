@@ -1,1 +1,1 @@
-"""The real servers of the integration tests: installed ones, otherwise servers that are unpacked for the tests."""
+"""The fixtures of the real servers (`tools/servers/`), and the tests of the servers themselves."""

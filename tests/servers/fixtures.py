@@ -12,18 +12,18 @@ from typing import TypeVar
 
 import pytest
 
-from tests.servers.browser import Browser, Tab
-from tests.servers.certificates import Certificates
-from tests.servers.courier import Courier
-from tests.servers.cyrus import Cyrus
-from tests.servers.dovecot import Dovecot
-from tests.servers.http_receiver import HttpReceiver
-from tests.servers.imap_proxy import ImapProxy
-from tests.servers.inetd import InetdImapServer
-from tests.servers.mailutils import Mailutils
-from tests.servers.postgres import Postgres
-from tests.servers.process import ServerMissing
-from tests.servers.smtp import SmtpServer
+from tools.servers.browser import Browser, Tab
+from tools.servers.certificates import Certificates
+from tools.servers.courier import Courier
+from tools.servers.cyrus import Cyrus
+from tools.servers.dovecot import Dovecot
+from tools.servers.http_receiver import HttpReceiver
+from tools.servers.imap_proxy import ImapProxy
+from tools.servers.inetd import InetdImapServer
+from tools.servers.mailutils import Mailutils
+from tools.servers.postgres import Postgres
+from tools.servers.process import ServerMissing
+from tools.servers.smtp import SmtpServer
 
 Started = TypeVar("Started")
 

@@ -1,8 +1,8 @@
 """The browser that other tests rely on runs what pages hold, and everything it does is seen."""
 
-from tests.servers.browser import Browser, Tab
-from tests.servers.http_receiver import Answer, HttpReceiver
-from tests.servers.process import wait_until
+from tools.servers.browser import Browser, Tab
+from tools.servers.http_receiver import Answer, HttpReceiver
+from tools.servers.process import wait_until
 
 
 def serve(receiver: HttpReceiver, html: str, path: str = "/") -> str:

@@ -16,15 +16,15 @@ from imapclient.exceptions import IMAPClientError, LoginError
 from sqlalchemy import create_engine, text
 
 from app.states import Security
-from tests.servers import unpack
-from tests.servers.browser import Browser
-from tests.servers.certificates import Certificates
-from tests.servers.dovecot import Dovecot
 from tests.servers.fixtures import started_or_skipped
-from tests.servers.http_receiver import Answer, HttpReceiver
-from tests.servers.postgres import Postgres
-from tests.servers.process import ServerFailed, ServerMissing, is_alive, wait_until
-from tests.servers.smtp import SmtpServer
+from tools.servers import unpack
+from tools.servers.browser import Browser
+from tools.servers.certificates import Certificates
+from tools.servers.dovecot import Dovecot
+from tools.servers.http_receiver import Answer, HttpReceiver
+from tools.servers.postgres import Postgres
+from tools.servers.process import ServerFailed, ServerMissing, is_alive, wait_until
+from tools.servers.smtp import SmtpServer
 
 RAW = b"From: Jana <jana@firma.test>\r\nSubject: =?utf-8?q?P=C5=99=C3=ADklad?=\r\n\r\n\x80 d\xc4\x9bkuji\r\n.\r\n"
 

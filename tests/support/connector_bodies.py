@@ -5,7 +5,7 @@ from typing import Any
 
 from fastapi.testclient import TestClient
 
-from tests.servers.dovecot import Dovecot
+from tools.servers.dovecot import Dovecot
 
 _numbers = count(1)
 PASSWORD = {"type": "password", "password": "planted-password-7f3a"}

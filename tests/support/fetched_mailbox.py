@@ -16,9 +16,9 @@ from app.gateway import Gateway
 from app.models import Connector, Credential, Cycle, Event, Message, MessageBody, ServerMessage
 from app.services.fetching import fetch_cycle
 from app.services.mailboxes.credentials import servers_of
-from tests.servers.dovecot import Dovecot
-from tests.servers.inetd import InetdImapServer
 from tests.support.stored_mail import connector
+from tools.servers.dovecot import Dovecot
+from tools.servers.inetd import InetdImapServer
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,9 @@ from typing import Any
 
 import httpx
 
-from tests.servers.dovecot import Dovecot
 from tests.support.callers import Callers
 from tests.support.stored_mail import mail
+from tools.servers.dovecot import Dovecot
 
 ADMIN = Callers.user("administrator", admin=True)
 OWNER = Callers.user("jana")

@@ -11,7 +11,7 @@ from fastapi import FastAPI
 from app import http_protocol
 from app.config import Settings
 from app.main import create_app
-from tests.servers.process import free_port, wait_until
+from tools.servers.process import free_port, wait_until
 
 START_TIMEOUT_S = 20.0
 

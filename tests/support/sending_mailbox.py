@@ -11,8 +11,8 @@ from app.services.access.rules import Principal, PrincipalKind
 from app.services.mailboxes.credentials import servers_of
 from app.services.sending import submissions
 from app.services.sending.submissions import Detailed, NewSubmission
-from tests.servers.smtp import SmtpServer
 from tests.support.stored_mail import connector
+from tools.servers.smtp import SmtpServer
 
 OWNER = Principal(kind=PrincipalKind.USER, id="jana")
 PASSWORD = "heslo s háčkem"

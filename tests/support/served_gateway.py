@@ -9,8 +9,8 @@ from pathlib import Path
 
 import httpx
 
-from tests.servers.process import end, free_port, wait_until
 from tests.support.callers import JWT_SECRET
+from tools.servers.process import end, free_port, wait_until
 
 START_TIMEOUT_S = 60.0
 

@@ -26,9 +26,9 @@ from app.errors import (
     MailServerTimeout,
 )
 from app.states import Security
-from tests.servers.certificates import Certificates
-from tests.servers.dovecot import Dovecot
 from tests.support.stored_mail import mail
+from tools.servers.certificates import Certificates
+from tools.servers.dovecot import Dovecot
 
 LOOPBACK = Settings(allowed_private_networks="127.0.0.0/8").allowed_private_networks
 

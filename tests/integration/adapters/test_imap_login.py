@@ -13,8 +13,8 @@ from app.adapters.network import NetworkPolicy
 from app.config import Settings
 from app.errors import ConnectionLost, MailServerError, MailServerTimeout
 from app.states import Security
-from tests.servers.dovecot import Dovecot
-from tests.servers.scripted_imap import CAPABILITIES, ScriptedImap, Session, hangs_up, says
+from tools.servers.dovecot import Dovecot
+from tools.servers.scripted_imap import CAPABILITIES, ScriptedImap, Session, hangs_up, says
 
 USER, PASSWORD = "jana@firma.cz", "planted"
 ODD_USER, ODD_PASSWORD = "uživatel", "žluťoučký kůň"

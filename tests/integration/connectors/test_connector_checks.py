@@ -7,12 +7,12 @@ from fastapi.testclient import TestClient
 
 from app.gateway import CHECKS_A_MINUTE
 from app.main import create_app
-from tests.servers.dovecot import Dovecot
-from tests.servers.process import free_port
-from tests.servers.smtp import SmtpServer
 from tests.support.callers import Callers
 from tests.support.settings import SettingsFactory
 from tests.support.stored_mail import mail
+from tools.servers.dovecot import Dovecot
+from tools.servers.process import free_port
+from tools.servers.smtp import SmtpServer
 
 ADMIN = Callers.user("administrator", admin=True)
 OWNER = Callers.user("jana")

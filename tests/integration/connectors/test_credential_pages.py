@@ -25,14 +25,14 @@ from app.services.mailboxes import credentials
 from app.states import ConnectorStatus
 from app.web_pages.page import language_of
 from app.web_pages.texts import CZECH, ENGLISH, TEXTS
-from tests.servers.dovecot import Dovecot
-from tests.servers.imap_proxy import ImapProxy
-from tests.servers.process import free_port
-from tests.servers.smtp import SmtpServer
 from tests.support.callers import Callers
 from tests.support.links import ADMIN, OWNER, body_for, link, mailbox_with, prepared
 from tests.support.settings import SettingsFactory
 from tests.support.stored_mail import mail
+from tools.servers.dovecot import Dovecot
+from tools.servers.imap_proxy import ImapProxy
+from tools.servers.process import free_port
+from tools.servers.smtp import SmtpServer
 
 OTHER = Callers.user("eva")
 

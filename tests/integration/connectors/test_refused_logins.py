@@ -11,11 +11,11 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.servers.process import wait_until
-from tests.servers.scripted_imap import ScriptedImap, says
-from tests.servers.smtp import SmtpServer
 from tests.support.callers import Callers
 from tests.support.served_gateway import served_gateway
+from tools.servers.process import wait_until
+from tools.servers.scripted_imap import ScriptedImap, says
+from tools.servers.smtp import SmtpServer
 
 NUMBERS = itertools.count()
 WAIT_S = 60.0

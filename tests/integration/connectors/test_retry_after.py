@@ -4,10 +4,10 @@ import pytest
 from fastapi.testclient import TestClient
 
 from app.gateway import Gateway
-from tests.servers.dovecot import Dovecot
-from tests.servers.imap_proxy import ImapProxy, answer
 from tests.support.callers import Callers
 from tests.support.fetched_mailbox import mailbox
+from tools.servers.dovecot import Dovecot
+from tools.servers.imap_proxy import ImapProxy, answer
 
 ADMIN = Callers.user("administrator", admin=True)
 

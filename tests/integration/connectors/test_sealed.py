@@ -15,10 +15,10 @@ from app.services.access.audit import NamedActor
 from app.services.connectors.status import settle
 from app.services.mailboxes import credentials
 from app.services.sending.sender import Sender
-from tests.servers.smtp import SmtpServer
 from tests.support.callers import Callers
 from tests.support.connector_bodies import PASSWORD, created, personal
 from tests.support.links import link
+from tools.servers.smtp import SmtpServer
 
 ADMIN = Callers.user("administrator", admin=True)
 JANA = Callers.user("jana")

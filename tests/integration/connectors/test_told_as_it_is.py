@@ -15,12 +15,12 @@ from urllib.parse import quote
 import httpx
 import pytest
 
-from tests.servers.bad_certificates import OTHER_NAMES, BadCertificates
-from tests.servers.process import free_port
-from tests.servers.scripted_imap import CAPABILITIES, ScriptedFolder, ScriptedImap, says
-from tests.servers.speaker import answers, hangs_up, is_silent, says_at_once, speaking, speaks_http
 from tests.support.callers import Callers
 from tests.support.served_gateway import served_gateway
+from tools.servers.bad_certificates import OTHER_NAMES, BadCertificates
+from tools.servers.process import free_port
+from tools.servers.scripted_imap import CAPABILITIES, ScriptedFolder, ScriptedImap, says
+from tools.servers.speaker import answers, hangs_up, is_silent, says_at_once, speaking, speaks_http
 
 NUMBERS = itertools.count()
 USER, PASSWORD = "jana.nováková@firma.cz", 'Tajné "heslo" 7\\%'

@@ -8,9 +8,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.servers.process import wait_until
 from tests.support.callers import bearer, user_token
 from tests.support.served_gateway import served_gateway
+from tools.servers.process import wait_until
 
 ADMINISTRATOR = bearer(user_token("administrator", admin=True))
 CONNECTOR = {

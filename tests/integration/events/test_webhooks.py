@@ -19,8 +19,8 @@ from app.services.access import api_keys
 from app.services.access.rules import Principal, PrincipalKind
 from app.services.events import deliveries, feed, webhooks
 from app.services.messages import deletion
-from tests.servers.http_receiver import Answer, HttpReceiver, ReceivedRequest
 from tests.support.stored_mail import TESTER, connector, mail, store
+from tools.servers.http_receiver import Answer, HttpReceiver, ReceivedRequest
 
 ADMIN = Principal(PrincipalKind.USER, "administrator", is_admin=True)
 

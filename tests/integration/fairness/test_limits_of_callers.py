@@ -11,11 +11,11 @@ from app.gateway import Gateway
 from app.services.access.rules import Principal, PrincipalKind
 from app.services.messages import deletion, reading, searching
 from app.services.messages.selection import MessageFilter
-from tests.servers.process import wait_until
 from tests.support.callers import UserHeaders
 from tests.support.live_gateway import live_gateway
 from tests.support.settings import SettingsFactory
 from tests.support.stored_mail import connector, mail, store
+from tools.servers.process import wait_until
 
 WAIT_S = 60.0
 BOB, JANA = Principal(kind=PrincipalKind.USER, id="bob"), Principal(kind=PrincipalKind.USER, id="jana")

@@ -11,12 +11,12 @@ from fastapi.testclient import TestClient
 
 from app.main import create_app
 from app.services.connectors import checks
-from tests.servers.process import wait_until
-from tests.servers.silent import SilentServer
 from tests.support.callers import UserHeaders, bearer, user_token
 from tests.support.connector_bodies import PASSWORD
 from tests.support.served_gateway import served_gateway
 from tests.support.settings import SettingsFactory
+from tools.servers.process import wait_until
+from tools.servers.silent import SilentServer
 
 WAIT_S = 60.0
 PER_CALLER, PER_SERVER, THREADS = 3, 5, 8

@@ -13,9 +13,9 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.servers.scripted_imap import CAPABILITIES, ScriptedFolder, ScriptedImap, Session, hangs_up, says
 from tests.support.callers import Callers
 from tests.support.served_gateway import served_gateway
+from tools.servers.scripted_imap import CAPABILITIES, ScriptedFolder, ScriptedImap, Session, hangs_up, says
 
 BODIES = rb"UID FETCH .*BODY\.PEEK\[\]"
 NUMBERS = itertools.count()

@@ -9,11 +9,11 @@ from fastapi.testclient import TestClient
 
 from app.gateway import Gateway
 from app.services.fetching import fetch_cycle, leases
-from tests.servers.dovecot import Dovecot
-from tests.servers.imap_proxy import Exchange, Fault, ImapProxy
 from tests.support.callers import Callers
 from tests.support.fetched_mailbox import Mailbox, hashes, mailbox
 from tests.support.stored_mail import mail
+from tools.servers.dovecot import Dovecot
+from tools.servers.imap_proxy import Exchange, Fault, ImapProxy
 
 ADMIN = Callers.user("administrator", admin=True)
 LAST_BEFORE_THE_COMMIT = "STATUS"

@@ -23,13 +23,13 @@ from app.gateway import Gateway
 from app.mime.model import PARSER_FAULTS, ParsedMail
 from app.mime.parse import extract_attachment, parse_mail
 from app.services.messages.inline_images import link_images
-from tests.servers.dovecot import Dovecot
 from tests.support.callers import bearer, user_token
-from tests.support.corpus import mail_files
 from tests.support.fetched_mailbox import hashes, mailbox
 from tests.support.figures import FIGURES
 from tests.support.served_gateway import served_gateway
 from tests.support.stored_mail import mail
+from tools.corpus import mail_files
+from tools.servers.dovecot import Dovecot
 
 DATA = Path(__file__).resolve().parents[2] / "data"
 PINNED = DATA / "corpus_defects.json"

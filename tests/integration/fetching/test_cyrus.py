@@ -5,10 +5,10 @@ from collections.abc import Iterator
 import pytest
 
 from app.gateway import Gateway
-from tests.servers.cyrus import Cyrus
-from tests.servers.imap_proxy import Exchange, ImapProxy
 from tests.support.fetched_mailbox import Mailbox, hashes, mailbox
 from tests.support.stored_mail import mail
+from tools.servers.cyrus import Cyrus
+from tools.servers.imap_proxy import Exchange, ImapProxy
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 

@@ -6,10 +6,10 @@ from app import clock
 from app.gateway import Gateway
 from app.services.fetching import fetch_cycle, leases
 from app.services.messages import deletion
-from tests.servers.dovecot import Dovecot
-from tests.servers.imap_proxy import ImapProxy, cut_after
 from tests.support.fetched_mailbox import hashes, mailbox
 from tests.support.stored_mail import TESTER, mail
+from tools.servers.dovecot import Dovecot
+from tools.servers.imap_proxy import ImapProxy, cut_after
 
 OLD = datetime(2019, 5, 6, 7, 8, 9, tzinfo=UTC)
 

@@ -9,8 +9,12 @@ from app.gateway import Gateway
 from app.services.fetching import fetch_cycle, leases, quarantine
 from app.services.fetching.ledger import NumberedFolder
 from app.services.messages import deletion
-from tests.servers.dovecot import Dovecot
-from tests.servers.imap_proxy import (
+from tests.support.callers import Callers
+from tests.support.fetched_mailbox import Mailbox, hashes, mailbox
+from tests.support.settings import SettingsFactory
+from tests.support.stored_mail import TESTER, mail
+from tools.servers.dovecot import Dovecot
+from tools.servers.imap_proxy import (
     ImapProxy,
     answer,
     answer_after,
@@ -18,10 +22,6 @@ from tests.servers.imap_proxy import (
     cut_before,
     without_copyuid,
 )
-from tests.support.callers import Callers
-from tests.support.fetched_mailbox import Mailbox, hashes, mailbox
-from tests.support.settings import SettingsFactory
-from tests.support.stored_mail import TESTER, mail
 
 
 @pytest.fixture

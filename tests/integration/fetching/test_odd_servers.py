@@ -8,11 +8,11 @@ import pytest
 
 from app import clock
 from app.gateway import Gateway
-from tests.servers.dovecot import Dovecot
-from tests.servers.imap_proxy import Fault, ImapProxy, answer, cut_before, rewritten
 from tests.support.fetched_mailbox import Mailbox, hashes, mailbox
 from tests.support.settings import SettingsFactory
 from tests.support.stored_mail import mail
+from tools.servers.dovecot import Dovecot
+from tools.servers.imap_proxy import Fault, ImapProxy, answer, cut_before, rewritten
 
 ALWAYS = 1000
 MANY_OCTETS = 400_000

@@ -5,11 +5,11 @@ from collections.abc import Iterator
 import pytest
 
 from app.gateway import Gateway
-from tests.servers.courier import Courier
-from tests.servers.imap_proxy import ImapProxy, cut_after, cut_before
-from tests.servers.inetd import InetdImapServer
 from tests.support.fetched_mailbox import Mailbox, hashes, mailbox
 from tests.support.stored_mail import mail
+from tools.servers.courier import Courier
+from tools.servers.imap_proxy import ImapProxy, cut_after, cut_before
+from tools.servers.inetd import InetdImapServer
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 """Courier takes a second for each SELECT, and the databases have been compared elsewhere."""

@@ -22,15 +22,15 @@ from app.config import Settings
 from app.gateway import Gateway
 from app.models import Lease
 from app.services.fetching import fetch_cycle
-from tests.servers.dovecot import Dovecot
-from tests.servers.imap_proxy import Exchange, ImapProxy
-from tests.servers.process import ServerFailed, wait_until
 from tests.support.commands import TAKES_MAIL_OUT, stored_source, uids_in
 from tests.support.fetched_mailbox import Mailbox, hashes, mailbox
 from tests.support.figures import FIGURES
 from tests.support.instance import Instance
 from tests.support.settings import SettingsFactory
 from tests.support.stored_mail import mail
+from tools.servers.dovecot import Dovecot
+from tools.servers.imap_proxy import Exchange, ImapProxy
+from tools.servers.process import ServerFailed, wait_until
 
 CAPABILITIES = {"MOVE": (), "UIDPLUS only": ("MOVE",), "neither": ("MOVE", "UIDPLUS")}
 WAIT_S = 60.0

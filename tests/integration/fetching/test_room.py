@@ -9,10 +9,10 @@ import pytest
 from app import clock
 from app.gateway import Gateway
 from app.services.messages import deletion
-from tests.servers.dovecot import Dovecot
 from tests.support.fetched_mailbox import Mailbox, mailbox
 from tests.support.settings import SettingsFactory
 from tests.support.stored_mail import TESTER, mail
+from tools.servers.dovecot import Dovecot
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 LARGE = mail("Large", text="x" * 5000)

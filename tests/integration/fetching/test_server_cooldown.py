@@ -11,11 +11,11 @@ import time_machine
 from app import clock
 from app.gateway import Gateway
 from app.services.fetching.sweep import Sweeper
-from tests.servers.dovecot import Dovecot
-from tests.servers.imap_proxy import ImapProxy, answer
-from tests.servers.process import wait_until
 from tests.support.fetched_mailbox import Mailbox, mailbox
 from tests.support.stored_mail import mail
+from tools.servers.dovecot import Dovecot
+from tools.servers.imap_proxy import ImapProxy, answer
+from tools.servers.process import wait_until
 
 WAIT_S = 20.0
 BOXES = 8

@@ -9,13 +9,13 @@ import pytest
 from app import clock
 from app.gateway import Gateway
 from app.services.fetching.sweep import Sweeper
-from tests.servers.dovecot import Dovecot
-from tests.servers.imap_proxy import ImapProxy, answer
-from tests.servers.process import wait_until
-from tests.servers.silent import SilentServer
 from tests.support.fetched_mailbox import Mailbox, mailbox
 from tests.support.settings import SettingsFactory
 from tests.support.stored_mail import mail
+from tools.servers.dovecot import Dovecot
+from tools.servers.imap_proxy import ImapProxy, answer
+from tools.servers.process import wait_until
+from tools.servers.silent import SilentServer
 
 WAIT_S = 20.0
 

@@ -18,9 +18,9 @@ import httpx
 
 from tests.integration.rereading.database import SECRET_KEY
 from tests.integration.rereading.mails import MAILS
-from tests.servers.dovecot import Dovecot
-from tests.servers.process import end, free_port, wait_until
 from tests.support.callers import Callers
+from tools.servers.dovecot import Dovecot
+from tools.servers.process import end, free_port, wait_until
 
 
 def main(target: Path) -> None:

@@ -22,9 +22,9 @@ from app.mime.model import READER, Listed, ParsedMail
 from app.services.messages import rereading
 from tests.integration.rereading.database import DATA, SECRET_KEY, load_old_database, multiply
 from tests.integration.rereading.mails import INVOICE, LOGO, MAILS, SCAN, TERMS
-from tests.servers.process import wait_until
 from tests.support.callers import Callers
 from tests.support.served_gateway import served_gateway
+from tools.servers.process import wait_until
 
 JANA = Callers.user("jana", groups=["orders"])
 SEEN: dict[str, dict[str, Any]] = json.loads((DATA / "reader_1.json").read_text(encoding="utf-8"))

@@ -39,11 +39,11 @@ from app.services.access.rules import Principal, PrincipalKind
 from app.services.sending import outcomes, submissions
 from app.services.sending.sender import THREADS, Attempt, Sender, carry_out, claim_next, limits_of
 from app.states import Security, SentCopyState
-from tests.servers.certificates import Certificates
-from tests.servers.dovecot import Dovecot
-from tests.servers.smtp import SmtpServer
 from tests.support.sending_mailbox import OWNER, PASSWORD, sending_connector, submit
 from tests.support.settings import SettingsFactory
+from tools.servers.certificates import Certificates
+from tools.servers.dovecot import Dovecot
+from tools.servers.smtp import SmtpServer
 
 CONTENT = b"Subject: x\r\n\r\nHello\r\n"
 A, B, C = "a@example.com", "b@example.com", "c@example.com"

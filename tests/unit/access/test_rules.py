@@ -11,7 +11,8 @@ from app.models import Connector
 from app.services.access import rules
 from app.services.access.rules import CONTENT, RULES, SCOPES, Action, Principal, PrincipalKind, Role
 from app.states import ConnectorKind
-from tests.support.access_cases import (
+from tests.support.settings import ROOT
+from tools.access import (
     ADMINISTRATOR,
     BARE_KEY,
     GRANTED_KEY,
@@ -23,7 +24,6 @@ from tests.support.access_cases import (
     case_database,
     outcome,
 )
-from tests.support.settings import ROOT
 
 CONNECTORS = ("shared", "personal", "sealed")
 EVERYBODY = {
@@ -229,8 +229,8 @@ def test_every_role_may_something() -> None:
 
 
 def test_the_documented_table_is_fresh(session: Session) -> None:
-    from tests.support.access_cases import page
+    from tools.access import page
 
     assert (ROOT / "docs" / "access.md").read_text(encoding="utf-8") == page(session), (
-        "stale; run: python -m tests.support.access_cases > docs/access.md"
+        "stale; run: python -m tools.access > docs/access.md"
     )

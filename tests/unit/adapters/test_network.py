@@ -10,7 +10,7 @@ import pytest
 from app.adapters.network import NetworkPolicy
 from app.adapters.racing import connect_first, in_turns
 from app.errors import ConnectionRefused, ConnectTimedOut, HostUnreachable
-from tests.servers.listener import Listener
+from tools.servers.listener import Listener
 
 PUBLIC = NetworkPolicy()
 

@@ -14,7 +14,7 @@ from app.mime.minimal import parse_minimal
 from app.mime.model import PARSER_FAULTS, DefectCode, ParsedMail
 from app.mime.parse import extract_attachment, parse_mail
 from tests.support import sandboxed_reader
-from tests.support.corpus import mail_files
+from tools.corpus import mail_files
 
 from .mails import NASTY, assert_linear, base64_part, mail, multipart, part
 

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from app.mime.model import Listed, ParsedMail
-from tests.support.corpus import mail_files
 from tests.support.sandboxed_reader import extract_attachment, parse_mail
 from tests.unit.mime.mails import base64_part, multipart, nested, part
+from tools.corpus import mail_files
 
 NUMBERS_OF_READER_1 = Path(__file__).resolve().parents[2] / "data" / "reader_1_numbers.json"
 """What reader 1 gave of each collected mail with attachments, as of commit ec42bc1: by the sha256 of the mail, in the order

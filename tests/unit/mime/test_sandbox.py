@@ -8,7 +8,7 @@ from pathlib import Path
 
 from app.mime.charset_labels import CODECS
 from app.mime.frames import READY, REPLY, REQUEST, Asked, Op, Status
-from tests.support.corpus import mail_files
+from tools.corpus import mail_files
 
 from .mails import mail
 from .test_charset_labels import labelled, letters_of

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from tests.servers.process import Account
+from tools.servers.process import Account
 
 MailFormat = Literal["maildir", "mdbox"]
 SPECIAL_USE: Mapping[str, str] = {

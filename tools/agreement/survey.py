@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from app.adapters.parser import ParserProcess
-from tests.agreement.compare import Disagreement, disagreements, read_ours
-from tests.agreement.standard_library import StandardLibrary
-from tests.agreement.verdicts import Verdict, known_verdicts, verdict
-from tests.support.corpus import mail_files
+from tools.agreement.compare import Disagreement, disagreements, read_ours
+from tools.agreement.standard_library import StandardLibrary
+from tools.agreement.verdicts import Verdict, known_verdicts, verdict
+from tools.corpus import mail_files
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,9 @@ from typing import Any
 from app.mime.headers import Fields
 from app.mime.model import Defects
 from app.mime.structure import normalise, read_tree
-from tests.agreement.compare import Disagreement, Ours, words
+from tools.agreement.compare import Disagreement, Ours, words
 
-FILE = Path(__file__).resolve().parents[1] / "data" / "agreement.json"
+FILE = Path(__file__).resolve().parents[2] / "tests" / "data" / "agreement.json"
 PEOPLE = frozenset({"from", "to", "cc", "reply_to"})
 
 Verdict = tuple[str, str]

@@ -5,8 +5,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from tests.servers.inetd import InetdImapServer
-from tests.servers.process import (
+from tools.servers.inetd import InetdImapServer
+from tools.servers.process import (
     end,
     free_port,
     greets,
@@ -16,7 +16,7 @@ from tests.servers.process import (
     within_reach,
     work_folder,
 )
-from tests.servers.unpack import CYRUS, library_path, unpacked
+from tools.servers.unpack import CYRUS, library_path, unpacked
 
 START_TIMEOUT_S = 60.0
 ADMIN = "cyrus"

@@ -2,8 +2,8 @@
 
 import os
 
-from tests.servers.inetd import InetdImapServer, Program
-from tests.servers.unpack import COURIER, library_path, unpacked
+from tools.servers.inetd import InetdImapServer, Program
+from tools.servers.unpack import COURIER, library_path, unpacked
 
 CAPABILITIES = "IMAP4rev1 UIDPLUS CHILDREN NAMESPACE THREAD=ORDEREDSUBJECT SORT QUOTA IDLE"
 

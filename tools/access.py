@@ -1,7 +1,6 @@
 """Every kind of caller and every kind of connector, in a database.
 
-The test of the rules uses it. So does the table in docs/access.md, which shows what the rules answer
-(`python -m tests.support.access_cases > docs/access.md`).
+`python -m tools.access > docs/access.md` shows what the rules answer. The test of the rules uses the same cases.
 """
 
 import sys
@@ -12,7 +11,7 @@ from pathlib import Path
 
 from sqlmodel import Session
 
-from app import clock
+from app import clock, migrations
 from app.db import Database
 from app.errors import GatewayError
 from app.models import ApiKey, Connector, Credential, GroupBinding, KeyGrant
@@ -20,7 +19,6 @@ from app.problems import status_of
 from app.services.access import rules
 from app.services.access.rules import SCOPES, Action, Principal, PrincipalKind
 from app.states import ConnectorKind, ConnectorStatus, Security
-from tests.support.schema import migrate
 
 SCOPES_OF_A_KEY = frozenset(SCOPES.values())
 
@@ -54,7 +52,7 @@ PERSONAL = {
 HEAD = """\
 # Who may do what
 
-This page is generated from `app/services/access/rules.py` (`python -m tests.support.access_cases > docs/access.md`). A test
+This page is generated from `app/services/access/rules.py` (`python -m tools.access > docs/access.md`). A test
 compares the two. `yes`: allowed. `404`: for this caller the object does not exist. `403`: the caller sees the object, but
 may not do this. A key without the scope gets 403. "API key for others" is a key that is limited to other connectors.
 
@@ -178,7 +176,7 @@ def main() -> None:
     """Print the page."""
     with tempfile.TemporaryDirectory() as folder:
         url = f"sqlite:///{Path(folder) / 'access.db'}"
-        migrate(url)
+        migrations.upgrade(url)
         with case_database(url) as session:
             sys.stdout.write(page(session))
 

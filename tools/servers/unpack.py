@@ -2,7 +2,7 @@
 
 Nothing is installed: `apt-get download` fetches the packages and those of their dependencies that the machine
 lacks, `dpkg -x` lays them out below `.servers/`, no maintainer script runs, so no daemon starts and no root
-is needed. `python -m tests.servers.unpack` fetches all ahead of time. TEST_UNPACK=1 takes no notice of installed
+is needed. `python -m tools.servers.unpack` fetches all ahead of time. TEST_UNPACK=1 takes no notice of installed
 servers, TEST_SERVERS_DIR puts the folder elsewhere (a read-only checkout).
 """
 
@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.servers.process import ServerMissing, find_program
+from tools.servers.process import ServerMissing, find_program
 
 STAMP = ".complete"
 # Not needed to run the server itself, or harmful: a second C library beside the machine's loader crashes;

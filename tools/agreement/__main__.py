@@ -8,9 +8,9 @@ import argparse
 import json
 from pathlib import Path
 
-from tests.agreement.compare import GRAVE
-from tests.agreement.survey import Found, survey
-from tests.agreement.verdicts import FILE, known_verdicts, listed
+from tools.agreement.compare import GRAVE
+from tools.agreement.survey import Found, survey
+from tools.agreement.verdicts import FILE, known_verdicts, listed
 
 
 def main() -> None:

@@ -2,8 +2,8 @@
 
 import os
 
-from tests.servers.inetd import InetdImapServer, Program
-from tests.servers.unpack import MAILUTILS, library_path, unpacked
+from tools.servers.inetd import InetdImapServer, Program
+from tools.servers.unpack import MAILUTILS, library_path, unpacked
 
 
 class Mailutils(InetdImapServer):

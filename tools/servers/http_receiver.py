@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Self
 
-from tests.servers.process import ServerFailed
+from tools.servers.process import ServerFailed
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ from typing import Self
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
 from app.states import Security
-from tests.servers.certificates import Certificates
-from tests.servers.process import ServerFailed
+from tools.servers.certificates import Certificates
+from tools.servers.process import ServerFailed
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from typing import Any, Self
 from playwright.sync_api import Browser as PlaywrightBrowser
 from playwright.sync_api import BrowserContext, ConsoleMessage, Dialog, Page, Playwright, sync_playwright
 
-from tests.servers.unpack import CHROMIUM, installed_folder, library_path, unpacked
+from tools.servers.unpack import CHROMIUM, installed_folder, library_path, unpacked
 
 # Beside playwright's own, which turn off updates, synchronising and the like, and the sandbox: that needs
 # either a program with root's rights or namespaces, and has neither in an unpacked chromium.

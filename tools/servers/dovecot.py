@@ -23,9 +23,9 @@ from typing import Self
 
 from imapclient import IMAPClient, imap_utf7
 
-from tests.servers.certificates import Certificates
-from tests.servers.dovecot_config import SPECIAL_USE, DovecotConfig, MailFormat
-from tests.servers.process import (
+from tools.servers.certificates import Certificates
+from tools.servers.dovecot_config import SPECIAL_USE, DovecotConfig, MailFormat
+from tools.servers.process import (
     ServerFailed,
     command_as,
     end,
@@ -38,7 +38,7 @@ from tests.servers.process import (
     within_reach,
     work_folder,
 )
-from tests.servers.unpack import DOVECOT, PROOT, installed_folder, library_path, unpacked
+from tools.servers.unpack import DOVECOT, PROOT, installed_folder, library_path, unpacked
 
 COMPILED_IN = ("usr/lib/dovecot", "usr/share/dovecot", "usr/bin/doveconf")
 TIMEOUT_S = 30.0

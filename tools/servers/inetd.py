@@ -21,8 +21,8 @@ from typing import IO, Self
 
 from imapclient import IMAPClient
 
-from tests.servers.dovecot import StoredMessage
-from tests.servers.process import server_account, work_folder
+from tools.servers.dovecot import StoredMessage
+from tools.servers.process import server_account, work_folder
 
 TIMEOUT_S = 30.0
 GRACE_S = 5.0

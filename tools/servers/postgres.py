@@ -19,7 +19,7 @@ import psycopg
 from psycopg import sql
 from sqlalchemy.engine import URL, make_url
 
-from tests.servers.process import (
+from tools.servers.process import (
     ServerFailed,
     command_as,
     end,
@@ -31,7 +31,7 @@ from tests.servers.process import (
     within_reach,
     work_folder,
 )
-from tests.servers.unpack import POSTGRESQL, installed_folder, library_path, unpacked
+from tools.servers.unpack import POSTGRESQL, installed_folder, library_path, unpacked
 
 START_TIMEOUT_S = 60.0
 # One database for a test run, thrown away after it: small, quiet, without the compiler that is not unpacked.

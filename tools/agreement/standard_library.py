@@ -37,7 +37,7 @@ class StandardLibrary:
     def read(self, raw: bytes) -> Json:
         """What the library makes of a mail."""
         if self._child is None:
-            command = [sys.executable, "-m", "tests.agreement.standard_library"]
+            command = [sys.executable, "-m", "tools.agreement.standard_library"]
             self._child = subprocess.Popen(
                 command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
             )
