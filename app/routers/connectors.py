@@ -27,8 +27,8 @@ from app.schemas.connectors import (
     ServerRead,
 )
 from app.schemas.fields import Id, Line, ListQuery, Page
-from app.services.connectors import checks, connectors
-from app.services.connectors.connectors import Detailed
+from app.services.connectors import checks, connectors, passwords
+from app.services.connectors.detailed import Detailed
 from app.services.connectors.settings import first_fetch_of, server_of
 from app.services.events.recipients import notifies_users
 from app.services.fetching import history
@@ -169,7 +169,7 @@ def enter_credentials(
 ) -> ConnectorRead | ConnectorShort:
     """Enter the password. Once the owner of a personal mailbox has, nobody else can. With `If-Match` it is stored only
     for the servers that were shown: 412 where settings or credentials are others now."""
-    detailed = connectors.enter_credentials(gateway, principal, connector_id, body.password, version=version)
+    detailed = passwords.enter_credentials(gateway, principal, connector_id, body.password, version=version)
     return _answer(response, detailed)
 
 
@@ -178,7 +178,7 @@ def discard_credentials(
     connector_id: Id, gateway: GatewayDep, principal: PrincipalDep, version: ExpectedVersion
 ) -> None:
     """Delete the stored password: nothing is fetched or sent until somebody enters one again."""
-    connectors.discard_credentials(gateway, principal, connector_id, version=version)
+    passwords.discard_credentials(gateway, principal, connector_id, version=version)
 
 
 @router.post("/{connector_id}/pause", responses=problem_responses(404))
