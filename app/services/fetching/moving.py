@@ -12,7 +12,6 @@ it, and looks for a copy in the processed folder before it repeats anything:
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 import structlog
 
@@ -31,6 +30,7 @@ from app.services.fetching import ledger
 from app.services.fetching.batches import BATCH_MAILS
 from app.services.fetching.context import CycleContext
 from app.services.fetching.copies import CopyFinder
+from app.services.fetching.departures import UNKNOWN_UID, Departed, Done, departure_of
 from app.services.fetching.ledger import MoveIntent, Target
 from app.services.messages import state
 from app.states import MoveState
@@ -41,29 +41,9 @@ MAX_REFUSED = 3
 """If this many mails in a row are refused and none is moved, the mails are not the reason."""
 NEAR_UIDS = 1000
 WITNESS_OCTETS = 1024
-UNKNOWN_UID = 0
-"""The UID of a copy that exists at an unknown UID."""
 
 _MISSING = frozenset({"TRYCREATE", "NONEXISTENT"})
 _NOT_BY_COPY = frozenset({"NOPERM", "LIMIT", *_MISSING})
-
-
-@dataclass(frozen=True, slots=True)
-class _Departed:
-    """A mail that has left the source folder."""
-
-    row: ServerMessage
-    state: MoveState
-    target_uid: int | None = None
-
-
-@dataclass(slots=True)
-class _Done:
-    """The outcome of a move for its mails."""
-
-    departed: list[_Departed] = field(default_factory=list)
-    doubled: dict[str, int] = field(default_factory=dict)
-    """Rows whose mails are still in the source although a copy is in the processed folder, with the UID of the copy."""
 
 
 class Mover:
@@ -116,9 +96,9 @@ class Mover:
         absent = [row for row in rows if row.uid not in present]
         here = [row for row in rows if row.uid in present]
         looked = self._copies.look(rows)
-        done = _Done([_departed(row, looked.found) for row in absent])
+        done = Done([departure_of(row, looked.found) for row in absent])
         done.departed += [
-            _Departed(row, MoveState.GONE)
+            Departed(row, MoveState.GONE)
             for row in here
             if row.uid in flagged and row.id not in looked.found and row.id not in looked.open
         ]
@@ -136,7 +116,7 @@ class Mover:
             MailServerError
         """
         found = self._copies.look(rows).found
-        self._note([_departed(row, found) for row in rows])
+        self._note([departure_of(row, found) for row in rows])
 
     def move(self, rows: Sequence[ServerMessage]) -> None:
         """Move mails whose intent is committed, and record the proved moves.
@@ -150,7 +130,7 @@ class Mover:
         if not rows:
             return
         self._context.lease.require()
-        done = _Done()
+        done = Done()
         refusal: CommandRefused | None = None
         try:
             self._transfer(rows, done)
@@ -178,7 +158,7 @@ class Mover:
             log.warning("lease_lost_during_move", connector_id=self._context.source.connector_id, moved=moved)
             raise
 
-    def _report_doubled(self, done: _Done) -> None:
+    def _report_doubled(self, done: Done) -> None:
         """Record the copy of a mail that has not left the source, so that the mail is not copied again.
 
         Raises:
@@ -196,35 +176,35 @@ class Mover:
         error.is_second_time = is_second_time
         raise error
 
-    def _transfer(self, rows: Sequence[ServerMessage], done: _Done) -> None:
+    def _transfer(self, rows: Sequence[ServerMessage], done: Done) -> None:
         if self._context.imap.can_move:
             self._by_move(rows, done)
         else:
             self._by_copy(rows, done)
 
-    def _by_move(self, rows: Sequence[ServerMessage], done: _Done) -> None:
+    def _by_move(self, rows: Sequence[ServerMessage], done: Done) -> None:
         proved = self._context.imap.move([row.uid for row in rows], self._context.target_folder)
         named = [row for row in rows if row.uid in proved]
         # A server that implements MOVE as COPY and EXPUNGE may have done only the first: it reports each EXPUNGE.
         doubtful = [row for row in rows if row.uid not in proved or self._context.imap.expunged < len(named)]
         still = self._context.imap.search_present(row.uid for row in doubtful)
         done.departed += [
-            _Departed(row, MoveState.MOVED, proved[row.uid]) for row in named if row.uid not in still
+            Departed(row, MoveState.MOVED, proved[row.uid]) for row in named if row.uid not in still
         ]
         self._settle_vanished([row for row in rows if row.uid not in proved and row.uid not in still], done)
         copied = [row for row in named if row.uid in still]
         self._take_out_copied(copied, {row.id: proved[row.uid] for row in copied}, done)
 
-    def _settle_vanished(self, rows: Sequence[ServerMessage], done: _Done) -> None:
+    def _settle_vanished(self, rows: Sequence[ServerMessage], done: Done) -> None:
         """Settle mails that have left the folder and that COPYUID does not name. With UIDPLUS, another client has taken them,
         unless the server does not name the mails that it moves. Without UIDPLUS, we have moved them."""
         found = self._copies.look(rows).found if rows and self._context.imap.can_expunge_uids else {}
         state = MoveState.GONE if self._context.imap.can_expunge_uids else MoveState.MOVED
         done.departed += [
-            _Departed(r, MoveState.MOVED, found[r.id]) if r.id in found else _Departed(r, state) for r in rows
+            Departed(r, MoveState.MOVED, found[r.id]) if r.id in found else Departed(r, state) for r in rows
         ]
 
-    def _by_copy(self, rows: Sequence[ServerMessage], done: _Done) -> None:
+    def _by_copy(self, rows: Sequence[ServerMessage], done: Done) -> None:
         """Use COPY, `\\Deleted`, and UID EXPUNGE of exactly these mails (RFC 4315). Without UIDPLUS they stay, with the flag:
         EXPUNGE and CLOSE would also remove mails that other clients have flagged."""
         before = self._status_messages()
@@ -238,7 +218,7 @@ class Mover:
         self._take_out_copied([row for row in rows if row.id in copies], copies, done)
         uncopied = [row for row in rows if row.id not in copies]
         still = self._context.imap.search_present(row.uid for row in uncopied)
-        done.departed += [_Departed(row, MoveState.GONE) for row in uncopied if row.uid not in still]
+        done.departed += [Departed(row, MoveState.GONE) for row in uncopied if row.uid not in still]
 
     def _status_messages(self) -> int | None:
         try:
@@ -251,14 +231,14 @@ class Mover:
         after = self._status_messages()
         return before is not None and after is not None and after - before >= by
 
-    def _take_out_copied(self, rows: Sequence[ServerMessage], copies: dict[str, int], done: _Done) -> None:
+    def _take_out_copied(self, rows: Sequence[ServerMessage], copies: dict[str, int], done: Done) -> None:
         """Remove mails from the source folder whose copies exist. If the server does not remove them, they are doubled, and
         nothing is repeated."""
         if not rows:
             return
         out = {row.id for row in self._taken_out(rows)}
         done.departed += [
-            _Departed(row, MoveState.MOVED, copies[row.id] or None) for row in rows if row.id in out
+            Departed(row, MoveState.MOVED, copies[row.id] or None) for row in rows if row.id in out
         ]
         done.doubled |= {row.id: copies[row.id] for row in rows if row.id not in out}
 
@@ -277,7 +257,7 @@ class Mover:
             still -= self._context.imap.search_flagged_deleted(uids)
         return [row for row in rows if row.uid not in still]
 
-    def _after_refusal(self, rows: Sequence[ServerMessage], refusal: CommandRefused, done: _Done) -> None:
+    def _after_refusal(self, rows: Sequence[ServerMessage], refusal: CommandRefused, done: Done) -> None:
         """Find out what a refused command has done. Some mails may have been moved, or all (Exchange), or copied and not
         removed. Another client may have taken some (Dovecot then refuses the whole set). One mail must not hold up the
         others."""
@@ -301,7 +281,7 @@ class Mover:
             if done.doubled:
                 return
 
-    def _go_on(self, rows: Sequence[ServerMessage], done: _Done) -> None:
+    def _go_on(self, rows: Sequence[ServerMessage], done: Done) -> None:
         self._context.lease.require()
         try:
             self._transfer(rows, done)
@@ -312,16 +292,16 @@ class Mover:
     def _may_copy_instead(self) -> bool:
         return self._context.imap.can_move and not self._context.imap.is_gmail
 
-    def _untouched(self, rows: Sequence[ServerMessage], done: _Done) -> list[ServerMessage]:
+    def _untouched(self, rows: Sequence[ServerMessage], done: Done) -> list[ServerMessage]:
         """The mails that a refused command has neither moved nor copied."""
         still = self._context.imap.search_present(row.uid for row in rows)
         looked = self._copies.look(rows)
-        done.departed += [_departed(row, looked.found) for row in rows if row.uid not in still]
+        done.departed += [departure_of(row, looked.found) for row in rows if row.uid not in still]
         here = [row for row in rows if row.uid in still]
         self._take_out_copied([row for row in here if row.id in looked.found], looked.found, done)
         return [row for row in here if row.id not in looked.found and row.id not in looked.open]
 
-    def _alone(self, row: ServerMessage, done: _Done) -> bool:
+    def _alone(self, row: ServerMessage, done: Done) -> bool:
         """Move one mail, by COPY if MOVE is refused. Returns whether the server accepted the first command."""
         try:
             self._transfer([row], done)
@@ -363,7 +343,7 @@ class Mover:
                     ledger.note_intent(row, intent)
             self.move(batch)
 
-    def _note(self, departed: Sequence[_Departed]) -> None:
+    def _note(self, departed: Sequence[Departed]) -> None:
         if not departed:
             return
         self._uidnext = self._context.imap.next_uid(self._uidnext)
@@ -381,7 +361,7 @@ class Mover:
                 )
         self._context.tally.moved += sum(1 for each in departed if each.state == MoveState.MOVED)
 
-    def _report_if_doubled(self, row: ServerMessage, settled: _Departed) -> None:
+    def _report_if_doubled(self, row: ServerMessage, settled: Departed) -> None:
         """Log it if two instances have moved one mail at the same moment, and each has a COPYUID for it."""
         if settled.target_uid is not None and row.target_uid not in {None, UNKNOWN_UID, settled.target_uid}:
             log.error(
@@ -390,14 +370,6 @@ class Mover:
                 folder=row.target_folder,
                 uids=[row.target_uid, settled.target_uid],
             )
-
-
-def _departed(row: ServerMessage, copies: dict[str, int]) -> _Departed:
-    return (
-        _Departed(row, MoveState.MOVED, copies[row.id])
-        if row.id in copies
-        else _Departed(row, MoveState.GONE)
-    )
 
 
 def _told(refusal: CommandRefused) -> MailServerError:
