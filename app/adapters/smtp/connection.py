@@ -1,0 +1,134 @@
+"""smtplib over a connection of ours, with bounded replies, and a watch that cuts the connection when its time is up."""
+
+import contextlib
+import re
+import smtplib
+import socket
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from app.adapters.handshake import Secured, secure, wrong_service
+from app.adapters.speech import Speech, recognised
+from app.errors import (
+    ConnectionLost,
+    NoGreeting,
+)
+
+# The server need not know the name or the address of this machine (Thunderbird sends the same).
+EHLO_NAME = "[127.0.0.1]"
+MAX_REPLY_LINES = 200
+MAX_REPLY_LINE_OCTETS = 4096  # RFC 5321 §4.5.3.1.5 says 512; some banners are longer
+QUIT_TIMEOUT_S = 5.0
+WATCH_INTERVAL_S = 0.25
+
+_REPLY_LINE = re.compile(rb"[2-5][0-9][0-9](?:[ -]|\r?\n)")
+
+
+class Client(smtplib.SMTP):
+    """smtplib over an existing connection, with bounded replies."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        super().__init__(local_hostname=EHLO_NAME)
+        self.sock = connection
+        self.file: Any = None
+        self.is_dead = False
+        """The peer has not answered in time, or the connection has ended."""
+
+    def secure(self, how: Secured, timeout_s: float) -> None:
+        """Speak TLS from here on; what was read in plain text before is forgotten (RFC 3207 §6)."""
+        assert self.sock is not None
+        self.sock = secure(self.sock, how, timeout_s)
+        self.sock.settimeout(timeout_s)
+        self.file = None
+        self.ehlo_resp = self.helo_resp = None
+        self.esmtp_features = {}
+        self.does_esmtp = False
+
+    def getreply(self) -> tuple[int, bytes]:
+        # smtplib's own method reads for ever from a server that never stops, and hides the kind of error.
+        return self._rest_of_reply(self._read_line())
+
+    def _rest_of_reply(self, line: bytes) -> tuple[int, bytes]:
+        lines: list[bytes] = []
+        while len(lines) < MAX_REPLY_LINES:
+            if not line.endswith(b"\n"):
+                raise smtplib.SMTPServerDisconnected("a reply was cut off or too long")
+            if not _REPLY_LINE.match(line):
+                raise smtplib.SMTPServerDisconnected("not an SMTP reply")
+            lines.append(line[4:].strip())
+            if line[3:4] != b"-":
+                return int(line[:3]), b"\n".join(lines)
+            line = self._read_line()
+        raise smtplib.SMTPServerDisconnected("a reply that does not end")
+
+    def _read_line(self) -> bytes:
+        if self.sock is None:
+            raise smtplib.SMTPServerDisconnected("not connected")
+        if self.file is None:
+            self.file = self.sock.makefile("rb")
+        line: bytes = self.file.readline(MAX_REPLY_LINE_OCTETS)
+        return line
+
+    def get_greeting(self) -> tuple[int, bytes]:
+        """The first reply (RFC 5321 §4.3.1).
+
+        Raises:
+            NotSmtp, TlsExpected, NoGreeting, ConnectionLost
+        """
+        try:
+            line = self._read_line()
+        except TimeoutError as exc:
+            raise NoGreeting(command="CONNECT") from exc
+        if not line:
+            raise ConnectionLost(
+                "The mail server closed the connection without a greeting.", command="CONNECT"
+            )
+        found = recognised(line)
+        if found not in {Speech.SMTP, Speech.OTHER} or not _REPLY_LINE.match(line):
+            raise wrong_service("smtp", found)
+        return self._rest_of_reply(line)
+
+    def leave(self) -> None:
+        """Send QUIT if somebody may be listening. Its outcome does not matter."""
+        if self.sock is None or self.is_dead:
+            return
+        with contextlib.suppress(OSError, ValueError, smtplib.SMTPException):
+            self.sock.settimeout(QUIT_TIMEOUT_S)
+            self.docmd("QUIT")
+
+
+class Watch:
+    """Cuts a connection when its time is up. The timeout of a socket applies to each read, so a server that sends one octet a
+    minute would never exceed it. The watch holds a descriptor of its own, so TLS on the connection does not matter."""
+
+    def __init__(self, connection: socket.socket, deadline: float, stopping: Callable[[], bool]) -> None:
+        self._line = connection.dup()
+        self._deadline = deadline
+        self._stopping = stopping
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="smtp-watch", daemon=True)
+        self.is_late = False
+
+    def final_dot(self, limit_s: float) -> None:
+        """The dot is about to be sent: from now on only the time limit for the answer counts."""
+        self._stopping = lambda: False
+        self._deadline = time.monotonic() + limit_s
+
+    def _watch(self) -> None:
+        while not self._over.wait(WATCH_INTERVAL_S):
+            self.is_late = time.monotonic() > self._deadline
+            if self.is_late or self._stopping():
+                with contextlib.suppress(OSError):
+                    self._line.shutdown(socket.SHUT_RDWR)
+                return
+
+    def __enter__(self) -> "Watch":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._over.set()
+        self._thread.join()
+        self._line.close()

@@ -1,0 +1,85 @@
+"""From nothing to a server that knows us: TCP, TLS, the greeting, EHLO, STARTTLS, the login."""
+
+import contextlib
+import ssl
+import time
+from collections.abc import Callable, Iterator
+
+from app.adapters.handshake import Secured, await_greeting
+from app.adapters.masking import Mask
+from app.adapters.network import NetworkPolicy
+from app.adapters.smtp.connection import Client, Watch
+from app.adapters.smtp.login import log_in
+from app.adapters.smtp.replies import codes_of, expect, line_of, translated_errors
+from app.adapters.smtp.values import Limits, Server
+from app.errors import (
+    ConnectionLost,
+    MailServerError,
+    MailServerTimeout,
+    NoGreeting,
+    StarttlsNotOffered,
+)
+from app.states import Security
+
+
+@contextlib.contextmanager
+def logged_in(
+    server: Server,
+    network: NetworkPolicy,
+    tls: ssl.SSLContext,
+    limits: Limits,
+    stopping: Callable[[], bool],
+) -> Iterator[tuple[Client, Watch]]:
+    """A session that has logged in, and the watch that ends it.
+
+    Raises:
+        MailServerError
+    """
+    begun = time.monotonic()
+    # Plain text, also for the password, is allowed only inside the allowed private networks.
+    connection = network.connect(
+        server.host, server.port, limits.connect_s, private_only=server.security == Security.NONE
+    )
+    with (
+        Watch(connection, begun + limits.attempt_s, stopping) as watch,
+        contextlib.closing(Client(connection)) as client,
+    ):
+        connection.settimeout(limits.command_s)
+        try:
+            with translated_errors("EHLO"):
+                _greet(client, server, tls, limits)
+            with translated_errors("AUTH"):
+                log_in(client, server)
+            yield client, watch
+        except MailServerError as exc:
+            exc.mask(Mask(server.username, server.password).text)
+            client.is_dead = isinstance(exc, MailServerTimeout | ConnectionLost)
+            if watch.is_late:
+                late = NoGreeting if exc.command == "CONNECT" else MailServerTimeout
+                raise late(command=exc.command) from exc
+            raise
+        finally:
+            client.leave()
+
+
+def _greet(client: Client, server: Server, tls: ssl.SSLContext, limits: Limits) -> None:
+    if server.security == Security.TLS:
+        client.secure(Secured(tls, server.host, "smtp"), limits.command_s)
+    elif client.sock is not None:
+        await_greeting(client.sock, "smtp", limits.command_s)
+    expect(client.get_greeting(), 220, "CONNECT")
+    client.ehlo_or_helo_if_needed()
+    if server.security == Security.STARTTLS:
+        _start_tls(client, server, tls, limits)
+
+
+def _start_tls(client: Client, server: Server, tls: ssl.SSLContext, limits: Limits) -> None:
+    """Also where it is not offered: whoever strips the offer must not get the password instead."""
+    reply = client.docmd("STARTTLS")
+    if reply[0] >= 500:
+        raise StarttlsNotOffered(
+            command="STARTTLS", server_line=line_of(reply), response_code=codes_of(reply)
+        )
+    expect(reply, 220, "STARTTLS")
+    client.secure(Secured(tls, server.host, "smtp", after_starttls=True), limits.command_s)
+    client.ehlo_or_helo_if_needed()
