@@ -69,6 +69,11 @@ REQUESTS = {
         "Another fetch cycle of this mailbox is running and did not end within the time that a request waits.",
         "Wait and repeat the request. The running cycle takes new mail in as well.",
     ),
+    "answer_to_automatic_mail": Entry(
+        "`auto_submitted` marks the answer as written by a program, and the message that it answers was written by one too"
+        " (`is_auto_reply`).",
+        "Do not answer such messages by program. A person may: without `auto_submitted` the answer is accepted.",
+    ),
     "messages_stored": Entry(
         "The connector cannot be deleted alone, because its messages are stored.",
         "Repeat the request with `?messages=delete` to delete the messages too, or pause the connector instead.",

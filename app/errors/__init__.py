@@ -15,6 +15,7 @@ GatewayError                      code, retryable
 │   ├── CycleRunning
 │   ├── MessagesStored
 │   ├── IdempotencyMismatch
+│   ├── AnswerToAutomaticMail
 │   └── AttachmentUnreadable
 ├── PreconditionFailed            412, the object is not the version that If-Match names
 ├── InvalidInput                  422, with errors[{pointer, detail}]
@@ -155,6 +156,7 @@ from app.errors.mail_server import (
 )
 from app.errors.requests import (
     AlreadyExists,
+    AnswerToAutomaticMail,
     AttachmentUnreadable,
     Conflict,
     CycleRunning,
@@ -184,6 +186,7 @@ __all__ = [
     "AccessDenied",
     "AdministratorNeeded",
     "AlreadyExists",
+    "AnswerToAutomaticMail",
     "ApplicationPasswordNeeded",
     "AttachmentUnreadable",
     "AuthorizationFailed",

@@ -55,6 +55,11 @@ class IdempotencyMismatch(Conflict):
     default_detail = "This Idempotency-Key was used before with another request."
 
 
+class AnswerToAutomaticMail(Conflict):
+    code = "answer_to_automatic_mail"
+    default_detail = "The message was sent by a program, and so is this answer; the two could go on for ever (RFC 3834 §2)."
+
+
 class AttachmentUnreadable(Conflict):
     code = "attachment_unreadable"
     default_detail = "This attachment cannot be taken out of the mail; the mail's source still holds it."

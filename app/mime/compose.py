@@ -14,15 +14,15 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from email.message import EmailMessage
+from email.message import EmailMessage, Message
 from email.parser import BytesHeaderParser
 from email.policy import EmailPolicy, compat32
 from email.utils import format_datetime
-from urllib.parse import quote
 
 import idna
 
 from app.errors import FieldFault, InvalidInput
+from app.mime.file_names import filename_parameter, is_plain
 
 _CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _ENCODED_WORD = re.compile(r"=\?([^?]*)\?([bBqQ])\?(.*?)\?=")
@@ -38,13 +38,14 @@ _QUOTED_LOCAL_PART = re.compile(r'"[ !#-;=?-\[\]-~]+"')
 _DOMAIN = re.compile(
     r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9])?(?:\.[A-Za-z0-9](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9])?)*"
 )
-_MSG_ID = re.compile(r"<[!-;=?-~]{1,250}>")
+# With what RFC 5322 does not allow and programs write: spaces, odd characters, up to a whole line.
+_MSG_ID = re.compile(r"<[!-;=?-~](?:[ !-;=?-~]{0,992}[!-;=?-~])?>")
+_CONTENT_ID = re.compile(r"[!#-'*+\--;=?-~]{1,200}")
 _MEDIA_TYPE = re.compile(r"[A-Za-z0-9!#$&^_.+-]{1,80}/[A-Za-z0-9!#$&^_.+-]{1,80}")
 
 _LINE_CHARS = 66  # beside the longest name of a header of ours, a line stays below RFC 5322's 78
 _WORD_OCTETS = 36
-_PARAMETER_CHARS = 54
-_PLAIN_FILENAME = re.compile(r"(?! )[ !#$&-\[\]-~]{1,54}(?<! )")
+_LONGEST_LINE = 998  # RFC 5322 §2.1.1
 _MAX_REFERENCES = 20
 _MIME_HEADERS = frozenset({"mime-version", "content-type", "content-transfer-encoding"})
 
@@ -62,6 +63,8 @@ class OutgoingAttachment:
     name: str
     content_type: str
     content: bytes
+    content_id: str | None = None
+    """Without angle brackets. The HTML shows the attachment as `cid:…` (RFC 2392)."""
 
 
 @dataclass(frozen=True)
@@ -73,12 +76,15 @@ class Draft:
     date: datetime
     to: Sequence[Mailbox] = ()
     cc: Sequence[Mailbox] = ()
+    reply_to: Sequence[Mailbox] = ()
     subject: str = ""
     text: str | None = None
     html: str | None = None
     attachments: Sequence[OutgoingAttachment] = ()
     in_reply_to: str | None = None
     references: Sequence[str] = ()
+    auto_submitted: str | None = None
+    """`auto-replied` or `auto-generated` (RFC 3834 §5); None: a person wrote it."""
 
 
 def compose(draft: Draft) -> bytes:
@@ -174,8 +180,10 @@ def has_controls(value: str) -> bool:
 
 
 def usable_msg_id(value: str | None) -> str | None:
-    """A Message-ID from a received mail, if it is allowed in a header of ours."""
-    return value if value is not None and _MSG_ID.fullmatch(value) else None
+    """A Message-ID from a received mail, if a header of ours can hold it. A space in it stays: its mailer looks for it so."""
+    if value is None or not _MSG_ID.fullmatch(value) or has_controls(value):
+        return None
+    return value
 
 
 class _Written(str):
@@ -214,7 +222,8 @@ _POLICY = _Policy(linesep="\r\n", cte_type="7bit", raise_on_defect=False)
 
 def _refuse_what_cannot_be_sent(draft: Draft) -> None:
     refuse_controls(draft.subject, "/subject")
-    for field, addressees in (("to", draft.to), ("cc", draft.cc)):
+    refuse_controls(draft.sender.name or "", "/from_name")
+    for field, addressees in (("to", draft.to), ("cc", draft.cc), ("reply_to", draft.reply_to)):
         for position, mailbox in enumerate(addressees):
             refuse_controls(mailbox.name or "", f"/{field}/{position}")
             if rebuilt_address(mailbox.address, f"/{field}/{position}") != mailbox.address:
@@ -224,6 +233,11 @@ def _refuse_what_cannot_be_sent(draft: Draft) -> None:
             raise InvalidInput(FieldFault(f"/{field}", "must be valid Unicode without NUL"))
     if draft.text is None and draft.html is None and not draft.attachments:
         raise InvalidInput(FieldFault("/text", "is required if there is neither html nor an attachment"))
+    _refuse_attachments(draft)
+
+
+def _refuse_attachments(draft: Draft) -> None:
+    content_ids: set[str] = set()
     for position, attachment in enumerate(draft.attachments):
         refuse_controls(attachment.name, f"/attachments/{position}/name")
         if not _MEDIA_TYPE.fullmatch(attachment.content_type):
@@ -236,6 +250,23 @@ def _refuse_what_cannot_be_sent(draft: Draft) -> None:
         if attachment.content_type.lower().startswith(("multipart/", "message/")):
             fault = "must not be multipart/* or message/*; application/octet-stream carries any file"
             raise InvalidInput(FieldFault(f"/attachments/{position}/content_type", fault))
+        if attachment.content_id is not None:
+            _refuse_content_id(
+                attachment.content_id, content_ids, draft, f"/attachments/{position}/content_id"
+            )
+
+
+def _refuse_content_id(content_id: str, others: set[str], draft: Draft, pointer: str) -> None:
+    if not _CONTENT_ID.fullmatch(content_id):
+        fault = "must be ASCII without spaces, quotes, parentheses and angle brackets"
+    elif content_id in others:
+        fault = "must differ from those of the other attachments"
+    elif draft.html is None:
+        fault = "is only for what `html` shows"
+    else:
+        others.add(content_id)
+        return
+    raise InvalidInput(FieldFault(pointer, fault))
 
 
 def _headers(draft: Draft) -> Iterator[tuple[str, str]]:
@@ -246,16 +277,26 @@ def _headers(draft: Draft) -> Iterator[tuple[str, str]]:
         yield "To", _addresses(draft.to)
     if draft.cc:
         yield "Cc", _addresses(draft.cc)
+    if draft.reply_to:
+        yield "Reply-To", _addresses(draft.reply_to)
     if draft.subject.strip():
         yield "Subject", _unstructured(draft.subject.strip())
     yield "Message-ID", _msg_id(draft.message_id_header)
     if draft.in_reply_to is not None:
-        yield "In-Reply-To", _msg_id(draft.in_reply_to)
+        yield "In-Reply-To", _folded("In-Reply-To", [_msg_id(draft.in_reply_to)])
     references = [_msg_id(reference) for reference in draft.references]
     if len(references) > _MAX_REFERENCES:  # RFC 5537 §3.4.4: the first and the last ones matter
         references = references[:1] + references[1 - _MAX_REFERENCES :]
     if references:
-        yield "References", "\r\n ".join(references)
+        yield "References", _folded("References", references)
+    if draft.auto_submitted is not None:
+        yield "Auto-Submitted", draft.auto_submitted
+
+
+def _folded(name: str, words: Sequence[str]) -> str:
+    """Each word on a line of its own, the first behind the name of the header if there is room."""
+    is_long = len(name) + 2 + len(words[0]) > _LONGEST_LINE
+    return "\r\n ".join(["", *words] if is_long else words)
 
 
 def _fill(message: EmailMessage, draft: Draft) -> None:
@@ -265,12 +306,33 @@ def _fill(message: EmailMessage, draft: Draft) -> None:
             message.add_alternative(draft.html, subtype="html", charset="utf-8")
     elif draft.html is not None:
         message.set_content(draft.html, subtype="html", charset="utf-8")
+    shown = [each for each in draft.attachments if each.content_id is not None]
+    if shown:  # RFC 2387: the HTML, and what it shows
+        html = message if draft.text is None else list(message.iter_parts())[-1]
+        assert isinstance(html, EmailMessage)
+        for attachment in shown:
+            maintype, _, subtype = attachment.content_type.lower().partition("/")
+            html.add_related(attachment.content, maintype=maintype, subtype=subtype)
+            *_, part = html.iter_parts()
+            _describe(part, attachment)
     for attachment in draft.attachments:
-        maintype, _, subtype = attachment.content_type.lower().partition("/")
-        message.add_attachment(attachment.content, maintype=maintype, subtype=subtype)
-        *_, part = message.iter_attachments()
-        del part["Content-Disposition"]
-        part["Content-Disposition"] = _Written(f"attachment;\r\n {_filename(attachment.name)}")
+        if attachment.content_id is None:
+            maintype, _, subtype = attachment.content_type.lower().partition("/")
+            message.add_attachment(attachment.content, maintype=maintype, subtype=subtype)
+            *_, part = message.iter_attachments()
+            _describe(part, attachment)
+
+
+def _describe(part: Message, attachment: OutgoingAttachment) -> None:
+    for name in ("Content-Disposition", "Content-Type", "Content-ID"):
+        del part[name]
+    name = attachment.name
+    in_type = f'"{name}"' if is_plain(name) else f'"{_encoded_words(name)}"'
+    part["Content-Type"] = _Written(f"{attachment.content_type.lower()};\r\n name={in_type}")
+    if attachment.content_id is not None:
+        part["Content-ID"] = _Written(f"<{attachment.content_id}>")
+    how = "attachment" if attachment.content_id is None else "inline"
+    part["Content-Disposition"] = _Written(f"{how};\r\n {filename_parameter(name)}")
 
 
 def _verify(raw: bytes, intended: Sequence[tuple[str, str]]) -> None:
@@ -335,21 +397,6 @@ def _encoded_words(value: str) -> str:
         octets += encoded
     words.append(octets)
     return "\r\n ".join(f"=?utf-8?B?{base64.b64encode(word).decode()}?=" for word in words)
-
-
-def _filename(name: str) -> str:
-    """The parameter `filename`, in pieces if it is long (RFC 2231 §3 and §4)."""
-    if _PLAIN_FILENAME.fullmatch(name) and "=?" not in name:
-        return f'filename="{name}"'
-    pieces = ["utf-8''"]
-    for character in name:
-        encoded = quote(character, safe="")
-        if len(pieces[-1]) + len(encoded) > _PARAMETER_CHARS:
-            pieces.append("")
-        pieces[-1] += encoded
-    if len(pieces) == 1:
-        return f"filename*={pieces[0]}"
-    return ";\r\n ".join(f"filename*{number}*={piece}" for number, piece in enumerate(pieces))
 
 
 def _msg_id(value: str) -> str:

@@ -1,19 +1,25 @@
 """Submissions."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, Field, StringConstraints
 
 from app.schemas.fields import Id, Input, Line, ListQuery, Output, Time
 from app.states import RecipientStatus, SentCopyState, SubmissionStatus
 
+FileName = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=255)]
+
 
 class SubmissionAttachment(Input):
-    name: Line
+    name: FileName
+    """Invisible marks in it are left out."""
     content_type: Annotated[
         str, StringConstraints(pattern=r"^[A-Za-z0-9!#$&^_.+-]{1,80}/[A-Za-z0-9!#$&^_.+-]{1,80}$")
     ] = "application/octet-stream"
     content_base64: str
+    """Base64 (RFC 4648 §4), with or without line ends."""
+    content_id: Annotated[str, StringConstraints(min_length=1, max_length=200)] | None = None
+    """The HTML shows this attachment, for example as `<img src="cid:logo">` with the content_id `logo`."""
 
 
 Recipients = Annotated[list[Annotated[str, StringConstraints(max_length=1000)]], Field(max_length=500)]
@@ -31,7 +37,14 @@ class SubmissionCreate(Input):
     html: str | None = None
     attachments: Annotated[list[SubmissionAttachment], Field(max_length=100)] = Field(default_factory=list)
     in_reply_to: Id | None = None
-    """Id of the message that this mail answers. Without a subject, the mail gets that message's subject, with `Re:`."""
+    """Id of the message that this mail answers; it may be of another mailbox that the caller reads. Without a subject, the
+    mail gets that message's subject, with `Re:`."""
+    reply_to: Recipients = Field(default_factory=list)
+    """Where answers go, if not to the mailbox."""
+    from_name: Line | None = None
+    """The sender's name. Without it, a shared mailbox has its own name, and a personal one none."""
+    auto_submitted: Literal["auto-replied", "auto-generated"] | None = None
+    """Marks the mail as written by a program (RFC 3834), so that other programs do not answer it."""
     send_at: AwareDatetime | None = None
 
 

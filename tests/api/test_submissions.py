@@ -130,6 +130,44 @@ class TestCreate:
         made = client.post("/submissions", json=body(private), headers=PETR).json()
         assert composed(gateway, made["id"])["From"] == "info@firma.cz"
 
+    def test_the_name_of_the_sender_and_the_address_for_answers_can_be_given(
+        self, client: TestClient, gateway: Gateway, private: Connector
+    ) -> None:
+        wanted = body(private, from_name="Petr Žák", reply_to=["Objednávky <orders@firma.cz>"])
+        made = client.post("/submissions", json=wanted, headers=PETR).json()
+        message = composed(gateway, made["id"])
+        assert str(message["From"]) == "Petr Žák <info@firma.cz>"
+        assert str(message["Reply-To"]) == "Objednávky <orders@firma.cz>"
+        assert [each["address"] for each in made["recipients"]] == ["karel@example.com"]
+
+    def test_attachments_are_taken_as_mime_libraries_write_them(
+        self, client: TestClient, gateway: Gateway, private: Connector
+    ) -> None:
+        content = bytes(range(256)) * 2
+        wanted = [
+            {"name": "\u200ea.bin", "content_base64": base64.encodebytes(content).decode()},
+            {"name": "b.bin", "content_base64": base64.encodebytes(content).decode().replace("\n", "\r\n\t")},
+            {
+                "name": "logo.png",
+                "content_type": "image/png",
+                "content_base64": "eA==",
+                "content_id": "<logo>",
+            },
+        ]
+        made = client.post(
+            "/submissions",
+            json=body(private, html='<img src="cid:logo">', attachments=wanted),
+            headers=PETR,
+        )
+        assert made.status_code == 201, made.text
+        message = composed(gateway, made.json()["id"])
+        assert [(each.get_filename(), each.get_content()) for each in message.iter_attachments()] == [
+            ("a.bin", content),
+            ("b.bin", content),
+        ]
+        [image] = [part for part in message.walk() if part.get_content_type() == "image/png"]
+        assert image["Content-ID"] == "<logo>"
+
     def test_a_name_of_a_connector_cannot_inject(
         self, client: TestClient, gateway: Gateway, smtp_server: SmtpServer
     ) -> None:
@@ -179,13 +217,42 @@ class TestAnswer:
         message = composed(gateway, made["id"])
         assert (message["In-Reply-To"], message["References"]) == (None, None)
 
-    def test_only_a_message_of_the_same_connector_can_be_answered(
+    def test_a_message_of_another_mailbox_that_the_caller_reads_can_be_answered(
+        self, client: TestClient, gateway: Gateway, orders: Connector, private: Connector
+    ) -> None:
+        elsewhere = connector(gateway, groups=["orders"])
+        [message_id] = store(gateway, elsewhere, mail("Dotaz", "Message-ID: <2@x>"))
+        made = client.post("/submissions", json=body(orders, in_reply_to=message_id), headers=JANA)
+        assert made.status_code == 201, made.text
+        assert composed(gateway, made.json()["id"])["In-Reply-To"] == "<2@x>"
+        [foreign] = store(gateway, private, mail())
+        for unseen in (foreign, "0" * 32):
+            answer = client.post("/submissions", json=body(orders, in_reply_to=unseen), headers=JANA)
+            assert_refused(answer, "/in_reply_to")
+
+    def test_an_odd_message_id_is_returned_as_it_was_written(
         self, client: TestClient, gateway: Gateway, orders: Connector
     ) -> None:
-        [other] = store(gateway, connector(gateway, groups=["orders"]), mail())
-        for message_id in (other, "0" * 32):
-            answer = client.post("/submissions", json=body(orders, in_reply_to=message_id), headers=JANA)
-            assert_refused(answer, "/in_reply_to")
+        headers = ("Message-ID: <2026 1@x.cz>", f"In-Reply-To: <{'a' * 300}@x.cz>")
+        [message_id] = store(gateway, orders, mail("Dotaz", *headers))
+        made = client.post("/submissions", json=body(orders, in_reply_to=message_id), headers=JANA).json()
+        message = composed(gateway, made["id"])
+        assert message["In-Reply-To"] == "<2026 1@x.cz>"
+        assert str(message["References"]) == f"<{'a' * 300}@x.cz> <2026 1@x.cz>"
+
+    def test_a_program_does_not_answer_a_program(
+        self, client: TestClient, gateway: Gateway, orders: Connector
+    ) -> None:
+        by_program = mail("Out of office", "Auto-Submitted: auto-replied")
+        automatic, personal = store(gateway, orders, by_program, mail("Dotaz"))
+        marked = {"auto_submitted": "auto-replied"}
+        answer = client.post("/submissions", json=body(orders, in_reply_to=automatic, **marked), headers=JANA)
+        assert_problem(answer, 409, "answer_to_automatic_mail")
+        for fields in ({"in_reply_to": automatic}, {"in_reply_to": personal, **marked}, marked):
+            made = client.post("/submissions", json=body(orders, **fields), headers=JANA)
+            assert made.status_code == 201, made.text
+            message = composed(gateway, made.json()["id"])
+            assert message["Auto-Submitted"] == fields.get("auto_submitted")
 
     def test_a_key_that_may_not_read_may_not_answer(
         self, client: TestClient, gateway: Gateway, orders: Connector, callers: Callers
@@ -228,6 +295,13 @@ class TestRefused:
                 ["/attachments/0/content_type"],
             ),
             ({"in_reply_to": "\r\n"}, ["/in_reply_to"]),
+            ({"reply_to": ["nobody"]}, ["/reply_to/0"]),
+            ({"from_name": "=?UTF-8?Q?=0A?=Bcc: x@y.cz"}, ["/from_name"]),
+            ({"auto_submitted": "no"}, ["/auto_submitted"]),
+            (
+                {"attachments": [{**ATTACHMENT, "content_id": "x"}]},
+                ["/attachments/0/content_id"],
+            ),
             ({"send_at": "2020-01-01T00:00:00"}, ["/send_at"]),
             ({"send_at": "0001-01-01T00:00:00+14:00"}, ["/send_at"]),
             ({"send_at": "9999-12-31T23:59:59-01:00"}, ["/send_at"]),

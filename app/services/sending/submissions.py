@@ -14,6 +14,7 @@ import json
 import secrets
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from dataclasses import field as made_by
 from datetime import datetime, timedelta
 
 from sqlalchemy import select, update
@@ -22,9 +23,18 @@ from sqlmodel import Session, col
 
 from app import clock
 from app.adapters import compression
-from app.errors import FieldFault, IdempotencyMismatch, InvalidInput, NotFound, TooLarge, WrongState
+from app.errors import (
+    AnswerToAutomaticMail,
+    FieldFault,
+    IdempotencyMismatch,
+    InvalidInput,
+    NotFound,
+    TooLarge,
+    WrongState,
+)
 from app.gateway import Gateway
 from app.ids import new_id
+from app.mime.answering import Parent, Thread, reply_subject, thread_of
 from app.mime.compose import (
     Draft,
     Mailbox,
@@ -33,10 +43,10 @@ from app.mime.compose import (
     has_controls,
     parse_mailbox,
     rebuilt_address,
-    usable_msg_id,
 )
+from app.mime.file_names import without_marks
 from app.mime.text import clean_line
-from app.models import Connector, Credential, Message, Submission, SubmissionRecipient
+from app.models import Connector, Credential, Message, MessageBody, Submission, SubmissionRecipient
 from app.services import pages
 from app.services.access import rules
 from app.services.access.rules import Action, Principal
@@ -46,9 +56,10 @@ from app.services.sending.outcomes import UNSETTLED, conclude, recipients_of, wi
 from app.states import ConnectorKind, RecipientStatus, SentCopyState, SubmissionStatus
 
 SEND_AT_MAX = timedelta(days=366)
-SUBJECT_MAX_CHARS = 900
 NAME_MAX_CHARS = 200
-REPLY_PREFIXES = ("re:", "re[", "aw:", "sv:", "odp:", "odp.:", "antw:")
+RECIPIENT_FIELDS = ("to", "cc", "bcc")
+NOT_A_MESSAGE = FieldFault("/in_reply_to", "is not a message that you may read")
+_LINE_BREAKS = str.maketrans("", "", " \t\r\n")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +67,7 @@ class NewAttachment:
     name: str
     content_type: str
     content_base64: str
+    content_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +83,9 @@ class NewSubmission:
     html: str | None = None
     attachments: Sequence[NewAttachment] = ()
     in_reply_to: str | None = None
+    reply_to: Sequence[str] = ()
+    from_name: str | None = None
+    auto_submitted: str | None = None
     send_at: datetime | None = None
 
 
@@ -87,8 +102,7 @@ class _Answered:
     """The values that the headers of an answer take from the answered message."""
 
     subject: str = ""
-    in_reply_to: str | None = None
-    references: Sequence[str] = ()
+    thread: Thread = made_by(default_factory=Thread)
 
 
 def create(
@@ -114,7 +128,7 @@ def create(
     send_at = _checked_send_at(wanted.send_at, now)
     addressees = _addressees(wanted)
     sender = rebuilt_address(connector.email_address, "/connector_id")
-    draft = _draft(wanted, answered, _sender(connector, sender), addressees, now)
+    draft = _draft(wanted, answered, _sender(connector, sender, wanted.from_name), addressees, now)
     raw = compose(draft)
     if len(raw) > gateway.settings.max_message_octets:
         raise TooLarge("The mail would be larger than this gateway accepts.")
@@ -278,24 +292,20 @@ def _answered(
 ) -> _Answered:
     if wanted.in_reply_to is None:
         return _Answered()
-    rules.require_on(session, principal, Action.READ_CONTENT, connector)
     message = session.get(Message, wanted.in_reply_to)
-    if message is None or message.connector_id != connector.id:
-        raise InvalidInput(FieldFault("/in_reply_to", "is not a message of this connector"))
-    # The values of the message came from outside: use only those that are allowed in a header.
-    known = [usable_msg_id(each) for each in (*message.references, message.message_id_header)]
-    return _Answered(
-        subject=_reply_subject(message.subject or ""),
-        in_reply_to=usable_msg_id(message.message_id_header),
-        references=[each for each in dict.fromkeys(known) if each is not None],
-    )
-
-
-def _reply_subject(subject: str) -> str:
-    subject = clean_line(subject, SUBJECT_MAX_CHARS)
-    if has_controls(subject):  # the controls were hidden in encoded words that the sender encoded twice
-        subject = subject.replace("=?", "= ?").replace("\u2028", " ").replace("\u2029", " ")
-    return subject if subject.lower().startswith(REPLY_PREFIXES) else f"Re: {subject}".rstrip()
+    if message is None:
+        rules.require_on(session, principal, Action.READ_CONTENT, connector)
+        raise InvalidInput(NOT_A_MESSAGE)
+    try:
+        rules.require(session, principal, Action.READ_CONTENT, message.connector_id)
+    except NotFound as exc:
+        raise InvalidInput(NOT_A_MESSAGE) from exc
+    if wanted.auto_submitted is not None and message.is_auto_reply:
+        raise AnswerToAutomaticMail
+    body = session.get(MessageBody, message.id)
+    source = compression.decompress(body.source_zstd) if body is not None else b""
+    parent = Parent(message.message_id_header, message.in_reply_to, message.references)
+    return _Answered(subject=reply_subject(message.subject or ""), thread=thread_of(parent, source))
 
 
 def _checked_send_at(send_at: datetime | None, now: datetime) -> datetime | None:
@@ -308,7 +318,8 @@ def _addressees(wanted: NewSubmission) -> dict[str, list[Mailbox]]:
     """The parsed recipients by field. Reports all faults at once."""
     faults: list[FieldFault] = []
     parsed: dict[str, list[Mailbox]] = {}
-    for field, texts in (("to", wanted.to), ("cc", wanted.cc), ("bcc", wanted.bcc)):
+    given = (("to", wanted.to), ("cc", wanted.cc), ("bcc", wanted.bcc), ("reply_to", wanted.reply_to))
+    for field, texts in given:
         parsed[field] = []
         for position, text in enumerate(texts):
             try:
@@ -317,7 +328,7 @@ def _addressees(wanted: NewSubmission) -> dict[str, list[Mailbox]]:
                 faults += exc.faults
     if faults:
         raise InvalidInput(*faults)
-    if not any(parsed.values()):
+    if not any(parsed[field] for field in RECIPIENT_FIELDS):
         raise InvalidInput(FieldFault("/to", "at least one recipient is needed in to, cc or bcc"))
     return parsed
 
@@ -327,8 +338,8 @@ def _envelope_recipients(
 ) -> list[SubmissionRecipient]:
     """Each address once, without regard to case: local parts that differ only in case are one mailbox everywhere."""
     seen: dict[str, SubmissionRecipient] = {}
-    for field, mailboxes in addressees.items():
-        for mailbox in mailboxes:
+    for field in RECIPIENT_FIELDS:
+        for mailbox in addressees[field]:
             row = SubmissionRecipient(
                 submission_id=submission_id,
                 address=mailbox.address,
@@ -339,8 +350,10 @@ def _envelope_recipients(
     return list(seen.values())
 
 
-def _sender(connector: Connector, address: str) -> Mailbox:
-    """A shared mailbox sends with its name. For a personal mailbox the gateway does not know the name of the owner."""
+def _sender(connector: Connector, address: str, wanted: str | None) -> Mailbox:
+    """The name that is asked for. Otherwise a shared mailbox sends with its own; of a personal one the gateway knows none."""
+    if wanted is not None:
+        return Mailbox(address, wanted)
     name = clean_line(connector.name, NAME_MAX_CHARS) if connector.kind == ConnectorKind.SHARED else ""
     return Mailbox(address, name if name and not has_controls(name) else None)
 
@@ -358,12 +371,14 @@ def _draft(
         date=now,
         to=addressees["to"],
         cc=addressees["cc"],
+        reply_to=addressees["reply_to"],
         subject=wanted.subject.strip(" ") or answered.subject,
         text=wanted.text,
         html=wanted.html,
         attachments=_attachments(wanted.attachments),
-        in_reply_to=answered.in_reply_to,
-        references=answered.references,
+        in_reply_to=answered.thread.in_reply_to,
+        references=answered.thread.references,
+        auto_submitted=wanted.auto_submitted,
     )
 
 
@@ -371,9 +386,15 @@ def _attachments(wanted: Sequence[NewAttachment]) -> list[OutgoingAttachment]:
     attachments = []
     for position, attachment in enumerate(wanted):
         try:
-            content = base64.b64decode(attachment.content_base64, validate=True)
+            # RFC 2045 §6.8: line breaks do not count; `base64 FILE` and MIME libraries write them.
+            content = base64.b64decode(attachment.content_base64.translate(_LINE_BREAKS), validate=True)
         except (binascii.Error, ValueError) as exc:
             fault = FieldFault(f"/attachments/{position}/content_base64", "must be base64 (RFC 4648 §4)")
             raise InvalidInput(fault) from exc
-        attachments.append(OutgoingAttachment(attachment.name, attachment.content_type, content))
+        content_id = attachment.content_id
+        if content_id is not None:
+            content_id = content_id.removeprefix("<").removesuffix(">")
+        attachments.append(
+            OutgoingAttachment(without_marks(attachment.name), attachment.content_type, content, content_id)
+        )
     return attachments

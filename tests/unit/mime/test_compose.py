@@ -22,6 +22,7 @@ from app.mime.compose import (
     rebuilt_address,
     usable_msg_id,
 )
+from app.mime.file_names import without_marks
 from tests.support.sandboxed_reader import parse_mail
 
 NOW = datetime(2024, 5, 6, 7, 8, 9, tzinfo=UTC)
@@ -117,7 +118,7 @@ class TestInjection:
         assert faults(lambda: compose(attached("a", content_type=value))) == ["/attachments/0/content_type"]
 
     @pytest.mark.parametrize(
-        "value", ["<a\r\nBcc: x@y>", "<a b>", "a@b", "<á@b>", "", "<>", "<a><b>", "<a\n>"]
+        "value", ["<a\r\nBcc: x@y>", "< a>", "<a >", "a@b", "<á@b>", "", "<>", "<a><b>", "<a\n>", "<a\tb>"]
     )
     def test_a_message_id_from_outside_is_used_only_where_it_is_one(self, value: str) -> None:
         assert usable_msg_id(value) is None
@@ -183,8 +184,8 @@ class TestInjection:
             *("Subject", "To"),
         ]
         assert sorted(message.keys()) == expected
-        assert str(message["In-Reply-To"] or "") == (in_reply_to or "")
-        assert set(str(message["References"] or "").split()) <= set(usable)
+        assert str(message["In-Reply-To"] or "").strip() == (in_reply_to or "")
+        assert set(re.findall(r"<[^<>]+>", str(message["References"] or ""))) <= set(usable)
 
 
 def assert_as_meant(raw: bytes, subject: str, name: str, file_name: str) -> None:
@@ -211,6 +212,7 @@ def file_name_in(raw: bytes) -> str:
     [disposition] = re.findall(rb"Content-Disposition: attachment;\r\n( .*?)\r\n(?! )", raw, re.DOTALL)
     parameters = re.findall(r"filename(\*\d+)?(\*)?=(\"[^\"]*\"|[^;\r]+)", disposition.decode())
     if len(parameters) == 1 and not parameters[0][1]:
+        assert f"name={parameters[0][2]}\r\n".encode() in raw  # in Content-Type too
         return str(parameters[0][2][1:-1])
     assert [number for number, _, _ in parameters] in (
         [""],
@@ -262,6 +264,88 @@ class TestAddresses:
         except InvalidInput:
             return
         assert re.fullmatch(r"[!-;=?-~]+@example\.com", address)
+
+
+class TestFileNames:
+    def test_an_ascii_name_stays_whole_however_long(self) -> None:
+        name = "Faktura_2026-000123_" * 12 + ".pdf"
+        raw = compose(attached(name))
+        assert f'filename="{name}"'.encode() in raw
+        assert f'name="{name}"'.encode() in raw
+        assert max(map(len, raw.split(b"\r\n"))) < 998
+
+    @pytest.mark.parametrize("name", ["Příloha č. 1.pdf", 'a "b".pdf', "a\\b.pdf", "=?x?=.pdf", "á" * 120])
+    def test_another_name_is_also_where_older_programs_look(self, name: str) -> None:
+        raw = compose(attached(name))
+        assert file_name_in(raw) == name
+        older = re.sub(rb"filename\*[^\r]*(\r\n [^\r]*)*", b"x=y", raw)
+        [attachment] = parse_mail(older).attachments
+        assert attachment.name == parse_mail(raw).attachments[0].name
+
+    @pytest.mark.parametrize(
+        ("name", "expected"),
+        [
+            ("\u200efaktura\u202cfdp.exe", "fakturafdp.exe"),
+            ("\ufeffa\u200bb\u00adc.pdf", "abc.pdf"),
+            ("a\u200db.pdf", "ab.pdf"),
+            ("👩\u200d💻.png", "👩\u200d💻.png"),
+            ("می\u200cخواهم.pdf", "می\u200cخواهم.pdf"),
+            ("\u200f\u200e ", "attachment"),
+        ],
+    )
+    def test_invisible_marks_are_left_out(self, name: str, expected: str) -> None:
+        assert without_marks(name) == expected
+
+
+class TestShownImages:
+    LOGO = OutgoingAttachment("logo.png", "image/png", b"png", "logo@x")
+    PRICES = OutgoingAttachment("ceník.pdf", "application/pdf", b"pdf")
+
+    @pytest.mark.parametrize(
+        ("text", "attachments", "types"),
+        [
+            (None, [LOGO], ["multipart/related", "text/html", "image/png"]),
+            (
+                "a",
+                [PRICES, LOGO],
+                [
+                    *("multipart/mixed", "multipart/alternative", "text/plain", "multipart/related"),
+                    *("text/html", "image/png", "application/pdf"),
+                ],
+            ),
+        ],
+    )
+    def test_are_related_to_the_html_that_shows_them(
+        self, text: str | None, attachments: list[OutgoingAttachment], types: list[str]
+    ) -> None:
+        raw = compose(draft(text=text, html='<p>x<img src="cid:logo@x">', attachments=attachments))
+        message = read(raw)
+        assert [part.get_content_type() for part in message.walk()] == types
+        [image] = [part for part in message.walk() if part.get_content_type() == "image/png"]
+        assert (image["Content-ID"], image.get_content_disposition()) == ("<logo@x>", "inline")
+        assert image.get_payload(decode=True) == b"png"
+        read_again = parse_mail(raw)
+        assert [each.name for each in read_again.attachments if each.inline] == ["logo.png"]
+        assert read_again.defects == ()
+
+    @pytest.mark.parametrize(
+        ("content_ids", "html", "at"),
+        [
+            (["logo"], None, 0),
+            (["a", "a"], "<p>", 1),
+            (["a b"], "<p>", 0),
+            (["a\r\nBcc: x"], "<p>", 0),
+            (["á"], "<p>", 0),
+            (["a>"], "<p>", 0),
+        ],
+    )
+    def test_a_content_id_that_names_nothing_is_refused(
+        self, content_ids: list[str], html: str | None, at: int
+    ) -> None:
+        images = [OutgoingAttachment("a.png", "image/png", b"x", each) for each in content_ids]
+        assert faults(lambda: compose(draft(html=html, attachments=images))) == [
+            f"/attachments/{at}/content_id"
+        ]
 
 
 class TestContent:
@@ -337,6 +421,13 @@ class TestContent:
         message = read(compose(draft(in_reply_to="<39@example.com>", references=references)))
         assert message["In-Reply-To"] == "<39@example.com>"
         assert str(message["References"]).split() == references[:1] + references[-19:]
+
+    @pytest.mark.parametrize("inside", ["2026 1@x.cz", "a" * 994, "a" * 980, 'a(b)[c]"d,e', "2026  1 @ x"])
+    def test_an_odd_id_is_named_octet_by_octet(self, inside: str) -> None:
+        header = f"<{inside}>"
+        raw = compose(draft(in_reply_to=header, references=["<0@x>", header]))
+        assert raw.count(header.encode()) == 2
+        assert max(map(len, raw.split(b"\r\n"))) <= 998
 
     def test_the_date_and_the_message_id_are_the_given_ones(self) -> None:
         message = read(compose(draft()))
