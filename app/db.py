@@ -8,23 +8,34 @@ begin IMMEDIATE, so that none fails half-way because it cannot get the write loc
 `synchronous_commit` stays as the server sets it, but `off` becomes `on`.
 
 Errors hide the parameters: these hold subjects, texts and ciphertexts, and errors end up in logs.
+
+A commit that brings work wakes the workers (`wakeups`).
 """
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlalchemy import Connection, Engine, create_engine, event, func, make_url, select
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlmodel import Session
 
-from app import store_errors
+from app import database_files, store_errors, wakeups
+from app.adapters.commits_elsewhere import DataVersion, Notifications
 from app.errors import StoreUnavailable
+from app.wakeups import Topic, Wakeups
 
 SQLITE_BUSY_TIMEOUT_MS = 30_000
 IDLE_IN_TRANSACTION_S = 60
 SQLITE_PAGE_OCTETS = 16_384
 """Large pages: mails are large values, and a batch of them commits a third faster than with pages of 4 kB."""
+
+
+class _WritingSession(Session):
+    """Notes which work its transaction brings."""
+
+
+event.listen(_WritingSession, "after_flush", wakeups.note_work)
 
 
 class Database:
@@ -37,6 +48,8 @@ class Database:
         store_errors.translate(self.engine)
         # A writing transaction takes SQLite's write lock at BEGIN; on PostgreSQL both engines do the same.
         self._write_engine = self.engine.execution_options(gateway_writes=True)
+        self.wakeups = Wakeups()
+        self._others: Notifications | DataVersion | None = None
 
     @contextmanager
     def unit_of_work(self) -> Iterator[Session]:
@@ -45,12 +58,15 @@ class Database:
         Raises:
             StoreUnavailable, ValueRefused
         """
-        with (
-            _a_connection_in_time(),
-            Session(self._write_engine, expire_on_commit=False) as session,
-            session.begin(),
-        ):
-            yield session
+        with _a_connection_in_time(), _WritingSession(self._write_engine, expire_on_commit=False) as session:
+            with session.begin():
+                yield session
+                session.flush()
+                topics = wakeups.work_of(session)
+                if topics and not self.is_sqlite:
+                    told = self.wakeups.told(topics)
+                    session.execute(select(func.pg_notify(wakeups.CHANNEL, told)))
+            self.wakeups.wake(topics)
 
     @contextmanager
     def reading(self) -> Iterator[Session]:
@@ -58,8 +74,30 @@ class Database:
         with _a_connection_in_time(), Session(self.engine, expire_on_commit=False) as session:
             yield session
 
+    def listen(self) -> None:
+        """From now on, hear also the commits of other processes."""
+        path = database_files.path_of(self.url)
+        if not self.is_sqlite:
+            self._others = Notifications(
+                self.url, wakeups.CHANNEL, heard=self.wakeups.hear, missed=self._wake_all
+            )
+        elif path is not None:
+            self._others = DataVersion(path, missed=self._wake_all)
+        if self._others is not None:
+            self._others.start()
+
+    @property
+    def hears_others(self) -> bool:
+        """Whether the commits of other processes wake the workers of this one too. If not, these must look by themselves."""
+        return self._others is not None and self._others.is_heard
+
     def close(self) -> None:
+        if self._others is not None:
+            self._others.stop()
         self.engine.dispose()
+
+    def _wake_all(self) -> None:
+        self.wakeups.wake(Topic)
 
 
 @contextmanager

@@ -1,5 +1,8 @@
 """The jobs that run in this process beside the HTTP interface. Each makes one call of a service.
 
+The scheduler runs the jobs that go by time. Fetching, sending and delivering go by what is due: each has a `DueClock`, which
+commits wake, and the scheduler only lets it look from time to time.
+
 By default APScheduler 3 drops a run that starts a second late. So every job here has a long grace time. A job never runs
 twice at the same time, and one run makes up for all missed runs.
 """
@@ -11,6 +14,7 @@ from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 
 from app import clock, database_files
+from app.due_clock import TICK_S, DueClock
 from app.gateway import Gateway
 from app.services.access import audit
 from app.services.connectors import credential_links
@@ -18,10 +22,14 @@ from app.services.events import deliveries, feed
 from app.services.fetching import sweep
 from app.services.messages import retention
 from app.services.sending import sender
+from app.wakeups import Topic
 
 log = structlog.get_logger(__name__)
 
 MISFIRE_GRACE_S = 3600
+
+
+Worker = sweep.Sweeper | sender.Sender | deliveries.Deliverer
 
 
 class Jobs:
@@ -37,9 +45,10 @@ class Jobs:
             executors={"default": ThreadPoolExecutor(8)},
             job_defaults={"max_instances": 1, "coalesce": True, "misfire_grace_time": MISFIRE_GRACE_S},
         )
-        self._add("sweep", self._sweeper.sweep, seconds=1)
-        self._add("submissions", self._sender.send_due, seconds=1)
-        self._add("webhooks", self._deliverer.deliver_due, seconds=1)
+        self._clocks: list[DueClock] = []
+        self._add_clock("sweep", Topic.FETCHING, self._sweeper, self._sweeper.sweep)
+        self._add_clock("submissions", Topic.SENDING, self._sender, self._sender.send_due)
+        self._add_clock("webhooks", Topic.EVENTS, self._deliverer, self._deliverer.deliver_due)
         self._add("retention", lambda: retention.delete_due(gateway), seconds=60)
         self._add(
             "checkpoint", lambda: database_files.forget_deleted(gateway.settings.database_url), seconds=15
@@ -53,14 +62,35 @@ class Jobs:
 
     def stop(self) -> None:
         """Start no more work, and wait for the work that runs."""
+        for due_clock in self._clocks:
+            due_clock.stop()
         self._sweeper.stop()
         self._sender.stop()
         self._deliverer.stop()
         self._scheduler.shutdown(wait=True)
 
-    def _add(self, name: str, call: Callable[[], object], *, seconds: int) -> None:
+    def _add_clock(self, name: str, topic: Topic, worker: Worker, start_due: Callable[[], bool]) -> None:
+        due_clock = DueClock(
+            name,
+            worker.pool,
+            start_due,
+            worker.next_due,
+            succeeded=lambda: self._note_success(name),
+            hears_all=lambda: self._gateway.db.hears_others,
+        )
+        self._gateway.db.wakeups.subscribe(topic, due_clock.wake)
+        self._clocks.append(due_clock)
+        self._schedule(name, due_clock.tick, seconds=TICK_S)
+
+    def _note_success(self, name: str) -> None:
+        self._gateway.last_runs[name] = clock.utc_now()
+
+    def _add(self, name: str, call: Callable[[], object], *, seconds: float) -> None:
+        self._schedule(name, lambda: _run(self._gateway, name, call), seconds=seconds)
+
+    def _schedule(self, name: str, call: Callable[[], None], *, seconds: float) -> None:
         self._scheduler.add_job(
-            lambda: _run(self._gateway, name, call),
+            call,
             "interval",
             seconds=seconds,
             id=name,

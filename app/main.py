@@ -60,6 +60,7 @@ def create_app(settings: Settings) -> FastAPI:
         jobs = Jobs(gateway) if settings.run_jobs else None
         if jobs is not None:
             jobs.start()
+        gateway.db.listen()
         try:
             yield
         finally:

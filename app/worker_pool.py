@@ -9,8 +9,9 @@ comes first (`in_turn`). An owner alone may use three quarters of the threads. T
 group, is a reserve: only an owner who has no task running there gets a thread of it. So whoever owns a hundred mailboxes
 that hang never holds up somebody who owns one.
 
-`start` never waits and keeps no queue. The caller is a job that looks again every second, so it offers a task again
-that does not fit now, and in the right order.
+`start` never waits and keeps no queue. The caller is a job that a `DueClock` wakes when a task has ended, so it offers a task
+again that does not fit now, and in the right order. A task that found nothing to do rests for a second, so that whatever
+is due and cannot be done is not started again and again.
 """
 
 import threading
@@ -33,13 +34,17 @@ REST_AFTER_ERROR = timedelta(seconds=30)
 """How long a key rests after its task ended with an error that the task did not handle."""
 
 
+REST_AFTER_NOTHING = timedelta(seconds=1)
+"""How long a key rests after its task found nothing to do."""
+
+
 @dataclass(frozen=True, slots=True)
 class Task:
-    """A task to run. `groups`: the name of each group, and how many of its tasks may run at the same time. `owner`: whose
+    """A task to run; `run` returns whether it found something to do. `groups`: the name of each group, and how many of its tasks may run at the same time. `owner`: whose
     share of the threads it takes; empty: it takes nobody's."""
 
     key: str
-    run: Callable[[], None]
+    run: Callable[[], bool]
     groups: Mapping[str, int] = field(default_factory=dict)
     owner: str = ""
 
@@ -54,7 +59,12 @@ class WorkerPool:
         self._lock = threading.Lock()
         self._running: dict[str, tuple[Task, Future[None]]] = {}
         self._resting: dict[str, datetime] = {}
+        self._when_ended: Callable[[], None] = lambda: None
         self.stopping = threading.Event()
+
+    def when_ended(self, call: Callable[[], None]) -> None:
+        """Call this each time a task has ended. It must be quick and must not raise."""
+        self._when_ended = call
 
     def start(self, task: Task) -> bool:
         """Start a task if it may run now. Returns whether it was started."""
@@ -85,6 +95,11 @@ class WorkerPool:
         """The keys and groups that rest now."""
         with self._lock:
             return self._resting_now()
+
+    def next_rest_end(self) -> datetime | None:
+        """When the first key or group that rests now may run again. None: none rests."""
+        with self._lock:
+            return min((self._resting[name] for name in self._resting_now()), default=None)
 
     def running(self) -> list[str]:
         """The keys of the tasks that run now."""
@@ -138,7 +153,8 @@ class WorkerPool:
 
     def _run(self, task: Task) -> None:
         try:
-            task.run()
+            if not task.run():
+                self.rest(task.key, clock.utc_now() + REST_AFTER_NOTHING)
         except Exception as exc:
             # One task must not stop the others. The log says what happened, without the error's text, which may hold values.
             log.error("task_failed", pool=self._name, key=task.key, error=type(exc).__name__)
@@ -146,6 +162,7 @@ class WorkerPool:
         finally:
             with self._lock:
                 del self._running[task.key]
+            self._when_ended()
 
 
 def _has_room_in(most: int, running: list[Task], task: Task) -> bool:

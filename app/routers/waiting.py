@@ -1,7 +1,8 @@
 """Requests that wait for the feed to grow: long polls and event streams.
 
-While a request waits, it holds no thread and no database session. One query of the feed's last position every fifth of a
-second serves all of them, however many wait. A request that is woken checks itself whether there is something to return.
+While a request waits, it holds no thread and no database session. After a commit that appended events, one query of the
+feed's last position serves all of them, however many wait. A request that is woken checks itself whether there is something
+to return.
 """
 
 import asyncio
@@ -19,8 +20,12 @@ from app.gateway import Gateway
 from app.services.access.rules import Principal
 from app.services.events import feed
 from app.services.pages import Slice
+from app.wakeups import Topic
 
 LOOK_EVERY_S = 0.2
+"""While the commits of other processes are not heard."""
+TICK_S = 5.0
+"""Otherwise, in case a wake-up was lost."""
 IDENTIFY_EVERY_S = 5.0
 """A request that waits ends this soon after its key was revoked or its token has expired."""
 
@@ -34,7 +39,11 @@ class FeedWatch:
         self._gateway = gateway
         self._waiting: dict[asyncio.Future[None], int] = {}
         self._looking: asyncio.Task[None] | None = None
+        self._position = 0
+        self._woken = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
         self.is_closed = False
+        gateway.db.wakeups.subscribe(Topic.EVENTS, self._wake_up)
 
     async def last_position(self) -> int:
         """The position at the end of the feed."""
@@ -47,9 +56,12 @@ class FeedWatch:
         first."""
         if self.is_closed:
             return False
+        if self._position > beyond:
+            return True
         grown: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting[grown] = beyond
         if self._looking is None or self._looking.done():
+            self._loop = asyncio.get_running_loop()
             self._looking = asyncio.create_task(self._look())
         try:
             awaited = [grown] if unless is None else [grown, unless]
@@ -61,18 +73,30 @@ class FeedWatch:
     def close(self) -> None:
         """Wake all requests. From now on none can wait."""
         self.is_closed = True
+        self._woken.set()
         self._wake(list(self._waiting))
 
     async def _look(self) -> None:
         while self._waiting:
+            self._woken.clear()
             try:
                 position = await self.last_position()
             except (SQLAlchemyError, StoreUnavailable):
                 # Each request then makes its own query, and its error becomes its answer.
                 self._wake(list(self._waiting))
             else:
+                self._position = position
                 self._wake([grown for grown, beyond in self._waiting.items() if position > beyond])
-            await asyncio.sleep(LOOK_EVERY_S)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(
+                    self._woken.wait(), TICK_S if self._gateway.db.hears_others else LOOK_EVERY_S
+                )
+
+    def _wake_up(self) -> None:
+        """Look now. From any thread."""
+        if self._loop is not None:
+            with contextlib.suppress(RuntimeError):  # the loop has ended
+                self._loop.call_soon_threadsafe(self._woken.set)
 
     @staticmethod
     def _wake(waiting: list[asyncio.Future[None]]) -> None:

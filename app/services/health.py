@@ -22,7 +22,7 @@ from app.states import DeliveryStatus, QuarantineState, SubmissionStatus
 log = structlog.get_logger(__name__)
 
 SWEEP_SILENCE = timedelta(seconds=60)
-"""The sweep runs each second. If none has run for this long, something hangs."""
+"""The sweep runs every few seconds. If none has run for this long, something hangs."""
 CYCLE_WINDOW = timedelta(hours=1)
 
 

@@ -8,7 +8,7 @@ import pytest
 import time_machine
 
 from app import clock
-from app.worker_pool import REST_AFTER_ERROR, Task, WorkerPool
+from app.worker_pool import REST_AFTER_ERROR, REST_AFTER_NOTHING, Task, WorkerPool
 
 WAIT_S = 10.0
 
@@ -23,8 +23,9 @@ class Gate:
         return Task(key, lambda: assert_opened(self.opened), groups, owner)
 
 
-def assert_opened(event: threading.Event) -> None:
+def assert_opened(event: threading.Event) -> bool:
     assert event.wait(WAIT_S)
+    return True
 
 
 @pytest.fixture
@@ -82,7 +83,7 @@ def test_a_resting_key_is_not_started_before_its_time(pool: WorkerPool, gate: Ga
 
 
 def test_a_task_that_fails_rests_and_stops_no_other(pool: WorkerPool, gate: Gate) -> None:
-    def fail() -> None:
+    def fail() -> bool:
         raise ValueError("the value must not reach the log")
 
     with time_machine.travel(clock.utc_now(), tick=False) as now:
@@ -94,13 +95,39 @@ def test_a_task_that_fails_rests_and_stops_no_other(pool: WorkerPool, gate: Gate
         assert pool.start(gate.task("a"))
 
 
+def test_a_task_that_found_nothing_to_do_rests_for_a_moment(pool: WorkerPool) -> None:
+    with time_machine.travel(clock.utc_now(), tick=False) as now:
+        assert pool.start(Task("a", lambda: False))
+        assert pool.wait(WAIT_S)
+        assert not pool.start(Task("a", lambda: True))
+        assert pool.next_rest_end() == clock.utc_now() + REST_AFTER_NOTHING
+        now.shift(REST_AFTER_NOTHING)
+        assert pool.next_rest_end() is None
+        assert pool.start(Task("a", lambda: True))
+
+
+def test_a_pool_tells_when_a_task_has_ended_and_has_room_by_then(pool: WorkerPool) -> None:
+    ended = threading.Event()
+    running: list[list[str]] = []
+
+    def note() -> None:
+        running.append(pool.running())
+        ended.set()
+
+    pool.when_ended(note)
+    assert pool.start(Task("a", lambda: True))
+    assert ended.wait(WAIT_S)
+    assert running == [[]]
+
+
 def test_a_pool_that_stops_waits_for_its_tasks_and_starts_no_other(gate: Gate) -> None:
     pool = WorkerPool("test", 2)
     seen = threading.Event()
 
-    def until_stopping() -> None:
+    def until_stopping() -> bool:
         assert_opened(pool.stopping)
         seen.set()
+        return True
 
     assert pool.start(Task("a", until_stopping))
     pool.stop()

@@ -65,10 +65,11 @@ class Deliverer:
 
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
-        self._pool = WorkerPool("webhook", THREADS)
+        self.pool = WorkerPool("webhook", THREADS)
 
-    def deliver_due(self) -> None:
-        """Give new events their delivery rows, and start the webhooks with deliveries that are due."""
+    def deliver_due(self) -> bool:
+        """Give new events their delivery rows, and start the webhooks with deliveries that are due. Returns whether some are
+        left over."""
         fan_out(self._gateway)
         now = clock.utc_now()
         due = (
@@ -85,18 +86,31 @@ class Deliverer:
         )
         with self._gateway.db.reading() as session:
             found = [(webhook_id, owner) for webhook_id, owner in session.execute(statement)]
-        for webhook_id, owner in self._pool.in_turn(found, lambda each: each[1]):
-            self._start(webhook_id, owner)
+        started = [self._start(*each) for each in self.pool.in_turn(found, lambda each: each[1])]
+        return not all(started)
+
+    def next_due(self) -> datetime | None:
+        """When the next delivery is due, or a webhook goes on, of what is not due yet."""
+        now = clock.utc_now()
+        of_event, of_webhook = col(WebhookDelivery.next_attempt_at), col(Webhook.busy_until)
+        is_pending = col(WebhookDelivery.status) == DeliveryStatus.PENDING
+        statements = (
+            select(of_event).where(is_pending, of_event > now).order_by(of_event).limit(1),
+            select(of_webhook).where(of_webhook > now).order_by(of_webhook).limit(1),
+        )
+        with self._gateway.db.reading() as session:
+            times = [session.execute(statement).scalar_one_or_none() for statement in statements]
+        return min((each for each in times if each is not None), default=None)
 
     def stop(self) -> None:
         """Start no more attempts, and wait for those that run."""
-        self._pool.stop()
+        self.pool.stop()
 
-    def _start(self, webhook_id: str, owner: str) -> None:
-        def run() -> None:
-            serve(self._gateway, webhook_id, self._pool.stopping)
+    def _start(self, webhook_id: str, owner: str) -> bool:
+        def run() -> bool:
+            return serve(self._gateway, webhook_id, self.pool.stopping)
 
-        self._pool.start(Task(webhook_id, run, owner=owner))
+        return self.pool.start(Task(webhook_id, run, owner=owner))
 
 
 def fan_out(gateway: Gateway) -> None:
@@ -110,11 +124,11 @@ def fan_out(gateway: Gateway) -> None:
             pass
 
 
-def serve(gateway: Gateway, webhook_id: str, stopping: threading.Event) -> None:
-    """Deliver to one webhook what is due, for one turn. Does nothing if another instance delivers to it."""
+def serve(gateway: Gateway, webhook_id: str, stopping: threading.Event) -> bool:
+    """Deliver to one webhook what is due, for one turn. False: it did nothing, because another instance delivers to it."""
     target = _claim(gateway, webhook_id)
     if target is None:
-        return
+        return False
     rest: timedelta | None = None
     try:
         end = time.monotonic() + TURN_S
@@ -130,6 +144,7 @@ def serve(gateway: Gateway, webhook_id: str, stopping: threading.Event) -> None:
             webhook = session.get(Webhook, webhook_id, with_for_update=True)
             if webhook is not None:
                 webhook.busy_until = clock.utc_now() + rest if rest is not None else None
+    return True
 
 
 def send_test(gateway: Gateway, principal: Principal, webhook_id: str) -> Outcome:

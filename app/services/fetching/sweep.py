@@ -6,6 +6,7 @@ login, all its mailboxes rest for a while. A server that turns everybody away ge
 None of this applies to a fetch by command.
 """
 
+import time
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -25,6 +26,9 @@ from app.worker_pool import Task, WorkerPool
 PAUSE_AFTER_REFUSED_LOGIN = timedelta(seconds=5)
 """Servers ban addresses by the rate of refused logins, so the other mailboxes of the server wait this long."""
 PAUSE_AFTER_THROTTLE = timedelta(minutes=1)
+LIST_AGAIN_S = 1.0
+"""Due connectors that found no thread are kept this long before they are listed again, so that the end of a cycle starts the
+next one without a query."""
 FAILING = "failing"
 """The group of the connectors whose last cycle failed."""
 
@@ -48,18 +52,37 @@ class Sweeper:
         threads = gateway.settings.fetch_threads
         self._for_failing = max(1, threads // 2)
         self._for_one_server = max(1, threads - max(1, threads // 4))
-        self._pool = WorkerPool("fetch", threads)
+        self.pool = WorkerPool("fetch", threads)
+        self._waiting: list[_Due] = []
+        self._listed_s = 0.0
 
-    def sweep(self) -> None:
-        """Start the cycles that are due, as far as there are free threads."""
-        if self._pool.is_full():
-            return
-        for due in self._pool.in_turn(self._due(clock.utc_now()), lambda due: due.owner):
-            self._start(due)
+    def sweep(self) -> bool:
+        """Start the cycles that are due, as far as there are free threads. Returns whether some are left over."""
+        if self.pool.is_full():
+            return True
+        now_s = time.monotonic()
+        if not self._waiting or now_s - self._listed_s >= LIST_AGAIN_S:
+            self._waiting, self._listed_s = self._due(clock.utc_now()), now_s
+        self._waiting = [
+            each for each in self.pool.in_turn(self._waiting, lambda due: due.owner) if not self._start(each)
+        ]
+        return bool(self._waiting)
+
+    def next_due(self) -> datetime | None:
+        """When the next cycle is due, of those that are not due yet."""
+        due_at = col(Connector.next_fetch_at)
+        statement = (
+            select(due_at)
+            .where(col(Connector.status).in_(fetch_cycle.RUNNABLE), due_at > clock.utc_now())
+            .order_by(due_at)
+            .limit(1)
+        )
+        with self._gateway.db.reading() as session:
+            return session.execute(statement).scalar_one_or_none()
 
     def stop(self) -> None:
         """Start no more cycles. Those that run end after their present batch."""
-        self._pool.stop()
+        self.pool.stop()
 
     def _due(self, now: datetime) -> list[_Due]:
         """The connectors that are due; the one that has waited longest comes first. Mailboxes that their server has just turned
@@ -77,7 +100,7 @@ class Sweeper:
             .where(
                 col(Connector.status).in_(fetch_cycle.RUNNABLE),
                 col(Connector.next_fetch_at) <= now,
-                col(Connector.id).not_in(self._pool.running()),
+                col(Connector.id).not_in(self.pool.running()),
             )
             .order_by(col(Connector.next_fetch_at), col(Connector.id))
         )
@@ -96,24 +119,26 @@ class Sweeper:
         cooldown = self._gateway.server_cooldown
         return sorted(found, key=lambda due: cooldown.was_turned_away(due.server, due.mailbox))
 
-    def _start(self, due: _Due) -> None:
-        connected = self._pool.count(due.server)
+    def _start(self, due: _Due) -> bool:
+        connected = self.pool.count(due.server)
         if not self._gateway.server_cooldown.may_connect(due.server, connected=connected):
-            return
+            return False
         groups = {due.server: self._for_one_server}
         if due.is_failing:
             groups[FAILING] = self._for_failing
-        self._pool.start(Task(due.connector_id, lambda: self._fetch(due), groups, due.owner))
+        return self.pool.start(Task(due.connector_id, lambda: self._fetch(due), groups, due.owner))
 
-    def _fetch(self, due: _Due) -> None:
-        cycle = fetch_cycle.run(self._gateway, due.connector_id, stopping=self._pool.stopping.is_set)
+    def _fetch(self, due: _Due) -> bool:
+        """Run a cycle. Returns whether it ran: another instance may be fetching from the mailbox."""
+        cycle = fetch_cycle.run(self._gateway, due.connector_id, stopping=self.pool.stopping.is_set)
         now = clock.utc_now()
         if cycle is None:
-            return
+            return False
         if cycle.error_code in REFUSED_LOGIN_CODES:
-            self._pool.rest(due.server, now + PAUSE_AFTER_REFUSED_LOGIN)
+            self.pool.rest(due.server, now + PAUSE_AFTER_REFUSED_LOGIN)
         elif cycle.error_code == Throttled.code:
-            self._pool.rest(due.server, self._next_fetch_at(due) or now + PAUSE_AFTER_THROTTLE)
+            self.pool.rest(due.server, self._next_fetch_at(due) or now + PAUSE_AFTER_THROTTLE)
+        return True
 
     def _next_fetch_at(self, due: _Due) -> datetime | None:
         """The time from which the server accepts requests again, if it asked for a pause."""

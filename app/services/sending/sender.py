@@ -96,33 +96,47 @@ class Sender:
 
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
-        self._pool = WorkerPool("sender", THREADS)
+        self.pool = WorkerPool("sender", THREADS)
 
-    def send_due(self) -> None:
-        """Start the connectors that have work due and are not busy."""
-        busy, resting = self._pool.running(), self._pool.resting()
+    def send_due(self) -> bool:
+        """Start the connectors that have work due and are not busy. Returns whether some are left over."""
+        busy, resting = self.pool.running(), self.pool.resting()
         with self._gateway.db.reading() as session:
             due = _due_connectors(session, clock.utc_now(), except_for=[*busy, *resting])
-        for each in self._pool.in_turn(due, lambda due: due.owner):
-            self._start(each)
+        started = [self._start(each) for each in self.pool.in_turn(due, lambda due: due.owner)]
+        return not all(started)
+
+    def next_due(self) -> datetime | None:
+        """When the next work is due, of what is not due yet."""
+        now = clock.utc_now()
+        of_mail, of_connector = col(Submission.next_attempt_at), col(Connector.sending_next_attempt_at)
+        statements = (
+            select(of_mail).where(_is_open(), of_mail > now).order_by(of_mail).limit(1),
+            select(of_connector).where(of_connector > now).order_by(of_connector).limit(1),
+        )
+        with self._gateway.db.reading() as session:
+            times = [session.execute(statement).scalar_one_or_none() for statement in statements]
+        return min((each for each in times if each is not None), default=None)
 
     def wait(self, timeout_s: float) -> bool:
         """Wait until all started work has ended. False: it did not end in time."""
-        return self._pool.wait(timeout_s)
+        return self.pool.wait(timeout_s)
 
     def stop(self) -> None:
         """Start no more work. Give up attempts that have not reached their final dot, and wait for the others."""
-        self._pool.stop()
+        self.pool.stop()
 
-    def _start(self, due: _Due) -> None:
+    def _start(self, due: _Due) -> bool:
         groups = {due.server: THREADS_PER_SERVER}
-        self._pool.start(Task(due.connector_id, lambda: self._serve(due), groups, due.owner))
+        return self.pool.start(Task(due.connector_id, lambda: self._serve(due), groups, due.owner))
 
-    def _serve(self, due: _Due) -> None:
+    def _serve(self, due: _Due) -> bool:
+        """Do the work of a connector, for one turn. Returns whether there was any: another instance may have done it."""
         # If an error ends this during an attempt, the attempt becomes `uncertain` when its time is up.
-        for _ in range(TURN):
-            if self._pool.stopping.is_set() or not self._step(due):
-                return
+        for done in range(TURN):
+            if self.pool.stopping.is_set() or not self._step(due):
+                return done > 0
+        return True
 
     def _step(self, due: _Due) -> bool:
         """Do the next work that is due for a connector. False: there is none, or no more should follow now."""
@@ -134,14 +148,14 @@ class Sender:
         if isinstance(claimed, sent_copies.Copy):
             sent_copies.file(self._gateway, claimed)
         elif isinstance(claimed, Attempt):
-            error = carry_out(self._gateway, claimed, limits, self._pool.stopping)
+            error = carry_out(self._gateway, claimed, limits, self.pool.stopping)
             if logins.is_about_smtp_login(error):  # this mailbox's trouble alone
                 return False
             if isinstance(error, MailServerUnavailable | MailServerTimeout):
                 # After the greeting the server speaks with one account, and may have something against that alone.
                 is_everybodys = error.command in BEFORE_LOGIN
                 name = due.server if is_everybodys else due.connector_id
-                self._pool.rest(name, clock.utc_now() + REST)
+                self.pool.rest(name, clock.utc_now() + REST)
                 return False
         return True
 
@@ -307,16 +321,18 @@ def _due_connectors(session: Session, now: datetime, *, except_for: Sequence[str
 
 
 def _is_due(now: datetime) -> ColumnElement[bool]:
-    return and_(
-        col(Submission.status).in_(
-            (
-                SubmissionStatus.QUEUED,
-                SubmissionStatus.SENDING,
-                SubmissionStatus.SENT,
-                SubmissionStatus.PARTLY_SENT,
-            )
-        ),
-        col(Submission.next_attempt_at) <= now,
+    return and_(_is_open(), col(Submission.next_attempt_at) <= now)
+
+
+def _is_open() -> ColumnElement[bool]:
+    """Whether there may be work left: to send it, to end an attempt, or to file its copy."""
+    return col(Submission.status).in_(
+        (
+            SubmissionStatus.QUEUED,
+            SubmissionStatus.SENDING,
+            SubmissionStatus.SENT,
+            SubmissionStatus.PARTLY_SENT,
+        )
     )
 
 
