@@ -12,6 +12,7 @@ from app.adapters.parser import ParserPool
 from app.adapters.secretbox import SecretBox
 from app.config import Settings
 from app.db import Database
+from app.login_places import LoginPlaces
 from app.places import Places
 from app.rate_limit import RateLimit
 from app.server_cooldown import ServerCooldown
@@ -45,6 +46,8 @@ class Gateway:
     """Limits fetches by command with settings that have never worked, for each caller."""
     links: RateLimit
     """Limits the links for entering a password that a caller makes."""
+    login_places: LoginPlaces
+    """The logins under way."""
     server_cooldown: ServerCooldown
     """The mail servers that the sweep leaves alone."""
     waiting: Places
@@ -59,9 +62,10 @@ class Gateway:
     @classmethod
     def from_settings(cls, settings: Settings) -> "Gateway":
         private = settings.allowed_private_networks
+        db = Database(settings.database_url, pool_size=settings.database_sessions)
         return cls(
             settings=settings,
-            db=Database(settings.database_url, pool_size=settings.database_sessions),
+            db=db,
             secrets=SecretBox(settings.secret_keys),
             identity=verifier_from(settings),
             mail_network=NetworkPolicy(private, public_ports=settings.mail_ports),
@@ -73,6 +77,7 @@ class Gateway:
             checks=RateLimit(CHECKS_A_MINUTE, 60.0),
             failed_fetches=RateLimit(FAILED_FETCHES_A_MINUTE, 60.0),
             links=RateLimit(LINKS_A_MINUTE, 60.0),
+            login_places=LoginPlaces(db),
             server_cooldown=ServerCooldown(),
             waiting=Places(settings.waiting_per_caller),
             searches=Places(settings.searches_per_caller, total=settings.searches),
@@ -87,4 +92,5 @@ class Gateway:
         """End the parser processes and the database's connections."""
         self.server_requests.close()
         self.parsers.close()
+        self.login_places.close()
         self.db.close()

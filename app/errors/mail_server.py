@@ -51,6 +51,11 @@ class LoginRefused(MailServerRejected):
     code = "login_refused"
     default_detail = "The mail server refused the user name or password."
 
+    @property
+    def was_tried(self) -> bool:
+        """False: the server was not asked again, because it has refused this password twice."""
+        return self.server_line is not None
+
 
 class ApplicationPasswordNeeded(LoginRefused):
     code = "application_password_needed"

@@ -9,12 +9,17 @@ together.
     SMTP refused twice, IMAP accepted       only sending stops; queued mail waits
     SMTP refused, or failed at the login    sending waits a while, then tries again
 
+No more logins of a connector are under way at once than may still be refused (`login_places`): two while none was refused,
+then one after another. So a third is never refused, whoever tries at the same moment, on whichever instance.
+
 New credentials, other servers and `resume` reset all of this (`connectors.status`). A successful login over SMTP, for
 example in a test, starts sending again. Refusals that have stopped only sending do not count against IMAP any more.
 """
 
 import contextlib
-from collections.abc import Iterator
+import math
+import time
+from collections.abc import Callable, Iterator
 
 import structlog
 from sqlmodel import Session
@@ -45,6 +50,7 @@ log = structlog.get_logger(__name__)
 
 MAX_REFUSED_LOGINS = 2
 """Of one password, over IMAP and SMTP together."""
+SPENT = "The mail server has refused this password twice, so it is not tried again. Enter another one, or resume the connector."
 WAITS = Growing(first_s=60, longest_s=1800)
 """Between attempts to send, after trouble at the login."""
 STOPPABLE = frozenset(
@@ -68,8 +74,9 @@ def opened(gateway: Gateway, connector: Connector) -> Iterator[ImapSession]:
         with logged_in(gateway, secret, server) as mailbox:
             gateway.server_cooldown.note_let_in(name)
             yield mailbox
-    except LoginRefused:
-        gateway.server_cooldown.note_let_in(name)  # the server looked at the password
+    except LoginRefused as exc:
+        if exc.was_tried:  # the server looked at the password
+            gateway.server_cooldown.note_let_in(name)
         raise
     except MailServerError as exc:
         if exc.turned_away:
@@ -96,16 +103,109 @@ def logged_in(
         SecretUnreadable, MailServerError
     """
     password = credentials.decrypted(gateway, secret)
-    try:
-        with imap.connect(server, password, policy or sessions.connection_policy(gateway)) as mailbox:
-            note_imap(gateway, secret, None)
-            yield mailbox
-    except LoginRefused as exc:
-        note_imap(gateway, secret, exc)
-        raise
+    policy = policy or sessions.connection_policy(gateway)
+    with imap.connect(
+        server, password, policy, logging_in=lambda: over_imap(gateway, secret, ends_at=policy.ends_at)
+    ) as mailbox:
+        yield mailbox
 
 
-def note_imap(gateway: Gateway, secret: StoredSecret, refusal: LoginRefused | None) -> None:
+@contextlib.contextmanager
+def over_imap(gateway: Gateway, secret: StoredSecret, *, ends_at: float = math.inf) -> Iterator[None]:
+    """Put this around the login itself. It waits until the server may be given one more refusal, and counts the refusal.
+
+    Raises:
+        LoginRefused: the password was refused twice meanwhile; it is not tried.
+        MailServerUnavailable: other logins take too long. By `ends_at` there is an answer (`time.monotonic`).
+    """
+    with _in_turn(gateway, secret, _left, ends_at, command="LOGIN"):
+        try:
+            yield
+        except LoginRefused as exc:
+            _note_imap(gateway, secret, exc)
+            raise
+        _note_imap(gateway, secret, None)
+
+
+@contextlib.contextmanager
+def over_smtp(gateway: Gateway, secret: StoredSecret) -> Iterator[None]:
+    """Put this around the login of an attempt to send, as `over_imap`. Any trouble at the login makes sending wait.
+
+    Raises:
+        LoginRefused, MailServerUnavailable: as in `over_imap`.
+    """
+    with _in_turn(gateway, secret, _left_over_smtp, math.inf, command="AUTH"):
+        try:
+            yield
+        except GatewayError as exc:
+            if is_about_smtp_login(exc):
+                _note_smtp(gateway, secret, exc)
+            raise
+        _note_smtp(gateway, secret, None)
+
+
+@contextlib.contextmanager
+def over_smtp_of_test(
+    gateway: Gateway, secret: StoredSecret, before: Connector, *, ends_at: float
+) -> Iterator[None]:
+    """Put this around the login of a test, as `over_imap`. `before`: the connector when the test began. If sending was
+    stopped then, the password is tried once more all the same: somebody wants to know.
+
+    Raises:
+        LoginRefused, MailServerUnavailable: as in `over_imap`.
+    """
+
+    def left(connector: Connector) -> int:
+        is_asked_for = before.sending_status == "stopped" and (
+            connector.sending_refused_logins == before.sending_refused_logins
+        )
+        return max(_left_over_smtp(connector), 1 if is_asked_for else 0)
+
+    with _in_turn(gateway, secret, left, ends_at, command="AUTH"):
+        try:
+            yield
+        except LoginRefused as exc:
+            _note_smtp(gateway, secret, exc)
+            raise
+        _note_smtp(gateway, secret, None)
+
+
+@contextlib.contextmanager
+def _in_turn(
+    gateway: Gateway,
+    secret: StoredSecret,
+    left: Callable[[Connector], int],
+    ends_at: float,
+    *,
+    command: str,
+) -> Iterator[None]:
+    """A block in which no more logins are under way than may still be refused (`left`)."""
+    ends_at = min(ends_at, time.monotonic() + gateway.settings.command_timeout_s)
+    for alone in (False, True):
+        wait_s = ends_at - time.monotonic()
+        with gateway.login_places.held(secret.connector_id, alone=alone, wait_s=wait_s):
+            with gateway.db.reading() as session:
+                connector = session.get(Connector, secret.connector_id)
+            still = left(connector) if connector is not None else MAX_REFUSED_LOGINS
+            if still <= 0:
+                raise LoginRefused(SPENT, command=command)
+            if alone or still >= MAX_REFUSED_LOGINS:
+                yield
+                return
+
+
+def _left(connector: Connector) -> int:
+    """How many logins may still be refused before the connector is stopped. Two over SMTP have stopped sending alone."""
+    smtp = connector.sending_refused_logins
+    return MAX_REFUSED_LOGINS - connector.refused_logins - (smtp if smtp < MAX_REFUSED_LOGINS else 0)
+
+
+def _left_over_smtp(connector: Connector) -> int:
+    """How many logins over SMTP may still be refused before sending is stopped."""
+    return 0 if connector.sending_status == "stopped" else _left(connector)
+
+
+def _note_imap(gateway: Gateway, secret: StoredSecret, refusal: LoginRefused | None) -> None:
     """Record that IMAP accepted the password, or refused it."""
     if refusal is None and not _is_news(gateway, secret.connector_id):
         return
@@ -121,7 +221,7 @@ def note_imap(gateway: Gateway, secret: StoredSecret, refusal: LoginRefused | No
         _stop_where_due(session, connector, refusal)
 
 
-def note_smtp(gateway: Gateway, secret: StoredSecret, error: GatewayError | None) -> None:
+def _note_smtp(gateway: Gateway, secret: StoredSecret, error: GatewayError | None) -> None:
     """Record the outcome of a login over SMTP. A success starts sending again. After a failure, sending waits or stops."""
     if error is None and not _is_news(gateway, secret.connector_id, over_smtp=True):
         return
@@ -148,11 +248,6 @@ def is_about_smtp_login(error: GatewayError | None) -> bool:
     """Whether this error is the server's answer to the login over SMTP, and not an error of the network."""
     is_network = isinstance(error, ConnectionLost | MailServerTimeout)
     return isinstance(error, MailServerError) and error.command == "AUTH" and not is_network
-
-
-def is_past_smtp_login(error: GatewayError | None) -> bool:
-    """Whether the login over SMTP succeeded, whatever came after it."""
-    return error is None or (isinstance(error, MailServerError) and error.command in {"MAIL", "RCPT", "DATA"})
 
 
 def forget(connector: Connector) -> None:

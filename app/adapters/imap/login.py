@@ -1,7 +1,7 @@
 """Connects and logs in: TCP, TLS, the greeting, the password. Gives a session that ends with its block."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from app.adapters.imap.authentication import log_in
 from app.adapters.imap.opening import open_session
@@ -12,8 +12,15 @@ from app.errors import MailServerError, MailServerTimeout, MailServerUnavailable
 
 
 @contextlib.contextmanager
-def connect(server: ServerAddress, password: str, access: ConnectionPolicy) -> Iterator[ImapSession]:
-    """A logged-in session. It ends when the block ends.
+def connect(
+    server: ServerAddress,
+    password: str,
+    access: ConnectionPolicy,
+    *,
+    logging_in: Callable[[], contextlib.AbstractContextManager[None]] = contextlib.nullcontext,
+) -> Iterator[ImapSession]:
+    """A logged-in session. It ends when the block ends. `logging_in` is entered around the login itself, and gets its error
+    as it leaves this module.
 
     Raises:
         MailServerError: the errors of `open_session` and `log_in`.
@@ -26,11 +33,19 @@ def connect(server: ServerAddress, password: str, access: ConnectionPolicy) -> I
         exc.mask(mask.text)
         raise
     try:
-        log_in(imap, session, server, password)
-        yield session
+        with logging_in(), _masking(session, mask):
+            log_in(imap, session, server, password)
+        with _masking(session, mask):
+            yield session
+    finally:
+        session.end()
+
+
+@contextlib.contextmanager
+def _masking(session: ImapSession, mask: Mask) -> Iterator[None]:
+    try:
+        yield
     except MailServerError as exc:
         exc.alert = session.alert
         exc.mask(mask.text)
         raise
-    finally:
-        session.end()

@@ -11,7 +11,7 @@ from app.adapters.network import NetworkPolicy
 from app.adapters.smtp.connection import Client, Watch
 from app.adapters.smtp.login import log_in
 from app.adapters.smtp.replies import codes_of, expect, line_of, translated_errors
-from app.adapters.smtp.values import Limits, Server
+from app.adapters.smtp.values import Limits, LoggingIn, Server
 from app.errors import (
     ConnectionLost,
     MailServerError,
@@ -28,7 +28,9 @@ def logged_in(
     network: NetworkPolicy,
     tls: ssl.SSLContext,
     limits: Limits,
-    stopping: Callable[[], bool],
+    *,
+    stopping: Callable[[], bool] = lambda: False,
+    logging_in: LoggingIn,
 ) -> Iterator[tuple[Client, Watch]]:
     """A session that has logged in, and the watch that ends it.
 
@@ -46,20 +48,28 @@ def logged_in(
     ):
         connection.settimeout(limits.command_s)
         try:
-            with translated_errors("EHLO"):
+            with _told_in_full(server, client, watch), translated_errors("EHLO"):
                 _greet(client, server, tls, limits)
-            with translated_errors("AUTH"):
+            with logging_in(), _told_in_full(server, client, watch), translated_errors("AUTH"):
                 log_in(client, server)
-            yield client, watch
-        except MailServerError as exc:
-            exc.mask(Mask(server.username, server.password).text)
-            client.is_dead = isinstance(exc, MailServerTimeout | ConnectionLost)
-            if watch.is_late:
-                late = NoGreeting if exc.command == "CONNECT" else MailServerTimeout
-                raise late(command=exc.command) from exc
-            raise
+            with _told_in_full(server, client, watch):
+                yield client, watch
         finally:
             client.leave()
+
+
+@contextlib.contextmanager
+def _told_in_full(server: Server, client: Client, watch: Watch) -> Iterator[None]:
+    """Errors leave with our credentials masked, and those of a connection that the watch has cut are about the time."""
+    try:
+        yield
+    except MailServerError as exc:
+        exc.mask(Mask(server.username, server.password).text)
+        client.is_dead = isinstance(exc, MailServerTimeout | ConnectionLost)
+        if watch.is_late:
+            late = NoGreeting if exc.command == "CONNECT" else MailServerTimeout
+            raise late(command=exc.command) from exc
+        raise
 
 
 def _greet(client: Client, server: Server, tls: ssl.SSLContext, limits: Limits) -> None:

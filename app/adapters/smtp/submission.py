@@ -1,5 +1,6 @@
 """Submits one mail in a session that has logged in."""
 
+import contextlib
 import re
 import smtplib
 import ssl
@@ -9,7 +10,15 @@ from app.adapters.network import NetworkPolicy
 from app.adapters.smtp.connection import Client, Watch
 from app.adapters.smtp.opening import logged_in
 from app.adapters.smtp.replies import codes_of, expect, line_of, refuse, result_of, translated_errors
-from app.adapters.smtp.values import Envelope, Limits, Outcome, RecipientResult, Server, require_usable
+from app.adapters.smtp.values import (
+    Envelope,
+    Limits,
+    LoggingIn,
+    Outcome,
+    RecipientResult,
+    Server,
+    require_usable,
+)
 from app.errors import CommandRefused
 
 
@@ -22,6 +31,7 @@ def submit(
     tls: ssl.SSLContext,
     limits: Limits = Limits(),
     stopping: Callable[[], bool] = lambda: False,
+    logging_in: LoggingIn = contextlib.nullcontext,
 ) -> list[RecipientResult]:
     """Submit one mail. Returns the outcome for each recipient, in the order of the envelope.
 
@@ -34,17 +44,25 @@ def submit(
     content = re.sub(rb"\r\n|\r|\n", b"\r\n", content)
     if not content.endswith(b"\r\n"):
         content += b"\r\n"
-    with logged_in(server, network, tls, limits, stopping) as (client, watch), translated_errors("DATA"):
+    session = logged_in(server, network, tls, limits, stopping=stopping, logging_in=logging_in)
+    with session as (client, watch), translated_errors("DATA"):
         return _transact(client, envelope, content, watch, limits)
 
 
-def check(server: Server, *, network: NetworkPolicy, tls: ssl.SSLContext, limits: Limits = Limits()) -> None:
+def check(
+    server: Server,
+    *,
+    network: NetworkPolicy,
+    tls: ssl.SSLContext,
+    limits: Limits = Limits(),
+    logging_in: LoggingIn = contextlib.nullcontext,
+) -> None:
     """Connect, log in, and leave. Nothing is sent.
 
     Raises:
         MailServerError
     """
-    with logged_in(server, network, tls, limits, lambda: False):
+    with logged_in(server, network, tls, limits, logging_in=logging_in):
         pass
 
 

@@ -1,7 +1,8 @@
 """What goes into a submission over SMTP and comes out of it. The values are frozen; none has a type of the library."""
 
+import contextlib
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -55,6 +56,10 @@ class Outcome(StrEnum):
     """5xx: final."""
     UNCERTAIN = "uncertain"
     """The connection was lost between the final dot and the answer."""
+
+
+LoggingIn = Callable[[], contextlib.AbstractContextManager[None]]
+"""Makes what is entered around the login itself. It gets the login's error as it leaves this package."""
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ of tests for each caller is limited. A test ends after some seconds, however slo
 
 import contextlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,10 +17,7 @@ import structlog
 from app.adapters import imap, smtp
 from app.adapters.imap import Folder, ImapSession, ServerAddress
 from app.errors import (
-    REFUSED_LOGIN_CODES,
-    ApplicationPasswordNeeded,
     GatewayError,
-    LoginRefused,
     MailServerError,
     MailServerRejected,
     MailServerTimeout,
@@ -82,6 +79,14 @@ class Report:
         return cls(**{**values, **steps})
 
 
+@dataclass(frozen=True)
+class Turns:
+    """What goes around each login. Both get the time by which the test must have ended."""
+
+    imap: Callable[[float], contextlib.AbstractContextManager[Any]] = contextlib.nullcontext
+    smtp: Callable[[float], contextlib.AbstractContextManager[Any]] = contextlib.nullcontext
+
+
 PASSED = Check(ok=True)
 TO_BE_MADE = Check(ok=True, detail="There is no such folder yet; the gateway creates it when it is needed.")
 
@@ -115,12 +120,14 @@ def check_stored(gateway: Gateway, principal: Principal, connector_id: str) -> R
     """
     connector, secret = _with_password(gateway, principal, Action.OPERATE, connector_id)
     gateway.checks.count(principal.name)
-    report = check_with(gateway, connector, credentials.decrypted(gateway, secret))
-    _note_logins(gateway, secret, report)
-    return report
+    turns = Turns(
+        imap=lambda ends_at: logins.over_imap(gateway, secret, ends_at=ends_at),
+        smtp=lambda ends_at: logins.over_smtp_of_test(gateway, secret, connector, ends_at=ends_at),
+    )
+    return check_with(gateway, connector, credentials.decrypted(gateway, secret), turns)
 
 
-def check_with(gateway: Gateway, connector: Connector, password: str) -> Report:
+def check_with(gateway: Gateway, connector: Connector, password: str, turns: Turns = Turns()) -> Report:
     """Test a stored connector with a password, without a check of rights."""
     settings = settings_of(connector)
     return _check(
@@ -130,6 +137,7 @@ def check_with(gateway: Gateway, connector: Connector, password: str) -> Report:
         source_folder=connector.source_folder,
         processed_folder=connector.processed_folder,
         password=password,
+        turns=turns,
     )
 
 
@@ -147,21 +155,6 @@ def list_folders(gateway: Gateway, principal: Principal, connector_id: str) -> l
     policy = sessions.connection_policy(gateway, ends_at=time.monotonic() + DEADLINE_S)
     with _waiting_for(gateway, server), logins.logged_in(gateway, secret, server, policy) as mailbox:
         return mailbox.list_folders()
-
-
-def _note_logins(gateway: Gateway, secret: StoredSecret, report: Report) -> None:
-    """Refused logins count, whoever tries; a good one over SMTP starts sending again."""
-    if report.imap.ok or report.imap.code in REFUSED_LOGIN_CODES:
-        logins.note_imap(gateway, secret, _refusal(report.imap))
-    if report.smtp is not None and (report.smtp.ok or report.smtp.code in REFUSED_LOGIN_CODES):
-        logins.note_smtp(gateway, secret, _refusal(report.smtp))
-
-
-def _refusal(check: Check) -> LoginRefused | None:
-    if check.ok:
-        return None
-    is_for_applications = check.code == ApplicationPasswordNeeded.code
-    return (ApplicationPasswordNeeded if is_for_applications else LoginRefused)(check.detail)
 
 
 def _with_password(
@@ -186,21 +179,27 @@ def _check(
     source_folder: str,
     processed_folder: str,
     password: str,
+    turns: Turns = Turns(),
 ) -> Report:
     ends_at = time.monotonic() + DEADLINE_S
     address, policy = _address(imap_server), sessions.connection_policy(gateway, ends_at=ends_at)
     try:
-        with _waiting_for(gateway, address), imap.connect(address, password, policy) as mailbox:
+        with (
+            _waiting_for(gateway, address),
+            imap.connect(address, password, policy, logging_in=lambda: turns.imap(ends_at)) as mailbox,
+        ):
             report = _check_folders(mailbox, source_folder, processed_folder)
     except MailServerError as exc:
         report = Report(imap=_failed(exc))
     # Do not try a password elsewhere unless one server has accepted it: refused logins get addresses banned.
     if smtp_server is not None and report.imap.ok:
-        report = replace(report, smtp=_check_smtp(gateway, smtp_server, password, ends_at=ends_at))
+        report = replace(report, smtp=_check_smtp(gateway, smtp_server, password, turns, ends_at=ends_at))
     return report
 
 
-def _check_smtp(gateway: Gateway, server: SmtpServer, password: str, *, ends_at: float) -> Check:
+def _check_smtp(
+    gateway: Gateway, server: SmtpServer, password: str, turns: Turns, *, ends_at: float
+) -> Check:
     left_s = ends_at - time.monotonic()
     if left_s <= 0:
         return _failed(MailServerTimeout())
@@ -215,6 +214,7 @@ def _check_smtp(gateway: Gateway, server: SmtpServer, password: str, *, ends_at:
                     command_s=min(gateway.settings.command_timeout_s, left_s),
                     attempt_s=min(gateway.settings.command_timeout_s, left_s),
                 ),
+                logging_in=lambda: turns.smtp(ends_at),
             )
     except MailServerError as exc:
         return _failed(exc)

@@ -74,7 +74,8 @@ def record(
             connector.alert_text, connector.alert_at = tally.alert, now
         _forget_old(session, connector.id)
         # The result of a cycle with old settings says nothing about the new ones.
-        is_stopped = connector.status == ConnectorStatus.STOPPED and not isinstance(error, LoginRefused)
+        is_by_login = isinstance(error, LoginRefused) and error.was_tried
+        is_stopped = connector.status == ConnectorStatus.STOPPED and not is_by_login
         if connector.updated_at == before.updated_at and not isinstance(error, PASSING) and not is_stopped:
             event = _apply(connector, tally, error, now)
             if event is not None:

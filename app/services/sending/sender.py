@@ -269,6 +269,7 @@ def carry_out(
             tls=gateway.tls,
             limits=limits,
             stopping=stopping.is_set,
+            logging_in=lambda: logins.over_smtp(gateway, attempt.secret),
         )
     except (MailServerError, SecretUnreadable) as exc:
         error = exc
@@ -283,10 +284,6 @@ def carry_out(
         server_line=getattr(error, "server_line", None),
         outcomes=sorted(str(result.outcome) for result in results),
     )
-    if logins.is_about_smtp_login(error):
-        logins.note_smtp(gateway, attempt.secret, error)
-    elif logins.is_past_smtp_login(error):
-        logins.note_smtp(gateway, attempt.secret, None)
     with gateway.db.unit_of_work() as session:
         outcomes.record(session, attempt.submission_id, attempt.number, results, error)
     return error
