@@ -105,6 +105,13 @@ REQUESTS = {
         " more requests of one kind open at once than one caller may have. docs/operating.md lists these limits.",
         "Wait for the number of seconds in `Retry-After`, and start fewer requests at the same time.",
     ),
+    "too_many_refused_logins": Entry(
+        "Mail servers have refused as many logins in a minute as one caller may cause at one mailbox, or at all mailboxes, with"
+        " passwords that have never worked. The mail server was not asked this time. It does not matter by which"
+        " route the passwords were tried: tests, fetches, sending and the gateway's own fetching count together. Shown at a"
+        " connector (`last_error`), it waits, and then tries by itself.",
+        "Wait for the number of seconds in `Retry-After`. Check the password before you try it again.",
+    ),
     "overloaded": Entry(
         "The gateway already handles as many requests of this kind as it may at once, for example requests that wait for"
         " one mail server. Often the reason is a server that answers slowly.",

@@ -12,6 +12,7 @@ from app.adapters.parser import ParserPool
 from app.adapters.secretbox import SecretBox
 from app.config import Settings
 from app.db import Database
+from app.login_budget import LoginBudget
 from app.login_places import LoginPlaces
 from app.places import Places
 from app.rate_limit import RateLimit
@@ -48,6 +49,8 @@ class Gateway:
     """Limits the links for entering a password that a caller makes."""
     login_places: LoginPlaces
     """The logins under way."""
+    login_budget: LoginBudget
+    """Limits refused logins, so that nobody guesses passwords through the gateway."""
     server_cooldown: ServerCooldown
     """The mail servers that the sweep leaves alone."""
     waiting: Places
@@ -78,6 +81,7 @@ class Gateway:
             failed_fetches=RateLimit(FAILED_FETCHES_A_MINUTE, 60.0),
             links=RateLimit(LINKS_A_MINUTE, 60.0),
             login_places=LoginPlaces(db),
+            login_budget=LoginBudget(),
             server_cooldown=ServerCooldown(),
             waiting=Places(settings.waiting_per_caller),
             searches=Places(settings.searches_per_caller, total=settings.searches),

@@ -22,6 +22,7 @@ GatewayError                      code, retryable
 ├── RequestTooSlow                408
 ├── TooLarge                      413
 ├── TooManyRequests               429, with Retry-After
+│   └── TooManyRefusedLogins
 ├── Overloaded                    503, with Retry-After
 ├── ParserBusy                    503, with Retry-After
 ├── MailServerError
@@ -172,6 +173,7 @@ from app.errors.requests import (
     RequestTooSlow,
     ScopeMissing,
     TooLarge,
+    TooManyRefusedLogins,
     TooManyRequests,
     Unauthenticated,
     WrongState,
@@ -259,6 +261,7 @@ __all__ = [
     "TlsTooOld",
     "TooLarge",
     "TooManyConnections",
+    "TooManyRefusedLogins",
     "TooManyRequests",
     "Unauthenticated",
     "ValueRefused",

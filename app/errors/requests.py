@@ -108,6 +108,11 @@ class TooManyRequests(GatewayError):
         super().__init__()
 
 
+class TooManyRefusedLogins(TooManyRequests):
+    code = "too_many_refused_logins"
+    default_detail = "The mail server has refused too many logins in the last minute; try again later."
+
+
 class Overloaded(GatewayError):
     code = "overloaded"
     retryable = True

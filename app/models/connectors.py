@@ -68,6 +68,8 @@ class Connector(SQLModel, table=True):
     """Of the present password over IMAP, since its last good login there."""
     imap_logged_in_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     """When IMAP was first found to accept the present password; null until then."""
+    smtp_logged_in_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    """The same for SMTP."""
     sending_status: str = "active"
     """`active`, `waiting` after trouble at the login, or `stopped`."""
     sending_refused_logins: int = 0
@@ -135,3 +137,5 @@ class CredentialLink(SQLModel, table=True):
     """The number of passwords that the mail server refused or is checking now."""
     used_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     """When the password that was entered by this link was stored."""
+    created_by: str | None = None
+    """`user:…` or `key:…`: refused passwords count as theirs. Null: before this was stored."""

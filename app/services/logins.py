@@ -42,8 +42,9 @@ from app.models import Connector, Credential
 from app.server_cooldown import server_name
 from app.services.events import outbox
 from app.services.events.recipients import recipients_of
-from app.services.mailboxes import credentials, sessions
+from app.services.mailboxes import credentials, login_tries, sessions
 from app.services.mailboxes.credentials import StoredSecret
+from app.services.mailboxes.login_tries import Login
 from app.states import ConnectorStatus
 
 log = structlog.get_logger(__name__)
@@ -63,7 +64,7 @@ def opened(gateway: Gateway, connector: Connector) -> Iterator[ImapSession]:
     """A session logged in with the stored password. It ends with the block. How the server received us is noted.
 
     Raises:
-        SecretUnreadable
+        SecretUnreadable, TooManyRefusedLogins
         SettingsChanged: settings or credentials are not those of this connector as it was read.
         MailServerError
     """
@@ -100,13 +101,18 @@ def logged_in(
     """A session that is logged in with a stored password. It counts a refusal.
 
     Raises:
-        SecretUnreadable, MailServerError
+        SecretUnreadable, TooManyRefusedLogins, MailServerError
     """
     password = credentials.decrypted(gateway, secret)
     policy = policy or sessions.connection_policy(gateway)
-    with imap.connect(
-        server, password, policy, logging_in=lambda: over_imap(gateway, secret, ends_at=policy.ends_at)
-    ) as mailbox:
+    login = Login("imap", server.host, server.port, server.username)
+    with (
+        login_tries.taken(gateway, secret.tries, login) as place,
+        imap.connect(
+            server, password, policy, logging_in=lambda: over_imap(gateway, secret, ends_at=policy.ends_at)
+        ) as mailbox,
+    ):
+        place.end(refused=False)
         yield mailbox
 
 
@@ -231,6 +237,7 @@ def _note_smtp(gateway: Gateway, secret: StoredSecret, error: GatewayError | Non
             return
         if error is None:
             forget_sending(connector)
+            connector.smtp_logged_in_at = clock.utc_now()
             return
         is_stopped = connector.sending_status == "stopped"
         _note_sending_error(connector, error)
@@ -253,7 +260,7 @@ def is_about_smtp_login(error: GatewayError | None) -> bool:
 def forget(connector: Connector) -> None:
     """Forget everything that was found out about the password."""
     connector.refused_logins = 0
-    connector.imap_logged_in_at = None
+    connector.imap_logged_in_at = connector.smtp_logged_in_at = None
     forget_sending(connector)
 
 
@@ -273,7 +280,7 @@ def _is_news(gateway: Gateway, connector_id: str, *, over_smtp: bool = False) ->
     if connector is None:
         return False
     if over_smtp:
-        return connector.sending_status != "active"
+        return connector.sending_status != "active" or connector.smtp_logged_in_at is None
     return connector.refused_logins > 0 or connector.imap_logged_in_at is None
 
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, func, select, update
 from sqlmodel import Session, col
 
 from app import clock
@@ -34,6 +34,7 @@ _KEY_FORM = re.compile(r"gwk_[a-z0-9]{8}_[A-Za-z0-9_-]{43}")
 _PREFIX_CHARS = len("gwk_") + 8
 _SECRET_OCTETS = 32
 _PREFIX_ALPHABET = string.ascii_lowercase + string.digits
+_BY_KEY = f"{PrincipalKind.KEY}:"
 _USE_NOTED_EVERY = timedelta(minutes=1)
 
 
@@ -211,6 +212,27 @@ def is_use_to_be_recorded(row: ApiKey) -> bool:
 def note_use(session: Session, key_id: str) -> None:
     """Set `last_used_at` to now."""
     session.execute(update(ApiKey).where(col(ApiKey.id) == key_id).values(last_used_at=clock.utc_now()))
+
+
+def goes_back_to(session: Session, key_id: str) -> str:
+    """Who is behind a key, however many keys in turn made the next one: `keys of user:…`, or the first key, which the operator
+    made. Two keys with the same answer belong to one principal."""
+    made = (
+        select(col(ApiKey.id), col(ApiKey.created_by))
+        .where(col(ApiKey.id) == key_id)
+        .cte("made", recursive=True)
+    )
+    maker = func.substr(made.c.created_by, len(_BY_KEY) + 1)
+    made = made.union(
+        select(col(ApiKey.id), col(ApiKey.created_by)).where(
+            made.c.created_by.startswith(_BY_KEY), col(ApiKey.id) == maker
+        )
+    )
+    first = session.execute(select(made).where(made.c.created_by.not_like(f"{_BY_KEY}%"))).first()
+    if first is None:
+        return f"{_BY_KEY}{key_id}"
+    first_id, created_by = first
+    return f"keys of {created_by}" if created_by.startswith("user:") else f"{_BY_KEY}{first_id}"
 
 
 def _managed(session: Session, principal: Principal, *, after_id: str) -> Iterator[ApiKey]:

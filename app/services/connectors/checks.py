@@ -36,8 +36,9 @@ from app.services.access import rules
 from app.services.access.rules import Action, Principal
 from app.services.connectors import addresses
 from app.services.connectors.settings import settings_of
-from app.services.mailboxes import credentials, folders, opening, sessions
+from app.services.mailboxes import credentials, folders, login_tries, opening, sessions
 from app.services.mailboxes.credentials import StoredSecret
+from app.services.mailboxes.login_tries import Login, Tries
 
 log = structlog.get_logger(__name__)
 
@@ -95,13 +96,16 @@ def check_new(gateway: Gateway, principal: Principal, wanted: ConnectorTest) -> 
     """Test settings that are not stored.
 
     Raises:
-        ScopeMissing, TooManyRequests, InvalidInput, Overloaded
+        ScopeMissing, TooManyRequests, TooManyRefusedLogins, InvalidInput, Overloaded
     """
     rules.require_scope(principal, "connectors:write")
     gateway.checks.count(principal.name)
     addresses.require_allowed(gateway, imap=wanted.imap, smtp=wanted.smtp)
+    with gateway.db.reading() as session:
+        tries = login_tries.of_caller(session, principal.name)
     return _check(
         gateway,
+        tries,
         wanted.imap,
         wanted.smtp,
         source_folder=wanted.source_folder,
@@ -114,7 +118,7 @@ def check_stored(gateway: Gateway, principal: Principal, connector_id: str) -> R
     """Test a connector with its stored credentials.
 
     Raises:
-        ScopeMissing, NotFound, Forbidden, TooManyRequests, Overloaded
+        ScopeMissing, NotFound, Forbidden, TooManyRequests, TooManyRefusedLogins, Overloaded
         WrongState: there are no credentials.
         SecretUnreadable
     """
@@ -124,14 +128,21 @@ def check_stored(gateway: Gateway, principal: Principal, connector_id: str) -> R
         imap=lambda ends_at: logins.over_imap(gateway, secret, ends_at=ends_at),
         smtp=lambda ends_at: logins.over_smtp_of_test(gateway, secret, connector, ends_at=ends_at),
     )
-    return check_with(gateway, connector, credentials.decrypted(gateway, secret), turns)
+    return check_with(gateway, connector, credentials.decrypted(gateway, secret), secret.tries, turns)
 
 
-def check_with(gateway: Gateway, connector: Connector, password: str, turns: Turns = Turns()) -> Report:
-    """Test a stored connector with a password, without a check of rights."""
+def check_with(
+    gateway: Gateway, connector: Connector, password: str, tries: Tries, turns: Turns = Turns()
+) -> Report:
+    """Test a stored connector with a password, without a check of rights. `tries`: whose tries the logins are.
+
+    Raises:
+        TooManyRefusedLogins, Overloaded
+    """
     settings = settings_of(connector)
     return _check(
         gateway,
+        tries,
         settings.imap,
         settings.smtp,
         source_folder=connector.source_folder,
@@ -173,6 +184,7 @@ def _with_password(
 
 def _check(
     gateway: Gateway,
+    tries: Tries,
     imap_server: ImapServer,
     smtp_server: SmtpServer | None,
     *,
@@ -183,9 +195,11 @@ def _check(
 ) -> Report:
     ends_at = time.monotonic() + DEADLINE_S
     address, policy = _address(imap_server), sessions.connection_policy(gateway, ends_at=ends_at)
+    login = Login("imap", address.host, address.port, address.username)
     try:
         with (
             _waiting_for(gateway, address),
+            login_tries.taken(gateway, tries, login),
             imap.connect(address, password, policy, logging_in=lambda: turns.imap(ends_at)) as mailbox,
         ):
             report = _check_folders(mailbox, source_folder, processed_folder)
@@ -193,18 +207,21 @@ def _check(
         report = Report(imap=_failed(exc))
     # Do not try a password elsewhere unless one server has accepted it: refused logins get addresses banned.
     if smtp_server is not None and report.imap.ok:
-        report = replace(report, smtp=_check_smtp(gateway, smtp_server, password, turns, ends_at=ends_at))
+        report = replace(
+            report, smtp=_check_smtp(gateway, smtp_server, password, tries, turns, ends_at=ends_at)
+        )
     return report
 
 
 def _check_smtp(
-    gateway: Gateway, server: SmtpServer, password: str, turns: Turns, *, ends_at: float
+    gateway: Gateway, server: SmtpServer, password: str, tries: Tries, turns: Turns, *, ends_at: float
 ) -> Check:
     left_s = ends_at - time.monotonic()
     if left_s <= 0:
         return _failed(MailServerTimeout())
+    login = Login("smtp", server.host, server.port, server.username)
     try:
-        with _waiting_for(gateway, server):
+        with _waiting_for(gateway, server), login_tries.taken(gateway, tries, login):
             smtp.check(
                 smtp.Server(server.host, server.port, server.security, server.username, password),
                 network=gateway.mail_network,

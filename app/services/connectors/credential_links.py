@@ -28,7 +28,15 @@ from sqlmodel import Session, col
 from app import clock
 from app.adapters.secretbox import credential_link_place
 from app.audit_actions import AuditAction
-from app.errors import REFUSED_LOGIN_CODES, Forbidden, NotFound, Overloaded, SettingsChanged, WrongState
+from app.errors import (
+    REFUSED_LOGIN_CODES,
+    Forbidden,
+    NotFound,
+    Overloaded,
+    SettingsChanged,
+    TooManyRefusedLogins,
+    WrongState,
+)
 from app.events import Recipients
 from app.gateway import Gateway
 from app.ids import new_id
@@ -43,7 +51,7 @@ from app.services.connectors.settings import audited_settings, set_first_fetch
 from app.services.connectors.status import settle
 from app.services.events.recipients import recipients_of
 from app.services.fetching.fetch_cycle import CONFIRM_ABOVE
-from app.services.mailboxes import credentials, sessions
+from app.services.mailboxes import credentials, login_tries
 
 PATH = "/credential-links"
 VALID_FOR = timedelta(hours=24)
@@ -117,6 +125,7 @@ def create(gateway: Gateway, principal: Principal, connector_id: str, *, base_ur
             connector_id=connector_id,
             sha256=_digest(token),
             expires_at=now + VALID_FOR,
+            created_by=principal.name,
         )
         session.add(link)
         _note(session, principal, AuditAction.CREDENTIAL_LINK_CREATED, link)
@@ -151,17 +160,17 @@ def check(gateway: Gateway, token: str, password: str, *, seen: str, origin: str
     Raises:
         NotFound: as in `view`, and if the link has been used.
         SettingsChanged: the settings differ from those that the page showed.
-        TooManyRequests, Overloaded
+        TooManyRequests, TooManyRefusedLogins, Overloaded
     """
     with gateway.db.unit_of_work() as session:
         link, connector = _unused(session, token, seen)
-        # The limit is for the mailbox, not the link: several links for one mailbox give no additional tries.
-        gateway.checks.count(sessions.mailbox_name(connector))
+        gateway.checks.count(f"link:{link.id}")
         # Count before the attempt: neither many requests at once nor a crash give additional tries.
         link.refused_logins += 1
+        tries = login_tries.of_link(session, link)
     try:
-        report = checks.check_with(gateway, connector, password)
-    except Overloaded:
+        report = checks.check_with(gateway, connector, password, tries)
+    except (Overloaded, TooManyRefusedLogins):
         _give_try_back(gateway, link.id)
         raise
     with gateway.db.unit_of_work() as session:
@@ -183,7 +192,8 @@ def check(gateway: Gateway, token: str, password: str, *, seen: str, origin: str
 
 
 def _give_try_back(gateway: Gateway, link_id: str) -> None:
-    """Do not count a try for which the server was not asked, because the gateway had no free place."""
+    """Do not count a try for which the server was not asked, because the gateway had no free place, or others of
+    the maker's links have been tried too often."""
     with gateway.db.unit_of_work() as session:
         link = session.get(CredentialLink, link_id, with_for_update=True)
         if link is not None:

@@ -47,6 +47,7 @@ from app.errors import (
     SameFolder,
     SettingsChanged,
     StoreUnavailable,
+    TooManyRefusedLogins,
 )
 from app.gateway import Gateway
 from app.mime.model import PARSER_FAULTS
@@ -80,6 +81,9 @@ def run(gateway: Gateway, connector_id: str, *, stopping: Callable[[], bool] = l
     because the connector must not fetch.
 
     It moves mail on the server. Errors are recorded in the cycle and the connector; the caller does not get them.
+
+    Raises:
+        TooManyRefusedLogins: the server was not asked, and nothing is recorded.
     """
     before = _runnable(gateway, connector_id)
     if before is None:
@@ -143,6 +147,8 @@ def _error_of(
     except StoreUnavailable as exc:
         log.error("store_unavailable", connector_id=connector.id, error=type(exc.__cause__).__name__)
         return exc
+    except TooManyRefusedLogins:
+        raise
     except GatewayError as exc:
         return exc
     except ParserUnavailable:

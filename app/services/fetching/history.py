@@ -14,7 +14,6 @@ from app.services import pages
 from app.services.access import rules
 from app.services.access.rules import Action, Principal
 from app.services.fetching import fetch_cycle
-from app.services.mailboxes import sessions
 from app.services.pages import Slice
 from app.states import ConnectorStatus, CycleOutcome
 
@@ -58,7 +57,8 @@ def fetch_now(gateway: Gateway, principal: Principal, connector_id: str) -> Cycl
     Raises:
         ScopeMissing, NotFound, Forbidden
         WrongState: the connector is paused, stopped or awaiting something.
-        TooManyRequests: too many fetches of this mailbox or by this caller have failed just now.
+        TooManyRequests: too many fetches by this caller have failed just now.
+        TooManyRefusedLogins
         Overloaded: as many requests as may already wait for the mail server.
         CycleRunning: another cycle of this mailbox was still running after 60 s.
     """
@@ -84,13 +84,16 @@ def _runnable(gateway: Gateway, principal: Principal, connector_id: str) -> Conn
 
 
 def _try_to_run(gateway: Gateway, principal: Principal, connector: Connector) -> Cycle | None:
+    # A failed fetch with settings that have never worked reveals as much as a test, so it is limited: nobody may scan ports
+    # by fetching. Successes do not count: a script may set up a company's mailboxes and fetch from each.
     is_trial = not _has_worked(connector)
     if is_trial:
-        _require_tries(gateway, principal, connector)
+        gateway.failed_fetches.require_room(principal.name)
     stopping = gateway.server_requests.stopping.is_set
     cycle = fetch_cycle.run(gateway, connector.id, stopping=stopping)
     if cycle is not None and is_trial and cycle.outcome == CycleOutcome.FAILED:
-        _count_try(gateway, principal, connector)
+        with contextlib.suppress(TooManyRequests):  # several requests at once have all been made already
+            gateway.failed_fetches.count(principal.name)
     return cycle
 
 
@@ -98,22 +101,6 @@ def _why_not(connector: Connector) -> str:
     if connector.status == ConnectorStatus.STOPPED and connector.last_error_code == CopyNotRemoved.code:
         return NOT_REMOVED
     return NOT_FETCHING[connector.status]
-
-
-# A failed fetch with settings that have never worked reveals as much as a test, so it is limited: nobody may scan ports or
-# guess passwords by fetching. Successes do not count: a script may set up a company's mailboxes and fetch from each.
-
-
-def _require_tries(gateway: Gateway, principal: Principal, connector: Connector) -> None:
-    gateway.failed_fetches.require_room(principal.name)
-    gateway.checks.require_room(sessions.mailbox_name(connector))
-
-
-def _count_try(gateway: Gateway, principal: Principal, connector: Connector) -> None:
-    with contextlib.suppress(TooManyRequests):  # several requests at once have all been made already
-        gateway.failed_fetches.count(principal.name)
-    with contextlib.suppress(TooManyRequests):
-        gateway.checks.count(sessions.mailbox_name(connector))
 
 
 def _has_worked(connector: Connector) -> bool:

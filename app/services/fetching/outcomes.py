@@ -22,6 +22,7 @@ from app.errors import (
     MailServerRejected,
     SettingsChanged,
     TooManyConnections,
+    TooManyRefusedLogins,
 )
 from app.events import EventType, connector_event
 from app.gateway import Gateway
@@ -88,6 +89,18 @@ def record(
         elif connector.next_fetch_at is not None:
             connector.next_fetch_at = now + timedelta(seconds=1)
     return cycle
+
+
+def wait(gateway: Gateway, connector_id: str, error: TooManyRefusedLogins) -> None:
+    """Postpone the next cycle: its login was not tried. This is no failure, but the connector shows why it waits."""
+    now = clock.utc_now()
+    with gateway.db.unit_of_work() as session:
+        connector = session.get(Connector, connector_id, with_for_update=True)
+        if connector is None or connector.next_fetch_at is None:
+            return
+        connector.last_error_code, connector.last_error_detail = error.code, error.detail
+        connector.last_error_at, connector.last_error_server_text = now, None
+        connector.next_fetch_at = now + timedelta(seconds=error.retry_after_s)
 
 
 def _apply(connector: Connector, tally: Tally, error: GatewayError | None, now: datetime) -> EventType | None:

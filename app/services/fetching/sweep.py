@@ -14,11 +14,11 @@ from sqlalchemy import select
 from sqlmodel import col
 
 from app import clock
-from app.errors import REFUSED_LOGIN_CODES, Throttled
+from app.errors import REFUSED_LOGIN_CODES, Throttled, TooManyRefusedLogins
 from app.gateway import Gateway
 from app.models import Connector
 from app.server_cooldown import server_name
-from app.services.fetching import fetch_cycle
+from app.services.fetching import fetch_cycle, outcomes
 from app.services.mailboxes import shares
 from app.states import ConnectorStatus
 from app.worker_pool import Task, WorkerPool
@@ -130,7 +130,11 @@ class Sweeper:
 
     def _fetch(self, due: _Due) -> bool:
         """Run a cycle. Returns whether it ran: another instance may be fetching from the mailbox."""
-        cycle = fetch_cycle.run(self._gateway, due.connector_id, stopping=self.pool.stopping.is_set)
+        try:
+            cycle = fetch_cycle.run(self._gateway, due.connector_id, stopping=self.pool.stopping.is_set)
+        except TooManyRefusedLogins as exc:
+            outcomes.wait(self._gateway, due.connector_id, exc)
+            return False
         now = clock.utc_now()
         if cycle is None:
             return False

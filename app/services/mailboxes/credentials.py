@@ -23,6 +23,8 @@ from app.gateway import Gateway
 from app.models import Connector, Credential, CredentialLink, UpgradeStep
 from app.services.access import audit
 from app.services.access.audit import Actor
+from app.services.mailboxes import login_tries
+from app.services.mailboxes.login_tries import Tries
 from app.states import Security
 
 BINDING = "bind_secrets"
@@ -53,6 +55,8 @@ class StoredSecret:
     connector_id: str
     ciphertext: str
     servers: str
+    tries: Tries
+    """Whose tries its logins are."""
     takes_unbound: bool
     """Whether the upgrade that binds secrets to servers is not done yet."""
 
@@ -81,7 +85,8 @@ def stored(session: Session, connector: Connector, credential: Credential) -> St
     """The input of `decrypted`, from the result of `with_settings`."""
     is_bound = secretbox.is_bound(credential.ciphertext)
     takes_unbound = not is_bound and session.get(UpgradeStep, BINDING) is None
-    return StoredSecret(connector.id, credential.ciphertext, servers_of(connector), takes_unbound)
+    tries = login_tries.of_connector(session, connector, credential)
+    return StoredSecret(connector.id, credential.ciphertext, servers_of(connector), tries, takes_unbound)
 
 
 def enter(

@@ -4,12 +4,6 @@ import math
 
 from app.adapters import imap
 from app.gateway import Gateway
-from app.models import Connector
-
-
-def mailbox_name(connector: Connector) -> str:
-    """The name under which tries of a mailbox's password are counted, whether a connector or a link makes them."""
-    return f"mailbox:{connector.imap_host}/{connector.imap_username}"
 
 
 def connection_policy(gateway: Gateway, *, ends_at: float = math.inf) -> imap.ConnectionPolicy:

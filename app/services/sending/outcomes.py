@@ -16,7 +16,13 @@ from sqlmodel import Session, col
 from app import clock
 from app.adapters.smtp import Outcome, RecipientResult
 from app.backoff import Growing
-from app.errors import CertificateRefused, GatewayError, LoginRefused, SecretUnreadable
+from app.errors import (
+    CertificateRefused,
+    GatewayError,
+    LoginRefused,
+    SecretUnreadable,
+    TooManyRefusedLogins,
+)
 from app.events import EventType, submission_event
 from app.models import Connector, Submission, SubmissionRecipient
 from app.services import logins
@@ -104,6 +110,10 @@ def record(
         postpone(session, submission, RETRIES.after(submission.attempts), None)
     elif logins.is_about_smtp_login(error):  # the mail is not to blame: it waits until sending goes on
         postpone(session, submission, timedelta(), error.detail, gives_up=not isinstance(error, LoginRefused))
+    elif isinstance(error, TooManyRefusedLogins):  # the server was not asked
+        submission.attempts -= 1
+        delay = timedelta(seconds=error.retry_after_s)
+        postpone(session, submission, delay, error.detail, gives_up=False)
     elif _is_worth_another_try(error, submission.attempts):
         postpone(session, submission, RETRIES.after(submission.attempts), error.detail)
     else:

@@ -15,6 +15,7 @@ The invariants:
 
 import threading
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -31,13 +32,15 @@ from app.errors import (
     MailServerTimeout,
     MailServerUnavailable,
     SecretUnreadable,
+    TooManyRefusedLogins,
 )
 from app.gateway import Gateway
 from app.models import Connector, Submission
 from app.server_cooldown import server_name
 from app.services import logins
-from app.services.mailboxes import credentials, shares
+from app.services.mailboxes import credentials, login_tries, shares
 from app.services.mailboxes.credentials import StoredSecret
+from app.services.mailboxes.login_tries import Login
 from app.services.sending import bindings, outcomes, sent_copies
 from app.states import ConnectorStatus, Security, SubmissionStatus
 from app.worker_pool import Task, WorkerPool
@@ -151,6 +154,9 @@ class Sender:
             error = carry_out(self._gateway, claimed, limits, self.pool.stopping)
             if logins.is_about_smtp_login(error):  # this mailbox's trouble alone
                 return False
+            if isinstance(error, TooManyRefusedLogins):
+                self.pool.rest(due.connector_id, clock.utc_now() + timedelta(seconds=error.retry_after_s))
+                return False
             if isinstance(error, MailServerUnavailable | MailServerTimeout):
                 # After the greeting the server speaks with one account, and may have something against that alone.
                 is_everybodys = error.command in BEFORE_LOGIN
@@ -261,17 +267,18 @@ def carry_out(
     error: GatewayError | None = None
     try:
         password = credentials.decrypted(gateway, attempt.secret)
-        results = smtp.submit(
-            smtp.Server(attempt.host, attempt.port, attempt.security, attempt.username, password),
-            Envelope(attempt.sender, attempt.recipients),
-            compression.decompress(attempt.source_zstd),
-            network=gateway.mail_network,
-            tls=gateway.tls,
-            limits=limits,
-            stopping=stopping.is_set,
-            logging_in=lambda: logins.over_smtp(gateway, attempt.secret),
-        )
-    except (MailServerError, SecretUnreadable) as exc:
+        with _tries(gateway, attempt):
+            results = smtp.submit(
+                smtp.Server(attempt.host, attempt.port, attempt.security, attempt.username, password),
+                Envelope(attempt.sender, attempt.recipients),
+                compression.decompress(attempt.source_zstd),
+                network=gateway.mail_network,
+                tls=gateway.tls,
+                limits=limits,
+                stopping=stopping.is_set,
+                logging_in=lambda: logins.over_smtp(gateway, attempt.secret),
+            )
+    except (MailServerError, SecretUnreadable, TooManyRefusedLogins) as exc:
         error = exc
     log.info(
         "submission_attempt",
@@ -287,6 +294,13 @@ def carry_out(
     with gateway.db.unit_of_work() as session:
         outcomes.record(session, attempt.submission_id, attempt.number, results, error)
     return error
+
+
+def _tries(gateway: Gateway, attempt: Attempt) -> AbstractContextManager[object]:
+    if attempt.username is None:  # no login
+        return nullcontext()
+    login = Login("smtp", attempt.host, attempt.port, attempt.username)
+    return login_tries.taken(gateway, attempt.secret.tries, login)
 
 
 def _due_connectors(session: Session, now: datetime, *, except_for: Sequence[str]) -> Sequence[_Due]:

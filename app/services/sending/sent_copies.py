@@ -15,7 +15,7 @@ from app import clock
 from app.adapters import compression, imap
 from app.adapters.imap import ImapSession
 from app.backoff import Growing
-from app.errors import GatewayError, MailServerError, SecretUnreadable
+from app.errors import GatewayError, MailServerError, SecretUnreadable, TooManyRefusedLogins
 from app.gateway import Gateway
 from app.models import Submission
 from app.services import logins
@@ -77,7 +77,7 @@ def file(gateway: Gateway, copy: Copy) -> None:
     try:
         with logins.logged_in(gateway, copy.secret, copy.server) as server:
             _file_once(server, copy)
-    except (MailServerError, SecretUnreadable) as exc:
+    except (MailServerError, SecretUnreadable, TooManyRefusedLogins) as exc:
         error = exc
         log.info(
             "sent_copy_failed",

@@ -440,7 +440,7 @@ class TestPasswords:
         with pytest.raises(NotFound):
             credential_links.view(gateway, token)
 
-    def test_passwords_of_one_mailbox_are_limited_over_all_links(
+    def test_passwords_of_one_mailbox_are_limited_over_all_links_of_a_maker(
         self, client: TestClient, dovecot: Dovecot, user: str
     ) -> None:
         connector_id = prepared(client, body_for(dovecot, user))
