@@ -6,6 +6,7 @@ from datetime import datetime
 
 from app import clock
 from app.adapters.identity import TokenVerifier, verifier_from
+from app.adapters.imap import SilentServers
 from app.adapters.metrics import Metrics, ShortMemory
 from app.adapters.network import NetworkPolicy
 from app.adapters.parser import ParserPool
@@ -51,6 +52,8 @@ class Gateway:
     """The logins under way."""
     login_budget: LoginBudget
     """Limits refused logins, so that nobody guesses passwords through the gateway."""
+    silent_at_id: SilentServers
+    """The mail servers that never answer ID."""
     server_cooldown: ServerCooldown
     """The mail servers that the sweep leaves alone."""
     waiting: Places
@@ -82,6 +85,7 @@ class Gateway:
             links=RateLimit(LINKS_A_MINUTE, 60.0),
             login_places=LoginPlaces(db),
             login_budget=LoginBudget(),
+            silent_at_id=SilentServers(),
             server_cooldown=ServerCooldown(),
             waiting=Places(settings.waiting_per_caller),
             searches=Places(settings.searches_per_caller, total=settings.searches),

@@ -250,7 +250,8 @@ def quoted_in(command: bytes) -> bytes:
     """The name in quotes in a command."""
     found = re.search(rb'"((?:[^"\\]|\\.)*)"', command)
     assert found is not None, command
-    return re.sub(rb"\\(.)", rb"\1", found[1])
+    name = re.sub(rb"\\(.)", rb"\1", found[1])
+    return b"INBOX" if name.upper() == b"INBOX" else name
 
 
 def says(text: bytes) -> Script:

@@ -8,6 +8,7 @@ session         the commands that the gateway uses on a mailbox
 connection      imaplib below IMAPClient: sends commands, reads answers
 answers/        reads the answers of servers: pure, a file for each kind of answer
 wire            the socket: lines and literals, time limits and size limits
+silence         which servers never answer ID
 errors          errors of the library and of servers, as the gateway's own errors
 """
 
@@ -17,6 +18,7 @@ from app.adapters.imap.answers.status import Selected
 from app.adapters.imap.errors import is_about_rights
 from app.adapters.imap.login import connect
 from app.adapters.imap.session import ImapSession
+from app.adapters.imap.silence import SilentServers
 from app.adapters.imap.values import ConnectionPolicy, FetchedMail, Folder, MailInfo, ServerAddress
 
 __all__ = [
@@ -29,6 +31,7 @@ __all__ = [
     "MailInfo",
     "Selected",
     "ServerAddress",
+    "SilentServers",
     "connect",
     "is_about_rights",
 ]

@@ -21,6 +21,7 @@ from app.adapters.imap.answers import capability
 from app.adapters.imap.connection import Conversation, WiredIMAP4, refused
 from app.adapters.imap.errors import CORRUPTION_PAUSE_S, pause_asked_for, translating
 from app.adapters.imap.session import ImapSession, quoted
+from app.adapters.imap.silence import SilentServers
 from app.adapters.imap.values import ServerAddress
 from app.errors import (
     ConnectionLost,
@@ -48,7 +49,14 @@ class _Method:
     """The password is part of the command; it does not wait until the server asks for it."""
 
 
-def log_in(imap: WiredIMAP4, session: ImapSession, server: ServerAddress, password: str) -> None:
+def log_in(
+    imap: WiredIMAP4,
+    session: ImapSession,
+    server: ServerAddress,
+    password: str,
+    *,
+    silent_at_id: SilentServers,
+) -> None:
     """Log in, ask for the capabilities after the login, and identify the gateway.
 
     Raises:
@@ -66,8 +74,12 @@ def log_in(imap: WiredIMAP4, session: ImapSession, server: ServerAddress, passwo
     # The answer may contain them, but ask all the same: not every server lists all of them there (RFC 9051 §7.2.2).
     session.capabilities = capability.read_capabilities(answer.answer.responses, answer.answer.text) or before
     session.refresh_capabilities()
-    if "ID" in before | session.capabilities:
-        _identify(imap)
+    if "ID" in before | session.capabilities and not silent_at_id.has(server.host, server.port):
+        try:
+            _identify(imap)
+        except MailServerError:
+            silent_at_id.note(server.host, server.port)
+            raise
 
 
 def _first_understood(

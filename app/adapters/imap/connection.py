@@ -211,7 +211,8 @@ class WiredIMAP4(imaplib.IMAP4):
         elif isinstance(line, Response):
             self._file(line, text)
         else:
-            self._dropped += 1
+            # An empty line is no sign of a wrong length: the bracket after the literal would be left over as well.
+            self._dropped += bool(text.strip())
             self._count_one()
         return line
 

@@ -8,7 +8,7 @@ from app.adapters.imap.opening import open_session
 from app.adapters.imap.session import ImapSession
 from app.adapters.imap.values import ConnectionPolicy, ServerAddress
 from app.adapters.masking import Mask
-from app.errors import MailServerError, MailServerTimeout, MailServerUnavailable
+from app.errors import MailServerError, MailServerRejected, MailServerTimeout, MailServerUnavailable
 
 
 @contextlib.contextmanager
@@ -34,9 +34,14 @@ def connect(
         raise
     try:
         with logging_in(), _masking(session, mask):
-            log_in(imap, session, server, password)
-        with _masking(session, mask):
-            yield session
+            log_in(imap, session, server, password, silent_at_id=access.silent_at_id)
+        try:
+            with _masking(session, mask):
+                yield session
+        except MailServerRejected as exc:
+            if exc.command == "SELECT":  # 163.com wants an ID before
+                access.silent_at_id.forget(server.host, server.port)
+            raise
     finally:
         session.end()
 

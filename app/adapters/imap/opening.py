@@ -10,8 +10,10 @@ from app.adapters.imap.session import ImapSession
 from app.adapters.imap.values import ConnectionPolicy, ServerAddress
 from app.adapters.imap.wire import Wire
 from app.adapters.masking import Mask
-from app.errors import CommandRefused, ConnectionLost, MailServerUnavailable, StarttlsNotOffered
+from app.errors import CommandRefused, MailServerUnavailable, NoLoginMethod, StarttlsNotOffered
 from app.states import Security
+
+LOGGED_IN_ALREADY = "The mail server says that somebody is logged in already (PREAUTH), so it takes no user name and password."
 
 
 def open_session(
@@ -29,7 +31,7 @@ def open_session(
         with translating("CONNECT"):
             # A server that greets with PREAUTH would keep us from STARTTLS (CVE-2021-39272), and takes no login.
             if imap.state != "NONAUTH":
-                raise ConnectionLost(command="PREAUTH")
+                raise NoLoginMethod(LOGGED_IN_ALREADY, command="PREAUTH")
         if server.security == Security.STARTTLS:
             _start_tls(imap, server, access)
         session = ImapSession(imap, access.max_literal_octets)

@@ -267,8 +267,7 @@ class ImapSession:
 
     def search_undeleted(self) -> list[int]:
         """The UIDs in the selected folder without the flag `\\Deleted`, ascending."""
-        with translating("SEARCH"):
-            self._imap.run("NOOP")
+        self._look_for_news()
         found = self._search("UNDELETED")
         if not found.is_answered and self._exists:
             return [mail.uid for mail in self._flags("1:*") if "\\deleted" not in (mail.flags or ())]
@@ -281,8 +280,7 @@ class ImapSession:
     def next_uid(self, at_least: int) -> int:
         """One above the highest UID that the selected folder has now, but at least `at_least`. Mail that arrives from now on
         has this UID or a higher one."""
-        with translating("SEARCH"):
-            self._imap.run("NOOP")
+        self._look_for_news()
         return max([at_least - 1, *self.search_from(at_least)]) + 1
 
     def search_present(self, uids: Iterable[int]) -> set[int]:
@@ -301,6 +299,11 @@ class ImapSession:
     def search_header(self, name: str, value: str) -> list[int]:
         """The UIDs in the selected folder whose header field contains the value."""
         return self._search(f"HEADER {name} {quoted(value.encode('ascii')).decode()}").uids
+
+    def _look_for_news(self) -> None:
+        """Let the server say what has changed (RFC 9051 §6.1.2). Whether it does so does not matter."""
+        with translating("NOOP"):
+            self._imap.ask("NOOP")
 
     def _search_sets(self, uids: Iterable[int], criteria: str) -> set[int]:
         wanted = sorted(set(uids))

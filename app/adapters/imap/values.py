@@ -3,9 +3,10 @@
 import math
 import ssl
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
+from app.adapters.imap.silence import SilentServers
 from app.adapters.network import NetworkPolicy
 from app.states import Security
 
@@ -32,6 +33,8 @@ class ConnectionPolicy:
     max_literal_octets: int
     ends_at: float = math.inf
     """The time by which the whole session must have ended, by `time.monotonic`."""
+    silent_at_id: SilentServers = field(default_factory=SilentServers)
+    """These servers are not sent ID."""
 
     def within(self, timeout_s: float) -> float:
         """The timeout, cut to the remaining time of the session."""

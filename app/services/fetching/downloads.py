@@ -3,8 +3,8 @@
 A server whose disk is missing for three minutes refuses mail after mail, or answers OK and sends none. So a failure counts
 against a mail only if another mail came that was requested after it. This may happen in the same session. If the
 connection broke at the mail, it may happen in the next session, in which the mail is left out until then. If there is no
-other mail to request, a mail in the processed folder is requested. If no mail comes, the cycle fails, and no failure counts
-against any mail.
+other mail to request, a mail in the processed folder is requested; for more than three mails this counts only after an hour.
+If no mail comes, the cycle fails, and no failure counts against any mail.
 """
 
 from collections.abc import Sequence
@@ -170,11 +170,12 @@ class Downloads:
 
     def _settle(self, *, needs_one: bool) -> None:
         """No mail has come after the failures: request one in the processed folder. `needs_one`: this proves enough only if a
-        mail of this folder has come too."""
-        if (self.has_come or not needs_one) and self._mover.gives_mail():
+        mail of this folder has come too, or if these mails alone have failed for an hour: no outage of one disk."""
+        failed = [failure.info.uid for failure in self._failures]
+        is_proof = self.has_come or not needs_one or self._store.are_long_suspect(failed)
+        if is_proof and self._mover.gives_mail():
             self._note_come()
             return
-        failed = [failure.info.uid for failure in self._failures]
         error = self._failures[-1].error
         # In the next cycle, other mails come first.
         self._store.suspect(failed, self._failures[-1].reason)

@@ -242,8 +242,17 @@ class _Cycle:
         try:
             self.imap.create_folder(name)
         except CommandRefused as exc:
-            raise ProcessedFolderMissing(server_line=exc.server_line, command=exc.command) from exc
+            if not self._is_there(name):
+                raise ProcessedFolderMissing(server_line=exc.server_line, command=exc.command) from exc
         return name
+
+    def _is_there(self, name: str) -> bool:
+        """Whether a folder exists that the server has not listed: somebody else has just created it."""
+        try:
+            self.imap.status(name)
+        except CommandRefused:
+            return False
+        return True
 
     # The state from earlier cycles
 

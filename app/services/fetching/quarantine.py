@@ -6,9 +6,9 @@ another attempt would end the same. A quarantined mail is left alone until someb
 
 from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, delete, select, update
+from sqlalchemy import ColumnElement, delete, func, select, update
 from sqlmodel import Session, col
 
 from app import clock
@@ -25,6 +25,8 @@ from app.services.pages import Slice
 from app.states import ConnectorStatus, QuarantineState
 
 MAX_ATTEMPTS = 3
+LONG = timedelta(hours=1)
+"""After this time it is no outage that several mails do not come while one of the processed folder does."""
 PROCESS_DIED = "process_died"
 HEADER_MAX_CHARS = 500
 
@@ -157,6 +159,14 @@ def suspect(session: Session, source: NumberedFolder, uids: Sequence[int], *, re
     now = clock.utc_now()
     session.add_all(_suspect(source, uid, reason, now) for uid in uids if uid not in recorded)
     session.flush()
+
+
+def are_long_suspect(session: Session, source: NumberedFolder, uids: Sequence[int]) -> bool:
+    """Whether there are records of all of these mails from before `LONG`."""
+    statement = select(func.count()).where(
+        *_at(source), col(Quarantined.uid).in_(uids), col(Quarantined.created_at) <= clock.utc_now() - LONG
+    )
+    return bool(session.execute(statement).scalar_one() == len(set(uids)))
 
 
 def note_deaths(session: Session, source: NumberedFolder, uids: Sequence[int]) -> None:

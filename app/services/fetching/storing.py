@@ -117,6 +117,11 @@ class Store:
                 outbox.append(session, [event])
         return event is not None
 
+    def are_long_suspect(self, uids: Sequence[int]) -> bool:
+        """Whether all of these mails have been suspect for an hour."""
+        with self._context.gateway.db.reading() as session:
+            return quarantine.are_long_suspect(session, self._context.source, uids)
+
     def suspect(self, uids: Sequence[int], reason: str) -> None:
         """One of these mails may be at fault, so the next cycle tries them one by one."""
         with self._context.gateway.db.unit_of_work() as session:

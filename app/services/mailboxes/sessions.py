@@ -16,4 +16,5 @@ def connection_policy(gateway: Gateway, *, ends_at: float = math.inf) -> imap.Co
         command_timeout_s=gateway.settings.command_timeout_s,
         max_literal_octets=gateway.settings.max_message_octets,
         ends_at=ends_at,
+        silent_at_id=gateway.silent_at_id,
     )

@@ -24,6 +24,7 @@ from app.errors import (
     LoginRefused,
     MailServerError,
     MailServerTimeout,
+    NoLoginMethod,
 )
 from app.states import Security
 from tests.support.stored_mail import mail
@@ -190,7 +191,7 @@ class TestAServerThat:
     def test_greets_with_preauth_is_left_before_anything_is_said(self, access: ConnectionPolicy) -> None:
         with scripted(b"* PREAUTH welcome\r\n") as port:
             server = ServerAddress("127.0.0.1", port, Security.STARTTLS, "u")
-            with pytest.raises(ConnectionLost), imap.connect(server, "planted", access):
+            with pytest.raises(NoLoginMethod), imap.connect(server, "planted", access):
                 pytest.fail("connected")
 
     def test_offers_no_starttls_gets_no_password(self, access: ConnectionPolicy) -> None:

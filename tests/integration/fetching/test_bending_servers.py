@@ -1,155 +1,15 @@
 """Servers that answer oddly, or not as they say they can, at the real service over HTTP: nothing is lost, nothing
 doubled, nothing told as what it is not."""
 
-import hashlib
-import itertools
-import shutil
-from collections import Counter
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
-import httpx
 import pytest
 
-from tests.support.callers import Callers
-from tests.support.served_gateway import served_gateway
+from tests.support.scripted_mailbox import Box, Connect, assert_all_is_well, mail
 from tools.servers.scripted_imap import CAPABILITIES, ScriptedFolder, ScriptedImap, Session, hangs_up, says
 
 BODIES = rb"UID FETCH .*BODY\.PEEK\[\]"
-NUMBERS = itertools.count()
-
-
-def mail(number: int, text: str = "") -> bytes:
-    return (
-        f"Message-ID: <{number}@firma.cz>\r\nFrom: a@firma.cz\r\nTo: b@firma.cz\r\nSubject: Mail {number}\r\n\r\n"
-        f"Text {number} {text}\r\n"
-    ).encode()
-
-
-@pytest.fixture(scope="module")
-def client(sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
-    folder = tmp_path_factory.mktemp("bending")
-    shutil.copyfile(sqlite_template, folder / "gateway.db")
-    limits = {
-        "RUN_JOBS": "false",
-        "POLL_INTERVAL_S": "3600",
-        "COMMAND_TIMEOUT_S": "5",
-        "MAX_MESSAGE_OCTETS": "2000000",
-    }
-    with served_gateway(f"sqlite:///{folder / 'gateway.db'}", folder, **limits) as made:
-        yield made
-
-
-@dataclass(frozen=True)
-class Box:
-    """A connector of a scripted server."""
-
-    client: httpx.Client
-    server: ScriptedImap
-    id: str
-    group: str
-
-    def fetch(self, cycles: int = 1) -> dict[str, Any]:
-        """The last of so many cycles."""
-        for _ in range(cycles):
-            headers = Callers.user(f"administrator-{next(NUMBERS)}", admin=True)
-            answer = self.client.post(f"/connectors/{self.id}/fetch", headers=headers)
-            assert answer.status_code == 200, answer.text
-        cycle: dict[str, Any] = answer.json()
-        return cycle
-
-    def fetch_well(self) -> dict[str, Any]:
-        cycle = self.fetch()
-        assert (cycle["outcome"], cycle["error"]) == ("ok", None)
-        return cycle
-
-    def code(self) -> str | None:
-        """What the cycle fails with."""
-        error = self.fetch()["error"]
-        return error["code"] if error else None
-
-    def connector(self) -> dict[str, Any]:
-        shown: dict[str, Any] = self.client.get(f"/connectors/{self.id}", headers=self.headers).json()
-        return shown
-
-    def resume(self) -> None:
-        assert self.client.post(f"/connectors/{self.id}/resume", headers=self.headers).status_code == 200
-
-    @property
-    def headers(self) -> dict[str, str]:
-        return Callers.user("administrator", groups=[self.group], admin=True)
-
-    def messages(self) -> list[dict[str, Any]]:
-        params = {"connector_id": self.id, "limit": "200"}
-        found: list[dict[str, Any]] = self.client.get(
-            "/messages", params=params, headers=self.headers
-        ).json()["data"]
-        return found
-
-    def quarantine(self) -> list[dict[str, Any]]:
-        params = {"connector_id": self.id}
-        answer = self.client.get("/quarantine", params=params, headers=self.headers)
-        found: list[dict[str, Any]] = answer.json()["data"]
-        return found
-
-    def event_types(self) -> list[str]:
-        found, after = [], ""
-        while True:
-            params = {"limit": "200", **({"after": after} if after else {})}
-            page = self.client.get("/events", params=params, headers=self.headers).json()
-            found += [e["type"] for e in page["data"] if e["data"].get("connector_id") == self.id]
-            after = page["next_cursor"]
-            if not page["has_more"]:
-                return [each.removeprefix("com.aymine.imap.").removesuffix(".v1") for each in found]
-
-
-Connect = Callable[..., Box]
-
-
-@pytest.fixture
-def connect(client: httpx.Client) -> Connect:
-    """Makes a connector of a server."""
-
-    def made(server: ScriptedImap, **settings: Any) -> Box:
-        headers = Callers.user("administrator", admin=True)
-        body = {
-            "name": "odd",
-            "kind": "shared",
-            "email_address": "odd@firma.cz",
-            "imap": {
-                "host": server.host,
-                "port": server.port,
-                "security": "none",
-                "username": f"user{next(NUMBERS)}",
-            },
-            "source_folder": "INBOX",
-            "processed_folder": "\\Trash",
-            "credentials": {"type": "password", "password": "password"},
-            "first_fetch": "all",
-            **settings,
-        }
-        answer = client.post("/connectors", json=body, headers=headers)
-        assert answer.status_code == 201, answer.text
-        box = Box(client, server, answer.json()["id"], f"group-{next(NUMBERS)}")
-        bound = {"connector_id": box.id, "group": box.group}
-        assert client.post("/group-bindings", json=bound, headers=headers).status_code == 201
-        return box
-
-    return made
-
-
-def assert_all_is_well(box: Box, raws: list[bytes], *, processed: bytes = b"Trash") -> None:
-    """Each mail is stored once with the time of its move, and is once in the processed folder."""
-    stored = box.messages()
-    assert Counter(m["sha256"] for m in stored) == Counter(hashlib.sha256(raw).hexdigest() for raw in raws)
-    assert all(message["moved_at"] for message in stored)
-    assert Counter(box.server.folders[processed].raws()) == Counter(raws)
-    assert box.server.inbox.raws() == []
-    assert box.quarantine() == []
-    assert box.connector()["status"] == "active"
-
 
 RAWS = [mail(number) for number in range(4)]
 

@@ -1,11 +1,14 @@
 """What interrupts the cycle, and servers that lack or refuse something: nothing is lost, nothing doubled."""
 
 import contextlib
+from datetime import timedelta
 
 import pytest
 from fastapi.testclient import TestClient
+from sqlalchemy import select
 
 from app.gateway import Gateway
+from app.models import Quarantined
 from app.services.fetching import fetch_cycle, leases, quarantine
 from app.services.fetching.ledger import NumberedFolder
 from app.services.messages import deletion
@@ -351,6 +354,20 @@ class TestAMailThatCannotBeTakenIn:
         assert len(box.messages()) == 3
         assert len(box.events("message.quarantined")) == 1
         assert len(box.raws("INBOX")) == 1
+
+    def test_with_three_others_and_nothing_else_is_quarantined_once_it_is_no_outage(
+        self, box: Mailbox, gateway: Gateway, dovecot: Dovecot, imap_proxy: ImapProxy
+    ) -> None:
+        dovecot.deliver(box.user, mail("processed before"), "Trash")
+        imap_proxy.break_on(r"UID FETCH .*BODY\.PEEK\[\]\)", answer("NO damaged"), times=100)
+        assert [box.fetch().error_code for _ in range(4)] == ["mail_not_given"] * 4
+        assert box.events("message.quarantined") == []
+        with gateway.db.unit_of_work() as session:
+            for row in session.execute(select(Quarantined)).scalars():
+                row.created_at -= timedelta(hours=1)
+        assert [box.fetch().outcome for _ in range(3)] == ["ok"] * 3
+        assert len(box.events("message.quarantined")) == 4
+        assert (box.connector.status, len(box.raws("INBOX"))) == ("active", 4)
 
     def test_given_as_nil_is_never_stored_as_an_empty_mail(self, box: Mailbox, imap_proxy: ImapProxy) -> None:
         nil = b"* 1 FETCH (UID 1 BODY[] NIL)\r\n"
