@@ -13,6 +13,8 @@ QUICK := tests/unit tests/api
 SLOW := postgresql or test_bad_mails or test_any_tree or test_parser_process or test_sandbox or takes_long or linear_time
 
 # Tests start many processes; where Python may not keep what it compiled, each would compile the whole gateway again.
+# pytest compiles the tests by itself, and each of its workers would do so again.
+export PYTHONDONTWRITEBYTECODE :=
 COMPILE := $(BIN)/python -m compileall -q app alembic tests tools
 
 .DEFAULT_GOAL := help

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from app import clock
+from app.adapters.handshake import verifying_context
 from app.adapters.identity import TokenVerifier, verifier_from
 from app.adapters.imap import SilentServers
 from app.adapters.metrics import Metrics, ShortMemory
@@ -76,7 +77,7 @@ class Gateway:
             identity=verifier_from(settings),
             mail_network=NetworkPolicy(private, public_ports=settings.mail_ports),
             webhook_network=NetworkPolicy(private, public_ports=(80, 443, 8080, 8443)),
-            tls=ssl.create_default_context(),
+            tls=verifying_context(ssl.get_default_verify_paths()),
             parsers=ParserPool(settings.fetch_threads),
             metrics=Metrics(),
             figures=ShortMemory(FIGURES_KEPT_S, lambda: clock.utc_now().timestamp()),

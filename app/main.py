@@ -52,28 +52,36 @@ def create_app(settings: Settings) -> FastAPI:
     """
     settings.require_serving()
     gateway = Gateway.from_settings(settings)
+    app = assembled()
+    app.state.gateway = gateway
+    return app
 
-    @asynccontextmanager
-    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        secret_binding.bind_at_start(gateway)
-        rereading.tell_waiting(gateway.db)
-        jobs = Jobs(gateway) if settings.run_jobs else None
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    gateway: Gateway = app.state.gateway
+    secret_binding.bind_at_start(gateway)
+    rereading.tell_waiting(gateway.db)
+    jobs = Jobs(gateway) if gateway.settings.run_jobs else None
+    if jobs is not None:
+        jobs.start()
+    gateway.db.listen()
+    try:
+        yield
+    finally:
+        watch_of(app).close()
         if jobs is not None:
-            jobs.start()
-        gateway.db.listen()
-        try:
-            yield
-        finally:
-            watch_of(app).close()
-            if jobs is not None:
-                jobs.stop()
-            gateway.close()
+            jobs.stop()
+        gateway.close()
 
+
+def assembled() -> FastAPI:
+    """All routes and handlers. It serves the gateway that `state.gateway` has when it starts."""
     app = _Application(
         title="IMAP gateway",
         version=__version__,
         description=DESCRIPTION,
-        lifespan=lifespan,
+        lifespan=_lifespan,
         generate_unique_id_function=_operation_id,
         responses=problems.problem_responses(401, 422),
         docs_url=None,  # the framework's pages load scripts from a public host: see `documentation`
@@ -83,7 +91,6 @@ def create_app(settings: Settings) -> FastAPI:
         # Spans would carry paths (a credential link is one), queries and bodies.
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
     )
-    app.state.gateway = gateway
     for module in (
         connectors,
         credential_links,

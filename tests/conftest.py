@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fastapi import FastAPI
 from fastapi.testclient import TestClient
+from starlette.datastructures import State
 
 from app.config import Settings
 from app.gateway import Gateway
-from app.main import create_app
+from app.main import assembled
 from tests.support.callers import JWT_SECRET, Callers, KeyHeaders, UserHeaders
 from tests.support.figures import FIGURES, TOTALS
 from tests.support.schema import migrate
@@ -119,10 +121,19 @@ LOCAL = ("127.0.0.1", 50000)
 """Where requests of the test's client come from."""
 
 
+@pytest.fixture(scope="session")
+def _application() -> FastAPI:
+    """The routes: the framework takes longer to resolve them than most tests take."""
+    return assembled()
+
+
 @pytest.fixture
-def client(settings: SettingsFactory) -> Iterator[TestClient]:
-    """The whole gateway over HTTP, on the same database as `gateway`; without a token."""
-    with TestClient(create_app(settings()), base_url="http://localhost", client=LOCAL) as made:
+def client(_application: FastAPI, settings: SettingsFactory) -> Iterator[TestClient]:
+    """The whole gateway over HTTP, on the same database as `gateway`; without a token. Only the routes are shared between
+    tests."""
+    _application.state = State({"gateway": Gateway.from_settings(settings())})
+    _application.middleware_stack = None  # it was built around another test's gateway
+    with TestClient(_application, base_url="http://localhost", client=LOCAL) as made:
         yield made
 
 
