@@ -55,6 +55,13 @@ REQUESTS = {
         "An object with the same key exists already; for example, the group is bound to the connector.",
         "Use the existing object, or choose another key.",
     ),
+    "mailbox_taken": Entry(
+        "Another connector has logged in to this mailbox and fetches from this folder. Two that fetch from one folder would"
+        " divide its mail among them. In an answer to a request: you may change that other connector. At a connector: it logged"
+        " in later than the other one, moved nothing, and is stopped.",
+        "Use the other connector or choose another folder. If the other one is not needed any more, delete it, then resume"
+        " this one.",
+    ),
     "precondition_failed": Entry(
         "The value of `If-Match` is not the object's present `ETag`: settings or credentials have changed since you read"
         " them.",

@@ -46,7 +46,7 @@ ROUTES: dict[str, Rule] = {
     "PATCH /connectors/{}": Action.CHANGE_SETTINGS,
     "DELETE /connectors/{}": Action.DELETE_CONNECTOR,
     "PUT /connectors/by-external-id/{}": Special(
-        "those who may create, if there is no such connector; otherwise those who may change",
+        "those who may change the connector; if there is none that the caller may change, those who may create",
         "connectors:write",
     ),
     "POST /connectors/test": Special("every user with a token", "connectors:write"),

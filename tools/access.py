@@ -59,6 +59,10 @@ may not do this. A key without the scope gets 403. "API key for others" is a key
 Rules that the tables do not show:
 - Every user may create a personal connector for themselves. Only administrators, and keys with `connectors:write` that
   are not limited to certain connectors, may create other connectors.
+- A mailbox that somebody else has connected is refused (409) only to those who may change that connector, and only after it
+  has logged in. External ids are unique for each user, and in the installation for administrators and keys; a key that is
+  limited to certain connectors cannot change them. A connector that a caller may not change does not exist for
+  `PUT /connectors/by-external-id/…`.
 - The kind and the owner of a connector never change. A personal connector takes no group bindings: a caller who may
   otherwise bind groups gets 409 there.
 - When the owner of a personal mailbox has entered the password, in the application or by a link, the connector is

@@ -11,6 +11,7 @@ GatewayError                      code, retryable
 ├── NotFound                      404
 ├── Conflict                      409
 │   ├── AlreadyExists
+│   ├── MailboxTaken
 │   ├── WrongState
 │   ├── CycleRunning
 │   ├── MessagesStored
@@ -165,6 +166,7 @@ from app.errors.requests import (
     Forbidden,
     IdempotencyMismatch,
     InvalidInput,
+    MailboxTaken,
     MessagesStored,
     NotFound,
     Overloaded,
@@ -227,6 +229,7 @@ __all__ = [
     "MailServerRejected",
     "MailServerTimeout",
     "MailServerUnavailable",
+    "MailboxTaken",
     "MessagesStored",
     "NoGreeting",
     "NoLoginMethod",

@@ -35,6 +35,11 @@ class AlreadyExists(Conflict):
     default_detail = "Such an object exists already."
 
 
+class MailboxTaken(Conflict):
+    code = "mailbox_taken"
+    default_detail = "Another connector has logged in to this mailbox and fetches from this folder."
+
+
 class WrongState(Conflict):
     code = "wrong_state"
 

@@ -5,8 +5,9 @@ from datetime import date, datetime
 from sqlalchemy import (
     BigInteger,
     CheckConstraint,
+    Index,
     Text,
-    UniqueConstraint,
+    text,
 )
 from sqlmodel import Field, SQLModel
 
@@ -18,18 +19,29 @@ from app.states import (
     Security,
 )
 
+_HAS_LOGGED_IN = text("logged_in_at IS NOT NULL")
+
 
 class Connector(SQLModel, table=True):
     """A stored connection to one mailbox."""
 
     __tablename__ = "connectors"
     __table_args__ = (
-        UniqueConstraint("imap_host", "imap_port", "imap_username", "source_folder"),
+        Index(
+            "uq_connectors_mailbox",
+            *("imap_host", "imap_port", "imap_username", "source_folder"),
+            unique=True,
+            sqlite_where=_HAS_LOGGED_IN,
+            postgresql_where=_HAS_LOGGED_IN,
+        ),
+        Index("uq_connectors_external_id", "external_id", "external_scope", unique=True),
         CheckConstraint("(kind = 'personal') = (owner IS NOT NULL)", name="owner_iff_personal"),
     )
 
     id: str = Field(primary_key=True)
-    external_id: str | None = Field(default=None, unique=True)
+    external_id: str | None = None
+    external_scope: str = Field(default="", sa_column_kwargs={"server_default": ""})
+    """Among whose external ids this one is unique: `user:…`, or empty for those of administrators and keys."""
     name: str
     kind: ConnectorKind = enum_column(ConnectorKind)
     owner: str | None = Field(default=None, index=True)
@@ -62,6 +74,9 @@ class Connector(SQLModel, table=True):
     awaits_owner_since: datetime | None = Field(default=None, sa_type=UtcDateTime)
     """Somebody else changed the servers of the sealed connector; nothing is fetched or sent before the owner has entered
     the password."""
+    logged_in_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    """Since when the source folder of the mailbox is this connector's: a cycle of it has logged in, and no other connector
+    had the folder. Null: not now. See `services.fetching.possession`."""
     status: ConnectorStatus = enum_column(ConnectorStatus)
     paused: bool = False
     refused_logins: int = 0

@@ -307,6 +307,7 @@ def _stop_where_due(session: Session, connector: Connector, refusal: LoginRefuse
         if connector.status not in STOPPABLE:
             return
         connector.status = ConnectorStatus.STOPPED
+        connector.logged_in_at = None  # a password that does not work keeps nobody out of the mailbox
         connector.next_fetch_at = None
         connector.last_error_code = refusal.code
         connector.last_error_detail = refusal.detail

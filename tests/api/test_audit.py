@@ -158,9 +158,9 @@ class TestWhatIsTold:
 
 class TestTheTransaction:
     def test_an_action_that_fails_leaves_no_record(self, client: TestClient, gateway: Gateway) -> None:
-        made = created(client, ADMIN, shared())
+        made = created(client, ADMIN, shared(external_id="crm-1"))
         before = trail(client)
-        second = {**shared(), "imap": made["imap"]}
+        second = shared(external_id="crm-1")
         assert client.post("/connectors", json=second, headers=ADMIN).status_code == 409
         assert client.delete(f"/connectors/{made['id']}", headers=OTHER).status_code == 404
         assert trail(client) == before

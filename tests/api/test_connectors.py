@@ -10,6 +10,7 @@ from fastapi.testclient import TestClient
 from sqlalchemy import select
 from sqlmodel import col
 
+from app import clock
 from app.gateway import CHECKS_A_MINUTE, Gateway
 from app.models import Connector, Event
 from app.services import secret_rotation
@@ -110,14 +111,17 @@ class TestCreate:
         problem(client.post("/connectors", json=shared(), headers=reading), 403, "scope_missing")
         created(client, as_key(["connectors:write"]), shared())
 
-    def test_a_second_connector_of_the_same_mailbox_and_folder_is_a_conflict(
-        self, client: TestClient
+    def test_a_folder_that_a_connector_has_logged_in_to_is_a_conflict_for_whoever_may_change_that_one(
+        self, client: TestClient, gateway: Gateway
     ) -> None:
         body = shared()
-        created(client, ADMIN, body)
+        first = created(client, ADMIN, body)
         again = shared(imap={**body["imap"], "host": body["imap"]["host"].upper()}, source_folder="inbox")
-        problem(client.post("/connectors", json=again, headers=ADMIN), 409, "already_exists")
+        second = created(client, ADMIN, again)
+        set_row(gateway, first["id"], logged_in_at=clock.utc_now())
+        problem(client.post("/connectors", json=again, headers=ADMIN), 409, "mailbox_taken")
         created(client, ADMIN, {**again, "source_folder": "Other"})
+        assert client.patch(f"/connectors/{second['id']}", json={"name": "x"}, headers=ADMIN).is_success
 
     def test_a_second_connector_with_the_same_external_id_is_a_conflict(self, client: TestClient) -> None:
         created(client, ADMIN, shared(external_id="crm-1"))
@@ -298,12 +302,15 @@ class TestPatch:
         problem(client.patch(path, json={"name": "Mine"}, headers=MEMBER), 403, "forbidden")
         problem(client.patch(path, json={"name": "Mine"}, headers=OTHER), 404, "not_found")
 
-    def test_onto_the_folder_of_another_connector_is_a_conflict(self, client: TestClient) -> None:
+    def test_onto_a_folder_that_another_connector_has_is_a_conflict(
+        self, client: TestClient, gateway: Gateway
+    ) -> None:
         body = shared()
-        created(client, ADMIN, body)
+        first = created(client, ADMIN, body)
+        set_row(gateway, first["id"], logged_in_at=clock.utc_now())
         other = created(client, ADMIN, {**body, "source_folder": "Other"})
         answer = client.patch(f"/connectors/{other['id']}", json={"source_folder": "inbox"}, headers=ADMIN)
-        problem(answer, 409, "already_exists")
+        problem(answer, 409, "mailbox_taken")
 
     @pytest.mark.parametrize(
         "patch",
@@ -490,9 +497,10 @@ class TestPut:
         problem(client.put(self.PATH, json=shared(), headers=ADMIN), 409, "wrong_state")
         problem(client.put(self.PATH, json=personal("petr"), headers=ADMIN), 409, "wrong_state")
 
-    def test_a_put_to_a_connector_of_somebody_else_is_404(self, client: TestClient) -> None:
-        client.put(self.PATH, json=personal(), headers=ADMIN)
-        problem(client.put(self.PATH, json=personal("eva"), headers=OTHER), 404)
+    def test_a_put_under_an_external_id_of_somebody_else_creates_ones_own(self, client: TestClient) -> None:
+        first = client.put(self.PATH, json=personal(), headers=ADMIN).json()
+        answer = client.put(self.PATH, json=personal("eva"), headers=OTHER)
+        assert (answer.status_code, answer.json()["id"] != first["id"]) == (201, True)
 
     def test_puts_at_the_same_time_create_one_connector(self, client: TestClient) -> None:
         body = shared()

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import MetaData, Table, create_engine, inspect, select, text
+from sqlalchemy import Connection, MetaData, Table, create_engine, inspect, select, text
+from sqlalchemy.exc import IntegrityError
 
 from alembic import command
 from app import migrations
@@ -158,3 +159,69 @@ def test_connectors_of_before_keep_their_state_and_learn_whether_they_can_send(e
         assert connection.execute(text("SELECT count(*) FROM connectors")).scalar_one() == len(rows)
         assert connection.execute(text("SELECT count(*) FROM credentials")).scalar_one() == len(rows)
     engine.dispose()
+
+
+def test_who_has_worked_has_the_mailbox_and_no_row_of_any_table_is_lost(empty_url: str) -> None:
+    before, after = "2026-01-01 12:00:00+00:00", "2026-01-03 00:00:00+00:00"
+    rows = [
+        {"id": "good", "status": "active", "refused": 0, "code": None, "success": after},
+        {"id": "paused", "status": "paused", "refused": 0, "code": None, "success": before},
+        {"id": "moved", "status": "paused", "refused": 0, "code": None, "success": before},
+        {"id": "never", "status": "active", "refused": 0, "code": None, "success": None},
+        {"id": "bare", "status": "active", "refused": 0, "code": None, "success": after},
+        {"id": "refused", "status": "stopped", "refused": 2, "code": "login_refused", "success": after},
+    ]
+    config = migrations.config_for(empty_url)
+    command.upgrade(config, "0011")
+    engine = create_engine(empty_url)
+    metadata = MetaData()
+    metadata.reflect(engine)
+    with engine.begin() as connection:
+        connection.execute(text(SOME_CONNECTOR), rows)
+        connection.execute(text("UPDATE connectors SET baseline_at = created_at WHERE id = 'paused'"))
+        connection.execute(text("UPDATE connectors SET external_id = id"))
+        _fill_all(connection, metadata, "good")
+        others = [{"id": row["id"]} for row in rows if row["id"] not in {"bare", "good"}]
+        connection.execute(text(SOME_CREDENTIAL), others)
+
+    def all_rows() -> dict[str, list[Any]]:
+        with engine.connect() as connection:
+            return {
+                table.name: sorted(map(str, connection.execute(select(table))))
+                for table in metadata.sorted_tables
+                if table.name != "alembic_version"
+            }
+
+    stored = all_rows()
+    assert all(stored.values()), stored
+    command.upgrade(config, "head")
+    assert all_rows() == stored
+    with engine.connect() as connection:
+        query = text("SELECT id FROM connectors WHERE logged_in_at IS NOT NULL ORDER BY id")
+        assert connection.execute(query).scalars().all() == ["good", "paused"]
+        if engine.dialect.name == "sqlite":
+            assert connection.execute(text("PRAGMA foreign_key_check")).all() == []
+            with pytest.raises(IntegrityError):
+                connection.execute(
+                    text(SOME_CONNECTOR.replace("'shared'", "'personal'")), rows[0] | {"id": "x"}
+                )
+    command.downgrade(config, "0011")
+    assert all_rows() == stored
+    command.upgrade(config, "head")
+    assert all_rows() == stored
+    engine.dispose()
+
+
+def _fill_all(connection: Connection, metadata: MetaData, connector_id: str) -> None:
+    """Put a row into each table that is empty. It refers to this connector, and to the other new rows."""
+    keys = {"connectors": connector_id}
+    for table in metadata.sorted_tables:
+        if table.name in {"alembic_version", "connectors", "feed"}:
+            continue
+        values: dict[str, Any] = {}
+        for column in table.columns:
+            for foreign in column.foreign_keys:
+                values[column.name] = keys[foreign.column.table.name]
+        connection.execute(table.insert(), filled(table, **values))
+        [key, *_] = table.primary_key.columns
+        keys[table.name] = connection.execute(select(key)).scalar_one()

@@ -136,9 +136,10 @@ SPECIAL: dict[str, dict[str, str | Action]] = {
         "personal": "yes yes yes 403 403 yes yes 403",
     },
     "PUT /connectors/by-external-id/{}": {
-        "shared": Action.CHANGE_SETTINGS,
-        "personal": Action.CHANGE_SETTINGS,
-        "sealed": Action.CHANGE_SETTINGS,
+        # For those who may not change it, it is as if there were none: 403 for the body, which they may not create.
+        "shared": "yes yes 403 403 403 yes yes 403",
+        "personal": "yes yes yes 403 403 yes yes 403",
+        "sealed": "yes yes yes 403 403 yes yes 403",
         "absent": "yes yes yes 403 403 yes yes 403",
     },
     "POST /connectors/test": {"shared": "yes yes yes yes yes yes yes yes"},

@@ -6,11 +6,10 @@ collect the password that its owner has entered.
 """
 
 from pydantic import SecretStr
-from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session
 
 from app import clock
-from app.errors import AlreadyExists, Forbidden
+from app.errors import Forbidden
 from app.gateway import Gateway
 from app.models import Connector, Credential
 from app.schemas.connectors import ConnectorPut, ConnectorSettings
@@ -19,7 +18,7 @@ from app.services.access.rules import Action, Principal
 from app.services.connectors import passwords
 from app.services.connectors.settings import has_same_servers, settings_of, write
 from app.services.connectors.status import settle
-from app.services.fetching import ledger
+from app.services.fetching import ledger, possession
 from app.services.mailboxes import credentials
 from app.services.sending import bindings
 from app.states import ConnectorStatus
@@ -41,7 +40,11 @@ def apply(
     wanted: ConnectorSettings,
     password: SecretStr | None,
 ) -> None:
-    """Write the settings, and apply the consequences of each change."""
+    """Write the settings, and apply the consequences of each change.
+
+    Raises:
+        Forbidden, InvalidInput, AlreadyExists, MailboxTaken
+    """
     new_servers = not has_same_servers(connector, wanted)
     new_mailbox = (connector.imap_host, connector.imap_port, connector.imap_username) != (
         wanted.imap.host,
@@ -59,7 +62,9 @@ def apply(
     secret = credentials.stored(session, connector, credential) if credential is not None else None
     before = bindings.made_for(connector)
     write(connector, wanted, gateway.settings.poll_interval_s)
-    flush_unique(session)
+    if new_mailbox or new_source:
+        connector.logged_in_at = None
+        require_free_mailbox(session, principal, connector)
     if new_mailbox:
         ledger.leave_places(session, connector.id)
     if new_mailbox or new_source:
@@ -108,15 +113,12 @@ def with_owners_choices(connector: Connector, body: ConnectorPut) -> ConnectorPu
     return body.model_copy(update=left_out)
 
 
-def flush_unique(session: Session) -> None:
-    """Flush a connector.
+def require_free_mailbox(session: Session, principal: Principal, connector: Connector) -> None:
+    """Refuse a mailbox's folder that another connector has, if the caller may change that connector. Others learn it only from
+    the mail server's side: their connector logs in, and is stopped.
 
     Raises:
-        AlreadyExists
+        MailboxTaken
     """
-    try:
-        session.flush()
-    except IntegrityError as exc:
-        raise AlreadyExists(
-            "There is already a connector with this external id, or for this folder of this mailbox."
-        ) from exc
+    may_change = rules.visible_connectors(principal, Action.CHANGE_SETTINGS)
+    possession.require_free(session, connector, among=may_change)

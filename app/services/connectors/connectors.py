@@ -17,11 +17,12 @@ from app.services import pages
 from app.services.access import audit, rules
 from app.services.access.audit import differences
 from app.services.access.rules import Action, Principal
-from app.services.connectors import addresses, passwords
-from app.services.connectors.changes import apply, flush_unique, with_owners_choices
+from app.services.connectors import addresses, external_ids, passwords
+from app.services.connectors.changes import apply, require_free_mailbox, with_owners_choices
 from app.services.connectors.detailed import Detailed, detailed, require_version
 from app.services.connectors.settings import audited_settings, has_same_servers, merged_with, write
 from app.services.connectors.status import settle
+from app.services.fetching import leases
 from app.services.messages import deletion, selection
 from app.services.pages import Slice
 from app.states import ConnectorStatus
@@ -67,7 +68,8 @@ def create(gateway: Gateway, principal: Principal, body: ConnectorCreate) -> Det
     Raises:
         ScopeMissing, Forbidden
         InvalidInput: the installation never connects to one of the servers.
-        AlreadyExists: the mailbox's folder, or the external id, already has a connector.
+        AlreadyExists: the caller has a connector with this external id already.
+        MailboxTaken: a connector that the caller may change has this folder of the mailbox.
     """
     rules.require_may_create(principal, kind=body.kind, owner=body.owner)
     addresses.require_allowed(gateway, imap=body.imap, smtp=body.smtp)
@@ -87,16 +89,15 @@ def put(
     Credentials stay, unless the request contains new ones or the server changes.
 
     Raises:
-        ScopeMissing, NotFound, Forbidden, InvalidInput, AlreadyExists
+        ScopeMissing, Forbidden, InvalidInput, MailboxTaken
         WrongState: kind or owner are others than the stored ones.
         PreconditionFailed: as in `patch`, and if there is no connector yet.
     """
     rules.require_scope(principal, "connectors:write")
     addresses.require_allowed(gateway, imap=body.imap, smtp=body.smtp)
-    by_external_id = select(Connector).where(col(Connector.external_id) == external_id)
     try:
         with gateway.db.unit_of_work() as session:
-            found = session.execute(by_external_id.with_for_update()).scalar_one_or_none()
+            found = external_ids.find(session, principal, external_id, lock=True)
             if found is None:
                 if version is not None:
                     raise PreconditionFailed
@@ -106,7 +107,7 @@ def put(
     except AlreadyExists:
         # If somebody has just created it, this is a replacement.
         with gateway.db.unit_of_work() as session:
-            found = session.execute(by_external_id.with_for_update()).scalar_one_or_none()
+            found = external_ids.find(session, principal, external_id, lock=True)
             if found is None:
                 raise
             return _replace(session, gateway, principal, found, body, version=version), False
@@ -123,7 +124,7 @@ def patch(
     """Change some settings (RFC 7396).
 
     Raises:
-        ScopeMissing, NotFound, Forbidden, InvalidInput, AlreadyExists
+        ScopeMissing, NotFound, Forbidden, InvalidInput, AlreadyExists, MailboxTaken
         PreconditionFailed: settings or credentials have changed since the version that the caller has seen.
     """
     changes = body.model_dump(exclude_unset=True)
@@ -143,7 +144,7 @@ def patch(
             raise WrongState("The connector is being changed by somebody else; try again.")
         before = audited_settings(connector)
         if "external_id" in changes:
-            connector.external_id = body.external_id
+            external_ids.give(session, principal, connector, body.external_id)
         if "credentials" in changes and body.credentials is None:
             passwords.discard(session, principal, connector)
         password = body.credentials.password if body.credentials is not None else None
@@ -179,6 +180,7 @@ def delete_connector(
                     changes=differences(audited_settings(connector), {}),
                 )
                 session.execute(delete(Connector).where(col(Connector.id) == connector.id))
+                leases.forget(session, connector.id)
                 return
             if not with_messages:
                 raise MessagesStored
@@ -227,7 +229,6 @@ def _create(
     now = clock.utc_now()
     connector = Connector(
         id=new_id(),
-        external_id=external_id,
         name=body.name,
         kind=body.kind,
         owner=body.owner,
@@ -244,8 +245,10 @@ def _create(
         updated_at=now,
     )
     write(connector, body, gateway.settings.poll_interval_s)
+    external_ids.give(session, principal, connector, external_id)
+    require_free_mailbox(session, principal, connector)
     session.add(connector)
-    flush_unique(session)
+    external_ids.flush(session)
     _note(
         session,
         principal,

@@ -3,7 +3,8 @@
     awaiting_credentials    no password is stored
     awaiting_confirmation   a cycle found that many mails wait, and `first_fetch` does not say what to do with them
     active, failing         the gateway fetches; `failing` from a failed cycle until one succeeds
-    stopped                 two refused logins: until new credentials, another server, or `resume`
+    stopped                 two refused logins, or another connector has the folder: until new credentials, another server, or
+                            `resume`
     paused                  by command, until `resume`
 
 `fetching.outcomes` changes the status after each cycle, `logins` after refused logins.
@@ -39,6 +40,8 @@ def settle(
         connector.last_error_code = connector.last_error_detail = connector.last_error_at = None
         connector.last_error_server_text = None
         connector.alert_text = connector.alert_at = None
+    if not has_credentials:
+        connector.logged_in_at = None  # without a password it keeps nobody out of the mailbox
     if connector.paused:
         connector.status = ConnectorStatus.PAUSED
     elif not has_credentials or connector.awaits_owner_since is not None:

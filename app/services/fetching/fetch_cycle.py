@@ -7,7 +7,7 @@ The states of a mail, and how to recognise them:
     settled     the ledger row says `moved`, or `gone` if somebody else took the mail away
     quarantined a row says why the mail could not be taken in; the mail stays in its folder
 
-    lease ── connect, log in ── resolve both folders ── SELECT ── settle earlier moves ── list
+    lease ── connect, log in ── the folder is ours ── resolve both folders ── SELECT ── settle earlier moves ── list
           ┌─► fetch a batch ── [parse ── commit] ── lease still ours? ── MOVE ── proof ── record ─┐
           └──────────────────────────────────────────────────────────────────────────────────────┘
 
@@ -16,7 +16,8 @@ Invariants:
  1. No MOVE or COPY is sent for a mail whose bytes are not committed.
  2. A place (connector, folder, UIDVALIDITY, UID) is in the ledger once. It stays there while its move is pending, even
     if the message is deleted meanwhile.
- 3. Commits and moves need the lease of the mailbox's folder, so one instance at a time makes them.
+ 3. Commits and moves need the lease of the mailbox's folder, so one instance at a time makes them. Only the connector that
+    has the folder gets this lease (`possession`).
  4. The cycle never touches mail that another client flagged `\\Deleted`, and never sends EXPUNGE without UIDs.
 
 What an interruption leaves behind, and what happens then:
@@ -40,6 +41,7 @@ from app.adapters.parser import ParserUnavailable
 from app.errors import (
     CommandRefused,
     CopiesUnknown,
+    CycleRunning,
     GatewayError,
     MailServerError,
     ParserBusy,
@@ -54,7 +56,7 @@ from app.mime.model import PARSER_FAULTS
 from app.models import Connector, Cycle, ServerMessage
 from app.schemas.fields import normalised_folder
 from app.services import logins
-from app.services.fetching import leases, ledger, move_loops, outcomes, quarantine
+from app.services.fetching import leases, ledger, move_loops, outcomes, possession, quarantine
 from app.services.fetching.context import CycleContext
 from app.services.fetching.intake import Intake
 from app.services.fetching.leases import HeldLease
@@ -88,16 +90,18 @@ def run(gateway: Gateway, connector_id: str, *, stopping: Callable[[], bool] = l
     before = _runnable(gateway, connector_id)
     if before is None:
         return None
-    with leases.held(gateway, before) as lease:
+    with leases.held_for_login(gateway, before) as lease:
         if lease is None:
             return None
         # Read it again: values from before we had the lease may be old.
         connector = _runnable(gateway, connector_id)
-        if connector is None or leases.mailbox_key(connector) != lease.mailbox_key:
+        if connector is None or leases.key_for_login(connector) != lease.mailbox_key:
             return None
         started_at = clock.utc_now()
         tally = Tally()
         error = _error_of(gateway, connector, lease, tally, stopping)
+        if isinstance(error, CycleRunning):
+            return None
         tell = log.info if error is None else log.warning
         tell(
             "fetch_cycle",
@@ -138,7 +142,8 @@ def _error_of(
     try:
         with logins.opened(gateway, connector) as mailbox:
             try:
-                _Cycle(gateway, connector, lease, mailbox, tally, stopping).run()
+                with possession.of_folder(gateway, connector, lease, stopping) as (owning, of_folder):
+                    _Cycle(gateway, owning, of_folder, mailbox, tally, stopping).run()
             finally:
                 tally.alert = mailbox.alert
     except MailServerError as exc:

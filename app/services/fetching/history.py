@@ -6,7 +6,7 @@ import time
 from sqlalchemy import select
 from sqlmodel import Session, col
 
-from app.errors import CopyNotRemoved, CycleRunning, TooManyRequests, WrongState
+from app.errors import CopyNotRemoved, CycleRunning, MailboxTaken, TooManyRequests, WrongState
 from app.gateway import Gateway
 from app.models import Connector, Cycle
 from app.server_cooldown import server_name
@@ -32,6 +32,11 @@ NOT_REMOVED = (
     "The mail server copies mail to the processed folder and does not remove it from the source folder, so the"
     " connector does not fetch: give the account the right to delete mail there, then resume."
 )
+TAKEN = (
+    "Another connector has logged in to this mailbox and fetches from this folder, so the connector does not fetch: delete"
+    " one of the two, then resume."
+)
+STOPPED_BY = {CopyNotRemoved.code: NOT_REMOVED, MailboxTaken.code: TAKEN}
 WAIT_S = 60.0
 LOOK_EVERY_S = 0.1
 
@@ -98,8 +103,8 @@ def _try_to_run(gateway: Gateway, principal: Principal, connector: Connector) ->
 
 
 def _why_not(connector: Connector) -> str:
-    if connector.status == ConnectorStatus.STOPPED and connector.last_error_code == CopyNotRemoved.code:
-        return NOT_REMOVED
+    if connector.status == ConnectorStatus.STOPPED and connector.last_error_code in STOPPED_BY:
+        return STOPPED_BY[connector.last_error_code]
     return NOT_FETCHING[connector.status]
 
 

@@ -1,5 +1,8 @@
 """The lease of a mailbox's folder: only its holder may fetch from the folder.
 
+A connector that has not proved that it may use the mailbox does not get this lease: it logs in under one of its own. So
+somebody who only names a mailbox neither holds up its fetching, nor finds out when it is fetched.
+
 UID MOVE excludes nobody. If two clients move the same mails at once, two copies of many of them remain, and both clients
 get OK (Dovecot 2.3: 28 to 39 of 300). So only one cycle runs at a time, on any number of instances. Each acquisition has
 an epoch of its own. It is checked in the transaction that stores mails, and again directly before each MOVE or COPY.
@@ -17,7 +20,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import structlog
-from sqlalchemy import func, select
+from sqlalchemy import delete, func, select
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlmodel import Session, col
 
@@ -114,10 +117,21 @@ class HeldLease:
             row.in_hand_uidvalidity, row.in_hand_uids = None, []
 
 
-@contextlib.contextmanager
-def held(gateway: Gateway, connector: Connector) -> Iterator[HeldLease | None]:
+def held(gateway: Gateway, connector: Connector) -> contextlib.AbstractContextManager[HeldLease | None]:
     """Hold the lease of the connector's source folder within the block, and renew it. None: another cycle holds it."""
-    lease = _acquire(gateway, mailbox_key(connector))
+    return _held(gateway, mailbox_key(connector))
+
+
+def held_for_login(
+    gateway: Gateway, connector: Connector
+) -> contextlib.AbstractContextManager[HeldLease | None]:
+    """Like `held`. A connector that does not have its folder gets a lease of its own instead, which holds up nobody else."""
+    return _held(gateway, key_for_login(connector))
+
+
+@contextlib.contextmanager
+def _held(gateway: Gateway, key: str) -> Iterator[HeldLease | None]:
+    lease = _acquire(gateway, key)
     if lease is None:
         yield None
         return
@@ -143,6 +157,20 @@ def mailbox_key(connector: Connector) -> str:
         folders.comparable(connector.source_folder),
     )
     return hashlib.sha256("\0".join(place).encode()).hexdigest()
+
+
+def key_for_login(connector: Connector) -> str:
+    """The key of the lease under which a connector logs in: that of the folder, if it has the folder."""
+    return mailbox_key(connector) if connector.logged_in_at is not None else _own_key(connector.id)
+
+
+def forget(session: Session, connector_id: str) -> None:
+    """Delete the lease that only this connector can hold. It is being deleted."""
+    session.execute(delete(Lease).where(col(Lease.mailbox_key) == _own_key(connector_id)))
+
+
+def _own_key(connector_id: str) -> str:
+    return hashlib.sha256(f"connector\0{connector_id}".encode()).hexdigest()
 
 
 def _acquire(gateway: Gateway, key: str) -> HeldLease | None:

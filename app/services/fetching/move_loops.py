@@ -1,5 +1,8 @@
 """Move loops: connectors of one mailbox that feed each other, from INBOX to Done and from Done to INBOX. Mail would go
-round for ever, so the connector that would close the loop does not fetch."""
+round for ever, so the connector that would close the loop does not fetch.
+
+Only connectors count that have logged in to the mailbox, and have done so before this one. So nobody stops a mailbox by a
+connector that they add later, with or without the password: it is theirs that does not fetch."""
 
 from collections.abc import Sequence
 
@@ -14,15 +17,18 @@ from app.services.mailboxes import folders
 def is_closed_by(
     session: Session, connector: Connector, server_folders: Sequence[Folder], target: str, prefix: str
 ) -> bool:
-    """Whether other connectors move mail from the target folder back to the source folder of this connector."""
+    """Whether earlier connectors move mail from the target folder back to the source folder of this connector."""
     statement = select(Connector).where(
         col(Connector.imap_host) == connector.imap_host,
         col(Connector.imap_port) == connector.imap_port,
         col(Connector.imap_username) == connector.imap_username,
         col(Connector.id) != connector.id,
+        col(Connector.logged_in_at).is_not(None),
     )
     by_source: dict[str, Connector] = {}
     for other in session.execute(statement).scalars():
+        if not _is_earlier(other, connector):
+            continue
         found = folders.find_named(server_folders, other.source_folder, prefix)
         if found is not None:
             by_source[folders.comparable(found.name)] = other
@@ -40,3 +46,9 @@ def is_closed_by(
         if at == folders.comparable(source.name):
             return True
     return False
+
+
+def _is_earlier(other: Connector, connector: Connector) -> bool:
+    if other.logged_in_at is None or connector.logged_in_at is None:
+        return other.logged_in_at is not None
+    return (other.logged_in_at, other.id) < (connector.logged_in_at, connector.id)

@@ -2,8 +2,8 @@
 
 A first failure makes an active connector `failing`, a success makes it `active` again. Two refused logins make it
 `stopped` (`logins`): to try the same password again is useless (RFC 5530) and gets addresses banned. A server that copies mail and
-does not remove it, twice, also makes it `stopped`: each further attempt would double the mail. Everything else is tried
-again after growing waits, for ever: a server that is down for a weekend must not need an administrator on Monday.
+does not remove it, twice, also makes it `stopped`: each further attempt would double the mail. So does another connector that has
+the folder. Everything else is tried again after growing waits, for ever: a server that is down for a weekend must not need an administrator on Monday.
 """
 
 from datetime import datetime, timedelta
@@ -19,6 +19,7 @@ from app.errors import (
     GatewayError,
     LeaseLost,
     LoginRefused,
+    MailboxTaken,
     MailServerRejected,
     SettingsChanged,
     TooManyConnections,
@@ -114,7 +115,7 @@ def _apply(connector: Connector, tally: Tally, error: GatewayError | None, now: 
     connector.last_error_server_text = getattr(error, "server_text", None)
     if connector.status == ConnectorStatus.STOPPED:  # by this login, and told
         return None
-    if isinstance(error, CopyNotRemoved) and error.is_second_time:
+    if isinstance(error, MailboxTaken) or (isinstance(error, CopyNotRemoved) and error.is_second_time):
         connector.status = ConnectorStatus.STOPPED
         connector.next_fetch_at = None
         return EventType.CONNECTOR_STOPPED

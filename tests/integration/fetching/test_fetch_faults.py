@@ -277,12 +277,19 @@ class TestAFolder:
         assert box.fetch().error_code == "same_folder"
         assert len(box.raws("Trash")) == 1
 
-    def test_ring_of_two_connectors_ends_as_an_error(self, gateway: Gateway, dovecot: Dovecot) -> None:
+    def test_ring_of_two_connectors_stops_the_one_that_closes_it(
+        self, gateway: Gateway, dovecot: Dovecot
+    ) -> None:
         there = mailbox(gateway, dovecot)
-        mailbox(gateway, dovecot, user=there.user, source_folder="Trash", processed_folder="INBOX")
+        there.fetch_well()
+        back = mailbox(gateway, dovecot, user=there.user, source_folder="Trash", processed_folder="INBOX")
         dovecot.deliver(there.user, mail())
-        assert there.fetch().error_code == "same_folder"
-        assert len(there.raws("INBOX")) == 1
+        there.fetch_well()
+        assert back.fetch().error_code == "same_folder"
+        there.fetch_well()
+        assert len(there.raws("Trash")) == 1
+        there.set(logged_in_at=None)  # for example, its password does not work any more
+        assert back.fetch_well().stored == 1
 
     @pytest.mark.parametrize(
         "name", ["Koš s mezerou", 'With "quotes"', "Zpracováno", "100 % & more", "-dash"]
