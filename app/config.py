@@ -84,6 +84,8 @@ class Settings(BaseSettings):
     public_url: str | None = None
     events_retention_days: int = Field(default=30, ge=1)
     audit_retention_days: int = Field(default=365, ge=1)
+    audit_reads: Literal["all", "sources"] = "all"
+    """Which readings of a mail the audit trail tells: `all`, or only those of its bytes as received."""
     run_jobs: bool = True
     """False: this process answers HTTP only; another one fetches, sends and delivers."""
     metrics_token: SecretStr | None = Field(default=None, min_length=16)

@@ -74,7 +74,7 @@ Rules that the tables do not show:
   administrators and for keys with `admin`. A key cannot create a key with more scopes, more connectors or a longer life
   than its own. In the audit trail a key sees only what concerns its own connectors.
 - `?messages=delete` on the deletion of a connector deletes its stored mail, even when the caller may not read that
-  mail: the operator of the gateway must be able to give up a mailbox. The audit trail records each message.
+  mail: the operator of the gateway must be able to give up a mailbox. The audit trail records it, with the number of messages.
 - The holder of a link for entering a password may enter it once, and sees the settings that the page shows.
 - Groups come from the token of each request: a user who leaves a group loses access to its mail with the next token.
 """

@@ -55,7 +55,8 @@ class KeyGrant(SQLModel, table=True):
 
 
 class AuditRecord(SQLModel, table=True):
-    """Who did what, to which object, and from where. Written in the transaction of the action, and never changed."""
+    """Who did what, to which object, and from where. Written in the transaction of the action, and never changed,
+    except that an action in several transactions adds to its count."""
 
     __tablename__ = "audit_records"
 

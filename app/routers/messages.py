@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Request, Response, status
 
-from app.deps import GatewayDep, PrincipalDep, ReadSession, WaitingCallerDep, WriteSession
+from app.deps import GatewayDep, PrincipalDep, WaitingCallerDep, WriteSession
 from app.models import Message
 from app.problems import problem_responses
 from app.routers import downloads
@@ -60,9 +60,9 @@ def delete_messages(gateway: GatewayDep, principal: PrincipalDep, body: Messages
 
 
 @router.get("/{message_id}", responses=problem_responses(403, 404))
-def get_message(session: ReadSession, principal: PrincipalDep, message_id: Id) -> MessageDetail:
+def get_message(gateway: GatewayDep, principal: PrincipalDep, message_id: Id) -> MessageDetail:
     """A message with its text, its safe HTML, and the list of attachments."""
-    detail = reading.get_message(session, principal, message_id)
+    detail = reading.get_message(gateway, principal, message_id)
     return MessageDetail(
         **_values(detail.message),
         text=detail.text,

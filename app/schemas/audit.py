@@ -15,7 +15,13 @@ class AuditQuery(ListQuery):
     action: AuditAction | None = None
     subject: Line | None = None
     """As in the records: `connectors/…`, `messages/…`."""
+    message_id: Id | None = None
+    """The message that was read, changed or deleted alone."""
+    origin: Line | None = None
+    """The network address that the request came from."""
     since: AwareDatetime | None = None
+    until: AwareDatetime | None = None
+    """Only records from before this time."""
 
 
 class AuditRecordRead(Output):

@@ -2,10 +2,11 @@
 
 import json
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import time_machine
+from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from sqlalchemy import select
 from sqlmodel import col
@@ -15,18 +16,30 @@ from app import clock
 from app.cli import app as command_line
 from app.errors import ValueRefused
 from app.gateway import Gateway
+from app.main import create_app
 from app.models import AuditRecord, Connector
 from app.services.access import audit
 from app.services.access.rules import Principal, PrincipalKind
 from app.services.connectors import connectors
-from app.services.messages import retention
+from app.services.fetching import quarantine
+from app.services.fetching.ledger import NumberedFolder
+from app.services.messages import deletion, retention
 from tests.support.callers import Callers, KeyHeaders
 from tests.support.connector_bodies import PASSWORD, created, personal, shared
+from tests.support.sending_mailbox import sending_connector
+from tests.support.settings import SettingsFactory
 from tests.support.stored_mail import connector, mail, store
+from tools.servers.smtp import SmtpServer
 
 ADMIN = Callers.user("administrator", admin=True)
 MEMBER = Callers.user("petr", groups=["orders"])
 OTHER = Callers.user("eva")
+WITH_ATTACHMENT = (
+    b"From: a@example.com\r\nSubject: planted-subject\r\nMIME-Version: 1.0\r\n"
+    b"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\nContent-Type: text/plain\r\n\r\nplanted-text\r\n"
+    b"--b\r\nContent-Type: application/pdf\r\nContent-Disposition: attachment; filename=planted.pdf\r\n"
+    b"Content-Transfer-Encoding: base64\r\n\r\nJVBERi0=\r\n--b--\r\n"
+)
 
 
 def trail(client: TestClient, **query: Any) -> list[dict[str, Any]]:
@@ -120,17 +133,112 @@ class TestWhatIsTold:
         for secret in ("path-that-is-a-secret", made["secret"]):
             assert secret not in json.dumps(records)
 
-    def test_reading_the_source_of_a_mail_is_recorded(self, client: TestClient, gateway: Gateway) -> None:
+    def test_reading_a_mail_and_changing_its_state_is_recorded_and_lists_are_not(
+        self, client: TestClient, gateway: Gateway
+    ) -> None:
         at = connector(gateway, groups=["orders"])
-        [message_id] = store(gateway, at, mail("planted-subject"))
-        client.get(f"/messages/{message_id}", headers=MEMBER)
-        client.get(f"/messages/{message_id}/source", headers=OTHER)  # 404: nothing was read
-        client.get(f"/messages/{message_id}/source", headers=MEMBER)
-        records = trail(client, subject=f"messages/{message_id}")
-        assert told(records) == [("user:petr", "message.source_read")]
-        assert "planted-subject" not in json.dumps(records)
+        [message_id] = store(gateway, at, WITH_ATTACHMENT)
+        path = f"/messages/{message_id}"
+        assert client.get("/messages", headers=MEMBER).json()["data"]
+        for read in (path, f"{path}/attachments/1", f"{path}/source"):
+            assert client.get(read, headers=OTHER).status_code == 404
+            assert client.get(read, headers=MEMBER).status_code == 200
+        assert client.get(f"{path}/attachments/9", headers=MEMBER).status_code == 404
+        for state in ("processed", "processed", "new"):
+            client.patch(path, json={"state": state}, headers=MEMBER)
+        records = trail(client, message_id=message_id)
+        assert told(records) == [
+            ("user:petr", "message.read"),
+            ("user:petr", "message.attachment_read"),
+            ("user:petr", "message.source_read"),
+            ("user:petr", "message.state_changed"),
+            ("user:petr", "message.state_changed"),
+        ]
+        assert {record["connector_id"] for record in records} == {at.id}
+        assert records[1]["changes"] == {"attachment": [None, 1]}
+        assert records[3]["changes"] == {"state": ["new", "processed"]}
+        assert "planted" not in json.dumps(records)
 
-    def test_each_deleted_message_is_recorded(self, client: TestClient, gateway: Gateway) -> None:
+    def test_readings_other_than_of_the_source_can_be_left_out(self, settings: SettingsFactory) -> None:
+        with TestClient(create_app(settings(audit_reads="sources"))) as client:
+            gateway = cast(FastAPI, client.app).state.gateway
+            at = connector(gateway, groups=["orders"])
+            [message_id] = store(gateway, at, WITH_ATTACHMENT)
+            for read in ("", "/attachments/1", "/source"):
+                assert client.get(f"/messages/{message_id}{read}", headers=MEMBER).status_code == 200
+            records = trail(client, message_id=message_id)
+        assert told(records) == [("user:petr", "message.source_read")]
+
+    def test_sending_and_cancelling(
+        self, client: TestClient, gateway: Gateway, smtp_server: SmtpServer
+    ) -> None:
+        at = sending_connector(gateway, smtp_server, groups=["orders"])
+        body = {
+            "connector_id": at.id,
+            "to": ["planted-a@firma.cz", "b@firma.cz"],
+            "subject": "planted-subject",
+            "text": "planted-text",
+        }
+        sent = client.post("/submissions", json=body, headers={**MEMBER, "Idempotency-Key": "k"}).json()
+        client.post("/submissions", json=body, headers={**MEMBER, "Idempotency-Key": "k"})
+        client.delete(f"/submissions/{sent['id']}", headers=MEMBER)
+        client.delete(f"/submissions/{sent['id']}", headers=MEMBER)  # 409: it is cancelled already
+        records = trail(client, subject=f"submissions/{sent['id']}", connector_id=at.id)
+        assert told(records) == [("user:petr", "submission.created"), ("user:petr", "submission.cancelled")]
+        assert records[0]["changes"] == {"recipients": [None, 2]}
+        assert "planted" not in json.dumps(records)
+
+    def test_retries_of_quarantined_mails(self, client: TestClient, gateway: Gateway) -> None:
+        at = connector(gateway, groups=["orders"])
+        for uid in (1, 2, 3):
+            with gateway.db.unit_of_work() as session:
+                place = NumberedFolder(at.id, "INBOX", 1)
+                quarantine.note_failure(session, place, uid, reason="too_large", at_once=True)
+        one = client.get("/quarantine", headers=MEMBER).json()["data"][0]["id"]
+        client.post(f"/quarantine/{one}/retry", headers=MEMBER)
+        client.post("/quarantine/retry", json={"reason": "too_large"}, headers=MEMBER)
+        records = trail(client, action="quarantine.retried", connector_id=at.id)
+        assert [(record["subject"], record["changes"]) for record in records] == [
+            (f"quarantine/{one}", {}),
+            (f"connectors/{at.id}", {"count": [None, 2]}),
+        ]
+
+    def test_tests_and_replays_of_webhooks(self, client: TestClient, gateway: Gateway) -> None:
+        at = connector(gateway, groups=["orders"])
+        store(gateway, at, mail("a"))
+        url = "https://hooks.firma.invalid/planted-secret"
+        made = client.post("/webhooks", json={"url": url}, headers=ADMIN).json()
+        client.post(f"/webhooks/{made['id']}/test", headers=ADMIN)
+        since = (clock.utc_now() - timedelta(hours=1)).isoformat()
+        answer = client.post(f"/webhooks/{made['id']}/replay", json={"since": since}, headers=ADMIN)
+        assert answer.status_code < 300, answer.text
+        records = trail(client, subject=f"webhooks/{made['id']}")
+        assert [record["action"] for record in records] == [
+            "webhook.created",
+            "webhook.tested",
+            "webhook.replayed",
+        ]
+        assert records[2]["changes"]["count"][1] >= 1
+        assert "planted-secret" not in json.dumps(records)
+
+    def test_many_deletions_are_one_record_with_their_number(
+        self, client: TestClient, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(deletion, "DELETE_BATCH", 2)
+        at, other = connector(gateway, groups=["orders"]), connector(gateway, groups=["orders"])
+        store(gateway, at, *(mail(f"{number}") for number in range(5)))
+        store(gateway, other, mail("x"))
+        answer = client.post("/messages/delete", json={"state": "new"}, headers=MEMBER)
+        assert answer.json() == {"deleted": 6}
+        records = trail(client, action="messages.deleted")
+        assert {record["subject"]: record["changes"] for record in records} == {
+            f"connectors/{at.id}": {"count": [None, 5]},
+            f"connectors/{other.id}": {"count": [None, 1]},
+        }
+        assert len(records) == 2
+        assert trail(client, action="message.deleted") == []
+
+    def test_deleted_messages_are_recorded(self, client: TestClient, gateway: Gateway) -> None:
         at = connector(gateway, groups=["orders"], delete_processed_after_days=1)
         one, two, three = store(gateway, at, mail("a"), mail("b"), mail("c"))
         client.delete(f"/messages/{one}", headers=MEMBER)
@@ -138,11 +246,11 @@ class TestWhatIsTold:
         client.patch(f"/messages/{three}", json={"state": "processed"}, headers=MEMBER)
         with time_machine.travel(clock.utc_now() + timedelta(days=2)):
             retention.delete_due(gateway)
-        deleted = trail(client, action="message.deleted")
+        deleted = [each for each in trail(client) if each["action"].endswith(".deleted")]
         assert [(record["actor"], record["subject"]) for record in deleted] == [
             ("user:petr", f"messages/{one}"),
-            ("user:petr", f"messages/{two}"),
-            ("retention", f"messages/{three}"),
+            ("user:petr", f"connectors/{at.id}"),
+            ("retention", f"connectors/{at.id}"),
         ]
         assert {record["connector_id"] for record in deleted} == {at.id}
 
@@ -190,6 +298,12 @@ class TestList:
         assert ids == sorted(ids, reverse=True)
         later = (clock.utc_now() + timedelta(hours=1)).isoformat()
         assert trail(client, since=later) == []
+        assert len(trail(client, until=later, origin="127.0.0.1")) == 3
+        assert trail(client, origin="192.0.2.1") == []
+        moment = first["data"][0]["at"]
+        assert [record["at"] for record in trail(client, until=moment)] < [moment]
+        assert len(trail(client, until=moment)) == 2
+        assert len(trail(client, since=moment)) == 1
         assert trail(client, actor="user:eva") == []
         assert len(trail(client, action="connector.created", actor="user:administrator")) == 3
 

@@ -6,7 +6,7 @@ and no content of a mail. For settings it holds the values before and after. The
 that was moved to another server and one that was only renamed.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Protocol
@@ -71,31 +71,48 @@ def note(
     changes: Mapping[str, Any] | None = None,
 ) -> None:
     """Write a record in the caller's transaction. `changes`: for each setting, the value before and the value after."""
-    note_all(session, by, action, [(subject, connector_id)], changes=changes)
+    session.add(_record(by, action, subject, connector_id=connector_id, changes=changes))
 
 
-def note_all(
-    session: Session,
+class Counted:
+    """One record for each subject of an action that does many things of a kind, in several transactions. Each transaction
+    adds to the count what it has done."""
+
+    def __init__(self, by: Actor, action: AuditAction) -> None:
+        self._by = by
+        self._action = action
+        self._ids: dict[str, str] = {}
+
+    def add(self, session: Session, subject: str, count: int, *, connector_id: str | None = None) -> None:
+        """Count more in the caller's transaction."""
+        known = self._ids.get(subject)
+        row = session.get(AuditRecord, known) if known is not None else None
+        if row is None:
+            changes = {"count": [None, count]}
+            row = _record(self._by, self._action, subject, connector_id=connector_id, changes=changes)
+            session.add(row)
+            self._ids[subject] = row.id
+        else:
+            row.changes = {"count": [None, row.changes["count"][1] + count]}
+
+
+def _record(
     by: Actor,
     action: AuditAction,
-    subjects: Iterable[tuple[str, str | None]],
+    subject: str,
     *,
-    changes: Mapping[str, Any] | None = None,
-) -> None:
-    """Write a record for each subject and its connector."""
-    now = clock.utc_now()
-    session.add_all(
-        AuditRecord(
-            id=new_id(),
-            at=now,
-            actor=by.name,
-            origin=by.origin,
-            action=action.value,
-            subject=subject,
-            connector_id=connector_id,
-            changes=dict(changes or {}),
-        )
-        for subject, connector_id in subjects
+    connector_id: str | None,
+    changes: Mapping[str, Any] | None,
+) -> AuditRecord:
+    return AuditRecord(
+        id=new_id(),
+        at=clock.utc_now(),
+        actor=by.name,
+        origin=by.origin,
+        action=action.value,
+        subject=subject,
+        connector_id=connector_id,
+        changes=dict(changes or {}),
     )
 
 
@@ -107,7 +124,11 @@ class AuditFilter:
     actor: str | None = None
     action: str | None = None
     subject: str | None = None
+    message_id: str | None = None
+    origin: str | None = None
     since: datetime | None = None
+    until: datetime | None = None
+    """Only what was before this time."""
 
 
 def list_records(
@@ -127,11 +148,15 @@ def list_records(
         (col(AuditRecord.actor), filters.actor),
         (col(AuditRecord.action), filters.action),
         (col(AuditRecord.subject), filters.subject),
+        (col(AuditRecord.subject), f"messages/{filters.message_id}" if filters.message_id else None),
+        (col(AuditRecord.origin), filters.origin),
     ):
         if value is not None:
             statement = statement.where(column == value)
     if filters.since is not None:
         statement = statement.where(col(AuditRecord.at) >= filters.since)
+    if filters.until is not None:
+        statement = statement.where(col(AuditRecord.at) < filters.until)
     return pages.entities(
         session, statement, col(AuditRecord.id), after=after, limit=limit, latest_first=True
     )

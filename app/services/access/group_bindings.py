@@ -24,7 +24,8 @@ def create(session: Session, principal: Principal, *, connector_id: str, group: 
         WrongState: the connector is personal.
         AlreadyExists
     """
-    connector = rules.require(session, principal, Action.BIND_GROUPS, connector_id)
+    # Locked: somebody may be confirming on the page of a link who will read the mail.
+    connector = rules.require(session, principal, Action.BIND_GROUPS, connector_id, lock=True)
     if connector.kind == ConnectorKind.PERSONAL:
         raise WrongState("A personal mailbox belongs to its owner alone, so it takes no group bindings.")
     binding = GroupBinding(id=new_id(), connector_id=connector.id, group=group, created_at=clock.utc_now())
@@ -72,6 +73,7 @@ def change(session: Session, principal: Principal, binding_id: str, *, group: st
     """
     binding = get(session, principal, binding_id)
     if group is not None and group != binding.group:
+        rules.require(session, principal, Action.BIND_GROUPS, binding.connector_id, lock=True)
         before, binding.group = binding.group, group
         _flush(session)
         _note(session, principal, AuditAction.GROUP_BINDING_CHANGED, binding, before=before)

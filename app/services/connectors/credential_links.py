@@ -243,6 +243,7 @@ def connect(
                 changes=differences(before, audited_settings(connector)),
             )
         link.used_at = clock.utc_now()
+        _note(session, by, AuditAction.CREDENTIAL_LINK_USED, link)
         session.flush()
         # The link was made for the owner, so its password counts as entered by the owner.
         sealing: credentials.Sealing | None = "link" if connector.owner is not None else None

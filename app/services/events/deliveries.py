@@ -22,12 +22,14 @@ from app import clock
 from app.adapters import webhook_client
 from app.adapters.secretbox import webhook_place
 from app.adapters.webhook_client import Endpoint, Outcome, WebhookClient
+from app.audit_actions import AuditAction
 from app.backoff import Growing, Listed
 from app.errors import SecretUnreadable
 from app.events import SOURCE, cloud_event
 from app.gateway import Gateway
 from app.ids import new_id
 from app.models import Event, Webhook, WebhookDelivery
+from app.services.access import audit
 from app.services.access.rules import Principal
 from app.services.events import feed, outbox, webhooks
 from app.states import DeliveryStatus
@@ -156,6 +158,8 @@ def send_test(gateway: Gateway, principal: Principal, webhook_id: str) -> Outcom
     with gateway.db.reading() as session:
         webhook = webhooks.get(session, principal, webhook_id)
     gateway.checks.count(principal.name)
+    with gateway.db.unit_of_work() as session:
+        audit.note(session, principal, AuditAction.WEBHOOK_TESTED, f"webhooks/{webhook_id}")
     event_id = new_id()
     body = cloud_event(
         event_id=event_id,

@@ -179,6 +179,7 @@ def replay(gateway: Gateway, principal: Principal, webhook_id: str, since: datet
     """
     rules.require_administrator(principal, scope=SCOPE)
     position, queued = 0, 0
+    record = audit.Counted(principal, AuditAction.WEBHOOK_REPLAYED)
     while True:
         with gateway.db.unit_of_work() as session:
             row = get(session, principal, webhook_id, for_update=True)
@@ -195,6 +196,7 @@ def replay(gateway: Gateway, principal: Principal, webhook_id: str, since: datet
             )
             positions = list(session.execute(statement).scalars())
             _queue(session, row, positions)
+            record.add(session, f"webhooks/{webhook_id}", len(positions))
         queued += len(positions)
         if len(positions) < REPLAY_BATCH:
             return queued

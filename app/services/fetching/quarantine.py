@@ -4,6 +4,7 @@ A mail is `suspect` while each cycle tries it again. It is `quarantined` after `
 another attempt would end the same. A quarantined mail is left alone until somebody asks for a retry.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -12,13 +13,14 @@ from sqlalchemy import ColumnElement, delete, func, select, update
 from sqlmodel import Session, col
 
 from app import clock
+from app.audit_actions import AuditAction
 from app.errors import NotFound
 from app.events import NewEvent, quarantined_event
 from app.ids import new_id
 from app.mime.text import clean_line
 from app.models import Connector, Quarantined
 from app.services import pages
-from app.services.access import rules
+from app.services.access import audit, rules
 from app.services.access.rules import Action, Principal
 from app.services.fetching.ledger import NumberedFolder
 from app.services.pages import Slice
@@ -238,6 +240,8 @@ def retry(session: Session, principal: Principal, quarantine_id: str) -> Quarant
     if row is None:
         raise NotFound
     _release(session, [row.id], [connector.id])
+    subject = f"quarantine/{row.id}"
+    audit.note(session, principal, AuditAction.QUARANTINE_RETRIED, subject, connector_id=connector.id)
     session.refresh(row)
     return row
 
@@ -272,7 +276,11 @@ def retry_wanted(
         wanted.append(col(Quarantined.updated_at) < quarantined_before)
     statement = select(col(Quarantined.id), col(Quarantined.connector_id)).where(*wanted)
     found = session.execute(statement.order_by(col(Quarantined.id)).with_for_update()).all()
-    _release(session, [row_id for row_id, _ in found], list({connector for _, connector in found}))
+    counts = Counter(connector for _, connector in found)
+    _release(session, [row_id for row_id, _ in found], list(counts))
+    record = audit.Counted(principal, AuditAction.QUARANTINE_RETRIED)
+    for connector, count in counts.items():
+        record.add(session, f"connectors/{connector}", count, connector_id=connector)
     return len(found)
 
 

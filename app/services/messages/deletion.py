@@ -7,6 +7,7 @@ would download the mail again, which is still there. The fetch cycle removes suc
 Locks are taken in the order that `state` describes.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -35,9 +36,11 @@ def delete_one(session: Session, principal: Principal, message_id: str) -> None:
     Raises:
         ScopeMissing, NotFound
     """
-    require(session, principal, Action.WRITE_CONTENT, message_id)
-    if not _delete(session, principal, [message_id], []):
+    connector = require(session, principal, Action.WRITE_CONTENT, message_id)
+    if not _delete(session, [message_id], []):
         raise NotFound
+    subject = f"messages/{message_id}"
+    audit.note(session, principal, AuditAction.MESSAGE_DELETED, subject, connector_id=connector.id)
 
 
 def delete_matching(gateway: Gateway, principal: Principal, filters: MessageFilter) -> int:
@@ -66,7 +69,9 @@ def delete_of_connector(gateway: Gateway, by: Actor, connector_id: str) -> int:
 
 def delete_in_batches(gateway: Gateway, by: Actor, matching: Sequence[ColumnElement[bool]]) -> Iterator[int]:
     """Delete the messages that meet the conditions, in batches, so that other writers get their turn between two batches.
-    Yields the number of messages that each batch deleted."""
+    Yields the number of messages that each batch deleted. The audit trail gets one record for each connector, with the
+    number of messages."""
+    record = audit.Counted(by, AuditAction.MESSAGES_DELETED)
     with gateway.db.reading() as session:
         last = session.execute(select(func.max(col(Message.position))).where(*matching)).scalar_one() or 0
     done = 0
@@ -83,15 +88,18 @@ def delete_in_batches(gateway: Gateway, by: Actor, matching: Sequence[ColumnElem
         if not found:
             return
         with gateway.db.unit_of_work() as session:
-            deleted = _delete(session, by, [message_id for _position, message_id in found], matching)
-        yield deleted
+            deleted = _delete(session, [message_id for _position, message_id in found], matching)
+            for connector_id, count in deleted.items():
+                record.add(session, f"connectors/{connector_id}", count, connector_id=connector_id)
+        yield deleted.total()
         done = found[-1][0]
 
 
 def _delete(
-    session: Session, by: Actor, message_ids: Sequence[str], still: Sequence[ColumnElement[bool]]
-) -> int:
-    """Delete the messages that still meet the conditions, and the rows that belong to them."""
+    session: Session, message_ids: Sequence[str], still: Sequence[ColumnElement[bool]]
+) -> Counter[str]:
+    """Delete the messages that still meet the conditions, and the rows that belong to them. Returns how many of each
+    connector."""
     locking = (
         select(col(Message.id), col(Message.connector_id))
         .where(col(Message.id).in_(message_ids), *still)
@@ -100,7 +108,7 @@ def _delete(
     )
     gone = session.execute(locking).all()
     if not gone:
-        return 0
+        return Counter()
     ids = [message_id for message_id, _connector_id in gone]
     connector_ids = {connector_id for _message_id, connector_id in gone}
     settled = col(ServerMessage.move_state) != MoveState.PENDING
@@ -121,12 +129,6 @@ def _delete(
         delete(Message).where(col(Message.id).in_(ids)),
     ):
         session.execute(statement, execution_options=unsynchronised)
-    audit.note_all(
-        session,
-        by,
-        AuditAction.MESSAGE_DELETED,
-        [(f"messages/{message_id}", connector_id) for message_id, connector_id in gone],
-    )
     connectors = session.execute(select(Connector).where(col(Connector.id).in_(connector_ids))).scalars()
     recipients = {connector.id: recipients_of(session, connector) for connector in connectors}
     outbox.append(
@@ -142,4 +144,4 @@ def _delete(
             for message_id, connector_id in gone
         ],
     )
-    return len(gone)
+    return Counter(connector_id for _message_id, connector_id in gone)

@@ -16,7 +16,7 @@ from app.audit_actions import AuditAction
 from app.errors import AttachmentUnreadable, NotFound, ParserBusy
 from app.gateway import Gateway
 from app.mime.attachments import clean_name
-from app.models import Message, MessageBody
+from app.models import Connector, Message, MessageBody
 from app.services import pages
 from app.services.access import audit
 from app.services.access.rules import Action, Principal
@@ -79,13 +79,21 @@ def list_messages(
     return replace(found, next_cursor=pages.encode_cursor(last))
 
 
-def get_message(session: Session, principal: Principal, message_id: str) -> Detail:
-    """A message with its content. The images in its HTML point to its attachments.
+def get_message(gateway: Gateway, principal: Principal, message_id: str) -> Detail:
+    """A message with its content. The images in its HTML point to its attachments. The audit trail records who got it, unless
+    `AUDIT_READS` leaves that out.
 
     Raises:
         ScopeMissing, NotFound
     """
-    selection.require(session, principal, Action.READ_CONTENT, message_id)
+    with gateway.db.reading() as session:
+        connector = selection.require(session, principal, Action.READ_CONTENT, message_id)
+        detail = _detail(session, message_id)
+    _note(gateway, principal, AuditAction.MESSAGE_READ, message_id, connector)
+    return detail
+
+
+def _detail(session: Session, message_id: str) -> Detail:
     statement = (
         select(
             Message,
@@ -128,10 +136,7 @@ def get_source(gateway: Gateway, principal: Principal, message_id: str) -> Downl
         row = session.execute(statement).one_or_none()
     if row is None:
         raise NotFound
-    # Without a record the source is not given out.
-    with gateway.db.unit_of_work() as session:
-        subject = f"messages/{message_id}"
-        audit.note(session, principal, AuditAction.MESSAGE_SOURCE_READ, subject, connector_id=connector.id)
+    _note(gateway, principal, AuditAction.MESSAGE_SOURCE_READ, message_id, connector)
     return Download(
         octets=row[0],
         pieces=pieces.of_source(gateway, message_id),
@@ -143,13 +148,14 @@ def get_source(gateway: Gateway, principal: Principal, message_id: str) -> Downl
 
 
 def get_attachment(gateway: Gateway, principal: Principal, message_id: str, n: int) -> Download:
-    """The content of the n-th attachment. The parser takes it out of the mail.
+    """The content of the n-th attachment. The parser takes it out of the mail. The audit trail records who got it, as for
+    `get_message`.
 
     Raises:
         ScopeMissing, NotFound, AttachmentUnreadable, ParserBusy
     """
     with gateway.db.reading() as session:
-        selection.require(session, principal, Action.READ_CONTENT, message_id)
+        connector = selection.require(session, principal, Action.READ_CONTENT, message_id)
         statement = select(col(MessageBody.source_zstd), col(MessageBody.attachments)).where(
             col(MessageBody.message_id) == message_id
         )
@@ -165,6 +171,7 @@ def get_attachment(gateway: Gateway, principal: Principal, message_id: str, n: i
         raise ParserBusy from exc
     if found is None:
         raise NotFound
+    _note(gateway, principal, AuditAction.ATTACHMENT_READ, message_id, connector, n=n)
     content_type = listed["content_type"] if listed["content_type"] in SAFE_TYPES else UNKNOWN_TYPE
     return Download(
         octets=len(found.content),
@@ -173,3 +180,21 @@ def get_attachment(gateway: Gateway, principal: Principal, message_id: str, n: i
         name=clean_name(listed["name"]) or f"attachment-{n}",
         inline=bool(listed["inline"]) and content_type in IMAGE_TYPES,
     )
+
+
+def _note(
+    gateway: Gateway,
+    principal: Principal,
+    action: AuditAction,
+    message_id: str,
+    connector: Connector,
+    *,
+    n: int | None = None,
+) -> None:
+    """Record that somebody reads content. Call it before the content is given out: without a record it is not."""
+    if gateway.settings.audit_reads == "sources" and action is not AuditAction.MESSAGE_SOURCE_READ:
+        return
+    changes = {"attachment": [None, n]} if n is not None else None
+    subject = f"messages/{message_id}"
+    with gateway.db.unit_of_work() as session:
+        audit.note(session, principal, action, subject, connector_id=connector.id, changes=changes)

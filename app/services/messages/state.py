@@ -11,9 +11,11 @@ from sqlalchemy import select, update
 from sqlmodel import Session, col
 
 from app import clock
+from app.audit_actions import AuditAction
 from app.errors import NotFound
 from app.events import EventType, NewEvent, message_event
 from app.models import Connector, Message
+from app.services.access import audit
 from app.services.access.rules import Action, Principal
 from app.services.events import outbox
 from app.services.events.recipients import recipients_of
@@ -68,6 +70,16 @@ def set_state(session: Session, principal: Principal, message_id: str, state: Me
     message = locked[0]
     if message.state == state:
         return message
+    changes = {"state": [message.state.value, state.value]}
+    subject = f"messages/{message_id}"
+    audit.note(
+        session,
+        principal,
+        AuditAction.MESSAGE_STATE_CHANGED,
+        subject,
+        connector_id=connector.id,
+        changes=changes,
+    )
     message.state = state
     message.processed_at = clock.utc_now() if state == MessageState.PROCESSED else None
     session.flush()

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from dataclasses import field as made_by
 from datetime import datetime, timedelta
+from typing import Any
 
 from sqlalchemy import select, update
 from sqlalchemy.exc import IntegrityError
@@ -23,6 +24,7 @@ from sqlmodel import Session, col
 
 from app import clock
 from app.adapters import compression
+from app.audit_actions import AuditAction
 from app.errors import (
     AnswerToAutomaticMail,
     FieldFault,
@@ -48,7 +50,7 @@ from app.mime.file_names import without_marks
 from app.mime.text import clean_line
 from app.models import Connector, Credential, Message, MessageBody, Submission, SubmissionRecipient
 from app.services import pages
-from app.services.access import rules
+from app.services.access import audit, rules
 from app.services.access.rules import Action, Principal
 from app.services.pages import Slice
 from app.services.sending import bindings
@@ -158,6 +160,8 @@ def create(
             session.flush()
             session.add_all(recipients)
             session.flush()
+            changes = {"recipients": [None, len(recipients)]}
+            _note(session, principal, AuditAction.SUBMISSION_CREATED, submission, changes=changes)
     except IntegrityError:
         with gateway.db.reading() as session:  # the same key at the same time: the other request was first
             earlier = _find_earlier(session, principal, idempotency_key, fingerprint)
@@ -220,6 +224,7 @@ def cancel(session: Session, principal: Principal, submission_id: str) -> None:
     )
     if claimed.first() is None:
         raise WrongState("Only a queued submission can be cancelled.")
+    _note(session, principal, AuditAction.SUBMISSION_CANCELLED, submission)
     session.refresh(submission)
     recipients = recipients_of(session, submission_id)
     if any(recipient.status in {RecipientStatus.SENT, RecipientStatus.UNCERTAIN} for recipient in recipients):
@@ -232,6 +237,18 @@ def cancel(session: Session, principal: Principal, submission_id: str) -> None:
     submission.next_attempt_at = None
     submission.sent_copy = SentCopyState.NONE
     session.flush()
+
+
+def _note(
+    session: Session,
+    principal: Principal,
+    action: AuditAction,
+    submission: Submission,
+    *,
+    changes: dict[str, Any] | None = None,
+) -> None:
+    subject = f"submissions/{submission.id}"
+    audit.note(session, principal, action, subject, connector_id=submission.connector_id, changes=changes)
 
 
 def _connector(session: Session, principal: Principal, connector_id: str) -> Connector:

@@ -221,6 +221,29 @@ class TestWhatIsShown:
         assert client.post("/group-bindings", json=bound, headers=ADMIN).status_code == 201
         assert "members of: sales" in shared.look().text
 
+    def test_who_will_read_the_mail_is_what_is_confirmed(
+        self, client: TestClient, dovecot: Dovecot, user: str
+    ) -> None:
+        shared_id = prepared(
+            client, body_for(dovecot, user, kind="shared", owner=None, source_folder="INBOX")
+        )
+        owner = Owner(client, link(client, shared_id))
+        bound = {"connector_id": shared_id, "group": "sales"}
+        binding = client.post("/group-bindings", json=bound, headers=ADMIN).json()["id"]
+        first = owner.look()
+        client.patch(f"/group-bindings/{binding}", json={"group": "everybody"}, headers=ADMIN)
+        again = owner.send(first, password=dovecot.password)
+        assert (again.status, "members of: everybody" in again.text) == (409, True)
+        second = owner.send(again, password=dovecot.password)
+        assert second.status == 200
+        client.post("/group-bindings", json={**bound, "group": "guests"}, headers=ADMIN)
+        again = owner.send(second)
+        assert (again.status, "guests" in again.text) == (409, True)
+        assert status_of(client, shared_id) == "awaiting_credentials"
+        assert owner.send(owner.check(dovecot.password)).status == 200
+        told = client.get("/audit", params={"action": "credential_link.used"}, headers=ADMIN).json()["data"]
+        assert [(each["connector_id"], each["actor"][:5]) for each in told] == [(shared_id, "link:")]
+
     def test_every_server_that_gets_the_password(
         self, client: TestClient, dovecot: Dovecot, user: str
     ) -> None:
