@@ -9,8 +9,6 @@ WORKERS ?= 2
 SOAKED := tests/crash tests/integration tests/walks
 
 QUICK := tests/unit tests/api
-# What `make quick` leaves out: the second database, and what takes seconds because it draws inputs or measures time.
-SLOW := postgresql or test_bad_mails or test_any_tree or test_parser_process or test_sandbox or takes_long or linear_time
 
 # Tests start many processes; where Python may not keep what it compiled, each would compile the whole gateway again.
 # pytest compiles the tests by itself, and each of its workers would do so again.
@@ -46,7 +44,7 @@ demo: $(STAMP) ## show what the gateway does; ARGS="--once" for one round
 
 quick: $(STAMP) ## run unit and API tests on SQLite alone, while you write
 	@$(COMPILE)
-	@$(BIN)/python -m pytest $(QUICK) -m "not (soak or hypothesis)" -k "not ($(SLOW))" -n $(WORKERS) $(ARGS)
+	@$(BIN)/python -m pytest $(QUICK) -m "not (soak or slow or hypothesis)" -k "not postgresql" -n $(WORKERS) $(ARGS)
 
 test: $(STAMP) ## run all tests; real servers that are not installed are unpacked into .servers
 	@$(BIN)/python -m tools.servers.unpack

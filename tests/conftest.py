@@ -27,6 +27,16 @@ from tests.support.settings import ROOT, SettingsFactory
 pytest_plugins = ["tests.servers.fixtures"]
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what would run on a second database although the database plays no part."""
+    double = [
+        item for item in items if item.get_closest_marker("any_database") and "[postgresql" in item.name
+    ]
+    config.hook.pytest_deselected(items=double)
+    left_out = set(double)
+    items[:] = [item for item in items if item not in left_out]
+
+
 def pytest_runtest_teardown(item: pytest.Item) -> None:
     """A test hands on what it counted, by way of its report: so that a run that is interrupted can tell it too."""
     item.user_properties.append(("figures", dict(FIGURES)))

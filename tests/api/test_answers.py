@@ -15,6 +15,8 @@ from tests.support import stored_mail
 from tests.support.callers import Callers
 from tests.support.settings import SettingsFactory
 
+pytestmark = pytest.mark.any_database
+
 READER = Callers.user("jana", groups=["orders"])
 
 

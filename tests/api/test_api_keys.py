@@ -97,6 +97,7 @@ class TestCreate:
             [],
         ],
     )
+    @pytest.mark.any_database
     def test_nonsense_is_422(self, client: TestClient, as_admin: dict[str, str], body: object) -> None:
         answer = client.post("/api-keys", json=body, headers=as_admin)
         assert answer.status_code == 422
@@ -204,6 +205,7 @@ class TestList:
     @pytest.mark.parametrize(
         "params", [{"limit": 0}, {"limit": 201}, {"after": "?"}, {"after": "AA"}, {"after": "a" * 300}]
     )
+    @pytest.mark.any_database
     def test_nonsense_is_422(
         self, client: TestClient, as_admin: dict[str, str], params: dict[str, str]
     ) -> None:

@@ -436,6 +436,7 @@ class Provider:
         return jwt.encode(header, good(), key, algorithms=[algorithm])
 
 
+@pytest.mark.any_database
 class TestOverHttp:
     """Every protected route asks for a token."""
 

@@ -161,6 +161,7 @@ class TestCreate:
             ({"id": "mine"}, "/id"),
         ],
     )
+    @pytest.mark.any_database
     def test_a_new_connector_with_bad_input_names_the_field_and_is_not_stored(
         self, client: TestClient, changes: dict[str, Any], pointer: str
     ) -> None:
@@ -168,12 +169,14 @@ class TestCreate:
         assert pointer in pointers(answer)
         assert client.get("/connectors", headers=ADMIN).json()["data"] == []
 
+    @pytest.mark.any_database
     def test_a_refused_request_does_not_repeat_the_password(self, client: TestClient) -> None:
         answer = client.post("/connectors", json=shared(name=1, credentials=PASSWORD), headers=ADMIN)
         assert answer.status_code == 422
         assert "planted-password" not in answer.text
 
     @pytest.mark.parametrize("content", [b"{bad", b"", b"\xff", b"[]", b'"text"', b"null"])
+    @pytest.mark.any_database
     def test_a_body_that_is_no_object_is_refused(self, client: TestClient, content: bytes) -> None:
         headers = {**ADMIN, "Content-Type": "application/json"}
         answer = client.post("/connectors", content=content, headers=headers)
@@ -233,6 +236,7 @@ class TestRead:
         key = as_key(["connectors:read"], [mine["id"]])
         assert [row["id"] for row in client.get("/connectors", headers=key).json()["data"]] == [mine["id"]]
 
+    @pytest.mark.any_database
     def test_a_list_of_connectors_with_a_bad_cursor_or_limit_is_refused(self, client: TestClient) -> None:
         assert pointers(client.get("/connectors?after=%FF%FE", headers=ADMIN)) == ["/after"]
         assert pointers(client.get("/connectors?limit=201", headers=ADMIN)) == ["/limit"]
@@ -285,6 +289,7 @@ class TestPatch:
             ({"imap": "x"}, "/imap"),
         ],
     )
+    @pytest.mark.any_database
     def test_a_patch_with_bad_input_names_the_field_and_changes_nothing(
         self, client: TestClient, patch: dict[str, Any], pointer: str
     ) -> None:
@@ -368,6 +373,7 @@ class TestWhatIsWrong:
             ({"first_fetch": "some"}, "/first_fetch", "'all' or 'none'"),
         ],
     )
+    @pytest.mark.any_database
     def test_the_error_names_the_field_and_says_what_is_wrong(
         self, client: TestClient, change: dict[str, Any], pointer: str, detail: str
     ) -> None:
@@ -536,6 +542,7 @@ class TestCredentials:
         assert client.get(path, headers=ADMIN).json()["status"] == "awaiting_credentials"
         assert events(gateway, made["id"]) == ["credentials_required"]
 
+    @pytest.mark.any_database
     def test_malformed_credentials_are_refused_without_showing_them(self, client: TestClient) -> None:
         made = created(client, ADMIN, shared())
         body = {"type": "password", "password": "planted-password", "hint": "planted-password"}
@@ -617,6 +624,7 @@ class TestDelete:
         assert client.get("/messages", headers=MEMBER).json()["data"] == []
         assert "deleted" in events(gateway, made["id"])
 
+    @pytest.mark.any_database
     def test_deleting_a_connector_with_a_wrong_parameter_is_refused(self, client: TestClient) -> None:
         made = created(client, ADMIN, shared())
         assert pointers(client.delete(f"/connectors/{made['id']}?messages=all", headers=ADMIN)) == [

@@ -95,6 +95,7 @@ class TestList:
     @pytest.mark.parametrize(
         "query", ["after=x", "after=%00", "limit=0", "limit=x", "wait_s=31", "wait_s=-1"]
     )
+    @pytest.mark.any_database
     def test_a_list_of_events_with_a_wrong_parameter_is_refused(self, client: TestClient, query: str) -> None:
         answer = client.get(f"/events?{query}", headers=ADMIN)
         assert answer.status_code == 422

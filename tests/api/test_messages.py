@@ -171,6 +171,7 @@ class TestList:
             ("q=%CC%81", "/q"),
         ],
     )
+    @pytest.mark.any_database
     def test_a_list_of_messages_with_a_wrong_parameter_is_refused(
         self, client: TestClient, query: str, pointer: str
     ) -> None:
@@ -348,6 +349,7 @@ class TestDetail:
         assert image.headers["content-type"] == "image/png"
         assert image.headers["content-disposition"].startswith("inline; ")
 
+    @pytest.mark.any_database
     def test_a_text_that_is_no_id_is_refused(self, client: TestClient) -> None:
         assert_problem(client.get("/messages/%00", headers=JANA), 422, "invalid_input")
 
@@ -375,6 +377,7 @@ class TestSource:
         assert client.get(f"/messages/{message_id}/source", headers=JANA).content == b""
 
 
+@pytest.mark.any_database
 class TestAttachment:
     def get(
         self, client: TestClient, gateway: Gateway, orders: Connector, raw: bytes
@@ -507,6 +510,7 @@ class TestState:
         assert len(self.events(reading, "processed")) == 1
 
     @pytest.mark.parametrize("body", [{}, {"state": "read"}, {"state": "new", "subject": "x"}])
+    @pytest.mark.any_database
     def test_anything_else_is_refused(
         self, client: TestClient, gateway: Gateway, orders: Connector, body: dict[str, str]
     ) -> None:

@@ -8,6 +8,8 @@ from tests.support.callers import Callers
 from tests.support.route_calls import SERVER
 from tests.support.stored_mail import connector
 
+pytestmark = pytest.mark.any_database
+
 ADMIN = Callers.user("administrator", admin=True)
 OPEN_TO_OTHER_PARAMETERS = ("/health/", "/metrics", "/docs", "/openapi.json", "/credential-links/")
 SOME_ID = "0" * 32

@@ -308,6 +308,7 @@ class TestRefused:
             ({"sender": "x@y.cz"}, ["/sender"]),
         ],
     )
+    @pytest.mark.any_database
     def test_bad_input_is_named(
         self, client: TestClient, orders: Connector, fields: dict[str, Any], pointers: list[str]
     ) -> None:
@@ -417,6 +418,7 @@ class TestList:
         ("query", "pointer"),
         [("limit=0", "/limit"), ("after=!", "/after"), ("status=x", "/status"), ("stat=sent", "/stat")],
     )
+    @pytest.mark.any_database
     def test_a_list_of_submissions_with_a_wrong_parameter_is_refused(
         self, client: TestClient, query: str, pointer: str
     ) -> None:

@@ -77,6 +77,7 @@ class TestCreate:
             ({"secret": "mine"}, "/secret"),
         ],
     )
+    @pytest.mark.any_database
     def test_a_webhook_with_bad_input_names_the_field(
         self, client: TestClient, body: dict[str, Any], pointer: str
     ) -> None:

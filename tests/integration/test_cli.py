@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from app import cli
+from app import __version__, cli
 from app.adapters.identity import Claims, verifier_from
 from app.config import Settings
 from tools.servers.process import free_port, wait_until
@@ -165,3 +165,12 @@ def test_serve_migrates_serves_and_ends_at_a_signal(tmp_path: Path) -> None:
     assert "Traceback" not in errors
     assert JWT not in errors
     assert KEY not in errors
+
+
+def test_the_version_is_told_without_loading_the_service() -> None:
+    asked = (
+        "import sys; from app.__main__ import main; sys.argv[1:] = ['--version']; main();"
+        "print([name for name in ('app.cli', 'fastapi', 'sqlalchemy') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True)
+    assert done.stdout == f"imap-gateway {__version__}\n[]\n"

@@ -205,6 +205,7 @@ class TestList:
     def test_rows_without_a_name_are_counted(self, text: bytes) -> None:
         assert listing.read_list([line(text)]) == listing.Listing([], 1)
 
+    @pytest.mark.slow
     def test_a_list_is_bounded(self) -> None:
         rows = [line(b'* LIST () "/" f%d' % number) for number in range(listing.MAX_ROWS + 9)]
         listed = listing.read_list(rows)
@@ -232,6 +233,7 @@ BOMBS: dict[str, Callable[[int], object]] = {
 
 
 @pytest.mark.parametrize("bomb", BOMBS)
+@pytest.mark.slow
 def test_time_grows_with_the_octets_alone(bomb: str) -> None:
     work = BOMBS[bomb]
     assert_grows_linearly(lambda: work(125_000), lambda: work(1_000_000))

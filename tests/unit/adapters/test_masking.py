@@ -88,6 +88,7 @@ def test_whatever_the_password_it_is_not_in_the_text_any_more(password: str, bef
     assert password == MASK or told is None or password not in told
 
 
+@pytest.mark.slow
 def test_masking_takes_linear_time() -> None:
     """In the length of the text before it is cut, and of the password: what is long is repeated nowhere in full."""
 

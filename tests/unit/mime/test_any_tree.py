@@ -10,6 +10,8 @@ from app.adapters.parser import AttachmentUnreadable, ParserProcess
 
 from .trees import Tree, broken, trees
 
+pytestmark = pytest.mark.slow
+
 EXAMPLES, SOAK_EXAMPLES = 120, 5000
 _BOUNDED = {"deadline": None, "derandomize": True, "suppress_health_check": list(HealthCheck)}
 _SOAKED = {"deadline": None, "max_examples": SOAK_EXAMPLES, "suppress_health_check": list(HealthCheck)}

@@ -204,6 +204,7 @@ def test_a_part_without_a_name_gets_one_by_its_type(content_type: str, name: str
     "source", ["<img src=cid:a>" * 100_000, "<img '" * 200_000, '<img x="' * 200_000, "<style>" * 200_000,
                "<!--" * 300_000, "<img " + "a=b " * 300_000, "<img" + "/" * 1_000_000, "<img src='x'" * 100_000]
 )  # fmt: skip
+@pytest.mark.slow
 def test_looking_for_images_takes_linear_time(source: str) -> None:
     raw = multipart("related", html(source), image("Content-ID: <a>"))
     assert_linear(lambda each: parse.parse_mail(each, with_html=False), raw)

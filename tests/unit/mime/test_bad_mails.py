@@ -18,6 +18,8 @@ from tools.corpus import mail_files
 
 from .mails import NASTY, assert_linear, base64_part, mail, multipart, part
 
+pytestmark = pytest.mark.slow
+
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 
 

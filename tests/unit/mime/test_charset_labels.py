@@ -97,6 +97,7 @@ def faults(process: ParserProcess, labels: dict[str, str]) -> list[object]:
     return found
 
 
+@pytest.mark.slow
 def test_every_name_of_the_table_is_read(process: ParserProcess) -> None:
     pages = {
         f"{word}-{page}": codec for page, codec in PAGES.items() for word in ("windows", "cp", "ibm", "x-cp")
@@ -106,6 +107,7 @@ def test_every_name_of_the_table_is_read(process: ParserProcess) -> None:
     assert faults(process, {**table, **pages, **parts, **{codec: codec for codec in CODECS}}) == []
 
 
+@pytest.mark.slow
 def test_every_label_of_the_whatwg_standard_is_read(process: ParserProcess) -> None:
     by_encoding: dict[str, list[str]] = json.loads((DATA / "whatwg_labels.json").read_text())
     labels = {label: WHATWG_NAMES.get(name, name) for name, each in by_encoding.items() for label in each}
@@ -115,6 +117,7 @@ def test_every_label_of_the_whatwg_standard_is_read(process: ParserProcess) -> N
     assert faults(process, decoded) == []
 
 
+@pytest.mark.slow
 def test_every_charset_that_pythons_registry_knows_is_read(process: ParserProcess) -> None:
     modules = [module.name for module in pkgutil.iter_modules(encodings.__path__)]
     known = {**{name: name for name in modules}, **encodings.aliases.aliases}
@@ -173,6 +176,7 @@ def test_a_name_of_any_length_is_looked_up_at_once(label: str) -> None:
     assert LABEL_MAX_CHARS == 100
 
 
+@pytest.mark.slow
 def test_the_process_and_the_function_agree_on_damaged_octets(process: ParserProcess) -> None:
     dice = random.Random(1)
     for codec in sorted(CODECS):

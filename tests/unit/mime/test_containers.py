@@ -515,6 +515,7 @@ def many_files(count: int) -> bytes:
         lambda k: mail(body="begin 644 a\n#AAAA\n" * (100_000 // k)),
     ],
 )
+@pytest.mark.slow
 def test_no_container_takes_long(sized: Callable[[int], bytes]) -> None:
     raw = sized(1)
     assert_linear(parse.parse_mail, raw, sized(SMALLER))

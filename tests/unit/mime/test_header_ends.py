@@ -142,5 +142,6 @@ def test_dashes_in_a_multipart_without_boundary_are_text() -> None:
         lambda k: b"\r\r\n" * (1_000_000 // k),
     ],
 )
+@pytest.mark.slow
 def test_no_odd_header_takes_long(sized: Callable[[int], bytes]) -> None:
     assert_linear(parse.parse_mail, sized(1), sized(SMALLER))

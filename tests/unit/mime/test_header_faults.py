@@ -132,6 +132,7 @@ def test_a_line_that_is_no_field_does_not_cut_off_the_field_before_it(torn: str,
     assert [each.code for each in parsed.defects] == [DefectCode.BAD_HEADER]
 
 
+@pytest.mark.slow
 def test_lines_that_are_no_fields_cost_linear_time() -> None:
     for torn in (b"\n__", b"\n__\n  x", b"\n" + b"_" * 77, b"\n "):
         assert_linear(parse_mail_here, b"From: a@b.cz\nTo: x" + torn * (1_000_000 // len(torn)))
@@ -355,6 +356,7 @@ def test_a_header_that_begins_oddly_is_a_header(opening: bytes) -> None:
      "<a@" * 20_000, "=?utf-8?q?@" * 6_000, "'<" * 30_000, "<" * 60_000, "a@ " * 20_000,
      "a@b . " * 10_000, "@ " * 30_000, "a@" + ". " * 30_000],
 )  # fmt: skip
+@pytest.mark.slow
 def test_no_list_of_people_takes_long(value: str) -> None:
     assert_linear(lambda each: read(f"To: {each}", f"References: {each}", f"Date: {each}"), value)
 

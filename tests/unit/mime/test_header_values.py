@@ -106,6 +106,7 @@ def test_a_charset_label_means_a_charset_of_mail_or_none(label: str, codec: str 
     assert python_codec(label) == codec
 
 
+@pytest.mark.slow
 def test_every_decoder_takes_any_octets_in_linear_time() -> None:
     for piece in (bytes(range(256)), b"\xff" * 256, b"\x1b$B" * 80, b"~{" * 128):
         large, small = piece * 400, piece * (400 // SMALLER)

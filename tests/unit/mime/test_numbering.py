@@ -6,6 +6,8 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+import pytest
+
 from app.mime.model import Listed, ParsedMail
 from tests.support.sandboxed_reader import extract_attachment, parse_mail
 from tests.unit.mime.mails import base64_part, multipart, nested, part
@@ -175,6 +177,7 @@ def test_bare_cr_shifts_no_place() -> None:
     assert contents(raw, listed) == {1: b"one"}
 
 
+@pytest.mark.slow
 def test_the_numbers_of_reader_1_keep_their_meaning_in_every_collected_mail(corpus: Path) -> None:
     numbers: dict[str, list[tuple[int, str]]] = json.loads(NUMBERS_OF_READER_1.read_text(encoding="utf-8"))
     compared = 0

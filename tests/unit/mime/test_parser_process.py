@@ -25,7 +25,10 @@ from app.mime.parse import parse_mail
 
 from .mails import base64_part, mail, multipart, part
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the limits are those of Linux")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(sys.platform != "linux", reason="the limits are those of Linux"),
+]
 
 ROOT = Path(__file__).resolve().parents[3]
 ORDINARY = mail("Subject: kůň", "Message-ID: <a@b>")

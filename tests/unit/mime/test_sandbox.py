@@ -6,12 +6,16 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
+import pytest
+
 from app.mime.charset_labels import CODECS
 from app.mime.frames import READY, REPLY, REQUEST, Asked, Op, Status
 from tools.corpus import mail_files
 
 from .mails import mail
 from .test_charset_labels import labelled, letters_of
+
+pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).resolve().parents[3]
 

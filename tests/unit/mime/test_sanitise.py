@@ -206,6 +206,7 @@ def test_html_that_nests_without_end_is_a_bomb(html: str) -> None:
     assert is_html_bomb(html)
 
 
+@pytest.mark.slow
 def test_html_that_grows_while_it_is_made_well_formed_is_withheld() -> None:
     """Formats that are left open are opened again in each block: 33 KB become 6 MB."""
     html = "<p>" + "".join(f"<b id=a{n}>" for n in range(99)) + "x</p>" + "<p>x</p>" * 4000
@@ -218,6 +219,7 @@ def test_html_that_grows_while_it_is_made_well_formed_is_withheld() -> None:
     assert sanitise_html(links).count("<a ") == 20_000
 
 
+@pytest.mark.slow
 def test_what_is_no_bomb_takes_no_longer_than_ordinary_html_of_300_kb() -> None:
     ordinary = "<p style='color:red'>Dobrý den " * 10_000
     allowed = min(thread_seconds(lambda: sanitise_html(ordinary)) for _ in range(3))

@@ -280,10 +280,12 @@ def test_the_snippet_of_html_that_is_only_passed_on_is_what_it_passes_on(header:
         "<p>" + "".join(f"<b id=a{n}>" for n in range(99)) + "x</p>" + "<p>x</p>" * 4000,
     ],
 )  # fmt: skip
+@pytest.mark.slow
 def test_hostile_styles_cost_linear_time(html: str) -> None:
     assert_linear(lambda each: read_html(each, {}), html)
 
 
+@pytest.mark.slow
 def test_many_rules_for_many_elements_cost_linear_time() -> None:
     def sized(k: int) -> str:
         rules = ".a .b .c{color:red}" * (9000 // k)

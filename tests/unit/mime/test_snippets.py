@@ -164,5 +164,6 @@ def test_a_signature_above_the_quotation_does_not_hide_the_answer_below() -> Non
     ["On 1.1 ", "Dne 1. 1. 2024 ", "napsal ", "\u200c\u200d", "\ufdd2", "\ufdd0\n", "> ", ">", "> On 1:1 wrote:\n", "From: x\n", "Od: a\nKomu: b\n", "On 1:1 wrote ",
      "a wrote:\n", "<https:", "[cid:", "-" * 39 + "\n", "\u200c ", "Sent from iPhone"],
 )  # fmt: skip
+@pytest.mark.slow
 def test_hostile_text_costs_linear_time(line: str) -> None:
     assert_linear(make_snippet, line * (1_000_000 // len(line)))

@@ -270,6 +270,7 @@ def test_every_uuencoded_file_is_found(content: bytes) -> None:
              "= \t" * 1_500_000, "=" + " " * 5_000_000, "> " * 2_500_000]
 )  # fmt: skip
 @pytest.mark.parametrize("encoding", ["base64", "quoted-printable", "x-uuencode"])
+@pytest.mark.slow
 def test_no_body_takes_long_to_decode(body: str, encoding: str) -> None:
     raw = mail(f"Content-Transfer-Encoding: {encoding}", body=body)
     assert_linear(parse.parse_mail, raw)
