@@ -1,5 +1,5 @@
 """What we lean on in `imaplib` and IMAPClient that they do not promise. An upgrade that changes it turns these tests red
-before a mail server shows it: see what the library does now, then app/adapters/imap/connection.py and session.py.
+before a mail server shows it: see what the library does now, then app/adapters/imap/connection.py, client.py and session.py.
 """
 
 import ast

@@ -20,7 +20,8 @@ from app.adapters import login_refusals
 from app.adapters.imap.answers import capability
 from app.adapters.imap.connection import Conversation, WiredIMAP4, refused
 from app.adapters.imap.errors import CORRUPTION_PAUSE_S, pause_asked_for, translating
-from app.adapters.imap.session import ImapSession, quoted
+from app.adapters.imap.quoting import quoted
+from app.adapters.imap.session import ImapSession
 from app.adapters.imap.silence import SilentServers
 from app.adapters.imap.values import ServerAddress
 from app.errors import (

@@ -13,7 +13,6 @@ from collections.abc import Iterable, Sequence
 from datetime import date, datetime
 from typing import Any
 
-import imapclient
 import structlog
 
 from app.adapters.imap import wire
@@ -23,7 +22,6 @@ from app.adapters.imap.answers import (
     fetch,
     folder_status,
     listing,
-    names,
     namespace,
     numbers,
     rights,
@@ -33,11 +31,14 @@ from app.adapters.imap.answers import (
 from app.adapters.imap.answers.dates import MONTHS
 from app.adapters.imap.answers.fetch import Fetched
 from app.adapters.imap.answers.folder_status import FolderStatus
-from app.adapters.imap.answers.listing import SPECIAL_USES, Row
+from app.adapters.imap.answers.listing import Row
 from app.adapters.imap.answers.rights import Rights
 from app.adapters.imap.answers.status import Selected
+from app.adapters.imap.client import Client
 from app.adapters.imap.connection import Answer, WiredIMAP4, refused
 from app.adapters.imap.errors import translating
+from app.adapters.imap.folder_names import FolderNames
+from app.adapters.imap.quoting import quoted
 from app.adapters.imap.uid_sets import uid_sets
 from app.adapters.imap.values import FetchedMail, Folder, MailInfo
 from app.errors import CommandRefused, ConnectionLost, FolderReadOnly, MailServerError
@@ -45,27 +46,6 @@ from app.errors import CommandRefused, ConnectionLost, FolderReadOnly, MailServe
 log = structlog.get_logger(__name__)
 
 LOGOUT_TIMEOUT_S = 5.0
-_NOT_SELECTABLE = frozenset({"\\Noselect", "\\Nonexistent"})
-
-
-class _Client(imapclient.IMAPClient):  # type: ignore[misc]
-    """IMAPClient over our own connection. Its debug level of 5, which formats every literal, is turned off."""
-
-    def __init__(self, imap: WiredIMAP4) -> None:
-        self._given = imap
-        super().__init__(host="", ssl=False)
-        self._imap.debug = 0
-        self._imap._mesg = lambda *_: None
-
-    def _create_IMAP4(self) -> WiredIMAP4:  # noqa: N802
-        return self._given
-
-    def _set_read_timeout(self) -> None:
-        """The wire sets timeouts, command by command."""
-
-    def _normalise_folder(self, folder_name: bytes) -> bytes:
-        """Names are already the octets to send."""
-        return quoted(folder_name)
 
 
 class ImapSession:
@@ -73,12 +53,11 @@ class ImapSession:
 
     def __init__(self, imap: WiredIMAP4, max_literal_octets: int) -> None:
         self._imap = imap
-        self._client = _Client(imap)
+        self._client = Client(imap)
         imap.wire.max_literal_octets = max_literal_octets
         imap.wire.max_response_octets = max_literal_octets + wire.MAX_LINE_OCTETS
-        self.capabilities: frozenset[str] = frozenset()
-        self._octets_of: dict[str, bytes] = {}
-        """The names that the server has listed, by the names that are shown."""
+        self._capabilities: frozenset[str] = frozenset()
+        self._names = FolderNames()
         self._exists = 0
         self._uidnext: int | None = None
         self._has_given_up_move = False
@@ -113,9 +92,15 @@ class ImapSession:
         return "UIDPLUS" in self.capabilities
 
     @property
-    def _is_utf8(self) -> bool:
-        """Whether folder names are UTF-8: the server has IMAP4rev2 alone (RFC 9051 §5.1)."""
-        return capability.REV2 in self.capabilities and "IMAP4REV1" not in self.capabilities
+    def capabilities(self) -> frozenset[str]:
+        """What the server announced last, in capitals."""
+        return self._capabilities
+
+    @capabilities.setter
+    def capabilities(self, announced: frozenset[str]) -> None:
+        self._capabilities = announced
+        # IMAP4rev2 alone: folder names are UTF-8 (RFC 9051 §5.1).
+        self._names.is_utf8 = capability.REV2 in announced and "IMAP4REV1" not in announced
 
     def refresh_capabilities(self) -> None:
         """Ask for the capabilities again: they differ before and after STARTTLS and login. If the server does not answer them,
@@ -134,7 +119,7 @@ class ImapSession:
             answer = self._imap.run("LIST", '""', '"*"', keep=["LIST"])
         rows = listing.read_list(answer.responses)
         uses = {row.octets: row.attributes for row in self._special_rows()}
-        folders = self._shown(
+        folders = self._names.learn(
             [Row(r.octets, r.delimiter, r.attributes | uses.get(r.octets, frozenset())) for r in rows.rows]
         )
         left_out = rows.left_out + len(rows.rows) - len(folders)
@@ -158,45 +143,9 @@ class ImapSession:
             return []
         return listing.read_list(answer.responses).rows
 
-    def _shown(self, rows: Sequence[Row]) -> list[Folder]:
-        """The folders by names that people can read. If two would have one name, the folder that is spelled by the standard gets
-        it, and the other is left out."""
-        by_name: dict[str, Row] = {}
-        for row in rows:
-            name = names.shown(row.octets, is_utf8=self._is_utf8)
-            if name is None or (name in by_name and row.octets != self._spelled(name)):
-                continue
-            by_name[name] = row
-        self._octets_of = {name: row.octets for name, row in by_name.items()}
-        return [
-            Folder(
-                name=name,
-                delimiter=row.delimiter,
-                special_use=row.attributes & SPECIAL_USES,
-                selectable=not row.attributes & _NOT_SELECTABLE,
-            )
-            for name, row in by_name.items()
-        ]
-
-    def _spelled(self, name: str) -> bytes:
-        return names.on_the_wire(name, is_utf8=self._is_utf8)
-
-    def _octets(self, folder: str) -> bytes:
-        """The octets of a name: as the server has listed it, otherwise by the standard.
-
-        Raises:
-            CommandRefused: the name must not be sent; imaplib would send CR and LF unchanged.
-        """
-        listed = self._octets_of.get(folder)
-        if listed is not None:
-            return listed
-        if any(ord(character) < 0x20 or ord(character) == 0x7F for character in folder):
-            raise CommandRefused("A folder's name must not contain control characters.")
-        return self._spelled(folder)
-
     def lists(self, folder: str) -> bool:
         """Whether the server has listed a folder with this name in this session."""
-        return folder in self._octets_of
+        return folder in self._names
 
     def personal_prefix(self) -> str:
         """The prefix of the personal namespace (RFC 2342), as `INBOX.`. Empty if there is none, or the server does not state
@@ -209,7 +158,7 @@ class ImapSession:
         except CommandRefused:
             return ""
         octets = namespace.read_personal_prefix(answer.responses)
-        return names.shown(octets, is_utf8=self._is_utf8) or ""
+        return self._names.shown(octets) or ""
 
     def select(self, folder: str) -> Selected:
         """Select a folder for reading and moving. It sets no flag.
@@ -233,7 +182,7 @@ class ImapSession:
 
     def _select(self, command: str, folder: str) -> Selected:
         with translating(command):
-            answer = self._imap.run(command, quoted(self._octets(folder)), keep=["EXISTS"])
+            answer = self._imap.run(command, quoted(self._names.octets(folder)), keep=["EXISTS"])
         self._imap.state = "SELECTED"
         selected = status.read_select(answer.responses, answer.text)
         self._exists = selected.exists
@@ -248,7 +197,7 @@ class ImapSession:
         """
         with translating("STATUS"):
             items = "(UIDVALIDITY UIDNEXT MESSAGES)"
-            answer = self._imap.run("STATUS", quoted(self._octets(folder)), items, keep=["STATUS"])
+            answer = self._imap.run("STATUS", quoted(self._names.octets(folder)), items, keep=["STATUS"])
         return folder_status.read_status(answer.responses)
 
     def create_folder(self, folder: str) -> None:
@@ -257,7 +206,7 @@ class ImapSession:
         Raises:
             CommandRefused
         """
-        octets = self._octets(folder)
+        octets = self._names.octets(folder)
         with translating("CREATE"):
             self._imap.run("CREATE", quoted(octets))
         with contextlib.suppress(CommandRefused), translating("SUBSCRIBE"):
@@ -406,7 +355,7 @@ class ImapSession:
 
     def _copy_or_move(self, command: str, uids: Sequence[int], folder: str) -> dict[int, int]:
         proved: dict[int, int] = {}
-        target = quoted(self._octets(folder))
+        target = quoted(self._names.octets(folder))
         wanted = frozenset(uids)
         self.expunged = 0
         for uid_set in uid_sets(uids):
@@ -434,7 +383,7 @@ class ImapSession:
         Raises:
             CommandRefused
         """
-        octets: Any = self._octets(folder)
+        octets: Any = self._names.octets(folder)
         with translating("APPEND"):
             self._imap.begin()
             try:
@@ -457,7 +406,7 @@ class ImapSession:
             return None
         try:
             with translating("MYRIGHTS"):
-                answer = self._imap.run("MYRIGHTS", quoted(self._octets(folder)), keep=["MYRIGHTS"])
+                answer = self._imap.run("MYRIGHTS", quoted(self._names.octets(folder)), keep=["MYRIGHTS"])
         except CommandRefused:
             return None
         return rights.read_rights(answer.responses)
@@ -487,10 +436,3 @@ class ImapSession:
             with contextlib.suppress(OSError, imaplib.IMAP4.error, MailServerError):
                 self._imap.run("LOGOUT")
         self._imap.shutdown()
-
-
-def quoted(octets: bytes) -> bytes:
-    """A quoted string (RFC 9051 §4.3)."""
-    if any(octet in b"\r\n\0" for octet in octets):
-        raise CommandRefused("A value for the mail server must not contain line ends.")
-    return b'"' + octets.replace(b"\\", b"\\\\").replace(b'"', b'\\"') + b'"'
