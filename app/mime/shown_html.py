@@ -8,24 +8,15 @@ The cost is one pass over the tags.
 import html as html_entities
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 
-from app.mime.colours import (
-    BLACK,
-    READABLE_CONTRAST,
-    WHITE,
-    Colour,
-    background_colour,
-    contrast,
-    read_colour,
-    safe_colour,
-)
-from app.mime.references import reference_key
-from app.mime.snippet import LINK_BEGIN, LINK_END, QUOTE_BEGIN, QUOTE_END, QUOTED_REST
+from app.mime.colours import BLACK, READABLE_CONTRAST, WHITE, contrast, read_colour, safe_colour
+from app.mime.html_attributes import PLAIN_TAG_MAX_CHARS, escaped, kept_value, stated_attributes
+from app.mime.looks import IMPORTANT, Frame, background_of, is_hidden, is_invisible, is_unseen
+from app.mime.shown_links import Link, shown_link
+from app.mime.snippet import QUOTE_BEGIN, QUOTE_END, QUOTED_REST
 from app.mime.style_sheets import Compound, Declarations, Document, merge, read_declarations, read_names
-
-LINK_SHOWN_MAX_CHARS = 2000
 
 # For clean HTML only: there every "<" of a text is escaped, and every value is in double quotes.
 _TAG = re.compile(r'(<(/?)([a-zA-Z][^\s/>]*+)((?:[^">]++|"[^"]*+")*+)>)([^<]*+)')
@@ -33,10 +24,7 @@ _START_TAG = re.compile(r"<[a-zA-Z][^>]*+>")
 # HTML that is longer, or has more different tags, is read tag by tag.
 PLAIN_MAX_CHARS = 512 * 1024
 PLAIN_MAX_TAGS = 200
-PLAIN_TAG_MAX_CHARS = 300
-_ATTRIBUTE = re.compile(r'\s+([^\s="]+)="([^"]*)"')
 _VOID = frozenset({"br", "hr", "img", "wbr", "col"})
-_NAMES = frozenset({"class", "id", "hidden", "background"})
 # Gmail, Thunderbird, Yahoo, Proton, Outlook for phones, Outlook for Mac.
 _QUOTES = frozenset(
     {"gmail_attr", "moz-cite-prefix", "yahoo_quoted", "protonmail_quote", "ms-outlook-mobile-reference-message",
@@ -44,18 +32,6 @@ _QUOTES = frozenset(
 )  # fmt: skip
 # Outlook on the web; another Outlook that forwards the mail adds "x_".
 _QUOTED_RESTS = frozenset({"divRplyFwdMsg", "x_divRplyFwdMsg"})
-_ZERO = re.compile(r"0*(?:\.0*)?(?:px|pt|em|rem|ex|%|in|cm|mm)?")
-_TINY = re.compile(r"(?:0*(?:\.\d{0,4})?|0*1(?:\.0*)?)(?:px|pt)?|0*(?:\.0*)?(?:r?em|ex|%)")
-_RELATIVE = re.compile(r"[\d.]*(?:em|ex|%)|inherit|smaller|larger")
-_FONT_SIZE = re.compile(r"(?:^|\s)([\d.]+(?:px|pt|em|rem|%)?)(?=\s|/|$)")
-_IMPORTANT = re.compile(r"\s*!\s*important")
-_ADDRESS_ENDS = re.compile(r"^(?:https?://|mailto:|tel:)?(?:www\.)?|[/\s]+$", re.I)
-_LINK = re.compile(r"(?:https?://|mailto:|tel:)", re.I)
-# A value that the sanitiser treats as a link without a scheme may be the name of an image: `src="logo@e.cz"`.
-_SCHEMES_GUESSED = ("", "mailto:", "http://", "https:")
-_CID = re.compile(r"cid:[^\s\"'<>]{1,998}", re.I)
-_DATA_IMAGE = re.compile(r"data:image/(?:png|jpe?g|gif|webp);base64,[A-Za-z0-9+/=\s]*", re.I)
-DATA_IMAGE_MAX_CHARS = 200_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,30 +41,6 @@ class ShownHtml:
     """The same for `render_html`, with marks around quotations and the targets of links."""
     is_withheld: bool = False
     """Whether it is too much to show."""
-
-
-@dataclass(slots=True)
-class _Frame:
-    """An open element."""
-
-    tag: str
-    names: Compound
-    text_colour: Colour = BLACK
-    background: Colour = WHITE
-    is_unsure: bool = False
-    """A background was lost, or a colour comes from a sheet that is not completely understood."""
-    is_unseen: bool = False
-    """Text here has no size, or no colour."""
-    is_invisible: bool = False
-    """Nothing is drawn here, but inner elements may be visible."""
-    is_quote: bool = False
-
-
-@dataclass(slots=True)
-class _Link:
-    target: str
-    label: list[str] = field(default_factory=list)
-    has_image: bool = False
 
 
 def show_html(clean: str, document: Document, images: Mapping[str, str]) -> ShownHtml:
@@ -125,22 +77,6 @@ def _stays_as_it_is(tag: str) -> bool:
     return _Pass(Document(), {}, hides=True).leaves(tag)
 
 
-def _stated(attributes: str) -> dict[str, str]:
-    """The attributes of a tag, in a dictionary of the caller's own."""
-    if len(attributes) <= PLAIN_TAG_MAX_CHARS:
-        return dict(_remembered(attributes))
-    return _attributes(attributes)
-
-
-@lru_cache(maxsize=2048)
-def _remembered(attributes: str) -> dict[str, str]:
-    return _attributes(attributes)
-
-
-def _attributes(attributes: str) -> dict[str, str]:
-    return {name: html_entities.unescape(value) for name, value in _ATTRIBUTE.findall(attributes)}
-
-
 def _has_content(html: str) -> bool:
     return "<img" in html or any(not each.isspace() for each in re.sub(r"<[^>]*+>|&nbsp;", "", html))
 
@@ -151,11 +87,11 @@ class _Pass:
         self._html: list[str] = []
         self._marked: list[str] = []
         self._stack = [
-            _Frame("", read_names("body", document.body.get("id", ""), document.body.get("class", "")))
+            Frame("", read_names("body", document.body.get("id", ""), document.body.get("class", "")))
         ]
         self._names = [self._stack[0].names]
         self._skipped = 0
-        self._link: _Link | None = None
+        self._link: Link | None = None
         self._is_rest_quoted = False
         self._link_colour = safe_colour(document.body.get("link", ""))
         self._wrapper = self._body_style(document.body)
@@ -250,11 +186,11 @@ class _Pass:
                 self._marked.append(QUOTE_END)
         self._write(f"</{tag}>")
         if tag == "a" and self._link is not None:
-            self._marked.append(_shown_link(self._link))
+            self._marked.append(shown_link(self._link))
             self._link = None
 
     def _start(self, tag: str, attributes: str) -> None:
-        stated = _stated(attributes) if attributes else {}
+        stated = stated_attributes(attributes) if attributes else {}
         parent = self._stack[-1]
         names = read_names(tag, stated.get("id", ""), stated.get("class", ""))
         inline = read_declarations(stated["style"]) if "style" in stated else {}
@@ -266,7 +202,7 @@ class _Pass:
                 self._skipped = int(tag not in _VOID)
                 return
             inline.pop("display", None)
-        frame = _Frame(
+        frame = Frame(
             tag,
             names,
             parent.text_colour,
@@ -276,7 +212,7 @@ class _Pass:
             parent.is_invisible,
         )
         if self._hides and "visibility" in merged:
-            frame.is_invisible = _is_invisible(merged["visibility"], otherwise=parent.is_invisible)
+            frame.is_invisible = is_invisible(merged["visibility"], otherwise=parent.is_invisible)
         if frame.is_invisible:
             if tag == "img":
                 return
@@ -292,13 +228,13 @@ class _Pass:
         self._write(self._written(tag, stated))
         self._is_rest_quoted = self._is_rest_quoted or _begins_quoted_rest(names, inline)
         if tag == "a" and "href" in stated:
-            self._link = _Link(stated["href"])
+            self._link = Link(stated["href"])
         elif tag == "img" and self._link is not None:
             self._link.has_image = True
         if tag not in _VOID:
             self._open(frame)
 
-    def _open(self, frame: _Frame) -> None:
+    def _open(self, frame: Frame) -> None:
         frame.is_quote = (
             frame.tag == "blockquote"
             or frame.names.id in _QUOTES
@@ -311,7 +247,7 @@ class _Pass:
 
     def _look(
         self,
-        frame: _Frame,
+        frame: Frame,
         stated: dict[str, str],
         sheet: Declarations,
         inline: Declarations,
@@ -331,7 +267,7 @@ class _Pass:
             frame.text_colour = read_colour(self._link_colour or "#0000ee") or frame.text_colour
         drawn = self._colours(frame, colours)
         frame.is_unsure = frame.is_unsure or not _COLOUR_NAMES.isdisjoint(sheet)
-        frame.is_unseen = _is_unseen(frame, merged, stated)
+        frame.is_unseen = is_unseen(frame, merged, stated)
         kept = {name: value for name, value in inline.items() if name not in _RESOLVED}
         if frame.is_invisible != self._stack[-1].is_invisible:
             kept["visibility"] = "hidden" if frame.is_invisible else "visible"
@@ -346,17 +282,17 @@ class _Pass:
         else:
             stated.pop("style", None)
 
-    def _colours(self, frame: _Frame, stated: Declarations) -> Declarations:
+    def _colours(self, frame: Frame, stated: Declarations) -> Declarations:
         """Give the element its colours. Returns those that can be written into a style."""
         drawn: Declarations = {}
-        background = _background(stated)
+        background = background_of(stated)
         if background:
             drawn["background-color"] = background
             frame.background = read_colour(background) or frame.background
             frame.is_unsure = frame.is_unsure and read_colour(background) is None
         elif "url(" in stated.get("background", "") + stated.get("background-image", ""):
             frame.is_unsure = True
-        colour = safe_colour(_IMPORTANT.sub("", stated.get("color", "")))
+        colour = safe_colour(IMPORTANT.sub("", stated.get("color", "")))
         if colour and colour != "inherit":
             drawn["color"] = colour
             frame.text_colour = read_colour(colour) or frame.text_colour
@@ -365,9 +301,9 @@ class _Pass:
     def _written(self, tag: str, stated: dict[str, str]) -> str:
         written = [f"<{tag}"]
         for name, value in stated.items():
-            kept = _kept(name, value, self._images)
+            kept = kept_value(name, value, self._images)
             if kept is not None:
-                written.append(f' {name}="{_escaped(kept)}"')
+                written.append(f' {name}="{escaped(kept)}"')
         return "".join(written) + ">"
 
 
@@ -377,71 +313,6 @@ _RESOLVED_NAMES = """
     background background-color background-image color visibility opacity overflow max-height mso-hide
 """
 _RESOLVED = frozenset(_RESOLVED_NAMES.split())
-
-
-def _background(stated: Declarations) -> str:
-    """The colour of the background: later properties are more exact than the shorthand."""
-    plain = safe_colour(_IMPORTANT.sub("", stated.get("background-color", "")))
-    if plain:
-        return plain
-    return background_colour(stated.get("background", "")) or background_colour(
-        stated.get("background-image", "")
-    )
-
-
-def _kept(name: str, value: str, images: Mapping[str, str]) -> str | None:
-    """The value that an attribute keeps. None: the attribute is removed."""
-    if name in _NAMES:
-        return None
-    if name == "href":
-        address = value.strip()
-        return address if _LINK.match(address) else None
-    if name == "src":
-        return image_source(value, images)
-    return value
-
-
-def image_source(value: str, images: Mapping[str, str]) -> str | None:
-    """The target of an image: a part of the mail, or data in the HTML itself. None: it is elsewhere."""
-    key = reference_key(value) if images else ""
-    for prefix in _SCHEMES_GUESSED:
-        if key.startswith(prefix) and (known := images.get(key.removeprefix(prefix))) is not None:
-            return known
-    inner = _CID.fullmatch(value) or (len(value) <= DATA_IMAGE_MAX_CHARS and _DATA_IMAGE.fullmatch(value))
-    return value if inner else None
-
-
-def _escaped(value: str) -> str:
-    return (
-        value.replace("&", "&amp;")
-        .replace('"', "&quot;")
-        .replace("<", "&lt;")
-        .replace(">", "&gt;")
-        .replace("\xa0", "&nbsp;")
-    )
-
-
-def is_hidden(declarations: Declarations) -> bool:
-    """Whether an element with this style, and its content, is invisible on a screen.
-
-    `mso-hide:all` alone hides only in Outlook: senders put it on buttons for all other programs.
-    """
-    stated = {name: _IMPORTANT.sub("", value).strip().lower() for name, value in declarations.items()}
-    if stated.get("display") == "none":
-        return True
-    opacity = stated.get("opacity", "1")
-    if _ZERO.fullmatch(opacity) and opacity:
-        return True
-    clipped = stated.get("overflow", "").startswith(("hidden", "clip"))
-    sizes = [stated.get(name, "") for name in ("max-height", "height", "max-width", "width")]
-    return clipped and any(size and _ZERO.fullmatch(size) for size in sizes)
-
-
-def _is_invisible(stated: str, *, otherwise: bool) -> bool:
-    value = _IMPORTANT.sub("", stated).strip().lower()
-    if value in ("visible", "initial"):
-        return False
-    return value in ("hidden", "collapse") or otherwise
 
 
 def _begins_quoted_rest(names: Compound, inline: Declarations) -> bool:
@@ -455,36 +326,3 @@ def _begins_quoted_rest(names: Compound, inline: Declarations) -> bool:
         and inline.get("border", "").lower() == "none"
         and inline.get("padding", "").lower().startswith("3.0pt 0")
     )
-
-
-def _is_unseen(frame: _Frame, declarations: Declarations, stated: dict[str, str]) -> bool:
-    size = _IMPORTANT.sub("", declarations.get("font-size", "")).strip().lower()
-    if not size and (match := _FONT_SIZE.search(declarations.get("font", "").lower())):
-        size = match[1]
-    if declarations.get("color", "").strip().lower().startswith("transparent"):
-        return True
-    if not size:
-        return frame.is_unseen and not ("size" in stated or "color" in declarations)
-    if _TINY.fullmatch(size):
-        return True
-    return frame.is_unseen and _RELATIVE.fullmatch(size) is not None
-
-
-def _shown_link(link: _Link) -> str:
-    """The text after a link's label: the target of the link, unless the label is the target."""
-    label = html_entities.unescape("".join(link.label)).strip()
-    target = link.target.strip()
-    if not _LINK.match(target) or len(target) > LINK_SHOWN_MAX_CHARS:
-        return ""
-    address = (
-        target[7:]
-        if target[:7].lower() == "mailto:"
-        else target[4:]
-        if target[:4].lower() == "tel:"
-        else target
-    )
-    if not label:
-        return f" {LINK_BEGIN}{_escaped(address)}{LINK_END} " if link.has_image else ""
-    if _ADDRESS_ENDS.sub("", label).lower() == _ADDRESS_ENDS.sub("", address).lower():
-        return ""
-    return f"{LINK_BEGIN} ({_escaped(address)}){LINK_END}"
