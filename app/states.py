@@ -23,6 +23,25 @@ class ConnectorStatus(StrEnum):
     STOPPED = "stopped"
 
 
+class SendingStatus(StrEnum):
+    """Whether a connector sends."""
+
+    ACTIVE = "active"
+    WAITING = "waiting"
+    """After trouble at the login, until `sending_next_attempt_at`."""
+    STOPPED = "stopped"
+    """The password was refused twice."""
+
+
+class SealedBy(StrEnum):
+    """How the owner of a personal connector has entered the password."""
+
+    TOKEN = "token"  # noqa: S105 - not a secret
+    """With a token of their own."""
+    LINK = "link"
+    """Only by links, which may be used by whoever made them."""
+
+
 class Security(StrEnum):
     """How a connection to a mail server is protected."""
 

@@ -16,7 +16,9 @@ from app.states import (
     ConnectorKind,
     ConnectorStatus,
     FirstFetch,
+    SealedBy,
     Security,
+    SendingStatus,
 )
 
 _HAS_LOGGED_IN = text("logged_in_at IS NOT NULL")
@@ -68,9 +70,8 @@ class Connector(SQLModel, table=True):
     sealed_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     """When the password of a personal connector was first entered by its owner, or by a link made for the owner.
     Never removed: from then on others cannot change the credentials, or which mail is read and sent."""
-    sealed_by: str | None = None
-    """`token`: the owner has entered the password with a token of their own. `link`: only links have been used. Null where
-    it was sealed before this was stored; counts as `token`."""
+    sealed_by: SealedBy | None = enum_column(SealedBy, default=None)
+    """Null where it was sealed before this was stored; counts as `TOKEN`."""
     awaits_owner_since: datetime | None = Field(default=None, sa_type=UtcDateTime)
     """Somebody else changed the servers of the sealed connector; nothing is fetched or sent before the owner has entered
     the password."""
@@ -85,8 +86,7 @@ class Connector(SQLModel, table=True):
     """When IMAP was first found to accept the present password; null until then."""
     smtp_logged_in_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     """The same for SMTP."""
-    sending_status: str = "active"
-    """`active`, `waiting` after trouble at the login, or `stopped`."""
+    sending_status: SendingStatus = enum_column(SendingStatus, default=SendingStatus.ACTIVE)
     sending_refused_logins: int = 0
     """Of the present password over SMTP, since its last good login there."""
     sending_failed_attempts: int = 0

@@ -16,7 +16,7 @@ from app.schemas.fields import (
     Time,
     normalised_folder,
 )
-from app.states import ConnectorKind, ConnectorStatus, CycleOutcome, Security
+from app.states import ConnectorKind, ConnectorStatus, CycleOutcome, Security, SendingStatus
 
 
 class ImapServer(Input):
@@ -196,7 +196,7 @@ class LastError(Output):
 class Sending(Output):
     """Whether mail can be sent. What fetching finds out does not change it."""
 
-    status: Literal["active", "waiting", "stopped"]
+    status: SendingStatus
     """`waiting`: until `next_attempt_at`, after trouble at the login. `stopped`: the password was refused twice; queued mail
     waits for new credentials, `resume` or a good test."""
     last_error: LastError | None

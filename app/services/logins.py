@@ -45,7 +45,7 @@ from app.services.events.recipients import recipients_of
 from app.services.mailboxes import credentials, login_tries, sessions
 from app.services.mailboxes.credentials import StoredSecret
 from app.services.mailboxes.login_tries import Login
-from app.states import ConnectorStatus
+from app.states import ConnectorStatus, SendingStatus
 
 log = structlog.get_logger(__name__)
 
@@ -239,12 +239,12 @@ def _note_smtp(gateway: Gateway, secret: StoredSecret, error: GatewayError | Non
             forget_sending(connector)
             connector.smtp_logged_in_at = clock.utc_now()
             return
-        is_stopped = connector.sending_status == "stopped"
+        is_stopped = connector.sending_status == SendingStatus.STOPPED
         _note_sending_error(connector, error)
         if is_stopped:  # somebody tests while sending is stopped
             connector.sending_next_attempt_at = None
             return
-        connector.sending_status = "waiting"
+        connector.sending_status = SendingStatus.WAITING
         connector.sending_next_attempt_at = clock.utc_now() + WAITS.after(connector.sending_failed_attempts)
         if isinstance(error, LoginRefused):
             connector.sending_refused_logins += 1
@@ -267,7 +267,7 @@ def forget(connector: Connector) -> None:
 def forget_sending(connector: Connector) -> None:
     """Forget everything that was found out about sending."""
     connector.sending_refused_logins = connector.sending_failed_attempts = 0
-    connector.sending_status = "active"
+    connector.sending_status = SendingStatus.ACTIVE
     connector.sending_error_code = connector.sending_error_detail = None
     connector.sending_error_server_text = None
     connector.sending_error_at = connector.sending_next_attempt_at = None
@@ -280,7 +280,7 @@ def _is_news(gateway: Gateway, connector_id: str, *, over_smtp: bool = False) ->
     if connector is None:
         return False
     if over_smtp:
-        return connector.sending_status != "active" or connector.smtp_logged_in_at is None
+        return connector.sending_status != SendingStatus.ACTIVE or connector.smtp_logged_in_at is None
     return connector.refused_logins > 0 or connector.imap_logged_in_at is None
 
 
@@ -293,14 +293,14 @@ def _locked(session: Session, secret: StoredSecret) -> Connector | None:
 
 
 def _stop_where_due(session: Session, connector: Connector, refusal: LoginRefused) -> None:
-    was_spent = connector.sending_status == "stopped"
+    was_spent = connector.sending_status == SendingStatus.STOPPED
     refused = connector.refused_logins + (0 if was_spent else connector.sending_refused_logins)
     if refused < MAX_REFUSED_LOGINS:
         return
     is_imap_good = connector.refused_logins == 0 and connector.imap_logged_in_at is not None
     if not was_spent:
         _note_sending_error(connector, refusal)
-        connector.sending_status = "stopped"
+        connector.sending_status = SendingStatus.STOPPED
         connector.sending_next_attempt_at = None
     event = EventType.CONNECTOR_SENDING_STOPPED
     if not is_imap_good:
@@ -324,7 +324,7 @@ def _stop_where_due(session: Session, connector: Connector, refusal: LoginRefuse
 
 
 def _note_sending_error(connector: Connector, error: GatewayError) -> None:
-    if connector.sending_status != "stopped":
+    if connector.sending_status != SendingStatus.STOPPED:
         connector.sending_failed_attempts += 1
     connector.sending_error_code = error.code
     connector.sending_error_detail = error.detail

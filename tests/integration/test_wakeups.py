@@ -12,6 +12,7 @@ from app import clock
 from app.db import Database
 from app.gateway import Gateway
 from app.models import Connector
+from app.states import SendingStatus
 from app.wakeups import Topic
 from tests.support.stored_mail import connector, store
 from tools.servers.process import wait_until
@@ -101,13 +102,13 @@ class TestBetweenProcesses:
         with other.unit_of_work() as session:  # heard after what the process said itself
             row = session.get(Connector, box.id)
             assert row is not None
-            row.sending_status = "stopped"
+            row.sending_status = SendingStatus.STOPPED
         sending = Subscriber(gateway.db, Topic.SENDING)
         set_due(gateway, box, 0)
         with other.unit_of_work() as session:
             row = session.get(Connector, box.id)
             assert row is not None
-            row.sending_status = "active"
+            row.sending_status = SendingStatus.ACTIVE
         sending.wait()
         assert not own.is_woken
 

@@ -22,7 +22,7 @@ from app.services.fetching.ledger import NumberedFolder
 from app.services.mailboxes import credentials
 from app.services.sending import submissions
 from app.services.sending.submissions import NewSubmission
-from app.states import CycleOutcome
+from app.states import CycleOutcome, SealedBy
 from tests.support.callers import Callers, bearer, user_token
 from tests.support.route_calls import NOBODY_LISTENS, SERVER
 from tests.support.stored_mail import connector, store, with_attachment
@@ -164,7 +164,7 @@ class World:
             row = session.get_one(Connector, connector_id)
             password = "not what the server takes"
             credentials.enter(
-                session, self.gateway, row, password, by=by, sealing="token" if by_owner else None
+                session, self.gateway, row, password, by=by, sealing=SealedBy.TOKEN if by_owner else None
             )
 
     def _rows_of(self, made: Connector) -> dict[str, str]:

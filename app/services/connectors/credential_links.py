@@ -52,6 +52,7 @@ from app.services.connectors.status import settle
 from app.services.events.recipients import recipients_of
 from app.services.fetching.fetch_cycle import CONFIRM_ABOVE
 from app.services.mailboxes import credentials, login_tries
+from app.states import SealedBy
 
 PATH = "/credential-links"
 VALID_FOR = timedelta(hours=24)
@@ -246,7 +247,7 @@ def connect(
         _note(session, by, AuditAction.CREDENTIAL_LINK_USED, link)
         session.flush()
         # The link was made for the owner, so its password counts as entered by the owner.
-        sealing: credentials.Sealing | None = "link" if connector.owner is not None else None
+        sealing = SealedBy.LINK if connector.owner is not None else None
         credentials.enter(session, gateway, connector, password, by=_visitor(link, origin), sealing=sealing)
         settle(session, connector, anew=True)
         return _viewed(session, link, connector)

@@ -11,7 +11,7 @@ from app.services.connectors.detailed import Detailed, detailed, require_version
 from app.services.connectors.status import settle
 from app.services.mailboxes import credentials
 from app.services.sending import bindings
-from app.states import ConnectorKind
+from app.states import ConnectorKind, SealedBy
 
 
 def enter_credentials(
@@ -62,7 +62,7 @@ def enter(
         connector,
         password.get_secret_value(),
         by=principal,
-        sealing="token" if is_owner else None,
+        sealing=SealedBy.TOKEN if is_owner else None,
     )
     if is_owner or connector.kind == ConnectorKind.SHARED:
         bindings.release(session, connector)

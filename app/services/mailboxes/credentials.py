@@ -9,7 +9,7 @@ together: a password never meets settings of another moment.
 
 import json
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 from sqlalchemy import delete, select
 from sqlmodel import Session, col
@@ -25,14 +25,10 @@ from app.services.access import audit
 from app.services.access.audit import Actor
 from app.services.mailboxes import login_tries
 from app.services.mailboxes.login_tries import Tries
-from app.states import Security
+from app.states import SealedBy, Security
 
 BINDING = "bind_secrets"
 """The step of an upgrade after which a secret counts only if it is bound to its servers."""
-
-
-Sealing = Literal["token", "link"]
-"""By what the owner of a personal connector entered the password."""
 
 
 class Servers(Protocol):
@@ -96,7 +92,7 @@ def enter(
     password: str,
     *,
     by: Actor,
-    sealing: Sealing | None,
+    sealing: SealedBy | None,
 ) -> None:
     """Store a password for the servers that the connector has now, in place of any that is there. `sealing`: the owner
     of a personal connector entered it, by this."""
@@ -118,11 +114,11 @@ def enter(
     session.flush()
 
 
-def _seal(connector: Connector, sealing: Sealing) -> None:
+def _seal(connector: Connector, sealing: SealedBy) -> None:
     """The owner has entered the password: it is the owner's mailbox from now on, and no longer waits for the owner."""
     if connector.sealed_at is None:
         connector.sealed_at, connector.sealed_by = clock.utc_now(), sealing
-    elif sealing == "token":
+    elif sealing == SealedBy.TOKEN:
         connector.sealed_by = sealing
     connector.awaits_owner_since = None
 
@@ -130,7 +126,7 @@ def _seal(connector: Connector, sealing: Sealing) -> None:
 def takes_links(connector: Connector) -> bool:
     """Whether a password that comes by a link counts: not where others changed the servers after the owner had used a
     token, because a link may be used by whoever made it."""
-    return connector.awaits_owner_since is None or connector.sealed_by == "link"
+    return connector.awaits_owner_since is None or connector.sealed_by == SealedBy.LINK
 
 
 def keep(session: Session, gateway: Gateway, connector: Connector, before: StoredSecret | None) -> None:

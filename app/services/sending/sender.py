@@ -42,7 +42,7 @@ from app.services.mailboxes import credentials, login_tries, shares
 from app.services.mailboxes.credentials import StoredSecret
 from app.services.mailboxes.login_tries import Login
 from app.services.sending import bindings, outcomes, sent_copies
-from app.states import ConnectorStatus, Security, SubmissionStatus
+from app.states import ConnectorStatus, Security, SendingStatus, SubmissionStatus
 from app.worker_pool import Task, WorkerPool
 
 log = structlog.get_logger(__name__)
@@ -351,7 +351,7 @@ def _may_be_done(now: datetime) -> ColumnElement[bool]:
     """Whether the connector lets it be done: a mail waits while sending waits or is stopped, its copy while nothing logs in
     over IMAP. An attempt that never ended is ended all the same."""
     gate = col(Connector.sending_next_attempt_at)
-    may_send = and_(col(Connector.sending_status) != "stopped", or_(gate.is_(None), gate <= now))
+    may_send = and_(col(Connector.sending_status) != SendingStatus.STOPPED, or_(gate.is_(None), gate <= now))
     return or_(
         col(Submission.status) == SubmissionStatus.SENDING,
         and_(col(Submission.status) == SubmissionStatus.QUEUED, may_send),

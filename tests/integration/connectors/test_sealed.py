@@ -15,6 +15,7 @@ from app.services.access.audit import NamedActor
 from app.services.connectors.status import settle
 from app.services.mailboxes import credentials
 from app.services.sending.sender import Sender
+from app.states import SealedBy
 from tests.support.callers import Callers
 from tests.support.connector_bodies import PASSWORD, created, personal
 from tests.support.links import link
@@ -58,7 +59,7 @@ def enter_by_link(gateway: Gateway, connector_id: str) -> None:
     with gateway.db.unit_of_work() as session:
         row = session.get_one(Connector, connector_id)
         assert credentials.takes_links(row)
-        credentials.enter(session, gateway, row, "by link", by=NamedActor("link:1"), sealing="link")
+        credentials.enter(session, gateway, row, "by link", by=NamedActor("link:1"), sealing=SealedBy.LINK)
         settle(session, row, anew=True)
 
 

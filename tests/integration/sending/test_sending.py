@@ -38,7 +38,7 @@ from app.models import Connector, Event, Submission, SubmissionRecipient
 from app.services.access.rules import Principal, PrincipalKind
 from app.services.sending import outcomes, submissions
 from app.services.sending.sender import THREADS, Attempt, Sender, carry_out, claim_next, limits_of
-from app.states import Security, SentCopyState
+from app.states import Security, SendingStatus, SentCopyState
 from tests.support.sending_mailbox import OWNER, PASSWORD, sending_connector, submit
 from tests.support.settings import SettingsFactory
 from tools.servers.certificates import Certificates
@@ -239,13 +239,13 @@ class TestOutcomes:
         with gateway.db.unit_of_work() as session:
             stopped = session.get(Connector, mailbox.id)
             assert stopped is not None
-            stopped.sending_status = "stopped"
+            stopped.sending_status = SendingStatus.STOPPED
         run(sender)
         assert (state(gateway, made.submission.id).status, smtp_server.mails) == ("queued", [])
         with gateway.db.unit_of_work() as session:
             stopped = session.get(Connector, mailbox.id)
             assert stopped is not None
-            stopped.sending_status = "active"
+            stopped.sending_status = SendingStatus.ACTIVE
         run(sender)
         assert state(gateway, made.submission.id).status == "sent"
 
