@@ -3,11 +3,14 @@
     connectors/   The settings of a mailbox: create, change, pause, delete; try a login; the one-time link by which an
                   owner enters the password.
     fetching/     Mail from the server into the database: start the mailboxes that are due (`sweep`), one run
-                  (`fetch_cycle`), the parts of a run, how a run ends and when the next one is due (`outcomes`), the
-                  history of runs, the quarantine.
-    messages/     Stored mail: how it becomes a message (`arrivals`), what a list's filters select (`selection`; the query
-                  parameters themselves are in `app/schemas/messages.py`), reading, the
-                  states `new` and `processed`, deletion by command and by retention.
+                  (`fetch_cycle`), the parts of a run, how a run ends (`outcomes`), when the next one is due: how often
+                  a mailbox is polled, and the back-off of a failing one (`schedule`), the history of runs, the
+                  quarantine.
+    messages/     Stored mail: how it becomes a message (`arrivals`), what the filters of a list select (`selection`; the
+                  query parameters themselves are in `app/schemas/messages.py`, words in `search_text`), reading, reading
+                  anew after an upgrade (`rereading`), the states `new` and `processed`, deletion by command and by
+                  retention. What a mail itself says of its kind (written by a machine, a report of a bounce) is read
+                  in `app/mime/automatic.py`; `arrivals` is the place that acts on it.
     sending/      Mail from the database to the server: requests to send (`submissions`), the attempts (`sender`), how
                   an attempt ends (`outcomes`), the copy in the mailbox's folder of sent mail.
     events/       What other systems learn: the table of events (`outbox`), reading it (`feed`), webhooks and their

@@ -13,16 +13,13 @@ from sqlalchemy import delete, select
 from sqlmodel import Session, col
 
 from app import clock
-from app.backoff import Growing
 from app.errors import (
     CopyNotRemoved,
     GatewayError,
     LeaseLost,
     LoginRefused,
     MailboxTaken,
-    MailServerRejected,
     SettingsChanged,
-    TooManyConnections,
     TooManyRefusedLogins,
 )
 from app.events import EventType, connector_event
@@ -31,15 +28,12 @@ from app.ids import new_id
 from app.models import Connector, Cycle
 from app.services.events import outbox
 from app.services.events.recipients import recipients_of
+from app.services.fetching import schedule
 from app.services.fetching.tally import Tally
 from app.states import ConnectorStatus, CycleOutcome
 
 log = structlog.get_logger(__name__)
 
-FIRST_DELAY_S = 30.0
-LONGEST_DELAY_S = 1800.0
-CROWDED_DELAY_S = 300.0
-"""A server that counts connections needs some time to forget those that it still counts for us."""
 KEPT_CYCLES = 200
 
 PASSING = (LeaseLost, SettingsChanged)
@@ -121,7 +115,7 @@ def _apply(connector: Connector, tally: Tally, error: GatewayError | None, now: 
         return EventType.CONNECTOR_STOPPED
     was_active = connector.status == ConnectorStatus.ACTIVE
     connector.status = ConnectorStatus.FAILING
-    connector.next_fetch_at = now + _delay(connector, error)
+    connector.next_fetch_at = now + schedule.after_failure(connector, error)
     return EventType.CONNECTOR_FAILING if was_active else None
 
 
@@ -138,30 +132,8 @@ def _succeeded(connector: Connector, tally: Tally, now: datetime) -> EventType |
         connector.next_fetch_at = None
     else:
         connector.status = ConnectorStatus.ACTIVE
-        delay_s = 0 if tally.has_more else connector.poll_interval_s
-        connector.next_fetch_at = now + timedelta(seconds=delay_s)
+        connector.next_fetch_at = now + schedule.after_success(connector, has_more=tally.has_more)
     return EventType.CONNECTOR_RECOVERED if was_failing else None
-
-
-def _delay(connector: Connector, error: GatewayError) -> timedelta:
-    """The wait before the next attempt. The first is not longer than the ordinary interval. Later ones double, up to half an
-    hour. Jitter keeps the mailboxes of a server that was down from all coming back at once."""
-    asked_for: float | None = getattr(error, "retry_after_s", None)
-    if asked_for is not None:
-        return timedelta(seconds=asked_for)
-    backoff = Growing(
-        first_s=min(FIRST_DELAY_S, connector.poll_interval_s), longest_s=LONGEST_DELAY_S, spread=(0.5, 1.0)
-    )
-    at_least_s = CROWDED_DELAY_S if _needs_a_while(error) else 0.0
-    return backoff.after(connector.failed_attempts, at_least_s=at_least_s)
-
-
-def _needs_a_while(error: GatewayError) -> bool:
-    """Too many connections, and logins refused for something that a person has to do first."""
-    if isinstance(error, TooManyConnections):
-        return True
-    is_at_login = isinstance(error, MailServerRejected) and error.command == "LOGIN"
-    return is_at_login and not isinstance(error, LoginRefused)
 
 
 def _forget_old(session: Session, connector_id: str) -> None:
