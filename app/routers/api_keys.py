@@ -18,14 +18,7 @@ def create_api_key(body: ApiKeyCreate, principal: PrincipalDep, session: WriteSe
     """Create an API key. Only this answer shows it.
 
     A key with the scope `admin` can create only keys with no more scopes, connectors or time than its own."""
-    issued = api_keys.create(
-        session,
-        principal,
-        name=body.name,
-        scopes=body.scopes,
-        connector_ids=body.connector_ids,
-        expires_at=body.expires_at,
-    )
+    issued = api_keys.create(session, principal, body)
     read = ApiKeyRead.model_validate(issued.row)
     return ApiKeyCreated(**read.model_dump(), key=issued.key)
 

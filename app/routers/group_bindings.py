@@ -23,7 +23,7 @@ def create_group_binding(
     body: GroupBindingCreate, principal: PrincipalDep, session: WriteSession
 ) -> GroupBindingRead:
     """Let a group handle the mail of a shared connector. Personal connectors take no bindings (409)."""
-    binding = group_bindings.create(session, principal, connector_id=body.connector_id, group=body.group)
+    binding = group_bindings.create(session, principal, body)
     return GroupBindingRead.model_validate(binding)
 
 

@@ -55,8 +55,7 @@ async def list_messages(
 @router.post("/delete", responses=problem_responses(403, 404))
 def delete_messages(gateway: GatewayDep, principal: PrincipalDep, body: MessagesDelete) -> DeletedCount:
     """Delete all messages that match every filter and that the caller may delete."""
-    filters = MessageFilter(**body.model_dump())
-    return DeletedCount(deleted=deletion.delete_matching(gateway, principal, filters))
+    return DeletedCount(deleted=deletion.delete_matching(gateway, principal, body))
 
 
 @router.get("/{message_id}", responses=problem_responses(403, 404))

@@ -28,15 +28,7 @@ def list_quarantined(
 @router.post("/retry", responses=problem_responses(403, 404))
 def retry_many(session: WriteSession, principal: PrincipalDep, body: QuarantineRetry) -> RetriedCount:
     """Make the next cycles try all mails again that match every filter."""
-    retried = quarantine.retry_wanted(
-        session,
-        principal,
-        connector_id=body.connector_id,
-        reason=body.reason,
-        folder=body.folder,
-        quarantined_before=body.quarantined_before,
-    )
-    return RetriedCount(retried=retried)
+    return RetriedCount(retried=quarantine.retry_matching(session, principal, body))
 
 
 @router.post("/{quarantine_id}/retry", responses=problem_responses(403, 404))

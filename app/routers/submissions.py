@@ -9,7 +9,7 @@ from app.problems import problem_responses
 from app.schemas.fields import Id, Page
 from app.schemas.submissions import RecipientRead, SubmissionCreate, SubmissionRead, SubmissionsQuery
 from app.services.sending import submissions
-from app.services.sending.submissions import Detailed, NewAttachment, NewSubmission
+from app.services.sending.submissions import Detailed
 from app.states import SubmissionStatus
 
 router = APIRouter(prefix="/submissions", tags=["submissions"])
@@ -27,10 +27,7 @@ def create_submission(
     idempotency_key: IdempotencyKey = None,
 ) -> SubmissionRead:
     """Queue a mail. Requests with the same `Idempotency-Key` and body queue it only once."""
-    values = body.model_dump()
-    values["attachments"] = [NewAttachment(**attachment) for attachment in values["attachments"]]
-    wanted = NewSubmission(**values)
-    return _read(submissions.create(gateway, principal, wanted, idempotency_key=idempotency_key))
+    return _read(submissions.create(gateway, principal, body, idempotency_key=idempotency_key))
 
 
 @router.get("", responses=problem_responses(403, 404))

@@ -14,6 +14,7 @@ from app.ids import new_id
 from app.models import ApiKey, Connector, Cycle, GroupBinding, Quarantined
 from app.schemas.api_keys import Scope
 from app.schemas.events import WebhookCreate
+from app.schemas.submissions import SubmissionCreate
 from app.services.access.audit import NamedActor
 from app.services.access.rules import Principal, PrincipalKind
 from app.services.events import webhooks
@@ -21,7 +22,6 @@ from app.services.fetching import quarantine
 from app.services.fetching.ledger import NumberedFolder
 from app.services.mailboxes import credentials
 from app.services.sending import submissions
-from app.services.sending.submissions import NewSubmission
 from app.states import CycleOutcome, SealedBy
 from tests.support.callers import Callers, bearer, user_token
 from tests.support.route_calls import NOBODY_LISTENS, SERVER
@@ -138,7 +138,7 @@ class World:
         [message] = store(self.gateway, made, with_attachment('attachment; filename="offer.pdf"'))
         self._enter_password(made.id, by_owner=kind == "sealed")
         queued = submissions.create(
-            self.gateway, reader, NewSubmission(connector_id=made.id, to=["eva@firma.cz"], text="Hello")
+            self.gateway, reader, SubmissionCreate(connector_id=made.id, to=["eva@firma.cz"], text="Hello")
         )
         return {
             "connector": made.id,

@@ -7,10 +7,11 @@ from app.adapters.secretbox import credential_place
 from app.gateway import Gateway
 from app.ids import new_id
 from app.models import Connector, Credential
+from app.schemas.submissions import SubmissionCreate
 from app.services.access.rules import Principal, PrincipalKind
 from app.services.mailboxes.credentials import servers_of
 from app.services.sending import submissions
-from app.services.sending.submissions import Detailed, NewSubmission
+from app.services.sending.submissions import Detailed
 from tests.support.stored_mail import connector
 from tools.servers.smtp import SmtpServer
 
@@ -56,5 +57,5 @@ def submit(
 ) -> Detailed:
     """Queue a mail to these, or to karel@example.com."""
     values: dict[str, Any] = {"subject": "Order", "text": "Hello", **fields}
-    wanted = NewSubmission(connector_id=at.id, to=to or ("karel@example.com",), **values)
+    wanted = SubmissionCreate(connector_id=at.id, to=list(to) or ["karel@example.com"], **values)
     return submissions.create(gateway, by, wanted, idempotency_key=key)

@@ -21,6 +21,7 @@ from app.audit_actions import AuditAction
 from app.errors import FieldFault, Forbidden, InvalidInput, NotFound, Unauthenticated
 from app.ids import new_id
 from app.models import ApiKey, Connector, KeyGrant
+from app.schemas.api_keys import ApiKeyCreate
 from app.services.access import audit, rules
 from app.services.access.audit import Actor
 from app.services.access.rules import Principal, PrincipalKind
@@ -49,11 +50,7 @@ class IssuedKey:
 def create(
     session: Session,
     principal: Principal,
-    *,
-    name: str,
-    scopes: Sequence[str],
-    connector_ids: Sequence[str],
-    expires_at: datetime | None,
+    body: ApiKeyCreate,
 ) -> IssuedKey:
     """Create a key for a caller. A key cannot create a key with more rights than its own.
 
@@ -63,13 +60,13 @@ def create(
     """
     rules.require_administrator(principal, scope=SCOPE)
     if principal.kind == PrincipalKind.KEY:
-        _require_within(_own_row(session, principal), scopes, connector_ids, expires_at)
+        _require_within(_own_row(session, principal), body.scopes, body.connector_ids, body.expires_at)
     return issue(
         session,
-        name=name,
-        scopes=scopes,
-        connector_ids=connector_ids,
-        expires_at=expires_at,
+        name=body.name,
+        scopes=body.scopes,
+        connector_ids=body.connector_ids,
+        expires_at=body.expires_at,
         by=principal,
     )
 

@@ -9,6 +9,7 @@ from app.audit_actions import AuditAction
 from app.errors import AlreadyExists, NotFound, WrongState
 from app.ids import new_id
 from app.models import GroupBinding
+from app.schemas.group_bindings import GroupBindingCreate
 from app.services import pages
 from app.services.access import audit, rules
 from app.services.access.rules import Action, Principal
@@ -16,7 +17,7 @@ from app.services.pages import Slice
 from app.states import ConnectorKind
 
 
-def create(session: Session, principal: Principal, *, connector_id: str, group: str) -> GroupBinding:
+def create(session: Session, principal: Principal, body: GroupBindingCreate) -> GroupBinding:
     """Let a group handle the mail of a shared connector, including the mail that is already stored.
 
     Raises:
@@ -25,10 +26,12 @@ def create(session: Session, principal: Principal, *, connector_id: str, group: 
         AlreadyExists
     """
     # Locked: somebody may be confirming on the page of a link who will read the mail.
-    connector = rules.require(session, principal, Action.BIND_GROUPS, connector_id, lock=True)
+    connector = rules.require(session, principal, Action.BIND_GROUPS, body.connector_id, lock=True)
     if connector.kind == ConnectorKind.PERSONAL:
         raise WrongState("A personal mailbox belongs to its owner alone, so it takes no group bindings.")
-    binding = GroupBinding(id=new_id(), connector_id=connector.id, group=group, created_at=clock.utc_now())
+    binding = GroupBinding(
+        id=new_id(), connector_id=connector.id, group=body.group, created_at=clock.utc_now()
+    )
     session.add(binding)
     _flush(session)
     _note(session, principal, AuditAction.GROUP_BINDING_CREATED, binding, before=None)

@@ -19,6 +19,7 @@ from app.events import NewEvent, quarantined_event
 from app.ids import new_id
 from app.mime.text import clean_line
 from app.models import Connector, Quarantined
+from app.schemas.messages import QuarantineRetry
 from app.services import pages
 from app.services.access import audit, rules
 from app.services.access.rules import Action, Principal
@@ -246,15 +247,7 @@ def retry(session: Session, principal: Principal, quarantine_id: str) -> Quarant
     return row
 
 
-def retry_wanted(
-    session: Session,
-    principal: Principal,
-    *,
-    connector_id: str | None,
-    reason: str | None,
-    folder: str | None,
-    quarantined_before: datetime | None,
-) -> int:
+def retry_matching(session: Session, principal: Principal, body: QuarantineRetry) -> int:
     """Make the next cycles try all mails again that match every filter, if the caller may do this. Returns their number.
 
     Raises:
@@ -265,15 +258,15 @@ def retry_wanted(
         col(Quarantined.state) == QuarantineState.QUARANTINED,
         col(Quarantined.connector_id).in_(visible),
     ]
-    if connector_id is not None:
-        rules.require(session, principal, Action.WRITE_CONTENT, connector_id)
-        wanted.append(col(Quarantined.connector_id) == connector_id)
-    if reason is not None:
-        wanted.append(col(Quarantined.reason) == reason)
-    if folder is not None:
-        wanted.append(col(Quarantined.folder) == folder)
-    if quarantined_before is not None:
-        wanted.append(col(Quarantined.updated_at) < quarantined_before)
+    if body.connector_id is not None:
+        rules.require(session, principal, Action.WRITE_CONTENT, body.connector_id)
+        wanted.append(col(Quarantined.connector_id) == body.connector_id)
+    if body.reason is not None:
+        wanted.append(col(Quarantined.reason) == body.reason)
+    if body.folder is not None:
+        wanted.append(col(Quarantined.folder) == body.folder)
+    if body.quarantined_before is not None:
+        wanted.append(col(Quarantined.updated_at) < body.quarantined_before)
     statement = select(col(Quarantined.id), col(Quarantined.connector_id)).where(*wanted)
     found = session.execute(statement.order_by(col(Quarantined.id)).with_for_update()).all()
     counts = Counter(connector for _, connector in found)

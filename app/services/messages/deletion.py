@@ -19,6 +19,7 @@ from app.errors import NotFound
 from app.events import EventType, message_event
 from app.gateway import Gateway
 from app.models import Connector, Message, MessageBody, ServerMessage, Submission
+from app.schemas.messages import MessagesDelete
 from app.services.access import audit
 from app.services.access.audit import Actor
 from app.services.access.rules import Action, Principal
@@ -43,7 +44,7 @@ def delete_one(session: Session, principal: Principal, message_id: str) -> None:
     audit.note(session, principal, AuditAction.MESSAGE_DELETED, subject, connector_id=connector.id)
 
 
-def delete_matching(gateway: Gateway, principal: Principal, filters: MessageFilter) -> int:
+def delete_matching(gateway: Gateway, principal: Principal, body: MessagesDelete) -> int:
     """Delete the messages that match the filters and that the caller may delete. Returns their number.
 
     It works in batches, and each batch is a unit of work. It does not touch messages that are stored meanwhile.
@@ -51,6 +52,7 @@ def delete_matching(gateway: Gateway, principal: Principal, filters: MessageFilt
     Raises:
         ScopeMissing, NotFound, InvalidInput
     """
+    filters = MessageFilter(**body.model_dump())
     with gateway.db.reading() as session:
         matching = conditions(session, principal, Action.WRITE_CONTENT, filters)
     if filters.q is not None:

@@ -13,7 +13,7 @@ import hashlib
 import json
 import secrets
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from dataclasses import field as made_by
 from datetime import datetime, timedelta
 from typing import Any
@@ -49,6 +49,7 @@ from app.mime.compose import (
 from app.mime.file_names import without_marks
 from app.mime.text import clean_line
 from app.models import Connector, Credential, Message, MessageBody, Submission, SubmissionRecipient
+from app.schemas.submissions import SubmissionAttachment, SubmissionCreate
 from app.services import pages
 from app.services.access import audit, rules
 from app.services.access.rules import Action, Principal
@@ -62,33 +63,6 @@ NAME_MAX_CHARS = 200
 RECIPIENT_FIELDS = ("to", "cc", "bcc")
 NOT_A_MESSAGE = FieldFault("/in_reply_to", "is not a message that you may read")
 _LINE_BREAKS = str.maketrans("", "", " \t\r\n")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NewAttachment:
-    name: str
-    content_type: str
-    content_base64: str
-    content_id: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NewSubmission:
-    """The request of a caller. Recipients are `addr` or `Name <addr>`."""
-
-    connector_id: str
-    to: Sequence[str] = ()
-    cc: Sequence[str] = ()
-    bcc: Sequence[str] = ()
-    subject: str = ""
-    text: str | None = None
-    html: str | None = None
-    attachments: Sequence[NewAttachment] = ()
-    in_reply_to: str | None = None
-    reply_to: Sequence[str] = ()
-    from_name: str | None = None
-    auto_submitted: str | None = None
-    send_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +82,7 @@ class _Answered:
 
 
 def create(
-    gateway: Gateway, principal: Principal, wanted: NewSubmission, *, idempotency_key: str | None = None
+    gateway: Gateway, principal: Principal, wanted: SubmissionCreate, *, idempotency_key: str | None = None
 ) -> Detailed:
     """Queue a mail. If the same caller repeats the key and the request, the answer is the first submission.
 
@@ -273,9 +247,9 @@ def _detailed(session: Session, submissions: Sequence[Submission]) -> list[Detai
     return [Detailed(submission, by_submission[submission.id]) for submission in submissions]
 
 
-def _fingerprint(wanted: NewSubmission) -> str:
+def _fingerprint(wanted: SubmissionCreate) -> str:
     """The hash of the request. The JSON is ASCII only, because the request may hold text that UTF-8 cannot encode."""
-    values = json.dumps(asdict(wanted), sort_keys=True, default=str)
+    values = json.dumps(wanted.model_dump(), sort_keys=True, default=str)
     return hashlib.sha256(values.encode("ascii")).hexdigest()
 
 
@@ -305,7 +279,7 @@ def _require_sendable(session: Session, connector: Connector) -> None:
 
 
 def _answered(
-    session: Session, principal: Principal, connector: Connector, wanted: NewSubmission
+    session: Session, principal: Principal, connector: Connector, wanted: SubmissionCreate
 ) -> _Answered:
     if wanted.in_reply_to is None:
         return _Answered()
@@ -331,7 +305,7 @@ def _checked_send_at(send_at: datetime | None, now: datetime) -> datetime | None
     return send_at
 
 
-def _addressees(wanted: NewSubmission) -> dict[str, list[Mailbox]]:
+def _addressees(wanted: SubmissionCreate) -> dict[str, list[Mailbox]]:
     """The parsed recipients by field. Reports all faults at once."""
     faults: list[FieldFault] = []
     parsed: dict[str, list[Mailbox]] = {}
@@ -376,7 +350,7 @@ def _sender(connector: Connector, address: str, wanted: str | None) -> Mailbox:
 
 
 def _draft(
-    wanted: NewSubmission,
+    wanted: SubmissionCreate,
     answered: _Answered,
     sender: Mailbox,
     addressees: dict[str, list[Mailbox]],
@@ -399,7 +373,7 @@ def _draft(
     )
 
 
-def _attachments(wanted: Sequence[NewAttachment]) -> list[OutgoingAttachment]:
+def _attachments(wanted: Sequence[SubmissionAttachment]) -> list[OutgoingAttachment]:
     attachments = []
     for position, attachment in enumerate(wanted):
         try:

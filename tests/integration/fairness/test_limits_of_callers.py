@@ -8,6 +8,7 @@ import pytest
 
 from app.errors import TooManyRequests
 from app.gateway import Gateway
+from app.schemas.messages import MessagesDelete
 from app.services.access.rules import Principal, PrincipalKind
 from app.services.messages import deletion, reading, searching
 from app.services.messages.selection import MessageFilter
@@ -56,7 +57,7 @@ def test_a_caller_runs_so_many_searches_and_others_run_theirs(gateway: Gateway) 
         with pytest.raises(TooManyRequests):
             reading.list_messages(gateway, BOB, nothing, after=None, limit=50)
         with pytest.raises(TooManyRequests):
-            deletion.delete_matching(gateway, BOB, nothing)
+            deletion.delete_matching(gateway, BOB, MessagesDelete(q="nothing"))
         # Lists that read no texts are not counted, and others search.
         assert not reading.list_messages(gateway, BOB, MessageFilter(), after=None, limit=50).data
         assert not reading.list_messages(gateway, JANA, nothing, after=None, limit=50).data

@@ -13,6 +13,7 @@ from app import clock
 from app.events import EventType, message_event
 from app.gateway import Gateway
 from app.models import Connector, Event, Message, MessageBody, ServerMessage
+from app.schemas.messages import MessagesDelete
 from app.services.access.rules import Principal, PrincipalKind
 from app.services.events import outbox
 from app.services.events.recipients import recipients_of
@@ -20,7 +21,7 @@ from app.services.messages import deletion, reading, selection, state
 from app.services.messages.inline_images import link_images
 from app.services.messages.search_text import fold
 from app.services.messages.selection import MessageFilter
-from app.states import MoveState
+from app.states import MessageState, MoveState
 from tests.support.stored_mail import TESTER, connector, mail, store, store_in
 
 MEMBER = Principal(kind=PrincipalKind.USER, id="jana", groups=frozenset({"g"}))
@@ -221,7 +222,7 @@ class TestDeletion:
 
         def delete() -> None:
             start.wait(10)
-            counts.append(deletion.delete_matching(gateway, MEMBER, MessageFilter(state="new")))
+            counts.append(deletion.delete_matching(gateway, MEMBER, MessagesDelete(state=MessageState.NEW)))
 
         threads = [threading.Thread(target=delete) for _ in range(3)]
         for thread in threads:
@@ -263,7 +264,7 @@ class TestDeletion:
     ) -> None:
         [message_id] = store(gateway, shared, move_state=MoveState.PENDING)
         deleting = threading.Thread(
-            target=lambda: deletion.delete_matching(gateway, MEMBER, MessageFilter(ids=[message_id]))
+            target=lambda: deletion.delete_matching(gateway, MEMBER, MessagesDelete(ids=[message_id]))
         )
         with gateway.db.unit_of_work() as writing:
             row = writing.exec(select(ServerMessage)).one()
