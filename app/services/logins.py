@@ -162,7 +162,7 @@ def over_smtp_of_test(
     """
 
     def left(connector: Connector) -> int:
-        is_asked_for = before.sending_status == "stopped" and (
+        is_asked_for = before.sending_status == SendingStatus.STOPPED and (
             connector.sending_refused_logins == before.sending_refused_logins
         )
         return max(_left_over_smtp(connector), 1 if is_asked_for else 0)
@@ -208,7 +208,7 @@ def _left(connector: Connector) -> int:
 
 def _left_over_smtp(connector: Connector) -> int:
     """How many logins over SMTP may still be refused before sending is stopped."""
-    return 0 if connector.sending_status == "stopped" else _left(connector)
+    return 0 if connector.sending_status == SendingStatus.STOPPED else _left(connector)
 
 
 def _note_imap(gateway: Gateway, secret: StoredSecret, refusal: LoginRefused | None) -> None:
