@@ -80,6 +80,7 @@ class Dovecot:
         self.separator = separator
         self.port = 0
         self.tls_port = 0
+        self.version = (0, 0)
         self._folders = folders
         self._extra = extra
         self._process: subprocess.Popen[bytes] | None = None
@@ -262,7 +263,7 @@ class Dovecot:
     # Starting and ending
 
     def _start_on_free_port(self) -> None:
-        version = self._version()
+        version = self.version = self._version()
         for part in ("run", "state", "mail"):
             self._give(self._folder / part, make_folder=True)
         certificate = None
