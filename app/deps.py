@@ -10,6 +10,7 @@ from sqlmodel import Session
 
 from app.errors import Unauthenticated
 from app.gateway import Gateway
+from app.services import cursors
 from app.services.access import callers
 from app.services.access.rules import Principal
 
@@ -80,6 +81,13 @@ def _expected_version(
 
 
 ExpectedVersion = Annotated[str | None, Depends(_expected_version)]
+
+
+def get_cursors(gateway: GatewayDep) -> cursors.CursorsOf:
+    return cursors.of(gateway)
+
+
+CursorsDep = Annotated[cursors.CursorsOf, Depends(get_cursors)]
 
 
 def _writing_session(gateway: GatewayDep) -> Iterator[Session]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from app import clock
+from app.adapters.cursorbox import CursorKeeper
 from app.adapters.handshake import verifying_context
 from app.adapters.identity import TokenVerifier, verifier_from
 from app.adapters.imap import SilentServers
@@ -63,6 +64,8 @@ class Gateway:
     """The searches under way."""
     server_requests: ServerRequests
     """The threads for requests that wait for another party's server."""
+    cursors: CursorKeeper = field(default_factory=CursorKeeper)
+    """Seals the cursors of lists."""
     last_runs: dict[str, datetime] = field(default_factory=dict)
     """When each job of this process last succeeded."""
 

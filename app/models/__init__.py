@@ -7,6 +7,7 @@ SQLModel tables do not validate, so check every value from outside before you pu
 from app.models.access import ApiKey, AuditRecord, GroupBinding, KeyGrant
 from app.models.columns import UtcDateTime
 from app.models.connectors import Connector, Credential, CredentialLink, UpgradeStep
+from app.models.cursors import CursorKey
 from app.models.events import Event, Feed, Webhook, WebhookDelivery
 from app.models.fetching import Cycle, Lease, Quarantined, ServerMessage
 from app.models.messages import Message, MessageBody
@@ -18,6 +19,7 @@ __all__ = [
     "Connector",
     "Credential",
     "CredentialLink",
+    "CursorKey",
     "Cycle",
     "Event",
     "Feed",

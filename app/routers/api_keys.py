@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
-from app.deps import PrincipalDep, ReadSession, WriteSession
+from app.deps import CursorsDep, PrincipalDep, ReadSession, WriteSession
 from app.problems import problem_responses
 from app.schemas.api_keys import ApiKeyCreate, ApiKeyCreated, ApiKeyRead
 from app.schemas.fields import Id, ListQuery, Page
@@ -27,12 +27,13 @@ def create_api_key(body: ApiKeyCreate, principal: PrincipalDep, session: WriteSe
 def list_api_keys(
     principal: PrincipalDep,
     session: ReadSession,
+    cursors_of: CursorsDep,
     query: Annotated[ListQuery, Query()],
 ) -> Page[ApiKeyRead]:
     """List API keys, oldest first, including revoked ones. The list never shows the keys themselves."""
-    return Page[ApiKeyRead].model_validate(
-        api_keys.list_keys(session, principal, limit=query.limit, after=query.after)
-    )
+    cursors = cursors_of("api-keys")
+    page = api_keys.list_keys(session, principal, limit=query.limit, after=cursors.opened(query.after))
+    return Page[ApiKeyRead].model_validate(cursors.sealed(page))
 
 
 @router.delete("/{key_id}", status_code=204, responses=problem_responses(404))

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
-from app.deps import PrincipalDep, ReadSession
+from app.deps import CursorsDep, PrincipalDep, ReadSession
 from app.problems import problem_responses
 from app.schemas.audit import AuditQuery, AuditRecordRead
 from app.schemas.fields import Page
@@ -16,9 +16,15 @@ router = APIRouter(prefix="/audit", tags=["audit"], responses=problem_responses(
 
 @router.get("")
 def list_audit_records(
-    session: ReadSession, principal: PrincipalDep, query: Annotated[AuditQuery, Query()]
+    session: ReadSession,
+    principal: PrincipalDep,
+    cursors_of: CursorsDep,
+    query: Annotated[AuditQuery, Query()],
 ) -> Page[AuditRecordRead]:
     """Who did what, to which object, and from where, the latest first. Records hold no secrets and no content of mails."""
     filters = AuditFilter(**query.model_dump(exclude={"after", "limit"}))
-    page = audit.list_records(session, principal, filters, after=query.after, limit=query.limit)
-    return Page[AuditRecordRead].model_validate(page)
+    cursors = cursors_of("audit")
+    page = audit.list_records(
+        session, principal, filters, after=cursors.opened(query.after), limit=query.limit
+    )
+    return Page[AuditRecordRead].model_validate(cursors.sealed(page))

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
 
-from app.deps import ExpectedVersion, GatewayDep, PrincipalDep, ReadSession
+from app.deps import CursorsDep, ExpectedVersion, GatewayDep, PrincipalDep, ReadSession
 from app.models import Connector, Cycle
 from app.problems import problem_responses
 from app.schemas.connectors import (
@@ -49,11 +49,15 @@ def create_connector(
 def list_connectors(
     principal: PrincipalDep,
     session: ReadSession,
+    cursors_of: CursorsDep,
     query: Annotated[ListQuery, Query()],
 ) -> Page[ConnectorRead | ConnectorShort]:
     """List connectors, oldest first. Members of a bound group see only a few fields."""
-    page = connectors.list_connectors(session, principal, after=query.after, limit=query.limit)
-    return Page[ConnectorRead | ConnectorShort].model_validate(page.map(_read))
+    cursors = cursors_of("connectors")
+    page = connectors.list_connectors(
+        session, principal, after=cursors.opened(query.after), limit=query.limit
+    )
+    return Page[ConnectorRead | ConnectorShort].model_validate(cursors.sealed(page.map(_read)))
 
 
 @router.post("/test", responses=problem_responses(429, 503))
@@ -212,11 +216,14 @@ def list_cycles(
     connector_id: Id,
     principal: PrincipalDep,
     session: ReadSession,
+    cursors_of: CursorsDep,
     query: Annotated[ListQuery, Query()],
 ) -> Page[CycleRead]:
     """List the last 200 fetch cycles, the latest first."""
-    page = history.list_cycles(session, principal, connector_id, after=query.after, limit=query.limit)
-    return Page[CycleRead].model_validate(page.map(_cycle))
+    cursors = cursors_of(f"connectors/{connector_id}/cycles")
+    after = cursors.opened(query.after)
+    page = history.list_cycles(session, principal, connector_id, after=after, limit=query.limit)
+    return Page[CycleRead].model_validate(cursors.sealed(page.map(_cycle)))
 
 
 def _answer(response: Response, detailed: Detailed) -> ConnectorRead | ConnectorShort:

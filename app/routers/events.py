@@ -2,15 +2,16 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 import orjson
-from fastapi import APIRouter, Header, Query, Request
+from fastapi import APIRouter, Depends, Header, Query, Request
 from fastapi.responses import StreamingResponse
 from starlette.concurrency import run_in_threadpool
 from starlette.types import Receive, Scope, Send
 
-from app.deps import GatewayDep, WaitingCallerDep
+from app.deps import CursorsDep, GatewayDep, WaitingCallerDep
 from app.errors import Unauthenticated
 from app.gateway import Gateway
 from app.models import Event
@@ -21,6 +22,7 @@ from app.schemas.events import EventRead, EventsQuery, StreamQuery
 from app.schemas.fields import Page
 from app.services import pages
 from app.services.access.rules import Principal
+from app.services.cursors import Cursors
 from app.services.events import feed
 from app.services.pages import Slice
 
@@ -32,6 +34,8 @@ STREAM_LIFETIME_S = 600.0
 """After this time the client connects again, and the gateway checks again what its token or key may see."""
 RECONNECT_AFTER_MS = 2000
 STREAM_PAGE = 100
+CURSORS = "events"
+"""List and stream have the same cursors."""
 STREAM_RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "Server-sent events: `id` is a cursor, `data` an event as in the list.",
@@ -56,6 +60,7 @@ async def list_events(
     request: Request,
     gateway: GatewayDep,
     caller: WaitingCallerDep,
+    cursors_of: CursorsDep,
     query: Annotated[EventsQuery, Query()],
 ) -> Page[EventRead]:
     """List events in commit order, beginning with the oldest that is still kept.
@@ -63,14 +68,35 @@ async def list_events(
     Poll with `after` set to the last `next_cursor`: you miss no event and get none twice. With `wait_s`, an empty page
     comes only after that time.
     """
+    cursors = cursors_of(CURSORS, is_feed=True)
     page = await until_filled(
         request,
         caller,
         lambda principal, after: feed.list_events(gateway, principal, after=after, limit=query.limit),
-        query.after,
+        cursors.opened(query.after),
         query.wait_s,
     )
-    return Page[EventRead].model_validate(page.map(lambda event: feed.as_cloud_event(gateway, event)))
+    read = page.map(lambda event: feed.as_cloud_event(gateway, event))
+    return Page[EventRead].model_validate(cursors.sealed(read))
+
+
+@dataclass(frozen=True)
+class _Start:
+    """Where a stream begins."""
+
+    cursors: Cursors
+    after: str | None
+
+
+def _start(
+    cursors_of: CursorsDep,
+    query: Annotated[StreamQuery, Query()],
+    last_event_id: Annotated[str | None, Header(max_length=100)] = None,
+) -> _Start:
+    cursors = cursors_of(CURSORS, is_feed=True)
+    if last_event_id:
+        return _Start(cursors, cursors.opened(last_event_id, field="last-event-id"))
+    return _Start(cursors, cursors.opened(query.after))
 
 
 @router.get("/stream", response_class=StreamingResponse, responses=STREAM_RESPONSES)
@@ -78,8 +104,7 @@ async def stream_events(
     request: Request,
     gateway: GatewayDep,
     caller: WaitingCallerDep,
-    query: Annotated[StreamQuery, Query()],
-    last_event_id: Annotated[str | None, Header(max_length=100)] = None,
+    start: Annotated[_Start, Depends(_start)],
 ) -> StreamingResponse:
     """Send the same events as server-sent events, as they happen.
 
@@ -92,11 +117,19 @@ async def stream_events(
 
     gateway.waiting.require_room(caller.principal.name)
     # Before the first byte, so that an error gets an error status.
-    first = await run_in_threadpool(look, last_event_id or query.after, caller.principal)
+    first = await run_in_threadpool(look, start.after, caller.principal)
+    octets = _stream(
+        gateway,
+        watch_of(request.app),
+        first,
+        cursors=start.cursors,
+        identify_again=caller.identify_again,
+        look=look,
+    )
     return _Stream(
         gateway.waiting,
         caller.principal.name,
-        _stream(gateway, watch_of(request.app), first, caller.identify_again, look),
+        octets,
         media_type="text/event-stream",
         headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
     )
@@ -123,6 +156,8 @@ async def _stream(
     gateway: Gateway,
     watch: FeedWatch,
     page: Slice[Event],
+    *,
+    cursors: Cursors,
     identify_again: Callable[[], Principal],
     look: Callable[[str | None, Principal], Slice[Event]],
 ) -> AsyncIterator[bytes]:
@@ -130,30 +165,35 @@ async def _stream(
     loop = asyncio.get_running_loop()
     end = loop.time() + STREAM_LIFETIME_S
     yield f"retry: {RECONNECT_AFTER_MS}\n\n".encode()
+    beat = loop.time() + HEARTBEAT_S
     try:
         while True:
             for event in page.data:
-                yield _written(gateway, event)
-            if watch.is_closed or loop.time() >= end:
+                yield _written(gateway, cursors, event)
+            now = loop.time()
+            if not page.data and now >= beat:
+                yield b": still here\n\n"
+            # What the caller may not see moves neither this nor the end: it would tell when others have mail.
+            if page.data or now >= beat:
+                beat = now + HEARTBEAT_S
+            if watch.is_closed or now >= end:
                 return
-            spoken = loop.time()
-            while not page.has_more and not await watch.grown(_position(page), IDENTIFY_EVERY_S):
-                await run_in_threadpool(identify_again)
-                if watch.is_closed or loop.time() >= end:
-                    return
-                if loop.time() - spoken >= HEARTBEAT_S:
-                    spoken = loop.time()
-                    yield b": still here\n\n"
+            pause_s = min(IDENTIFY_EVERY_S, beat - now, end - now)
+            is_there_more = page.has_more or await watch.grown(_position(page), pause_s)
             principal = await run_in_threadpool(identify_again)
-            page = await run_in_threadpool(look, page.next_cursor, principal)
+            page = (
+                await run_in_threadpool(look, page.next_after, principal)
+                if is_there_more
+                else Slice([], page.next_after, has_more=False)
+            )
     except Unauthenticated:
         return
 
 
 def _position(page: Slice[Event]) -> int:
-    return pages.decode_position(page.next_cursor) if page.next_cursor is not None else 0
+    return pages.number(page.next_after) if page.next_after is not None else 0
 
 
-def _written(gateway: Gateway, event: Event) -> bytes:
-    cursor = pages.encode_cursor(event.position).encode()
+def _written(gateway: Gateway, cursors: Cursors, event: Event) -> bytes:
+    cursor = cursors.seal(event.position).encode()
     return b"id: " + cursor + b"\ndata: " + orjson.dumps(feed.as_cloud_event(gateway, event)) + b"\n\n"

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
-from app.deps import PrincipalDep, ReadSession, WriteSession
+from app.deps import CursorsDep, PrincipalDep, ReadSession, WriteSession
 from app.problems import problem_responses
 from app.schemas.fields import Id, Page
 from app.schemas.group_bindings import (
@@ -31,11 +31,14 @@ def create_group_binding(
 def list_group_bindings(
     principal: PrincipalDep,
     session: ReadSession,
+    cursors_of: CursorsDep,
     query: Annotated[GroupBindingsQuery, Query()],
 ) -> Page[GroupBindingRead]:
     """List bindings, oldest first, for one connector or for all."""
-    found = group_bindings.list_bindings(session, principal, **query.model_dump())
-    return Page[GroupBindingRead].model_validate(found)
+    cursors = cursors_of("group-bindings")
+    given = {**query.model_dump(), "after": cursors.opened(query.after)}
+    found = group_bindings.list_bindings(session, principal, **given)
+    return Page[GroupBindingRead].model_validate(cursors.sealed(found))
 
 
 @router.get("/{binding_id}")

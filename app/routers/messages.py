@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Request, Response, status
 
-from app.deps import GatewayDep, PrincipalDep, WaitingCallerDep, WriteSession
+from app.deps import CursorsDep, GatewayDep, PrincipalDep, WaitingCallerDep, WriteSession
 from app.models import Message
 from app.problems import problem_responses
 from app.routers import downloads
@@ -32,6 +32,7 @@ async def list_messages(
     request: Request,
     gateway: GatewayDep,
     caller: WaitingCallerDep,
+    cursors_of: CursorsDep,
     query: Annotated[MessagesQuery, Query()],
 ) -> Page[MessageRead]:
     """List messages in the order in which they became visible.
@@ -40,16 +41,17 @@ async def list_messages(
     the source folder. With `wait_s`, an empty page comes only after that time.
     """
     filters = MessageFilter(connector_id=query.connector_id, state=query.state, q=query.q)
+    cursors = cursors_of("messages", is_feed=True)
     page = await until_filled(
         request,
         caller,
         lambda principal, after: reading.list_messages(
             gateway, principal, filters, after=after, limit=query.limit
         ),
-        query.after,
+        cursors.opened(query.after),
         query.wait_s,
     )
-    return Page[MessageRead].model_validate(page.map(_read))
+    return Page[MessageRead].model_validate(cursors.sealed(page.map(_read)))
 
 
 @router.post("/delete", responses=problem_responses(403, 404))

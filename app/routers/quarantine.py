@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
-from app.deps import PrincipalDep, ReadSession, WriteSession
+from app.deps import CursorsDep, PrincipalDep, ReadSession, WriteSession
 from app.models import Quarantined
 from app.problems import problem_responses
 from app.schemas.fields import Id, Page
@@ -16,13 +16,18 @@ router = APIRouter(prefix="/quarantine", tags=["quarantine"])
 
 @router.get("", responses=problem_responses(403, 404))
 def list_quarantined(
-    session: ReadSession, principal: PrincipalDep, query: Annotated[QuarantineQuery, Query()]
+    session: ReadSession,
+    principal: PrincipalDep,
+    cursors_of: CursorsDep,
+    query: Annotated[QuarantineQuery, Query()],
 ) -> Page[QuarantinedRead]:
     """List the mails that could not be taken in, with the reasons. They are still in their folder on the mail server."""
+    cursors = cursors_of("quarantine")
+    after = cursors.opened(query.after)
     page = quarantine.list_quarantined(
-        session, principal, connector_id=query.connector_id, after=query.after, limit=query.limit
+        session, principal, connector_id=query.connector_id, after=after, limit=query.limit
     )
-    return Page[QuarantinedRead].model_validate(page.map(_read))
+    return Page[QuarantinedRead].model_validate(cursors.sealed(page.map(_read)))
 
 
 @router.post("/retry", responses=problem_responses(403, 404))

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Header, Query, status
 
-from app.deps import GatewayDep, PrincipalDep, ReadSession, WriteSession
+from app.deps import CursorsDep, GatewayDep, PrincipalDep, ReadSession, WriteSession
 from app.problems import problem_responses
 from app.schemas.fields import Id, Page
 from app.schemas.submissions import RecipientRead, SubmissionCreate, SubmissionRead, SubmissionsQuery
@@ -32,11 +32,16 @@ def create_submission(
 
 @router.get("", responses=problem_responses(403, 404))
 def list_submissions(
-    session: ReadSession, principal: PrincipalDep, query: Annotated[SubmissionsQuery, Query()]
+    session: ReadSession,
+    principal: PrincipalDep,
+    cursors_of: CursorsDep,
+    query: Annotated[SubmissionsQuery, Query()],
 ) -> Page[SubmissionRead]:
     """List the submissions of the connectors from which the caller may send, oldest first."""
-    page = submissions.list_submissions(session, principal, **query.model_dump())
-    return Page[SubmissionRead].model_validate(page.map(_read))
+    cursors = cursors_of("submissions")
+    given = {**query.model_dump(), "after": cursors.opened(query.after)}
+    page = submissions.list_submissions(session, principal, **given)
+    return Page[SubmissionRead].model_validate(cursors.sealed(page.map(_read)))
 
 
 @router.get("/{submission_id}", responses=problem_responses(403, 404))

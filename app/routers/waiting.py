@@ -152,7 +152,7 @@ async def _until_filled(
         while True:
             seen = await watch.last_position()
             principal = await run_in_threadpool(caller.identify_again)
-            page = await run_in_threadpool(look, principal, page.next_cursor)
+            page = await run_in_threadpool(look, principal, page.next_after)
             if page.data or page.has_more:
                 return page
             while not await watch.grown(seen, min(end - loop.time(), IDENTIFY_EVERY_S), unless=gone):

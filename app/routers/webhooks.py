@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
-from app.deps import GatewayDep, PrincipalDep, ReadSession, WriteSession
+from app.deps import CursorsDep, GatewayDep, PrincipalDep, ReadSession, WriteSession
 from app.problems import problem_responses
 from app.schemas.events import (
     DeliveryRead,
@@ -32,11 +32,15 @@ def create_webhook(body: WebhookCreate, gateway: GatewayDep, principal: Principa
 
 @router.get("")
 def list_webhooks(
-    principal: PrincipalDep, session: ReadSession, query: Annotated[ListQuery, Query()]
+    principal: PrincipalDep,
+    session: ReadSession,
+    cursors_of: CursorsDep,
+    query: Annotated[ListQuery, Query()],
 ) -> Page[WebhookRead]:
     """List webhooks, oldest first."""
-    page = webhooks.list_webhooks(session, principal, after=query.after, limit=query.limit)
-    return Page[WebhookRead].model_validate(page, from_attributes=True)
+    cursors = cursors_of("webhooks")
+    page = webhooks.list_webhooks(session, principal, after=cursors.opened(query.after), limit=query.limit)
+    return Page[WebhookRead].model_validate(cursors.sealed(page), from_attributes=True)
 
 
 @router.get("/{webhook_id}", responses=problem_responses(404))
@@ -62,13 +66,18 @@ def delete_webhook(webhook_id: Id, principal: PrincipalDep, session: WriteSessio
 
 @router.get("/{webhook_id}/deliveries", responses=problem_responses(404))
 def list_deliveries(
-    webhook_id: Id, principal: PrincipalDep, session: ReadSession, query: Annotated[ListQuery, Query()]
+    webhook_id: Id,
+    principal: PrincipalDep,
+    session: ReadSession,
+    cursors_of: CursorsDep,
+    query: Annotated[ListQuery, Query()],
 ) -> Page[DeliveryRead]:
     """List finished and open deliveries, the latest event first, for as long as events are kept."""
-    page = webhooks.list_deliveries(session, principal, webhook_id, after=query.after, limit=query.limit)
-    return Page[DeliveryRead].model_validate(
-        page.map(lambda row: {**row[0].model_dump(), "event_id": row[1].id, "event_type": row[1].type})
-    )
+    cursors = cursors_of(f"webhooks/{webhook_id}/deliveries", is_feed=True)
+    after = cursors.opened(query.after)
+    page = webhooks.list_deliveries(session, principal, webhook_id, after=after, limit=query.limit)
+    read = page.map(lambda row: {**row[0].model_dump(), "event_id": row[1].id, "event_type": row[1].type})
+    return Page[DeliveryRead].model_validate(cursors.sealed(read))
 
 
 @router.post("/{webhook_id}/test", responses=problem_responses(404, 429, 503))

@@ -21,12 +21,13 @@
     logins            Refused logins of one password, over IMAP and SMTP: counted together, then the connector stops.
     secret_binding    Binding passwords that an older version stored to the servers that they are for.
     health            Whether the gateway is alive and ready.
-    pages             Lists by pages: the cursor and the limit.
+    cursors           What callers get for a position in a list: encrypted, for that list alone.
+    pages             Lists by pages: the position and the limit.
     secret_rotation   Encrypting the stored secrets anew with the first secret key.
 
 A room imports from the rooms after it, never from those before it:
 
-    connectors → fetching → messages | sending → events | mailboxes → access → pages
+    connectors → fetching → messages | sending → events | mailboxes → access → cursors → pages
 
 `messages` and `sending` do not know each other, nor do `events` and `mailboxes`. import-linter keeps this order.
 """

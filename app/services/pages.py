@@ -1,7 +1,5 @@
-"""Lists by keyset: a page, and the cursor for the next page."""
+"""Lists by keyset: a page, and the position after which the next page begins. `cursors` makes it a cursor."""
 
-import base64
-import binascii
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, cast
@@ -20,15 +18,16 @@ Other = TypeVar("Other")
 
 @dataclass(frozen=True)
 class Slice(Generic[Item]):
-    """A part of a list. `next_cursor` is None if the list has ended and is not for polling."""
+    """A part of a list. `next_after` is the position after which the next part begins; None if the list has ended and is not
+    for polling."""
 
     data: Sequence[Item]
-    next_cursor: str | None
+    next_after: str | None
     has_more: bool
 
     def map(self, change: Callable[[Item], Other]) -> "Slice[Other]":
         """The same part of the list, with each item changed."""
-        return Slice([change(item) for item in self.data], self.next_cursor, self.has_more)
+        return Slice([change(item) for item in self.data], self.next_after, self.has_more)
 
 
 def rows(
@@ -40,14 +39,14 @@ def rows(
     limit: int,
     latest_first: bool = False,
 ) -> Slice[Row[*tuple[Any, ...]]]:
-    """A page of the rows that a statement selects, in the order of a unique key. The cursor holds this key.
+    """A page of the rows that a statement selects, in the order of a unique key, after a position in it.
 
     Raises:
-        InvalidInput: `after` is not a cursor of this list.
+        InvalidInput: `after` is not a position in this list.
     """
     if after is not None:
         is_number = isinstance(cast(ColumnElement[Any], key).type, Integer)
-        position = decode_position(after) if is_number else decode_cursor(after)
+        position = number(after) if is_number else after
         statement = statement.where(key < position if latest_first else key > position)
     statement = statement.add_columns(key).order_by(key.desc() if latest_first else key).limit(limit + 1)
     return cut(session.execute(statement).all(), limit, lambda row: row[-1])
@@ -72,37 +71,15 @@ def cut(found: Sequence[Item], limit: int, position: Callable[[Item], str | int]
     an item, after which the next page begins."""
     page = found[:limit]
     has_more = len(found) > limit
-    return Slice(page, encode_cursor(position(page[-1])) if has_more else None, has_more)
+    return Slice(page, str(position(page[-1])) if has_more else None, has_more)
 
 
-def encode_cursor(position: str | int) -> str:
-    """The cursor for a position. Callers do not interpret it."""
-    return base64.urlsafe_b64encode(str(position).encode()).decode().rstrip("=")
-
-
-def decode_cursor(cursor: str) -> str:
-    """The position in a cursor.
+def number(position: str) -> int:
+    """A position in a feed.
 
     Raises:
-        InvalidInput: it is not one of our cursors.
+        InvalidInput: it is one of another list.
     """
-    try:
-        octets = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
-        position = octets.decode("ascii")
-    except (binascii.Error, ValueError) as exc:
-        raise InvalidInput(FieldFault("/after", "is not a cursor of this list")) from exc
-    if not position.isprintable():  # PostgreSQL refuses a NUL
+    if not position.isascii() or not position.isdigit() or len(position) > 18:
         raise InvalidInput(FieldFault("/after", "is not a cursor of this list"))
-    return position
-
-
-def decode_position(cursor: str) -> int:
-    """The number in the cursor of a feed.
-
-    Raises:
-        InvalidInput: not one of ours.
-    """
-    value = decode_cursor(cursor)
-    if not value.isascii() or not value.isdigit() or len(value) > 18:
-        raise InvalidInput(FieldFault("/after", "is not a cursor of this list"))
-    return int(value)
+    return int(position)

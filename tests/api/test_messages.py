@@ -69,11 +69,7 @@ class TestList:
         assert subjects(first) + subjects(second) == ["0", "1", "2", "3", "4"]
         assert second.json()["has_more"] is False
         third = client.get("/messages", params={"after": second.json()["next_cursor"]}, headers=JANA)
-        assert third.json() == {
-            "data": [],
-            "next_cursor": second.json()["next_cursor"],
-            "has_more": False,
-        }
+        assert (third.json()["data"], third.json()["has_more"]) == ([], False)
         store(gateway, orders, mail("later"))
         again = client.get("/messages", params={"after": third.json()["next_cursor"]}, headers=JANA)
         assert subjects(again) == ["later"]

@@ -1,5 +1,7 @@
 """The migrations make the tables of the models, and can be undone."""
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -48,6 +50,28 @@ def test_the_feed_has_its_one_row(empty_url: str) -> None:
     engine = create_engine(empty_url)
     with engine.connect() as connection:
         assert connection.execute(text("SELECT id, last_position FROM feed")).all() == [(1, 0)]
+    engine.dispose()
+
+
+def test_the_key_of_cursors_is_made_once_and_knows_the_end_of_the_feed(empty_url: str) -> None:
+    command.upgrade(migrations.config_for(empty_url), "0012")
+    engine = create_engine(empty_url)
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE feed SET last_position = 41"))
+
+    def keys() -> list[tuple[Any, ...]]:
+        with engine.connect() as connection:
+            rows = connection.execute(text("SELECT id, key, last_plain_position FROM cursor_keys"))
+            return [(row[0], bytes(row[1]), row[2]) for row in rows]
+
+    # Two processes start at once. On PostgreSQL one of them may fail; it is started again.
+    code = f"from app import migrations; migrations.upgrade({empty_url!r})"
+    together = [subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL) for _ in range(2)]
+    assert 0 in [each.wait() for each in together]
+    [(number, key, last_plain_position)] = keys()
+    assert (number, len(key), last_plain_position) == (1, 64, 41)
+    migrations.upgrade(empty_url)
+    assert keys() == [(number, key, last_plain_position)]
     engine.dispose()
 
 

@@ -25,7 +25,7 @@ from app.schemas.api_keys import ApiKeyCreate
 from app.services.access import audit, rules
 from app.services.access.audit import Actor
 from app.services.access.rules import Principal, PrincipalKind
-from app.services.pages import DEFAULT_LIMIT, Slice, cut, decode_cursor
+from app.services.pages import DEFAULT_LIMIT, Slice, cut
 
 KEY_START = "gwk_"
 SCOPE = "admin"
@@ -133,10 +133,9 @@ def list_keys(
 
     Raises:
         ScopeMissing, Forbidden
-        InvalidInput: not a cursor of this list.
     """
     rules.require_administrator(principal, scope=SCOPE)
-    start = decode_cursor(after) if after is not None else ""
+    start = after or ""
     found: list[ApiKey] = []
     for row in _managed(session, principal, after_id=start):
         found.append(row)

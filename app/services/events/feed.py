@@ -31,7 +31,7 @@ def list_events(gateway: Gateway, principal: Principal, *, after: str | None, li
     Raises:
         ScopeMissing, InvalidInput
     """
-    position = pages.decode_position(after) if after is not None else 0
+    position = pages.number(after) if after is not None else 0
     visible = visible_events(principal)
     with gateway.db.reading() as session:
         # Get this first: an event that is committed between the two statements has a higher position.
@@ -42,7 +42,7 @@ def list_events(gateway: Gateway, principal: Principal, *, after: str | None, li
     last = page[-1].position if page else position
     return Slice(
         data=page,
-        next_cursor=pages.encode_cursor(last if has_more else max(last, end)),
+        next_after=str(last if has_more else max(last, end)),
         has_more=has_more,
     )
 

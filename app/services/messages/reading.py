@@ -75,8 +75,8 @@ def list_messages(
         found = pages.entities(
             session, select(Message).where(*conditions), col(Message.position), after=after, limit=limit
         )
-    last = found.data[-1].position if found.data else pages.decode_position(after) if after else 0
-    return replace(found, next_cursor=pages.encode_cursor(last))
+    last = found.data[-1].position if found.data else pages.number(after) if after else 0
+    return replace(found, next_after=str(last))
 
 
 def get_message(gateway: Gateway, principal: Principal, message_id: str) -> Detail:

@@ -33,7 +33,7 @@ def search(
     Raises:
         ScopeMissing, NotFound, InvalidInput
     """
-    position = pages.decode_position(after) if after else 0
+    position = pages.number(after) if after else 0
     without_text = MessageFilter(
         connector_id=filters.connector_id,
         state=filters.state,
@@ -70,9 +70,9 @@ def _look(
         position = end
         now = time.monotonic()
         if now >= ends_at:
-            return Slice(found, pages.encode_cursor(position), has_more=True)
+            return Slice(found, str(position), has_more=True)
         stretch = _next_stretch(stretch, now - begun)
-    return Slice(found, pages.encode_cursor(position), has_more=False)
+    return Slice(found, str(position), has_more=False)
 
 
 def _end_of_stretch(

@@ -14,6 +14,7 @@ from sqlmodel import col
 from app import clock
 from app.gateway import Gateway
 from app.models import Event
+from app.routers import events
 from app.services.events import feed, outbox
 from tests.support.callers import Callers
 from tests.support.live_gateway import live_gateway
@@ -161,6 +162,29 @@ def test_a_stream_gives_events_as_they_happen_and_goes_on_after_the_last_one_see
     with live.stream("GET", "/events/stream", headers={**MEMBER, "Last-Event-ID": seen[0][0]}) as stream:
         again = read_events(stream.iter_lines(), 2)
     assert [event["subject"] for _, event in again] == [f"messages/{second}", f"messages/{third}"]
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_stream_that_shows_nothing_beats_evenly_however_much_happens_to_others(
+    gateway: Gateway, live: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(events, "HEARTBEAT_S", 1.0)
+    box = connector(gateway, groups=["orders"])
+    is_over = threading.Event()
+
+    def write() -> None:
+        while not is_over.wait(0.1):
+            store(gateway, box)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        with live.stream("GET", "/events/stream", headers=Callers.user("eva"), timeout=60) as stream:
+            lines = (line for line in stream.iter_lines() if line)
+            assert [next(lines) for _ in range(4)] == ["retry: 2000", *[": still here"] * 3]
+    finally:
+        is_over.set()
+        writer.join()
 
 
 def test_events_older_than_the_retention_go_and_the_cursor_stays_good(gateway: Gateway) -> None:

@@ -77,7 +77,7 @@ def test_a_search_whose_time_is_up_is_continued_by_its_cursor_and_misses_none(
     while has_more:
         page = reading.list_messages(gateway, JANA, MessageFilter(q="invoice"), after=after, limit=50)
         found += [message.subject for message in page.data]
-        assert page.next_cursor != after or not page.has_more
-        pages, after, has_more = pages + 1, page.next_cursor, page.has_more
+        assert page.next_after != after or not page.has_more
+        pages, after, has_more = pages + 1, page.next_after, page.has_more
     assert found == ["invoice 1", "invoice 4", "invoice 5", "invoice 9"]
     assert pages > 2
