@@ -9,6 +9,8 @@ WORKERS ?= 2
 SOAKED := tests/crash tests/integration tests/walks
 
 QUICK := tests/unit tests/api
+# Has an environment of its own, because nothing of the gateway needs it.
+PIP_AUDIT := 2.10.1
 
 # Tests start many processes; where Python may not keep what it compiled, each would compile the whole gateway again.
 # pytest compiles the tests by itself, and each of its workers would do so again.
@@ -16,7 +18,7 @@ export PYTHONDONTWRITEBYTECODE :=
 COMPILE := $(BIN)/python -m compileall -q app alembic tests tools
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo quick test check format lint types arrows docs bench soak clean
+.PHONY: help setup run demo quick test check format lint types arrows docs bench audit soak clean
 
 help: ## list the commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 10
@@ -79,6 +81,11 @@ bench: $(STAMP) ## measure the fetch cycle against draining the same mailbox; AR
 	@$(BIN)/python -m tools.servers.unpack
 	@$(BIN)/python -m bench $(ARGS)
 
+audit: $(STAMP) ## look for known weaknesses in the locked dependencies; needs the network, so `make check` does not do it
+	@test -x .audit/bin/pip-audit || { $(PYTHON) -m venv .audit && \
+	  .audit/bin/python -m pip install --quiet --disable-pip-version-check pip-audit==$(PIP_AUDIT); }
+	@$(BIN)/python -m tools.audit
+
 soak: $(STAMP) ## run all tests that break things, round after round with other random seeds, until one fails or Ctrl-C
 	@$(BIN)/python -m tools.servers.unpack
 	@round=1; while :; do echo "soak: round $$round"; \
@@ -86,4 +93,4 @@ soak: $(STAMP) ## run all tests that break things, round after round with other 
 	  round=$$((round + 1)); done
 
 clean: ## remove everything that was installed and unpacked here
-	rm -rf $(VENV) .servers
+	rm -rf $(VENV) .servers .audit
