@@ -167,7 +167,7 @@ def _checked(visit: _Visit, form: Mapping[str, str]) -> Response:
 
 
 def _connected(visit: _Visit, form: Mapping[str, str]) -> Response:
-    encrypted = form.get("encrypted", "")
+    encrypted = form.get("sealed", "")
     first_fetch = _first_fetch(form)
     if first_fetch is None and "first_fetch" in form:
         checked = credential_links.reopened(visit.gateway, visit.token, encrypted)

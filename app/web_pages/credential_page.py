@@ -69,7 +69,7 @@ def confirm(language: str, mailbox: Mailbox, found: Findings, *, problem: str | 
     body = Markup(
         '<p class="good">{accepted}</p>{facts}{findings}'
         '<form method="post"><input type="hidden" name="step" value="connect">'
-        '<input type="hidden" name="seen" value="{seen}"><input type="hidden" name="encrypted" value="{encrypted}">'
+        '<input type="hidden" name="seen" value="{seen}"><input type="hidden" name="sealed" value="{encrypted}">'
         '{alert}{choice}<button type="submit">{button}</button></form>'
     ).format(
         alert=_alert(_problem(texts, problem, None)),

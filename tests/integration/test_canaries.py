@@ -334,7 +334,7 @@ def _let_the_owner_in_by_a_link(gateway: Served, canaries: Canaries, dovecot: Do
     for password, status in ((canaries.secrets["wrong password 3"], 422), (dovecot.password, 200)):
         form = {"step": "check", "seen": seen, "password": password}
         answer = gateway.ask("nobody", "POST", page, status, data=form)
-    form = {"step": "connect", "seen": seen, "encrypted": _hidden("encrypted", answer)}
+    form = {"step": "connect", "seen": seen, "sealed": _hidden("sealed", answer)}
     gateway.ask("nobody", "POST", page, data=form)
     gateway.ask("nobody", "GET", page, 404)
     assert gateway.ask("owner", "GET", path)["has_credentials"]

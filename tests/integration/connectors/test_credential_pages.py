@@ -495,10 +495,10 @@ class TestPasswords:
     def test_a_confirmation_of_another_link_is_worth_nothing(
         self, client: TestClient, dovecot: Dovecot, user: str, connector_id: str, owner: Owner
     ) -> None:
-        encrypted = owner.check(dovecot.password).fields["encrypted"]
+        encrypted = owner.check(dovecot.password).fields["sealed"]
         other_id = prepared(client, body_for(dovecot, user, source_folder="INBOX"))
         other = Owner(client, link(client, other_id))
-        fields = {**other.look().fields, "step": "connect", "encrypted": encrypted}
+        fields = {**other.look().fields, "step": "connect", "sealed": encrypted}
         assert other.send(other.look(), **fields).status == 422
         assert status_of(client, other_id) == "awaiting_credentials"
 
