@@ -12,7 +12,9 @@ DOCUMENTS = sorted(
 )
 PATH = re.compile(r"(?<![\w./-])(?:app|alembic|bench|deploy|docs|tests|tools)/[\w./-]*\w")
 TEST_FILE = re.compile(r"`(test_\w+\.py)`")
+TEST = re.compile(r"`(tests/[\w/]+\.py)((?:::\w+)*)`")
 LINK = re.compile(r"\]\(([^)\s#]+)(?:#[^)]*)?\)")
+SECURITY = ROOT / "docs" / "security.md"
 OUTSIDE = re.compile(r"[a-z]+:")
 
 
@@ -30,6 +32,21 @@ def test_every_path_that_a_document_names_exists(document: Path) -> None:
 def test_every_test_file_that_a_document_names_exists(document: Path) -> None:
     tests = {path.name for path in (ROOT / "tests").rglob("test_*.py")}
     assert set(TEST_FILE.findall(document.read_text(encoding="utf-8"))) <= tests
+
+
+def test_every_test_that_the_list_of_threats_names_exists_and_no_threat_is_without_one() -> None:
+    rows = [line for line in SECURITY.read_text(encoding="utf-8").splitlines() if line.startswith("| ")]
+    threats = [row for row in rows if not row.startswith("| threat |")]
+    assert len(threats) > 40
+    for row in threats:
+        _, threat, measure, tests, _ = re.split(r" ?\| ?", row)
+        named = TEST.findall(tests)
+        assert all((threat, measure, named)), row
+        assert len(named) == tests.count("`") // 2, row
+        for path, names in named:
+            text = (ROOT / path).read_text(encoding="utf-8")
+            for name in names.split("::")[1:]:
+                assert re.search(rf"^ *(?:class|def|async def) {name}\b", text, re.MULTILINE), (path, name)
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=name_of)
