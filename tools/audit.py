@@ -57,7 +57,7 @@ def main() -> None:
     """Audit every lock and say what was found, and what could not be asked."""
     found = []
     for lock in sorted(ROOT.glob("requirements*.lock")):
-        command = [ROOT / ".audit/bin/pip-audit", "--require-hashes", "--disable-pip", "-r", lock]
+        command = [str(ROOT / ".audit/bin/pip-audit"), "--require-hashes", "--disable-pip", "-r", str(lock)]
         options = ["--format", "json", "--progress-spinner", "off", "--timeout", str(TIMEOUT_S)]
         done = subprocess.run([*command, *options], check=False, capture_output=True, text=True)
         findings = read(done.stdout, done.stderr)
