@@ -30,6 +30,8 @@ class AuditAction(StrEnum):
     WEBHOOK_TESTED = "webhook.tested"
     WEBHOOK_REPLAYED = "webhook.replayed"
     MESSAGE_READ = "message.read"
+    WEBHOOK_SECRET_ROTATED = "webhook.secret_rotated"  # noqa: S105 - an action
+    WEBHOOK_DISABLED = "webhook.disabled"
     MESSAGE_SOURCE_READ = "message.source_read"
     ATTACHMENT_READ = "message.attachment_read"
     MESSAGE_STATE_CHANGED = "message.state_changed"

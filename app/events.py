@@ -29,6 +29,7 @@ class EventType(StrEnum):
     CONNECTOR_STOPPED = "connector.stopped"
     CONNECTOR_RECOVERED = "connector.recovered"
     CONNECTOR_SENDING_STOPPED = "connector.sending_stopped"
+    WEBHOOK_DISABLED = "webhook.disabled"
 
     @property
     def full(self) -> str:
@@ -98,6 +99,12 @@ def submission_event(
     """A submission reached its end."""
     data = {"connector_id": connector_id, "submission_id": submission_id, "status": status}
     return NewEvent(event_type, connector_id, f"submissions/{submission_id}", data)
+
+
+def webhook_disabled_event(*, webhook_id: str, reason: str, code: str | None, status: int | None) -> NewEvent:
+    """The gateway has switched a webhook off. `code` and `status` are of the last attempt."""
+    data = {"webhook_id": webhook_id, "reason": reason, "code": code, "response_status": status}
+    return NewEvent(EventType.WEBHOOK_DISABLED, None, f"webhooks/{webhook_id}", data)
 
 
 def cloud_event(

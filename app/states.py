@@ -98,6 +98,22 @@ class DeliveryStatus(StrEnum):
     FAILED = "failed"
 
 
+class WebhookBody(StrEnum):
+    """As which media type a webhook gets an event. The octets are the same."""
+
+    CLOUDEVENTS = "cloudevents"
+    JSON = "json"
+
+
+class DisabledReason(StrEnum):
+    """Why the gateway has switched a webhook off."""
+
+    GONE = "gone"
+    """The receiver answered 410."""
+    FAILING = "failing"
+    """It has accepted nothing for days."""
+
+
 class SubmissionStatus(StrEnum):
     """Where a submission is on its way."""
 

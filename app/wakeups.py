@@ -37,7 +37,7 @@ class Topic(StrEnum):
 
 WATCHED: Mapping[type, Mapping[str, Topic]] = {
     Event: {"position": Topic.EVENTS},
-    Webhook: {"active": Topic.EVENTS, "busy_until": Topic.EVENTS},
+    Webhook: {"active": Topic.EVENTS, "resting_until": Topic.EVENTS},
     Connector: {
         "next_fetch_at": Topic.FETCHING,
         "sending_status": Topic.SENDING,

@@ -90,6 +90,7 @@ ROUTES: dict[str, Rule] = {
     "PATCH /webhooks/{}": ForAdministrators("webhooks:write"),
     "DELETE /webhooks/{}": ForAdministrators("webhooks:write"),
     "GET /webhooks/{}/deliveries": ForAdministrators("webhooks:write"),
+    "POST /webhooks/{}/rotate-secret": ForAdministrators("webhooks:write"),
     "POST /webhooks/{}/test": ForAdministrators("webhooks:write"),
     "POST /webhooks/{}/replay": ForAdministrators("webhooks:write"),
     "POST /api-keys": ForAdministrators("admin"),

@@ -12,7 +12,7 @@ from typing import Any
 import httpcore
 import httpx
 
-from app.adapters.network import NetworkPolicy
+from app.adapters.network import IPAddress, NetworkPolicy
 from app.errors import GatewayError
 
 FAILURES = (
@@ -51,6 +51,8 @@ class CheckedNetwork(httpcore.SyncBackend):
         self._network = network
         self._deadline = deadline
         self._private_only = private_only
+        self.connected_to: IPAddress | None = None
+        """The address of the last connection."""
 
     def connect_tcp(
         self,
@@ -69,6 +71,7 @@ class CheckedNetwork(httpcore.SyncBackend):
                 if tried == len(addresses):
                     raise
             else:
+                self.connected_to = address
                 return _TimedStream(stream, self._deadline)
         raise httpcore.ConnectError
 

@@ -85,6 +85,10 @@ class Mask:
         """A response code, masked where it is none that is registered: a server may put anything there."""
         return code if code is None or code in REGISTERED_CODES else self.text(code)
 
+    def whole(self, said: str) -> str:
+        """A text of several lines, masked and not cut off. The caller has limited its length."""
+        return self._masked(said)
+
     def _masked(self, text: str) -> str:
         if self._pattern is not None:
             text = self._pattern.sub(MASK, text)

@@ -81,6 +81,16 @@ def webhook_place(webhook_id: str) -> str:
     return f"webhooks/{webhook_id}/secret_ciphertext"
 
 
+def previous_webhook_place(webhook_id: str) -> str:
+    """The place of the secret that a webhook had before."""
+    return f"webhooks/{webhook_id}/previous_secret_ciphertext"
+
+
+def webhook_headers_place(webhook_id: str) -> str:
+    """The place of the headers of a webhook's receiver."""
+    return f"webhooks/{webhook_id}/headers_ciphertext"
+
+
 def credential_link_place(link_id: str) -> str:
     """The place of a password that was entered by a link and is not confirmed yet. It is stored nowhere."""
     return f"credential_links/{link_id}/password"

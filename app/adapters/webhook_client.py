@@ -2,15 +2,17 @@
 imports standardwebhooks.
 
 A caller entered the receiver's address, so `checked_http` checks it. Plain HTTP is allowed only inside the allowed private
-networks. The client does not follow redirects, uses no proxy from the environment, and keeps nothing of the answer's
-body.
+networks. The client does not follow redirects and uses no proxy from the environment. It keeps the beginning of a text that
+a public receiver answers. What a receiver in a private network says is kept from whoever entered its address.
 """
 
 import base64
 import contextlib
 import secrets
 import ssl
-from dataclasses import dataclass, field
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from types import TracebackType
@@ -21,21 +23,29 @@ import httpx
 from standardwebhooks import Webhook
 
 from app.adapters.checked_http import CheckedNetwork, CheckedTransport, Deadline
+from app.adapters.masking import Mask
 from app.adapters.network import NetworkPolicy
 from app.errors import GatewayError
+from app.mime.text import clean_text
+from app.states import WebhookBody
 
 SECRET_START = "whsec_"  # noqa: S105 - what every secret begins with
 SECRET_OCTETS = 32
-CONTENT_TYPE = "application/cloudevents+json"
+CONTENT_TYPES = {
+    WebhookBody.CLOUDEVENTS: "application/cloudevents+json",
+    WebhookBody.JSON: "application/json",
+}
 BODY_READ_OCTETS = 4096
-"""A short answer is read and dropped, so that the connection can be used again."""
+"""A short answer is read to its end, so that the connection can be used again."""
+TEXT_KEPT_OCTETS = 2048
+TEXT_TYPES = ("text/", "application/json", "application/xml", "application/problem+")
 
 
 @dataclass(frozen=True)
 class Limits:
     """Time limits, by the wall clock. The time of the resolver is additional."""
 
-    step_s: float = 10
+    step_s: float = 20
     """The limit for connecting, for one read, and for one write."""
     attempt_s: float = 20
     """The limit for the whole attempt: a receiver that sends one octet a second would never exceed the other limits."""
@@ -43,10 +53,12 @@ class Limits:
 
 @dataclass(frozen=True)
 class Endpoint:
-    """The address, and the secret for the signature."""
+    """The address, the secrets that sign (the present one first), and the headers of the receiver's own."""
 
     url: str
-    secret: str = field(repr=False)
+    secrets: tuple[str, ...] = field(repr=False)
+    body: WebhookBody = WebhookBody.CLOUDEVENTS
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True)
@@ -69,6 +81,9 @@ class Outcome:
     error_code: str | None
     retry_after_s: float | None = None
     """How long the receiver asked us to wait."""
+    duration_ms: int = 0
+    text: str | None = None
+    """The beginning of the answer, if a public receiver answered a text."""
 
     @property
     def is_delivered(self) -> bool:
@@ -76,7 +91,10 @@ class Outcome:
 
 
 GONE = "gone"
-"""Whether the receiver wants no more events (410)."""
+"""The receiver wants no more events (410)."""
+NOT_REACHED = frozenset({"host_unreachable", "certificate_refused"})
+"""Nothing was sent, so the event is not at fault."""
+NO_ANSWER = frozenset({"timeout", "connection_lost"})
 
 
 def address_of(url: str) -> Address | None:
@@ -104,14 +122,15 @@ class WebhookClient:
     def __init__(
         self, target: Endpoint, *, network: NetworkPolicy, tls: ssl.SSLContext, limits: Limits = Limits()
     ) -> None:
+        self.target = target
         self._url = httpx.URL(target.url)
-        self._signer = Webhook(target.secret)
+        self._signers = [Webhook(secret) for secret in target.secrets]
+        self._policy = network
         self._limits = limits
         self._deadline = Deadline()
+        self._network = CheckedNetwork(network, self._deadline, private_only=self._url.scheme == "http")
         self._client = httpx.Client(
-            transport=CheckedTransport(
-                CheckedNetwork(network, self._deadline, private_only=self._url.scheme == "http"), tls
-            ),
+            transport=CheckedTransport(self._network, tls),
             timeout=limits.step_s,
             follow_redirects=False,
             trust_env=False,
@@ -119,23 +138,31 @@ class WebhookClient:
 
     def deliver(self, *, event_id: str, body: bytes, at: datetime) -> Outcome:
         """Send one event once. `at` is the time of the attempt; the signature covers it."""
+        started = time.monotonic()
+        outcome = self._deliver(event_id, body, at)
+        return replace(outcome, duration_ms=round((time.monotonic() - started) * 1000))
+
+    def _deliver(self, event_id: str, body: bytes, at: datetime) -> Outcome:
+        text = body.decode()
         headers = {
-            "Content-Type": CONTENT_TYPE,
+            **self.target.headers,
+            "Content-Type": CONTENT_TYPES[self.target.body],
             "User-Agent": "imap-gateway",
             "Accept-Encoding": "identity",
             "webhook-id": event_id,
             "webhook-timestamp": str(int(at.timestamp())),
-            "webhook-signature": self._signer.sign(event_id, at, body.decode()),
+            "webhook-signature": " ".join(signer.sign(event_id, at, text) for signer in self._signers),
         }
         self._deadline.set(self._limits.attempt_s)
         try:
             with self._client.stream("POST", self._url, content=body, headers=headers) as response:
+                read = bytearray()
                 # The first line of the answer counts, whatever happens to the rest.
                 with contextlib.suppress(
                     httpcore.TimeoutException, httpcore.NetworkError, httpcore.ProtocolError
                 ):
-                    _read_a_little(response)
-                return _outcome(response, at)
+                    _read_a_little(response, read)
+                return replace(_outcome(response, at), text=self._text(response, read))
         except GatewayError:
             # Refused by the policy, refused by the host, not resolvable: all look the same.
             return Outcome(None, "host_unreachable")
@@ -146,6 +173,16 @@ class WebhookClient:
             return Outcome(None, "certificate_refused" if is_certificate else "host_unreachable")
         except (httpcore.NetworkError, httpcore.ProtocolError):
             return Outcome(None, "connection_lost")
+
+    def _text(self, response: httpx.Response, read: bytearray) -> str | None:
+        address = self._network.connected_to
+        is_public = address is not None and not self._policy.is_allowed_private(address)
+        if not (is_public and read and _is_text(response.headers)):
+            return None
+        text = clean_text(read[:TEXT_KEPT_OCTETS].decode(errors="replace"), TEXT_KEPT_OCTETS)
+        for secret in _secrets_of(self.target):  # a receiver may repeat what it was sent
+            text = Mask(None, secret).whole(text)
+        return text[:TEXT_KEPT_OCTETS] or None
 
     def close(self) -> None:
         self._client.close()
@@ -159,12 +196,24 @@ class WebhookClient:
         self.close()
 
 
-def _read_a_little(response: httpx.Response) -> None:
-    read = 0
+def _read_a_little(response: httpx.Response, read: bytearray) -> None:
     for part in response.iter_raw():
-        read += len(part)
-        if read > BODY_READ_OCTETS:
+        read += part[: BODY_READ_OCTETS + 1]
+        if len(read) > BODY_READ_OCTETS:
             return
+
+
+def _is_text(headers: httpx.Headers) -> bool:
+    kind = headers.get("content-type", "").strip().lower()
+    return bool(kind.startswith(TEXT_TYPES)) and headers.get("content-encoding") in {None, "identity"}
+
+
+def _secrets_of(target: Endpoint) -> Iterable[str]:
+    """What must not be shown again: the secrets, the receiver's headers, and the last word of each (`Bearer …`)."""
+    yield from target.secrets
+    for value in target.headers.values():
+        yield value
+        yield value.rpartition(" ")[2]
 
 
 def _outcome(response: httpx.Response, at: datetime) -> Outcome:

@@ -63,7 +63,7 @@ class AuditRecord(SQLModel, table=True):
     id: str = Field(primary_key=True)
     at: datetime = Field(sa_type=UtcDateTime, index=True)
     actor: str = Field(index=True)
-    """`user:…`, `key:…`, `link:…`, `cli` or `retention`."""
+    """`user:…`, `key:…`, `link:…`, `cli`, `retention` or `delivery`."""
     origin: str | None = None
     """The network address that the request came from; null if there was no request."""
     action: str = Field(index=True)

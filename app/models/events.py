@@ -10,12 +10,15 @@ from sqlalchemy import (
     Index,
     Text,
     UniqueConstraint,
+    text,
 )
 from sqlmodel import Field, SQLModel
 
 from app.models.columns import UtcDateTime, cascade_column, enum_column
 from app.states import (
     DeliveryStatus,
+    DisabledReason,
+    WebhookBody,
 )
 
 
@@ -54,15 +57,30 @@ class Webhook(SQLModel, table=True):
     types: list[str] = Field(default_factory=list, sa_type=JSON)
     connector_ids: list[str] = Field(default_factory=list, sa_type=JSON)
     active: bool = True
+    body: WebhookBody = enum_column(WebhookBody, default=WebhookBody.CLOUDEVENTS)
+    header_names: list[str] = Field(default_factory=list, sa_type=JSON)
+    headers_ciphertext: str | None = Field(default=None, sa_type=Text)
+    """The receiver's own headers, with the receiver for which they were entered."""
     secret_ciphertext: str = Field(sa_type=Text)
+    previous_secret_ciphertext: str | None = Field(default=None, sa_type=Text)
+    previous_secret_until: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    """Until then events are signed with the secret before this one, too."""
     acts_for: str
     """Who last changed the webhook (`user:…`, `key:…`). It gets the events that this caller may see."""
     fanned_out_position: int = Field(sa_type=BigInteger)
     """Events up to this position have their delivery rows."""
     failures: int = 0
-    """Failed attempts since the last success."""
+    """Attempts in a row that got no answer."""
+    failing_since: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    """The first failed attempt since it last accepted an event."""
+    resting_until: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    """Nothing is delivered until then, because there was no answer or the receiver asked for it."""
+    claimed_by: str | None = None
+    """The instance that is delivering to it (`process.identity()`, with a part of its own for each claim)."""
     busy_until: datetime | None = Field(default=None, sa_type=UtcDateTime)
-    """Until this time an instance is delivering to it, or it rests after a failure."""
+    """When the claim expires."""
+    disabled_reason: DisabledReason | None = enum_column(DisabledReason, default=None)
+    disabled_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     created_at: datetime = Field(sa_type=UtcDateTime)
     updated_at: datetime = Field(sa_type=UtcDateTime)
 
@@ -74,6 +92,14 @@ class WebhookDelivery(SQLModel, table=True):
     __table_args__ = (
         UniqueConstraint("webhook_id", "event_position"),
         Index("ix_webhook_deliveries_due", "webhook_id", "status", "event_position"),
+        # A backlog is searched by time as well; most rows are delivered and not in it.
+        Index(
+            "ix_webhook_deliveries_pending",
+            "next_attempt_at",
+            "webhook_id",
+            sqlite_where=text("status = 'pending'"),
+            postgresql_where=text("status = 'pending'"),
+        ),
     )
 
     id: str = Field(primary_key=True)
@@ -86,7 +112,13 @@ class WebhookDelivery(SQLModel, table=True):
     they may still see the event, and if the principal for whom the webhook acts by then may see it too."""
     status: DeliveryStatus = enum_column(DeliveryStatus)
     attempts: int = 0
+    put_aside: int = 0
+    """How often the receiver has refused it or has not answered. Events that were never put aside go first, in order."""
     next_attempt_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     last_attempt_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    duration_ms: int | None = None
+    """Of the last attempt."""
     response_status: int | None = None
+    response_text: str | None = Field(default=None, sa_type=Text)
+    """The beginning of a text that a public receiver answered."""
     error_code: str | None = None

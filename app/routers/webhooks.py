@@ -1,14 +1,17 @@
 """Webhooks: addresses to which events are delivered over HTTP. For administrators, and keys with `webhooks:write`."""
 
+from datetime import timedelta
 from typing import Annotated
 
 from fastapi import APIRouter, Query
 
 from app.deps import CursorsDep, GatewayDep, PrincipalDep, ReadSession, WriteSession
+from app.models import Webhook
 from app.problems import problem_responses
 from app.schemas.events import (
     DeliveryRead,
     ReplayCount,
+    SecretRotation,
     WebhookCreate,
     WebhookCreated,
     WebhookRead,
@@ -18,6 +21,8 @@ from app.schemas.events import (
 )
 from app.schemas.fields import Id, ListQuery, Page
 from app.services.events import deliveries, webhooks
+from app.services.events.webhook_secrets import HIDDEN
+from app.services.events.webhooks import Created
 
 router = APIRouter(prefix="/webhooks", tags=["webhooks"], responses=problem_responses(403))
 
@@ -26,8 +31,7 @@ router = APIRouter(prefix="/webhooks", tags=["webhooks"], responses=problem_resp
 def create_webhook(body: WebhookCreate, gateway: GatewayDep, principal: PrincipalDep) -> WebhookCreated:
     """Deliver the events from now on to an address. Only this answer shows the secret that verifies them."""
     created = webhooks.create(gateway, principal, body)
-    read = WebhookRead.model_validate(created.row)
-    return WebhookCreated(**read.model_dump(), secret=created.secret)
+    return _with_secret(created)
 
 
 @router.get("")
@@ -40,13 +44,13 @@ def list_webhooks(
     """List webhooks, oldest first."""
     cursors = cursors_of("webhooks")
     page = webhooks.list_webhooks(session, principal, after=cursors.opened(query.after), limit=query.limit)
-    return Page[WebhookRead].model_validate(cursors.sealed(page), from_attributes=True)
+    return Page[WebhookRead].model_validate(cursors.sealed(page.map(_read)))
 
 
 @router.get("/{webhook_id}", responses=problem_responses(404))
 def get_webhook(webhook_id: Id, principal: PrincipalDep, session: ReadSession) -> WebhookRead:
     """One webhook."""
-    return WebhookRead.model_validate(webhooks.get(session, principal, webhook_id))
+    return _read(webhooks.get(session, principal, webhook_id))
 
 
 @router.patch("/{webhook_id}", responses=problem_responses(404))
@@ -54,8 +58,18 @@ def change_webhook(
     webhook_id: Id, body: WebhookUpdate, gateway: GatewayDep, principal: PrincipalDep
 ) -> WebhookRead:
     """Change the fields that the request has. When an inactive webhook becomes active again, it gets the events that
-    happened in the meantime."""
-    return WebhookRead.model_validate(webhooks.change(gateway, principal, webhook_id, body))
+    happened in the meantime. A webhook that rests goes on at once."""
+    return _read(webhooks.change(gateway, principal, webhook_id, body))
+
+
+@router.post("/{webhook_id}/rotate-secret", responses=problem_responses(404))
+def rotate_secret(
+    webhook_id: Id, gateway: GatewayDep, principal: PrincipalDep, body: SecretRotation | None = None
+) -> WebhookCreated:
+    """Give the webhook a new secret, which only this answer shows. For a day, or as long as the request says, events are signed
+    with the previous secret, too: receivers accept a signature of either."""
+    valid = timedelta(seconds=(body or SecretRotation()).previous_valid_s)
+    return _with_secret(webhooks.rotate_secret(gateway, principal, webhook_id, previous_valid=valid))
 
 
 @router.delete("/{webhook_id}", status_code=204, responses=problem_responses(404))
@@ -83,7 +97,7 @@ def list_deliveries(
 @router.post("/{webhook_id}/test", responses=problem_responses(404, 429, 503))
 async def send_test_event(webhook_id: Id, gateway: GatewayDep, principal: PrincipalDep) -> WebhookTestRead:
     """Send a test event now, signed like every event. The answer is a report, with status 200 even if the test
-    fails."""
+    fails. After a test that was accepted, a webhook that rests goes on at once."""
     outcome = await gateway.server_requests.run(
         principal.name, lambda: deliveries.send_test(gateway, principal, webhook_id)
     )
@@ -98,3 +112,13 @@ def replay_events(
 ) -> ReplayCount:
     """Deliver the events since a time again, if they are still kept."""
     return ReplayCount(queued=webhooks.replay(gateway, principal, webhook_id, body.since))
+
+
+def _read(row: Webhook) -> WebhookRead:
+    return WebhookRead.model_validate(
+        {**row.model_dump(), "headers": dict.fromkeys(row.header_names, HIDDEN)}
+    )
+
+
+def _with_secret(created: Created) -> WebhookCreated:
+    return WebhookCreated(**_read(created.row).model_dump(), secret=created.secret)

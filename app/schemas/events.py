@@ -2,10 +2,10 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AwareDatetime, Field, StringConstraints, field_validator
+from pydantic import AfterValidator, AwareDatetime, Field, StringConstraints, field_validator
 
 from app.schemas.fields import Cursor, Input, Line, ListQuery, Output, Time
-from app.states import DeliveryStatus
+from app.states import DeliveryStatus, DisabledReason, WebhookBody
 
 
 class EventRead(Output):
@@ -36,6 +36,50 @@ WebhookUrl = Annotated[
 ]
 """Printable ASCII. Write a name in another script in its `xn--` form."""
 Filters = Annotated[list[Line], Field(max_length=1000)]
+OWN_HEADERS = frozenset(
+    [
+        "accept-encoding",
+        "connection",
+        "content-encoding",
+        "content-length",
+        "content-type",
+        "date",
+        "expect",
+        "host",
+        "http2-settings",
+        "keep-alive",
+        "proxy-authenticate",
+        "proxy-authorization",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+        "user-agent",
+        "via",
+    ]
+)
+"""The headers that a receiver's own ones must not set: ours, and those between two hops (RFC 9110 §7.6.1)."""
+SIGNATURE_START = "webhook-"
+"""How the headers of the signature begin."""
+
+
+def _not_ours(name: str) -> str:
+    if name.lower() in OWN_HEADERS or name.lower().startswith(SIGNATURE_START):
+        raise ValueError("is set by the gateway")
+    return name
+
+
+HeaderName = Annotated[
+    str,
+    StringConstraints(max_length=100, pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$"),
+    AfterValidator(_not_ours),
+]
+"""A token (RFC 9110 §5.6.2), but none of those that the gateway or a proxy sets."""
+HeaderValue = Annotated[
+    str, StringConstraints(min_length=1, max_length=2000, pattern=r"^[!-~]([ -~]*[!-~])?$")
+]
+"""Printable ASCII without a space at either end."""
 
 
 class WebhookCreate(Input):
@@ -45,6 +89,11 @@ class WebhookCreate(Input):
     connector_ids: Filters = Field(default_factory=list)
     """Empty: all."""
     active: bool = True
+    body: WebhookBody = WebhookBody.CLOUDEVENTS
+    """The media type: `application/cloudevents+json`, or `application/json` for frameworks that parse nothing else. The octets
+    are the same."""
+    headers: dict[HeaderName, HeaderValue] = Field(default_factory=dict)
+    """Further headers that the receiver asks for, such as `Authorization`. They are stored encrypted and never shown."""
 
 
 class WebhookUpdate(Input):
@@ -52,6 +101,10 @@ class WebhookUpdate(Input):
     types: Filters | None = None
     connector_ids: Filters | None = None
     active: bool | None = None
+    body: WebhookBody | None = None
+    headers: dict[HeaderName, HeaderValue | None] | None = None
+    """Merged with those there are: null removes one, `***` keeps it. A change of scheme, host or port removes all that the
+    request does not have."""
 
     @field_validator("*", mode="before")
     @classmethod
@@ -68,6 +121,16 @@ class WebhookRead(Output):
     types: list[str]
     connector_ids: list[str]
     active: bool
+    body: WebhookBody
+    headers: dict[str, str]
+    """The names of the receiver's headers; every value is `***`."""
+    failing_since: Time | None
+    """The first failed attempt since it last accepted an event."""
+    resting_until: Time | None
+    """Nothing is delivered until then."""
+    disabled_reason: DisabledReason | None
+    """Why the gateway has switched it off: `gone` (410), or `failing` (it has accepted nothing for 60 hours)."""
+    disabled_at: Time | None
     created_at: Time
     updated_at: Time
 
@@ -85,8 +148,17 @@ class DeliveryRead(Output):
     attempts: int
     last_attempt_at: Time | None
     next_attempt_at: Time | None
+    duration_ms: int | None
+    """Of the last attempt."""
     response_status: int | None
+    response_text: str | None
+    """The first 2 kB of a text that a public receiver answered."""
     error_code: str | None
+
+
+class SecretRotation(Input):
+    previous_valid_s: Annotated[int, Field(ge=0, le=7 * 86400)] = 86400
+    """How long the previous secret signs as well; 0 if it has leaked."""
 
 
 class WebhookReplay(Input):

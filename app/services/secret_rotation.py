@@ -13,7 +13,12 @@ from typing import Any
 from sqlalchemy import false, select, update
 from sqlmodel import SQLModel, col
 
-from app.adapters.secretbox import credential_place, webhook_place
+from app.adapters.secretbox import (
+    credential_place,
+    previous_webhook_place,
+    webhook_headers_place,
+    webhook_place,
+)
 from app.errors import SecretUnreadable
 from app.gateway import Gateway
 from app.models import Connector, Credential, Webhook
@@ -52,6 +57,8 @@ _COLUMNS = (
         col(Credential.connector_id), col(Credential.ciphertext), credential_place, Credential, is_bound=True
     ),
     _Column(col(Webhook.id), col(Webhook.secret_ciphertext), webhook_place, Webhook),
+    _Column(col(Webhook.id), col(Webhook.previous_secret_ciphertext), previous_webhook_place, Webhook),
+    _Column(col(Webhook.id), col(Webhook.headers_ciphertext), webhook_headers_place, Webhook),
 )
 
 

@@ -13,7 +13,7 @@ from app import clock
 from app.gateway import Gateway
 from app.main import create_app
 from app.models import Connector, CursorKey, Webhook
-from app.services.events import webhooks
+from app.services.events import queueing
 from tests.support.callers import Callers
 from tests.support.settings import SettingsFactory
 from tests.support.stored_mail import connector, mail, store
@@ -113,7 +113,7 @@ class TestWhatIsRefused:
             for hook in hooks:
                 row = session.get(Webhook, hook)
                 assert row is not None
-                while webhooks.queue_batch(session, row):
+                while queueing.queue_batch(session, row):
                     pass
         given = cursor(client, f"/webhooks/{hooks[0]}/deliveries", ADMIN)
         statuses = [

@@ -103,6 +103,7 @@ CALLS: dict[str, Call] = {
     "PATCH /webhooks/{}": Call("/webhooks/{webhook}", {"active": False}, limited_key="404"),
     "DELETE /webhooks/{}": Call("/webhooks/{webhook}", uses_up=True, limited_key="404"),
     "GET /webhooks/{}/deliveries": Call("/webhooks/{webhook}/deliveries", limited_key="404"),
+    "POST /webhooks/{}/rotate-secret": Call("/webhooks/{webhook}/rotate-secret", limited_key="404"),
     "POST /webhooks/{}/test": Call("/webhooks/{webhook}/test", limited_key="404"),
     "POST /webhooks/{}/replay": Call(
         "/webhooks/{webhook}/replay", {"since": "2026-01-01T00:00:00Z"}, limited_key="404"

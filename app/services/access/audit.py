@@ -51,6 +51,8 @@ OPERATOR = NamedActor("cli")
 """The person who runs commands on the machine."""
 RETENTION = NamedActor("retention")
 """The job that deletes messages by the retention of their connector."""
+DELIVERY = NamedActor("delivery")
+"""The job that delivers events, when it switches a webhook off."""
 
 
 def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, list[Any]]:

@@ -1,29 +1,32 @@
-"""Delivers events to webhooks: at least once, oldest first, independently for each webhook.
+"""Delivers events to webhooks: at least once, in order, independently for each webhook.
 
-Every event for a webhook gets one delivery row. The rows are made in commit order after `fanned_out_position`, so no event
-is left out and none has two rows. One instance at a time delivers to a webhook (`busy_until`), one event after another. An
-event that the receiver refuses is set aside and tried again after growing waits, for about two and a half days. The others
-go on; after a failure the webhook rests for a while. If the gateway crashes after the receiver's answer and before it has
-recorded it, it delivers the event once more, with the same id.
+One instance at a time delivers to a webhook, one event after another. Its claim (`claimed_by`, `busy_until`) is renewed with
+each batch. Another instance takes it over when it has expired, or at once if its holder is certainly dead. A batch is read,
+and the results of the batch before are recorded, in one transaction, with the events that came meanwhile (`queueing`). If
+the gateway crashes in between, it delivers the events of the batch once more, with the same ids.
+
+Events that were never put aside go first, in commit order. `attempts` says what becomes of an event that is refused or not
+answered, and when a webhook rests.
+
+A receiver that is slow, or that has not shown yet that it is not, shares half of the threads with the others of its kind, so
+however many hang, there are threads for those that answer.
 """
 
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import orjson
 import structlog
-from sqlalchemy import ColumnElement, and_, exists, or_, select, update
+from sqlalchemy import ColumnElement, exists, or_, select
 from sqlmodel import Session, col
 
 from app import clock
-from app.adapters import webhook_client
-from app.adapters.secretbox import webhook_place
+from app.adapters import process
 from app.adapters.webhook_client import Endpoint, Outcome, WebhookClient
 from app.audit_actions import AuditAction
-from app.backoff import Growing, Listed
 from app.errors import SecretUnreadable
 from app.events import SOURCE, cloud_event
 from app.gateway import Gateway
@@ -31,75 +34,87 @@ from app.ids import new_id
 from app.models import Event, Webhook, WebhookDelivery
 from app.services.access import audit
 from app.services.access.rules import Principal
-from app.services.events import feed, outbox, webhooks
+from app.services.events import attempts, feed, outbox, queueing, webhook_secrets, webhooks
+from app.services.events.attempts import Attempt
 from app.states import DeliveryStatus
 from app.worker_pool import Task, WorkerPool
 
 log = structlog.get_logger(__name__)
 
-THREADS = 8
-TURN_S = 30.0
+THREADS = 32
+THREADS_PER_RECEIVER = THREADS // 4
+"""For one host and port."""
+UNPROVEN = "unproven"
+"""The group of the webhooks whose last answer did not come soon, or that have had no attempt since the start."""
+THREADS_FOR_UNPROVEN = THREADS // 2
+SLOW_MS = 1000
+TURN_S = 10.0
 """After this time another webhook gets the thread."""
-CLAIM_S = 120.0
-"""Longer than a turn with a last attempt. After a crash other instances wait this long."""
-RETRIES = Listed(delays_s=(5, 30, 120, 600, 1800, 3600, 7200, 14400, 28800, 43200, 43200, 43200, 43200))
-"""The back-off of one event."""
-REST = Growing(first_s=2, longest_s=300)
-"""The back-off of a webhook, by the number of failures since its last success."""
-MAX_ASKED_REST_S = 3600.0
-"""A longer `Retry-After` of a receiver is cut to this."""
-NOT_ALLOWED = "not_allowed"
-"""The principal for whom the delivery was queued, or for whom the webhook acts now, may no longer see the event."""
+BATCH = 20
+BATCH_S = 1.0
+"""A batch ends early after this time."""
+CLAIM_S = 40.0
+"""Longer than a batch whose last attempt takes as long as it may. If a machine dies, the others wait this long."""
+RETRIES_BESIDE_FRESH = 2
+"""So many events that were put aside go along with a batch of fresh ones, so that a busy feed does not hold them up."""
+FORGOTTEN_POSITIONS = 500
+"""A webhook that wants none of the last events is told the end of the feed after so many."""
 TEST_TYPE = "com.aymine.imap.webhook.test.v1"
 
 
-@dataclass(frozen=True)
-class _Next:
-    """The next delivery to attempt."""
+@dataclass(frozen=True, slots=True)
+class _Due:
+    """A webhook with something to deliver."""
 
-    delivery_id: str
-    event_id: str
-    body: bytes
+    webhook_id: str
+    owner: str
+    receiver: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """The deliveries to attempt now, and to whom."""
+
+    target: Endpoint
+    deliveries: Sequence[Attempt]
 
 
 class Deliverer:
-    """`deliver_due` is the job. It creates delivery rows, starts the deliveries that are due, and never waits."""
+    """`deliver_due` is the job. It starts the deliveries that are due, and never waits."""
 
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
         self.pool = WorkerPool("webhook", THREADS)
+        self._served_s: dict[str, float] = {}
+        """When each webhook last had its turn."""
+        self._proven: set[str] = set()
 
     def deliver_due(self) -> bool:
-        """Give new events their delivery rows, and start the webhooks with deliveries that are due. Returns whether some are
-        left over."""
-        fan_out(self._gateway)
-        now = clock.utc_now()
-        due = (
-            exists()
-            .where(
-                col(WebhookDelivery.webhook_id) == col(Webhook.id),
-                col(WebhookDelivery.status) == DeliveryStatus.PENDING,
-                col(WebhookDelivery.next_attempt_at) <= now,
-            )
-            .correlate(Webhook)
-        )
-        statement = (
-            select(col(Webhook.id), col(Webhook.acts_for)).where(_is_free(now), due).order_by(col(Webhook.id))
-        )
+        """Start the webhooks for which something is due. Returns whether some are left over."""
         with self._gateway.db.reading() as session:
-            found = [(webhook_id, owner) for webhook_id, owner in session.execute(statement)]
-        started = [self._start(*each) for each in self.pool.in_turn(found, lambda each: each[1])]
+            due, unconcerned = self._due(session)
+        if unconcerned:
+            with self._gateway.db.unit_of_work() as session:
+                for webhook_id in unconcerned:
+                    webhook = session.get(Webhook, webhook_id, with_for_update=True)
+                    if webhook is not None:
+                        queueing.queue_batch(session, webhook)
+        due.sort(key=lambda each: self._served_s.get(each.webhook_id, 0.0))
+        started = [self._start(each) for each in self.pool.in_turn(due, lambda each: each.owner)]
         return not all(started)
 
     def next_due(self) -> datetime | None:
-        """When the next delivery is due, or a webhook goes on, of what is not due yet."""
+        """When the next delivery is due, a rest ends or a claim expires, of what is not due yet."""
         now = clock.utc_now()
-        of_event, of_webhook = col(WebhookDelivery.next_attempt_at), col(Webhook.busy_until)
         is_pending = col(WebhookDelivery.status) == DeliveryStatus.PENDING
-        statements = (
-            select(of_event).where(is_pending, of_event > now).order_by(of_event).limit(1),
-            select(of_webhook).where(of_webhook > now).order_by(of_webhook).limit(1),
-        )
+        statements = [
+            select(column).where(condition, column > now).order_by(column).limit(1)
+            for column, condition in (
+                (col(WebhookDelivery.next_attempt_at), is_pending),
+                (col(Webhook.resting_until), col(Webhook.active)),
+                (col(Webhook.busy_until), col(Webhook.active)),
+            )
+        ]
         with self._gateway.db.reading() as session:
             times = [session.execute(statement).scalar_one_or_none() for statement in statements]
         return min((each for each in times if each is not None), default=None)
@@ -108,49 +123,171 @@ class Deliverer:
         """Start no more attempts, and wait for those that run."""
         self.pool.stop()
 
-    def _start(self, webhook_id: str, owner: str) -> bool:
-        def run() -> bool:
-            return serve(self._gateway, webhook_id, self.pool.stopping)
-
-        return self.pool.start(Task(webhook_id, run, owner=owner))
-
-
-def fan_out(gateway: Gateway) -> None:
-    """For each webhook, give new events their delivery rows."""
-    with gateway.db.reading() as session:
+    def _due(self, session: Session) -> tuple[list[_Due], list[str]]:
+        """The webhooks with something to deliver, and the ids of those that wanted none of the last events."""
+        now = clock.utc_now()
         end = outbox.last_position(session)
-        statement = select(col(Webhook.id)).where(col(Webhook.active), col(Webhook.fanned_out_position) < end)
-        behind = list(session.execute(statement).scalars())
-    for webhook_id in behind:
-        while _fan_out_batch(gateway, webhook_id):
-            pass
+        statement = select(Webhook, _has_due(now)).where(
+            _goes_on(now), col(Webhook.id).not_in(self.pool.running())
+        )
+        due: list[_Due] = []
+        unconcerned: list[str] = []
+        for webhook, has_due in session.execute(statement):
+            if not is_free(webhook, now):
+                continue
+            behind = end - webhook.fanned_out_position
+            if has_due or (behind and queueing.wants_any(session, webhook, up_to=end)):
+                due.append(_Due(webhook.id, webhook.acts_for, webhook_secrets.receiver_of(webhook)))
+            elif behind > FORGOTTEN_POSITIONS:
+                unconcerned.append(webhook.id)
+        return due, unconcerned
+
+    def _start(self, due: _Due) -> bool:
+        groups = {due.receiver: THREADS_PER_RECEIVER}
+        if due.webhook_id not in self._proven:
+            groups[UNPROVEN] = THREADS_FOR_UNPROVEN
+        return self.pool.start(Task(due.webhook_id, lambda: self._serve(due.webhook_id), groups, due.owner))
+
+    def _serve(self, webhook_id: str) -> bool:
+        self._served_s[webhook_id] = time.monotonic()
+        slowest_ms = serve(self._gateway, webhook_id, self.pool.stopping)
+        if slowest_ms is not None and slowest_ms < SLOW_MS:
+            self._proven.add(webhook_id)
+        else:
+            self._proven.discard(webhook_id)
+        return slowest_ms is not None
 
 
-def serve(gateway: Gateway, webhook_id: str, stopping: threading.Event) -> bool:
-    """Deliver to one webhook what is due, for one turn. False: it did nothing, because another instance delivers to it."""
-    target = _claim(gateway, webhook_id)
-    if target is None:
-        return False
-    rest: timedelta | None = None
+def serve(gateway: Gateway, webhook_id: str, stopping: threading.Event) -> int | None:
+    """Deliver to one webhook what is due, for one turn. Returns how long the slowest attempt took, in ms. None: it did
+    nothing, because another instance delivers to it or it rests."""
+    holder = f"{process.identity()}/{new_id()}"
+    end_s = time.monotonic() + TURN_S
+    done: list[tuple[Attempt, Outcome]] = []
+    slowest_ms: int | None = None
+    sender: WebhookClient | None = None
     try:
-        end = time.monotonic() + TURN_S
-        with WebhookClient(target, network=gateway.webhook_network, tls=gateway.tls) as sender:
-            while rest is None and not stopping.is_set() and time.monotonic() < end:
-                delivery = _next(gateway, webhook_id)
-                if delivery is None:
-                    break
-                outcome = sender.deliver(event_id=delivery.event_id, body=delivery.body, at=clock.utc_now())
-                rest = _note(gateway, webhook_id, delivery, outcome)
+        while True:
+            goes_on = not stopping.is_set() and time.monotonic() < end_s
+            batch = _next_batch(gateway, webhook_id, holder, done, goes_on=goes_on)
+            if batch is None:
+                return slowest_ms
+            if sender is None or sender.target != batch.target:
+                if sender is not None:
+                    sender.close()
+                sender = WebhookClient(batch.target, network=gateway.webhook_network, tls=gateway.tls)
+            done = _attempted(sender, batch.deliveries, stopping)
+            slowest_ms = max([slowest_ms or 0, *(outcome.duration_ms for _, outcome in done)])
     finally:
-        with gateway.db.unit_of_work() as session:
-            webhook = session.get(Webhook, webhook_id, with_for_update=True)
-            if webhook is not None:
-                webhook.busy_until = clock.utc_now() + rest if rest is not None else None
-    return True
+        if sender is not None:
+            sender.close()
+
+
+def _attempted(
+    sender: WebhookClient, deliveries: Iterable[Attempt], stopping: threading.Event
+) -> list[tuple[Attempt, Outcome]]:
+    """Attempt the deliveries in order, until one of them makes the webhook rest or the time of a batch is over."""
+    done: list[tuple[Attempt, Outcome]] = []
+    end_s = time.monotonic() + BATCH_S
+    for delivery in deliveries:
+        outcome = sender.deliver(event_id=delivery.event_id, body=delivery.body, at=clock.utc_now())
+        done.append((delivery, outcome))
+        if attempts.ends_batch(outcome) or stopping.is_set() or time.monotonic() >= end_s:
+            break
+    return done
+
+
+def _next_batch(
+    gateway: Gateway,
+    webhook_id: str,
+    holder: str,
+    done: Sequence[tuple[Attempt, Outcome]],
+    *,
+    goes_on: bool,
+) -> _Batch | None:
+    """Record what was attempted, and claim the next deliveries. None: there are none, or the webhook cannot go on."""
+    with gateway.db.unit_of_work() as session:
+        webhook = session.get(Webhook, webhook_id, with_for_update=True)
+        if webhook is None:
+            return None
+        now = clock.utc_now()
+        is_ours = webhook.claimed_by == holder
+        for attempt, outcome in done:
+            attempts.record(session, webhook, attempt, outcome)
+        if not is_ours and not is_free(webhook, now):
+            return None
+        batch = None
+        if goes_on and webhook.active and not _rests(webhook, now):
+            batch = _batch(gateway, session, webhook)
+        webhook.claimed_by = holder if batch is not None else None
+        webhook.busy_until = now + timedelta(seconds=CLAIM_S) if batch is not None else None
+        return batch
+
+
+def _batch(gateway: Gateway, session: Session, webhook: Webhook) -> _Batch | None:
+    try:
+        target = webhook_secrets.endpoint(gateway, webhook)
+    except SecretUnreadable:
+        log.error("webhook_secret_unreadable", webhook_id=webhook.id)
+        return None
+    while True:
+        has_more = queueing.queue_batch(session, webhook)
+        found = _pending(session, webhook)
+        if found:
+            break
+        if not has_more:
+            return None
+    allowed = _allowed(session, webhook, found)
+    deliveries: list[Attempt] = []
+    for row, event in found:
+        if row.id in allowed:
+            deliveries.append(Attempt(row.id, event.id, orjson.dumps(feed.as_cloud_event(gateway, event))))
+        else:
+            attempts.end_as_not_allowed(row)
+    # An empty batch is one too: after it come those that are allowed.
+    return _Batch(target, deliveries)
+
+
+def _pending(session: Session, webhook: Webhook) -> list[tuple[WebhookDelivery, Event]]:
+    """What is due: the fresh events in commit order, then some that were put aside."""
+    statement = (
+        select(WebhookDelivery, Event)
+        .join(Event, col(Event.position) == col(WebhookDelivery.event_position))
+        .where(
+            col(WebhookDelivery.webhook_id) == webhook.id,
+            col(WebhookDelivery.status) == DeliveryStatus.PENDING,
+            col(WebhookDelivery.next_attempt_at) <= clock.utc_now(),
+        )
+    )
+    fresh = statement.where(col(WebhookDelivery.put_aside) == 0).order_by(col(WebhookDelivery.event_position))
+    found = [(row, event) for row, event in session.execute(fresh.limit(BATCH))]
+    aside = statement.where(col(WebhookDelivery.put_aside) > 0).order_by(
+        col(WebhookDelivery.next_attempt_at), col(WebhookDelivery.event_position)
+    )
+    room = RETRIES_BESIDE_FRESH if found else BATCH
+    return [*found, *((row, event) for row, event in session.execute(aside.limit(room)))]
+
+
+def _allowed(session: Session, webhook: Webhook, found: Sequence[tuple[WebhookDelivery, Event]]) -> set[str]:
+    """The ids of the deliveries whose events may be seen by the principals for whom they were queued and for whom the webhook
+    acts now. Rights may have ended since."""
+    positions = [event.position for _, event in found]
+    seen_by: dict[str, set[int]] = {}
+    for name in {webhook.acts_for, *(row.queued_for for row, _ in found)}:
+        statement = select(col(Event.position)).where(
+            col(Event.position).in_(positions), queueing.visible_to(session, name)
+        )
+        seen_by[name] = set(session.execute(statement).scalars())
+    return {
+        row.id
+        for row, event in found
+        if event.position in seen_by[webhook.acts_for] & seen_by[row.queued_for]
+    }
 
 
 def send_test(gateway: Gateway, principal: Principal, webhook_id: str) -> Outcome:
-    """Send an event of the type `…webhook.test.v1`, signed like every event, also to an inactive webhook.
+    """Send an event of the type `…webhook.test.v1`, signed like every event, also to an inactive webhook. If it is accepted, a
+    webhook that rests goes on.
 
     Raises:
         ScopeMissing, Forbidden, NotFound, TooManyRequests, Overloaded, SecretUnreadable
@@ -169,119 +306,43 @@ def send_test(gateway: Gateway, principal: Principal, webhook_id: str) -> Outcom
         data={"webhook_id": webhook_id},
         source=gateway.settings.public_url or SOURCE,
     )
-    address = webhook_client.address_of(webhook.url)
-    receiver = f"{address.host.lower()}:{address.port}" if address is not None else webhook.url
+    target = webhook_secrets.endpoint(gateway, webhook)
     with (
-        gateway.server_requests.waiting_for(receiver),
-        WebhookClient(_target(gateway, webhook), network=gateway.webhook_network, tls=gateway.tls) as sender,
+        gateway.server_requests.waiting_for(webhook_secrets.receiver_of(webhook)),
+        WebhookClient(target, network=gateway.webhook_network, tls=gateway.tls) as sender,
     ):
-        return sender.deliver(event_id=event_id, body=orjson.dumps(body), at=clock.utc_now())
+        outcome = sender.deliver(event_id=event_id, body=orjson.dumps(body), at=clock.utc_now())
+    if outcome.is_delivered:
+        with gateway.db.unit_of_work() as session:
+            row = session.get(Webhook, webhook_id, with_for_update=True)
+            if row is not None and row.active:
+                queueing.go_on(session, row)
+    return outcome
 
 
-def _fan_out_batch(gateway: Gateway, webhook_id: str) -> bool:
-    """Create one batch of rows. Returns whether there is more."""
-    with gateway.db.unit_of_work() as session:
-        webhook = session.get(Webhook, webhook_id, with_for_update=True)
-        if webhook is None or not webhook.active:
-            return False
-        return webhooks.queue_batch(session, webhook)
+def is_free(webhook: Webhook, now: datetime) -> bool:
+    """Whether nobody is delivering to it: it is not claimed, or the claim has expired, or its holder is dead."""
+    if webhook.claimed_by is None or webhook.busy_until is None or webhook.busy_until <= now:
+        return True
+    return process.is_dead(webhook.claimed_by.rpartition("/")[0])
 
 
-def _claim(gateway: Gateway, webhook_id: str) -> Endpoint | None:
-    now = clock.utc_now()
-    with gateway.db.unit_of_work() as session:
-        statement = select(Webhook).where(col(Webhook.id) == webhook_id, _is_free(now)).with_for_update()
-        webhook = session.execute(statement).scalar_one_or_none()
-        if webhook is None:
-            return None
-        webhook.busy_until = now + timedelta(seconds=CLAIM_S)
-        try:
-            return _target(gateway, webhook)
-        except SecretUnreadable:
-            log.error("webhook_secret_unreadable", webhook_id=webhook_id)
-            return None
+def _rests(webhook: Webhook, now: datetime) -> bool:
+    return webhook.resting_until is not None and webhook.resting_until > now
 
 
-def _next(gateway: Gateway, webhook_id: str) -> _Next | None:
-    """The next delivery that is due. Ends those before it that are not allowed any more."""
-    statement = (
-        select(WebhookDelivery, Event, col(Webhook.acts_for))
-        .join(Event, col(Event.position) == col(WebhookDelivery.event_position))
-        .join(Webhook, col(Webhook.id) == col(WebhookDelivery.webhook_id))
+def _goes_on(now: datetime) -> ColumnElement[bool]:
+    resting = col(Webhook.resting_until)
+    return col(Webhook.active) & or_(resting.is_(None), resting <= now)
+
+
+def _has_due(now: datetime) -> ColumnElement[bool]:
+    return (
+        exists()
         .where(
-            col(WebhookDelivery.webhook_id) == webhook_id,
+            col(WebhookDelivery.webhook_id) == col(Webhook.id),
             col(WebhookDelivery.status) == DeliveryStatus.PENDING,
-            col(WebhookDelivery.next_attempt_at) <= clock.utc_now(),
+            col(WebhookDelivery.next_attempt_at) <= now,
         )
-        .order_by(col(WebhookDelivery.event_position))
-        .limit(1)
-    )
-    while True:
-        with gateway.db.reading() as session:
-            found = session.execute(statement).first()
-            if found is None:
-                return None
-            delivery, event, acts_for = found
-            if _is_allowed(session, event, {delivery.queued_for, acts_for}):
-                return _Next(delivery.id, event.id, orjson.dumps(feed.as_cloud_event(gateway, event)))
-        _end_as_not_allowed(gateway, delivery.id)
-
-
-def _end_as_not_allowed(gateway: Gateway, delivery_id: str) -> None:
-    with gateway.db.unit_of_work() as session:
-        session.execute(
-            update(WebhookDelivery)
-            .where(col(WebhookDelivery.id) == delivery_id)
-            .values(status="failed", error_code=NOT_ALLOWED, next_attempt_at=None)
-        )
-
-
-def _is_allowed(session: Session, event: Event, names: Iterable[str]) -> bool:
-    """Whether all these principals may see the event. Rights may have ended since it was queued."""
-    seen = [webhooks.visible_to(session, name) for name in names]
-    statement = select(col(Event.position)).where(col(Event.position) == event.position, *seen)
-    return session.execute(statement).first() is not None
-
-
-def _note(gateway: Gateway, webhook_id: str, delivery: _Next, outcome: Outcome) -> timedelta | None:
-    """Record an attempt. Returns how long the webhook must rest; None: it goes on."""
-    now = clock.utc_now()
-    with gateway.db.unit_of_work() as session:
-        webhook = session.get(Webhook, webhook_id, with_for_update=True)
-        row = session.get(WebhookDelivery, delivery.delivery_id, with_for_update=True)
-        if webhook is None or row is None:
-            return None
-        row.attempts += 1
-        row.last_attempt_at = now
-        row.response_status = outcome.status
-        row.error_code = outcome.error_code
-        if outcome.is_delivered:
-            row.status = DeliveryStatus.DELIVERED
-            row.next_attempt_at = None
-            webhook.failures = 0
-            return None
-        log.info(
-            "webhook_delivery_failed",
-            webhook_id=webhook_id,
-            error=outcome.error_code,
-            status=outcome.status,
-            attempts=row.attempts,
-        )
-        webhook.failures += 1
-        if outcome.error_code == webhook_client.GONE:
-            webhook.active = False
-        delay = RETRIES.after(row.attempts)
-        if delay is None:
-            row.status = DeliveryStatus.FAILED
-        row.next_attempt_at = now + delay if delay is not None else None
-        return REST.after(webhook.failures, at_least_s=min(outcome.retry_after_s or 0.0, MAX_ASKED_REST_S))
-
-
-def _is_free(now: datetime) -> ColumnElement[bool]:
-    return and_(col(Webhook.active), or_(col(Webhook.busy_until).is_(None), col(Webhook.busy_until) <= now))
-
-
-def _target(gateway: Gateway, webhook: Webhook) -> Endpoint:
-    return Endpoint(
-        webhook.url, gateway.secrets.decrypt(webhook.secret_ciphertext, place=webhook_place(webhook.id))
+        .correlate(Webhook)
     )

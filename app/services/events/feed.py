@@ -6,7 +6,7 @@ A request that waits for events holds no session: these functions open their own
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, delete, select
+from sqlalchemy import ColumnElement, delete, or_, select
 from sqlmodel import col
 
 from app import clock
@@ -16,7 +16,7 @@ from app.models import Event
 from app.services import pages
 from app.services.access import rules
 from app.services.access.rules import SCOPES, Action, Principal, PrincipalKind
-from app.services.events import outbox
+from app.services.events import outbox, queueing, webhooks
 from app.services.pages import Slice
 
 DELETE_BATCH = 500
@@ -62,7 +62,10 @@ def visible_events(principal: Principal) -> list[ColumnElement[bool]]:
     rules.require_scope(principal, SCOPES[Action.SEE_EVENTS])
     if principal.kind == PrincipalKind.USER and principal.is_admin:
         return []
-    return [col(Event.connector_id).in_(rules.visible_connector_ids(principal, Action.SEE_EVENTS))]
+    of_connectors = col(Event.connector_id).in_(rules.visible_connector_ids(principal, Action.SEE_EVENTS))
+    if webhooks.SCOPE in principal.scopes:
+        return [or_(of_connectors, queueing.disabled_webhooks_seen_by(principal))]
+    return [of_connectors]
 
 
 def as_cloud_event(gateway: Gateway, event: Event) -> dict[str, Any]:

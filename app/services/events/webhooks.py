@@ -11,34 +11,32 @@ for whom it was queued, and the principal for whom the webhook acts at its deliv
 import ipaddress
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, false, select, true, update
+from sqlalchemy import select
 from sqlmodel import Session, col
 
-from app import clock
+from app import clock, wakeups
 from app.adapters import webhook_client
 from app.adapters.network import NetworkPolicy
-from app.adapters.secretbox import webhook_place
 from app.audit_actions import AuditAction
 from app.errors import FieldFault, HostUnreachable, InvalidInput, NotFound
 from app.events import full_type_of
 from app.gateway import Gateway
 from app.ids import new_id
-from app.models import ApiKey, Connector, Event, Webhook, WebhookDelivery
+from app.models import Connector, Event, Webhook, WebhookDelivery
 from app.schemas.events import WebhookCreate, WebhookUpdate
 from app.services import pages
-from app.services.access import api_keys, audit, rules
+from app.services.access import audit, rules
 from app.services.access.audit import differences
-from app.services.access.rules import SCOPES, Action, Principal, PrincipalKind
-from app.services.events import outbox
+from app.services.access.rules import Principal
+from app.services.events import outbox, queueing, webhook_secrets
 from app.services.pages import Slice
-from app.states import DeliveryStatus
+from app.wakeups import Topic
 
 SCOPE = "webhooks:write"
 REPLAY_BATCH = 500
-QUEUE_BATCH = 500
 
 
 @dataclass(frozen=True)
@@ -58,7 +56,7 @@ def create(gateway: Gateway, principal: Principal, body: WebhookCreate) -> Creat
     rules.require_administrator(principal, scope=SCOPE)
     _require_allowed(gateway.webhook_network, body.url)
     types = _full_types(body.types)
-    secret = webhook_client.new_secret()
+    secret = webhook_secrets.new()
     now = clock.utc_now()
     with gateway.db.unit_of_work() as session:
         _require_visible(session, principal, body.connector_ids)
@@ -69,12 +67,14 @@ def create(gateway: Gateway, principal: Principal, body: WebhookCreate) -> Creat
             types=types,
             connector_ids=list(dict.fromkeys(body.connector_ids)),
             active=body.active,
-            secret_ciphertext=gateway.secrets.encrypt(secret, place=webhook_place(webhook_id)),
+            body=body.body,
+            secret_ciphertext=webhook_secrets.encrypted(gateway, webhook_id, secret),
             acts_for=principal.name,
             fanned_out_position=outbox.last_position(session),
             created_at=now,
             updated_at=now,
         )
+        webhook_secrets.set_headers(gateway, row, body.headers)
         session.add(row)
         _note(session, principal, AuditAction.WEBHOOK_CREATED, row, before={})
     return Created(row, secret)
@@ -120,7 +120,7 @@ def change(gateway: Gateway, principal: Principal, webhook_id: str, body: Webhoo
         row = get(session, principal, webhook_id, for_update=True)
         if row.acts_for != principal.name:
             # What has happened until now is still queued for the one before.
-            while queue_batch(session, row):
+            while queueing.queue_batch(session, row):
                 pass
         before = _audited_settings(row)
         if body.connector_ids is not None:
@@ -128,16 +128,35 @@ def change(gateway: Gateway, principal: Principal, webhook_id: str, body: Webhoo
             row.connector_ids = list(dict.fromkeys(body.connector_ids))
         if types is not None:
             row.types = types
-        if body.url is not None:
-            row.url = body.url
+        webhook_secrets.change_headers(gateway, row, body.url or row.url, body.headers)
+        row.url = body.url or row.url
+        row.body = body.body or row.body
         if body.active is not None:
             row.active = body.active
-        if body.url is not None or body.active:
-            row.failures = 0
+            row.disabled_reason = row.disabled_at = None
+        if row.active:
+            row.failing_since = None
+            queueing.go_on(session, row)
         row.acts_for = principal.name
         row.updated_at = clock.utc_now()
         _note(session, principal, AuditAction.WEBHOOK_CHANGED, row, before=before)
     return row
+
+
+def rotate_secret(
+    gateway: Gateway, principal: Principal, webhook_id: str, *, previous_valid: timedelta
+) -> Created:
+    """Give the webhook a new secret. For this time the previous one signs as well.
+
+    Raises:
+        ScopeMissing, Forbidden, NotFound, SecretUnreadable
+    """
+    with gateway.db.unit_of_work() as session:
+        row = get(session, principal, webhook_id, for_update=True)
+        secret = webhook_secrets.rotate(gateway, row, previous_valid)
+        row.updated_at = clock.utc_now()
+        audit.note(session, principal, AuditAction.WEBHOOK_SECRET_ROTATED, f"webhooks/{row.id}")
+    return Created(row, secret)
 
 
 def delete(session: Session, principal: Principal, webhook_id: str) -> None:
@@ -186,7 +205,7 @@ def replay(gateway: Gateway, principal: Principal, webhook_id: str, since: datet
             statement = (
                 select(col(Event.position))
                 .where(
-                    *wanted_events(session, row),
+                    *queueing.wanted_events(session, row),
                     col(Event.time) >= since,
                     col(Event.position) > position,
                     col(Event.position) <= row.fanned_out_position,
@@ -195,105 +214,13 @@ def replay(gateway: Gateway, principal: Principal, webhook_id: str, since: datet
                 .limit(REPLAY_BATCH)
             )
             positions = list(session.execute(statement).scalars())
-            _queue(session, row, positions)
+            queueing.queue(session, row, positions)
             record.add(session, f"webhooks/{webhook_id}", len(positions))
+            wakeups.require(session, Topic.EVENTS)
         queued += len(positions)
         if len(positions) < REPLAY_BATCH:
             return queued
         position = positions[-1]
-
-
-def queue_batch(session: Session, webhook: Webhook) -> bool:
-    """Queue a batch of the events that are new to the webhook. Returns whether there may be more."""
-    # Get this first: every event that is committed later has a higher position.
-    end = outbox.last_position(session)
-    statement = (
-        select(col(Event.position))
-        .where(
-            *wanted_events(session, webhook),
-            col(Event.position) > webhook.fanned_out_position,
-            col(Event.position) <= end,
-        )
-        .order_by(col(Event.position))
-        .limit(QUEUE_BATCH)
-    )
-    positions = list(session.execute(statement).scalars())
-    _queue(session, webhook, positions)
-    has_more = len(positions) == QUEUE_BATCH
-    webhook.fanned_out_position = positions[-1] if has_more else end
-    return has_more
-
-
-def _queue(session: Session, webhook: Webhook, positions: Sequence[int]) -> None:
-    """Queue these events for delivery, again if they were delivered before."""
-    now = clock.utc_now()
-    of_these = (
-        col(WebhookDelivery.webhook_id) == webhook.id,
-        col(WebhookDelivery.event_position).in_(positions),
-    )
-    known = set(session.execute(select(col(WebhookDelivery.event_position)).where(*of_these)).scalars())
-    session.execute(
-        update(WebhookDelivery)
-        .where(*of_these)
-        .values(
-            queued_for=webhook.acts_for,
-            status=DeliveryStatus.PENDING,
-            attempts=0,
-            next_attempt_at=now,
-            error_code=None,
-            response_status=None,
-        ),
-        execution_options={"synchronize_session": False},
-    )
-    session.add_all(
-        WebhookDelivery(
-            id=new_id(),
-            webhook_id=webhook.id,
-            event_position=position,
-            queued_for=webhook.acts_for,
-            status=DeliveryStatus.PENDING,
-            next_attempt_at=now,
-        )
-        for position in positions
-        if position not in known
-    )
-    session.flush()
-
-
-def wanted_events(session: Session, webhook: Webhook) -> list[ColumnElement[bool]]:
-    """Conditions on `Event`: the webhook gets it."""
-    conditions: list[ColumnElement[bool]] = [visible_to(session, webhook.acts_for)]
-    if webhook.types:
-        conditions.append(col(Event.type).in_(webhook.types))
-    if webhook.connector_ids:
-        conditions.append(col(Event.connector_id).in_(webhook.connector_ids))
-    return conditions
-
-
-def visible_to(session: Session, name: str) -> ColumnElement[bool]:
-    """A condition on `Event`: the principal of this name may see it now. False for every event if their key has ended."""
-    kind, _, principal_id = name.partition(":")
-    if kind == PrincipalKind.USER:  # only administrators create webhooks
-        return true()
-    key = session.get(ApiKey, principal_id)
-    if key is None or not api_keys.is_valid(key):
-        return false()
-    limit = frozenset(key.connector_ids) or None
-    return col(Event.connector_id).in_(
-        _visible_ids(Principal(PrincipalKind.KEY, key.id, connector_limit=limit))
-    )
-
-
-def _visible_ids(principal: Principal) -> Any:
-    """The connectors whose events the webhooks of the principal may get. The scope `webhooks:write` is enough."""
-    seeing = Principal(
-        principal.kind,
-        principal.id,
-        is_admin=principal.is_admin,
-        scopes=frozenset({SCOPES[Action.SEE_EVENTS]}),
-        connector_limit=principal.connector_limit,
-    )
-    return rules.visible_connector_ids(seeing, Action.SEE_EVENTS)
 
 
 def _audited_settings(row: Webhook) -> dict[str, Any]:
@@ -304,6 +231,8 @@ def _audited_settings(row: Webhook) -> dict[str, Any]:
         "types": row.types,
         "connector_ids": row.connector_ids,
         "active": row.active,
+        "body": row.body,
+        "headers": row.header_names,
     }
 
 
@@ -315,7 +244,7 @@ def _note(
 
 
 def _require_visible(session: Session, principal: Principal, connector_ids: Sequence[str]) -> None:
-    statement = _visible_ids(principal).where(col(Connector.id).in_(connector_ids))
+    statement = queueing.visible_connector_ids(principal).where(col(Connector.id).in_(connector_ids))
     visible = set(session.execute(statement).scalars())
     faults = [
         FieldFault(f"/connector_ids/{index}", "there is no such connector")

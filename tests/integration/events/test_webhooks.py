@@ -17,7 +17,7 @@ from app.models import Connector, Event, Webhook, WebhookDelivery
 from app.schemas.events import WebhookCreate, WebhookUpdate
 from app.services.access import api_keys
 from app.services.access.rules import Principal, PrincipalKind
-from app.services.events import deliveries, feed, webhooks
+from app.services.events import attempts, deliveries, feed, queueing, webhooks
 from app.services.messages import deletion
 from tests.support.stored_mail import TESTER, connector, mail, store
 from tools.servers.http_receiver import Answer, HttpReceiver, ReceivedRequest
@@ -41,17 +41,25 @@ def webhook(gateway: Gateway, receiver: HttpReceiver, by: Principal = ADMIN, **b
 
 
 def deliver(gateway: Gateway, *made: webhooks.Created) -> None:
-    """One run of the job, to its end."""
-    deliveries.fan_out(gateway)
+    """One turn of each webhook, to its end."""
     for each in made:
         deliveries.serve(gateway, each.row.id, threading.Event())
+
+
+def queue(gateway: Gateway, made: webhooks.Created) -> None:
+    """Give the events until now their delivery rows."""
+    with gateway.db.unit_of_work() as session:
+        row = session.get(Webhook, made.row.id)
+        assert row is not None
+        while queueing.queue_batch(session, row):
+            pass
 
 
 def make_due(gateway: Gateway) -> None:
     """Let all waiting times have passed."""
     now = clock.utc_now()
     with gateway.db.unit_of_work() as session:
-        session.execute(update(Webhook).values(busy_until=None))
+        session.execute(update(Webhook).values(resting_until=None))
         session.execute(
             update(WebhookDelivery)
             .where(col(WebhookDelivery.status) == "pending")
@@ -161,9 +169,6 @@ class TestAFailure:
         made = webhook(gateway, http_receiver)
         refused, accepted = store(gateway, box, mail("1"), mail("2"))
         deliver(gateway, made)
-        with gateway.db.unit_of_work() as session:
-            session.execute(update(Webhook).values(busy_until=None))
-        deliver(gateway, made)
         assert subjects(http_receiver.requests) == [f"messages/{refused}", f"messages/{accepted}"]
         assert [row.status for row in rows(gateway)] == ["pending", "delivered"]
 
@@ -173,13 +178,13 @@ class TestAFailure:
         http_receiver.answer_with(500)
         made = webhook(gateway, http_receiver)
         store(gateway, box)
-        for _ in range(len(deliveries.RETRIES.delays_s) + 1):
+        for _ in range(len(attempts.RETRIES.delays_s) + 1):
             deliver(gateway, made)
             make_due(gateway)
         assert rows(gateway)[0].status == "failed"
-        assert sum(deliveries.RETRIES.delays_s) > timedelta(days=2).total_seconds()
+        assert sum(attempts.RETRIES.delays_s) > timedelta(days=2).total_seconds()
         deliver(gateway, made)
-        assert len(http_receiver.requests) == len(deliveries.RETRIES.delays_s) + 1
+        assert len(http_receiver.requests) == len(attempts.RETRIES.delays_s) + 1
 
     def test_a_410_ends_the_webhook_until_it_is_active_again(
         self, gateway: Gateway, box: Connector, http_receiver: HttpReceiver
@@ -196,7 +201,12 @@ class TestAFailure:
         assert changed.active
         make_due(gateway)
         deliver(gateway, made)
-        assert len(http_receiver.requests) == 3
+        types = [json.loads(request.body)["type"] for request in http_receiver.requests[1:]]
+        assert [each.split(".", 3)[3] for each in types] == [
+            "message.stored.v1",
+            "webhook.disabled.v1",
+            "message.stored.v1",
+        ]
 
     def test_a_redirect_of_a_receiver_is_not_followed(
         self, gateway: Gateway, box: Connector, http_receiver: HttpReceiver, second_receiver: HttpReceiver
@@ -248,7 +258,7 @@ class TestForWhom:
         made = webhook(gateway, http_receiver)
         store(gateway, hers)
         [shared] = store(gateway, box)
-        deliveries.fan_out(gateway)
+        queue(gateway, made)
         webhooks.change(gateway, key, made.row.id, WebhookUpdate(url=f"{http_receiver.url}/mine"))
         deliver(gateway, made)
         assert subjects(http_receiver.requests) == [f"messages/{shared}"]
@@ -272,7 +282,7 @@ class TestForWhom:
     ) -> None:
         made = webhook(gateway, http_receiver, by=key)
         store(gateway, box)
-        deliveries.fan_out(gateway)
+        queue(gateway, made)
         with gateway.db.unit_of_work() as session:
             row = api_keys.find_by_id_or_prefix(session, key.id)
             assert row is not None
