@@ -39,4 +39,8 @@ class AuditAction(StrEnum):
     MESSAGES_DELETED = "messages.deleted"
     SUBMISSION_CREATED = "submission.created"
     SUBMISSION_CANCELLED = "submission.cancelled"
+    SUBMISSION_RETRIED = "submission.retried"
+    SUBMISSION_DELETED = "submission.deleted"
+    SUBMISSION_SOURCE_READ = "submission.source_read"
+    SUBMISSION_ATTACHMENT_READ = "submission.attachment_read"
     QUARANTINE_RETRIED = "quarantine.retried"

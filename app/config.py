@@ -63,6 +63,12 @@ class Settings(BaseSettings):
     lease_s: int = Field(default=30, ge=1)
     command_timeout_s: float = Field(default=60, gt=0)
     connect_timeout_s: float = Field(default=10, gt=0)
+    ehlo_name: str | None = Field(
+        default=None,
+        max_length=255,
+        pattern=r"^(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?(?:\.|$))+$|^\[[0-9A-Za-z:.]{3,60}\]$",
+    )
+    """The name of this machine in EHLO; None: the address of the connection (RFC 5321 §4.1.3)."""
     fetch_threads: int = Field(default=8, ge=1, le=256)
     connector_quota_octets: int | None = Field(default=None, ge=1)
     """How many octets of mail one connector keeps; None: any number."""
@@ -112,6 +118,7 @@ class Settings(BaseSettings):
         "jwt_issuer",
         "jwt_audience",
         "public_url",
+        "ehlo_name",
         "metrics_token",
         mode="before",
     )

@@ -81,6 +81,11 @@ REQUESTS = {
         " (`is_auto_reply`).",
         "Do not answer such messages by program. A person may: without `auto_submitted` the answer is accepted.",
     ),
+    "submissions_queued": Entry(
+        "The connector cannot be deleted, because mail waits to be sent from it.",
+        "Repeat the request with `?submissions=cancel`: each ends as cancelled, with the event `submission.failed`. Or wait"
+        " until it is sent.",
+    ),
     "messages_stored": Entry(
         "The connector cannot be deleted alone, because its messages are stored.",
         "Repeat the request with `?messages=delete` to delete the messages too, or pause the connector instead.",
@@ -237,6 +242,37 @@ MAIL_SERVERS = {
     "over_quota": Entry(
         "The mailbox is over its quota, so the server refuses to copy or move mail.",
         "Make room in the mailbox, or raise its quota.",
+    ),
+    "login_wanted": Entry(
+        "The sending server accepts no mail without a login (530), and offered no way to log in on this connection. Nothing"
+        " is lost: the mail waits.",
+        "Check host, port and security under `smtp`: the port for submission is 465 with tls, or 587 with starttls.",
+    ),
+    "sender_refused": Entry(
+        "The sending server does not let this account send with the connector's address (at MAIL). The submission has"
+        " failed; its text is kept.",
+        "Set the address that belongs to the account, or allow it at the provider, then `POST /submissions/{id}/retry`.",
+    ),
+    "recipient_refused": Entry(
+        "The sending server refused a recipient for good (at RCPT): most often there is no such mailbox, or it is full.",
+        "Read `enhanced_status` and `server_text`, and correct the address.",
+    ),
+    "mail_refused": Entry(
+        "The sending server refused the mail after it had seen it, most often for its content or the sender's reputation.",
+        "Read `server_text`, change the mail, and send it anew.",
+    ),
+    "mail_too_large": Entry(
+        "The mail is larger than the sending server accepts.",
+        "Send less or smaller attachments.",
+    ),
+    "outcome_unknown": Entry(
+        "The connection to the sending server was lost after the whole mail and before its answer, or the gateway was stopped"
+        " while it was sending. The mail may have been sent. The gateway does not send it again by itself.",
+        "Ask the recipient, or look into the Sent folder. `POST /submissions/{id}/retry` sends it again.",
+    ),
+    "mail_deferred": Entry(
+        "The sending server does not take the mail now, for example because of greylisting or a full disk.",
+        "Nothing. The gateway tries again for two days.",
     ),
     "command_refused": Entry(
         "The mail server refused a command and did not give the reason in a known form.",

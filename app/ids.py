@@ -1,6 +1,7 @@
 """Identifiers of our own rows: UUID version 7 (RFC 9562 §5.7). Callers do not interpret them; they ascend in time for the
 sake of our indexes."""
 
+import hashlib
 import secrets
 import time
 
@@ -12,3 +13,8 @@ def new_id() -> str:
     random_b = secrets.randbits(62)
     value = (milliseconds & (1 << 48) - 1) << 80 | 0x7 << 76 | random_a << 64 | 0b10 << 62 | random_b
     return f"{value:032x}"
+
+
+def conversation_of_root(connector_id: str, header: str) -> str:
+    """The identifier of the conversation in a mailbox that begins with the mail of this Message-ID."""
+    return hashlib.sha256(f"{connector_id}\n{header}".encode()).hexdigest()[:32]

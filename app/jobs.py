@@ -21,7 +21,7 @@ from app.services.connectors import credential_links
 from app.services.events import deliveries, feed
 from app.services.fetching import sweep
 from app.services.messages import retention
-from app.services.sending import sender
+from app.services.sending import ending, sender
 from app.wakeups import Topic
 
 log = structlog.get_logger(__name__)
@@ -53,6 +53,7 @@ class Jobs:
         self._add(
             "checkpoint", lambda: database_files.forget_deleted(gateway.settings.database_url), seconds=15
         )
+        self._add("submission_retention", lambda: ending.delete_old(gateway), seconds=60)
         self._add("event_retention", lambda: feed.delete_old(gateway), seconds=3600)
         self._add("audit_retention", lambda: audit.delete_old(gateway), seconds=3600)
         self._add("credential_links", lambda: credential_links.delete_expired(gateway), seconds=3600)

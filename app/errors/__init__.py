@@ -15,6 +15,7 @@ GatewayError                      code, retryable
 │   ├── WrongState
 │   ├── CycleRunning
 │   ├── MessagesStored
+│   ├── SubmissionsQueued
 │   ├── IdempotencyMismatch
 │   ├── AnswerToAutomaticMail
 │   └── AttachmentUnreadable
@@ -52,6 +53,12 @@ GatewayError                      code, retryable
 │   │   ├── CopiesUnknown
 │   │   ├── OverQuota
 │   │   ├── CommandRefused
+│   │   ├── LoginWanted
+│   │   ├── SenderRefused
+│   │   ├── RecipientRefused
+│   │   ├── MailRefused
+│   │   ├── MailTooLarge
+│   │   ├── OutcomeUnknown
 │   │   ├── CertificateRefused
 │   │   │   ├── CertificateExpired
 │   │   │   ├── CertificateNotYetValid
@@ -69,6 +76,7 @@ GatewayError                      code, retryable
 │   │   │   └── ConnectionRefused
 │   │   ├── TlsFailed
 │   │   ├── ConnectionLost
+│   │   ├── MailDeferred
 │   │   ├── TooManyConnections
 │   │   ├── LoginNotUnderstood
 │   │   ├── MailNotGiven
@@ -130,23 +138,30 @@ from app.errors.mail_server import (
     LoginNotPossible,
     LoginNotUnderstood,
     LoginRefused,
+    LoginWanted,
+    MailDeferred,
     MailNotGiven,
+    MailRefused,
     MailServerError,
     MailServerRejected,
     MailServerTimeout,
     MailServerUnavailable,
+    MailTooLarge,
     NoGreeting,
     NoLoginMethod,
     NoRightToMove,
     NotImap,
     NotSmtp,
     NotTls,
+    OutcomeUnknown,
     OverQuota,
     PasswordExpired,
     PasswordLoginSwitchedOff,
     PrivacyRequired,
     ProcessedFolderMissing,
+    RecipientRefused,
     SameFolder,
+    SenderRefused,
     SmtpSwitchedOff,
     StarttlsNotOffered,
     Throttled,
@@ -174,6 +189,7 @@ from app.errors.requests import (
     PreconditionFailed,
     RequestTooSlow,
     ScopeMissing,
+    SubmissionsQueued,
     TooLarge,
     TooManyRefusedLogins,
     TooManyRequests,
@@ -224,11 +240,15 @@ __all__ = [
     "LoginNotPossible",
     "LoginNotUnderstood",
     "LoginRefused",
+    "LoginWanted",
+    "MailDeferred",
     "MailNotGiven",
+    "MailRefused",
     "MailServerError",
     "MailServerRejected",
     "MailServerTimeout",
     "MailServerUnavailable",
+    "MailTooLarge",
     "MailboxTaken",
     "MessagesStored",
     "NoGreeting",
@@ -239,6 +259,7 @@ __all__ = [
     "NotImap",
     "NotSmtp",
     "NotTls",
+    "OutcomeUnknown",
     "OverQuota",
     "Overloaded",
     "ParserBusy",
@@ -248,16 +269,19 @@ __all__ = [
     "PrivacyRequired",
     "ProcessedFolderMissing",
     "QuotaReached",
+    "RecipientRefused",
     "RequestTooSlow",
     "SameFolder",
     "ScopeMissing",
     "SecretUnreadable",
+    "SenderRefused",
     "SettingsChanged",
     "SettingsIncomplete",
     "SmtpSwitchedOff",
     "StarttlsNotOffered",
     "StoreInUse",
     "StoreUnavailable",
+    "SubmissionsQueued",
     "Throttled",
     "TlsExpected",
     "TlsFailed",

@@ -187,6 +187,38 @@ class CommandRefused(MailServerRejected):
     default_detail = "The mail server refused a command."
 
 
+class LoginWanted(MailServerRejected):
+    code = "login_wanted"
+    default_detail = "The mail server sends nothing without a login, and offers none on this connection."
+
+
+class SenderRefused(MailServerRejected):
+    code = "sender_refused"
+    default_detail = "The mail server does not let this account send from this address."
+
+
+class RecipientRefused(MailServerRejected):
+    code = "recipient_refused"
+    default_detail = "The mail server refused the recipient."
+
+
+class MailRefused(MailServerRejected):
+    code = "mail_refused"
+    default_detail = "The mail server refused the mail."
+
+
+class MailTooLarge(MailServerRejected):
+    code = "mail_too_large"
+    default_detail = "The mail is larger than the mail server accepts."
+
+
+class OutcomeUnknown(MailServerRejected):
+    code = "outcome_unknown"
+    default_detail = (
+        "Nobody knows whether the mail server took the mail: the connection was lost before its answer."
+    )
+
+
 class CertificateRefused(MailServerRejected):
     code = "certificate_refused"
     default_detail = "The mail server's TLS certificate could not be verified."
@@ -293,6 +325,11 @@ class TlsFailed(MailServerUnavailable):
 class ConnectionLost(MailServerUnavailable):
     code = "connection_lost"
     default_detail = "The connection to the mail server was lost."
+
+
+class MailDeferred(MailServerUnavailable):
+    code = "mail_deferred"
+    default_detail = "The mail server does not take the mail at the moment; the gateway tries again."
 
 
 class TooManyConnections(MailServerUnavailable):

@@ -55,6 +55,11 @@ class MessagesStored(Conflict):
     default_detail = "Messages of this connector are stored; repeat with ?messages=delete to delete them too."
 
 
+class SubmissionsQueued(Conflict):
+    code = "submissions_queued"
+    default_detail = "Mail of this connector waits to be sent; repeat with ?submissions=cancel to cancel it, or send it first."
+
+
 class IdempotencyMismatch(Conflict):
     code = "idempotency_mismatch"
     default_detail = "This Idempotency-Key was used before with another request."

@@ -104,6 +104,20 @@ def compose(draft: Draft) -> bytes:
     return raw
 
 
+def dated(raw: bytes, at: datetime) -> bytes:
+    """A mail of `compose` with another Date. Every other octet stays, and the length."""
+    first, line_end, rest = raw.partition(b"\r\n")
+    return f"Date: {format_datetime(at)}".encode() + line_end + rest if first.startswith(b"Date: ") else raw
+
+
+def with_bcc(raw: bytes, bcc: Sequence[Mailbox]) -> bytes:
+    """A mail of `compose` as its sender keeps it: with the recipients that the others do not see."""
+    if not bcc:
+        return raw
+    first, line_end, rest = raw.partition(b"\r\n")
+    return b"".join([first, line_end, f"Bcc: {_addresses(bcc)}".encode(), line_end, rest])
+
+
 def parse_mailbox(text: str, pointer: str) -> Mailbox:
     """Read `addr` or `Name <addr>`.
 

@@ -11,7 +11,7 @@ from app.models.cursors import CursorKey
 from app.models.events import Event, Feed, Webhook, WebhookDelivery
 from app.models.fetching import Cycle, Lease, Quarantined, ServerMessage
 from app.models.messages import Message, MessageBody
-from app.models.sending import Submission, SubmissionRecipient
+from app.models.sending import Submission, SubmissionBody, SubmissionRecipient
 
 __all__ = [
     "ApiKey",
@@ -31,6 +31,7 @@ __all__ = [
     "Quarantined",
     "ServerMessage",
     "Submission",
+    "SubmissionBody",
     "SubmissionRecipient",
     "UpgradeStep",
     "UtcDateTime",

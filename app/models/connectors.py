@@ -60,6 +60,10 @@ class Connector(SQLModel, table=True):
     processed_folder: str
     poll_interval_s: int
     delete_processed_after_days: int | None = None
+    delete_sent_after_days: int | None = None
+    delete_failed_after_days: int | None = None
+    from_name: str | None = None
+    """The sender's name in mail that is sent from here."""
     first_fetch: FirstFetch | None = enum_column(FirstFetch, default=None)
     first_fetch_since: date | None = None
     baseline_uidvalidity: int | None = Field(default=None, sa_type=BigInteger)

@@ -1,8 +1,10 @@
 """Tables of submissions."""
 
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import (
+    JSON,
     Index,
     LargeBinary,
     Text,
@@ -19,7 +21,7 @@ from app.states import (
 
 
 class Submission(SQLModel, table=True):
-    """A request to send (RFC 6409). The built mail is kept until it has been sent and filed."""
+    """A request to send (RFC 6409), with the built mail."""
 
     __tablename__ = "submissions"
     __table_args__ = (
@@ -42,15 +44,43 @@ class Submission(SQLModel, table=True):
     stored."""
     subject: str = Field(default="", sa_type=Text)
     in_reply_to_message_id: str | None = Field(default=None, index=True)
+    conversation_id: str | None = Field(default=None, index=True)
+    """Of the answered message; for a new mail, the one that answers to it will get. Null: written before this was stored."""
     source_zstd: bytes | None = Field(default=None, sa_type=LargeBinary)
+    """Null: it was finished before sent mail was kept, or it was cancelled."""
     send_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     attempts: int = 0
     next_attempt_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     """When the job looks at the row next: to send, to give up an attempt that never ended, or to file the copy."""
+    dated_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    """When the first attempt began: the Date of the mail in each attempt and in its copy."""
+    queued_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    """When it was queued again by command; null: never."""
+    error_code: str | None = None
+    error_detail: str | None = Field(default=None, sa_type=Text)
+    error_enhanced_status: str | None = None
+    """The enhanced status code (RFC 3463) of the last refusal."""
+    error_server_text: str | None = Field(default=None, sa_type=Text)
+    """The server's own words, our credentials masked."""
     sent_copy: SentCopyState = enum_column(SentCopyState, default=SentCopyState.PENDING)
     sent_copy_attempts: int = 0
     created_at: datetime = Field(sa_type=UtcDateTime)
     updated_at: datetime = Field(sa_type=UtcDateTime)
+
+
+class SubmissionBody(SQLModel, table=True):
+    """What was asked to be sent, as it was asked. Separate from `Submission`, so that lists do not load it."""
+
+    __tablename__ = "submission_bodies"
+
+    submission_id: str = cascade_column("submissions.id", primary_key=True)
+    to: list[str] = Field(default_factory=list, sa_type=JSON)
+    cc: list[str] = Field(default_factory=list, sa_type=JSON)
+    bcc: list[str] = Field(default_factory=list, sa_type=JSON)
+    text: str | None = Field(default=None, sa_type=Text)
+    html: str | None = Field(default=None, sa_type=Text)
+    attachments: list[dict[str, Any]] = Field(default_factory=list, sa_type=JSON)
+    """As callers see them, and `at` and `encoded_octets`: where the base64 of each begins in the built mail, and its length."""
 
 
 class SubmissionRecipient(SQLModel, table=True):

@@ -29,7 +29,7 @@ from app.schemas.connectors import (
 from app.schemas.fields import Id, Line, ListQuery, Page
 from app.services.connectors import checks, connectors, passwords
 from app.services.connectors.detailed import Detailed
-from app.services.connectors.settings import first_fetch_of, server_of
+from app.services.connectors.settings import first_fetch_of, retention_of, server_of
 from app.services.events.recipients import notifies_users
 from app.services.fetching import history
 
@@ -118,15 +118,23 @@ def change_connector(
 
 @router.delete("/{connector_id}", status_code=204, responses=problem_responses(404, 409, 412))
 def delete_connector(
+    *,
     connector_id: Id,
     gateway: GatewayDep,
     principal: PrincipalDep,
     version: ExpectedVersion,
     messages: Annotated[str | None, Query(pattern="^delete$")] = None,
+    submissions: Annotated[str | None, Query(pattern="^cancel$")] = None,
 ) -> None:
-    """Delete a connector; with `messages=delete` also its messages. Mail on the server does not move."""
+    """Delete a connector; with `messages=delete` also its messages. Mail that waits to be sent prevents it, unless
+    `submissions=cancel` cancels it. Mail on the server does not move."""
     connectors.delete_connector(
-        gateway, principal, connector_id, with_messages=messages == "delete", version=version
+        gateway,
+        principal,
+        connector_id,
+        with_messages=messages == "delete",
+        cancel_submissions=submissions == "cancel",
+        version=version,
     )
 
 
@@ -254,10 +262,11 @@ def _read(detailed: Detailed) -> ConnectorRead | ConnectorShort:
             "email_address": connector.email_address,
             "imap": ServerRead.model_validate(server_of(connector, "imap")),
             "smtp": ServerRead.model_validate(server_of(connector, "smtp")) if connector.smtp_host else None,
+            "from_name": connector.from_name,
             "source_folder": connector.source_folder,
             "processed_folder": connector.processed_folder,
             "poll_interval_s": connector.poll_interval_s,
-            "retention": RetentionRead(delete_processed_after_days=connector.delete_processed_after_days),
+            "retention": RetentionRead(**retention_of(connector)),
             "first_fetch": first_fetch_of(connector),
             "status": connector.status,
             "last_error": _last_error(connector),

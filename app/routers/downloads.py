@@ -6,7 +6,9 @@ from urllib.parse import quote
 from fastapi import Response
 from fastapi.responses import StreamingResponse
 
-from app.services.messages.reading import SAFE_TYPES, UNKNOWN_TYPE, Download
+from app.services.messages import pieces
+from app.services.messages.reading import IMAGE_TYPES, SAFE_TYPES, UNKNOWN_TYPE, Download
+from app.services.sending.contents import File
 
 # RFC 8187 §3.2.1: the characters that an extended value may contain without escapes.
 _ATTR_CHARS = "!#$&+-.^_`|~"
@@ -51,3 +53,18 @@ def download(file: Download) -> Response:
     if file.sha256 is not None:
         response.headers["ETag"] = f'"{file.sha256}"'
     return response
+
+
+def download_file(file: File) -> Response:
+    """The same for what was sent from here. The type of the caller who sent it counts only if it is harmless."""
+    is_source = file.content_type == "message/rfc822"
+    content_type = file.content_type if is_source or file.content_type in SAFE_TYPES else UNKNOWN_TYPE
+    return download(
+        Download(
+            octets=len(file.content),
+            pieces=pieces.of_content(file.content),
+            content_type=content_type,
+            name=file.name,
+            inline=file.inline and content_type in IMAGE_TYPES,
+        )
+    )

@@ -1,14 +1,23 @@
-"""Submissions: sending mail, and the results."""
+"""Submissions: sending mail, the results, and what was sent."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, Query, status
+from fastapi import APIRouter, Header, Path, Query, Response, status
 
 from app.deps import CursorsDep, GatewayDep, PrincipalDep, ReadSession, WriteSession
 from app.problems import problem_responses
+from app.routers import downloads
 from app.schemas.fields import Id, Page
-from app.schemas.submissions import RecipientRead, SubmissionCreate, SubmissionRead, SubmissionsQuery
-from app.services.sending import submissions
+from app.schemas.submissions import (
+    RecipientRead,
+    SentAttachment,
+    SubmissionCreate,
+    SubmissionDetail,
+    SubmissionError,
+    SubmissionRead,
+    SubmissionsQuery,
+)
+from app.services.sending import contents, ending, submissions
 from app.services.sending.submissions import Detailed
 from app.states import SubmissionStatus
 
@@ -25,9 +34,9 @@ def create_submission(
     principal: PrincipalDep,
     body: SubmissionCreate,
     idempotency_key: IdempotencyKey = None,
-) -> SubmissionRead:
+) -> SubmissionDetail:
     """Queue a mail. Requests with the same `Idempotency-Key` and body queue it only once."""
-    return _read(submissions.create(gateway, principal, body, idempotency_key=idempotency_key))
+    return _in_full(submissions.create(gateway, principal, body, idempotency_key=idempotency_key))
 
 
 @router.get("", responses=problem_responses(403, 404))
@@ -45,34 +54,97 @@ def list_submissions(
 
 
 @router.get("/{submission_id}", responses=problem_responses(403, 404))
-def get_submission(session: ReadSession, principal: PrincipalDep, submission_id: Id) -> SubmissionRead:
-    """A submission, with the result for each recipient."""
-    return _read(submissions.get_submission(session, principal, submission_id))
+def get_submission(session: ReadSession, principal: PrincipalDep, submission_id: Id) -> SubmissionDetail:
+    """A submission, with the result for each recipient, and what was asked to be sent."""
+    return _in_full(submissions.get_submission(session, principal, submission_id))
+
+
+@router.get(
+    "/{submission_id}/source",
+    response_class=Response,
+    responses={**downloads.SOURCE_RESPONSES, **problem_responses(403, 404)},
+)
+def get_submission_source(gateway: GatewayDep, principal: PrincipalDep, submission_id: Id) -> Response:
+    """The mail as it was sent, or will be."""
+    return downloads.download_file(contents.get_source(gateway, principal, submission_id))
+
+
+@router.get(
+    "/{submission_id}/attachments/{n}",
+    response_class=Response,
+    responses={**downloads.CONTENT_RESPONSES, **problem_responses(403, 404)},
+)
+def get_submission_attachment(
+    gateway: GatewayDep,
+    principal: PrincipalDep,
+    submission_id: Id,
+    n: Annotated[int, Path(ge=1, le=1_000_000)],
+) -> Response:
+    """The content of an attachment that was sent, or will be."""
+    return downloads.download_file(contents.get_attachment(gateway, principal, submission_id, n))
+
+
+@router.post("/{submission_id}/retry", responses=problem_responses(403, 404, 409))
+def retry_submission(session: WriteSession, principal: PrincipalDep, submission_id: Id) -> SubmissionDetail:
+    """Send a failed, partly sent or uncertain submission again, to the recipients that have not got it or may not have."""
+    ending.retry(session, principal, submission_id)
+    return _in_full(submissions.get_submission(session, principal, submission_id))
 
 
 @router.delete(
     "/{submission_id}", status_code=status.HTTP_204_NO_CONTENT, responses=problem_responses(403, 404, 409)
 )
 def cancel_submission(session: WriteSession, principal: PrincipalDep, submission_id: Id) -> None:
-    """Cancel a submission while it is queued."""
-    submissions.cancel(session, principal, submission_id)
+    """Cancel a submission while it is queued, or delete one that failed or is uncertain."""
+    ending.remove(session, principal, submission_id)
+
+
+def _in_full(detailed: Detailed) -> SubmissionDetail:
+    body = detailed.body if detailed.may_read else None
+    return SubmissionDetail(
+        **_values(detailed),
+        to=body.to if body is not None else [],
+        cc=body.cc if body is not None else [],
+        bcc=body.bcc if body is not None else [],
+        text=body.text if body is not None else None,
+        html=body.html if body is not None else None,
+        attachments=[SentAttachment(**each) for each in (body.attachments if body is not None else ())],
+    )
 
 
 def _read(detailed: Detailed) -> SubmissionRead:
+    return SubmissionRead(**_values(detailed))
+
+
+def _values(detailed: Detailed) -> dict[str, Any]:
     row = detailed.submission
-    return SubmissionRead(
-        id=row.id,
-        connector_id=row.connector_id,
-        status=row.status,
-        message_id_header=row.message_id_header,
-        subject=row.subject,
-        in_reply_to=row.in_reply_to_message_id,
-        recipients=[RecipientRead.model_validate(recipient) for recipient in detailed.recipients],
-        attempts=row.attempts,
+    return {
+        "id": row.id,
+        "connector_id": row.connector_id,
+        "status": row.status,
+        "message_id_header": row.message_id_header,
+        "subject": row.subject,
+        "in_reply_to": row.in_reply_to_message_id,
+        "conversation_id": row.conversation_id,
+        "recipients": [RecipientRead.model_validate(recipient) for recipient in detailed.recipients],
+        "attempts": row.attempts,
         # For a row that has been sent, the time is that of filing the copy, which is not an attempt to send.
-        next_attempt_at=row.next_attempt_at if row.status == SubmissionStatus.QUEUED else None,
-        sent_copy=row.sent_copy,
-        send_at=row.send_at,
-        created_at=row.created_at,
-        updated_at=row.updated_at,
+        "next_attempt_at": row.next_attempt_at if row.status == SubmissionStatus.QUEUED else None,
+        "error": _error(detailed),
+        "sent_copy": row.sent_copy,
+        "send_at": row.send_at,
+        "created_at": row.created_at,
+        "updated_at": row.updated_at,
+    }
+
+
+def _error(detailed: Detailed) -> SubmissionError | None:
+    row = detailed.submission
+    if row.error_code is None:
+        return None
+    return SubmissionError(
+        code=row.error_code,
+        detail=row.error_detail or "",
+        enhanced_status=row.error_enhanced_status,
+        server_text=row.error_server_text if detailed.may_read else None,
     )

@@ -77,6 +77,10 @@ DaysKept = Annotated[int, Field(ge=1, le=36500)]
 
 class Retention(Input):
     delete_processed_after_days: DaysKept | None = None
+    delete_sent_after_days: DaysKept | None = None
+    """Submissions that were sent are deleted so many days after; null: they are kept."""
+    delete_failed_after_days: DaysKept | None = None
+    """The same for those that failed, are uncertain or were cancelled."""
 
 
 class FirstFetchSince(Input):
@@ -101,6 +105,8 @@ class ConnectorSettings(Input):
     email_address: EmailAddress
     imap: ImapServer
     smtp: SmtpServer | None = None
+    from_name: Line | None = None
+    """The sender's name in mail that is sent from here. Null: a shared mailbox has its `name`, a personal one none."""
     source_folder: SourceFolder = "INBOX"
     processed_folder: ProcessedFolder = "\\Trash"
     poll_interval_s: PollInterval | None = None
@@ -153,6 +159,8 @@ class SmtpServerPatch(ImapServerPatch):
 
 class RetentionPatch(Input):
     delete_processed_after_days: DaysKept | None = None
+    delete_sent_after_days: DaysKept | None = None
+    delete_failed_after_days: DaysKept | None = None
 
 
 class ConnectorPatch(Input):
@@ -164,6 +172,7 @@ class ConnectorPatch(Input):
     email_address: EmailAddress | None = None
     imap: ImapServerPatch | None = None
     smtp: SmtpServerPatch | None = None
+    from_name: Line | None = None
     source_folder: SourceFolder | None = None
     processed_folder: ProcessedFolder | None = None
     poll_interval_s: PollInterval | None = None
@@ -212,6 +221,8 @@ class Alert(Output):
 
 class RetentionRead(Output):
     delete_processed_after_days: int | None
+    delete_sent_after_days: int | None
+    delete_failed_after_days: int | None
 
 
 class ServerRead(Output):
@@ -230,6 +241,7 @@ class ConnectorRead(Output):
     email_address: str
     imap: ServerRead
     smtp: ServerRead | None
+    from_name: str | None
     source_folder: str
     processed_folder: str
     poll_interval_s: int

@@ -59,6 +59,26 @@ class RecipientRead(Output):
     detail: str | None
 
 
+class SubmissionError(Output):
+    """Why the last attempt did not bring the mail to everybody."""
+
+    code: str
+    detail: str
+    enhanced_status: str | None
+    """The mail server's enhanced status code (RFC 3463), as `5.1.1`."""
+    server_text: str | None
+    """The mail server's own words, for those who may read the mailbox."""
+
+
+class SentAttachment(Output):
+    n: int
+    name: str
+    content_type: str
+    size_octets: int
+    content_id: str | None
+    inline: bool
+
+
 class SubmissionRead(Output):
     id: str
     connector_id: str
@@ -66,12 +86,26 @@ class SubmissionRead(Output):
     message_id_header: str
     subject: str
     in_reply_to: str | None
+    conversation_id: str | None
+    """Of the answered message; of a new mail, the one that the answers to it get."""
     recipients: list[RecipientRead]
     attempts: int
     next_attempt_at: Time | None
     """Null if there will be no further attempt."""
+    error: SubmissionError | None
     sent_copy: SentCopyState
     """Whether a copy is in the mailbox's Sent folder."""
     send_at: Time | None
     created_at: Time
     updated_at: Time
+
+
+class SubmissionDetail(SubmissionRead):
+    """With what was asked to be sent, for those who may read the mailbox."""
+
+    to: list[str]
+    cc: list[str]
+    bcc: list[str]
+    text: str | None
+    html: str | None
+    attachments: list[SentAttachment]

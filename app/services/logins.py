@@ -32,6 +32,7 @@ from app.errors import (
     ConnectionLost,
     GatewayError,
     LoginRefused,
+    LoginWanted,
     MailServerError,
     MailServerTimeout,
     SettingsChanged,
@@ -252,9 +253,22 @@ def _note_smtp(gateway: Gateway, secret: StoredSecret, error: GatewayError | Non
 
 
 def is_about_smtp_login(error: GatewayError | None) -> bool:
-    """Whether this error is the server's answer to the login over SMTP, and not an error of the network."""
+    """Whether this error is the server's answer to the login over SMTP, and not an error of the network. A server that wants
+    a login before it takes a mail has answered too."""
+    if isinstance(error, LoginWanted):
+        return True
     is_network = isinstance(error, ConnectionLost | MailServerTimeout)
     return isinstance(error, MailServerError) and error.command == "AUTH" and not is_network
+
+
+def note_sending_trouble(gateway: Gateway, secret: StoredSecret, error: GatewayError) -> None:
+    """Record trouble that is not the mail's, met outside the login itself: sending waits, and the connector says why."""
+    _note_smtp(gateway, secret, error)
+
+
+def is_about_smtp_server(error: GatewayError | None) -> bool:
+    """Whether this error is about the server or the connection to it, and not about a mail."""
+    return isinstance(error, MailServerError) and error.command not in {"AUTH", "MAIL", "RCPT", "DATA"}
 
 
 def forget(connector: Connector) -> None:

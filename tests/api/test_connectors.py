@@ -20,6 +20,11 @@ from tests.support.connector_bodies import PASSWORD, created, personal, shared
 from tests.support.stored_mail import store
 
 ADMIN = Callers.user("administrator", admin=True)
+KEPT_FOR_EVER = {
+    "delete_processed_after_days": None,
+    "delete_sent_after_days": None,
+    "delete_failed_after_days": None,
+}
 JANA = Callers.user("jana", groups=["sales"])
 MEMBER = Callers.user("petr", groups=["orders"])
 OTHER = Callers.user("eva")
@@ -72,7 +77,7 @@ class TestCreate:
             "source_folder": "INBOX",
             "processed_folder": "\\Trash",
             "poll_interval_s": 60,
-            "retention": {"delete_processed_after_days": None},
+            "retention": {**KEPT_FOR_EVER},
             "first_fetch": None,
             "smtp": None,
             "status": "awaiting_credentials",
@@ -260,7 +265,7 @@ class TestPatch:
         assert answer.json()["imap"] == {**made["imap"], "port": 143, "security": "starttls"}
         assert answer.json()["first_fetch"] == {"since": "2026-01-01"}
         nulls = {
-            "retention": {"delete_processed_after_days": None},
+            "retention": {**KEPT_FOR_EVER},
             "poll_interval_s": None,
             "first_fetch": None,
             "external_id": None,

@@ -15,8 +15,9 @@ from sqlmodel import col, select
 from app import clock
 from app.adapters import compression
 from app.gateway import Gateway
-from app.models import Connector, Submission
+from app.models import Connector, Event, Submission, SubmissionBody
 from app.services.sending.sender import Sender
+from app.states import SubmissionStatus
 from tests.support.callers import Callers
 from tests.support.sending_mailbox import sending_connector
 from tests.support.stored_mail import connector, mail, store
@@ -63,6 +64,14 @@ def composed(gateway: Gateway, submission_id: str) -> EmailMessage:
     message = message_from_bytes(compression.decompress(row.source_zstd), policy=policy.default)
     assert isinstance(message, EmailMessage)
     return message
+
+
+def send_all(gateway: Gateway) -> None:
+    """One run of the job."""
+    sender = Sender(gateway)
+    sender.send_due()
+    assert sender.wait(30)
+    sender.stop()
 
 
 class TestCreate:
@@ -266,6 +275,147 @@ class TestAnswer:
 ATTACHMENT = {"name": "a", "content_type": "text/plain", "content_base64": "eA=="}
 
 
+class TestKept:
+    def test_what_was_asked_to_be_sent_can_be_read(
+        self, client: TestClient, gateway: Gateway, orders: Connector, callers: Callers
+    ) -> None:
+        image = {
+            "name": "logo.png",
+            "content_type": "image/png",
+            "content_base64": "eA==",
+            "content_id": "logo",
+        }
+        wanted = body(
+            orders,
+            to=["Karel <karel@example.com>"],
+            cc=[],
+            bcc=["tajny@example.com"],
+            html='<p>Ahoj<img src="cid:logo"></p>',
+            attachments=[
+                {"name": "ceník.pdf", "content_type": "application/pdf", "content_base64": "AP8="},
+                image,
+                {"name": "empty.html", "content_type": "text/html", "content_base64": ""},
+            ],
+        )
+        made = client.post("/submissions", json=wanted, headers=JANA).json()
+        path = f"/submissions/{made['id']}"
+        found = client.get(path, headers=JANA).json()
+        assert found == made
+        asked = ("to", "cc", "bcc", "subject", "text", "html")
+        assert {name: found[name] for name in asked} == {name: wanted[name] for name in asked}
+        files = [
+            (each["n"], each["name"], each["size_octets"], each["inline"]) for each in found["attachments"]
+        ]
+        assert files == [(1, "ceník.pdf", 2, False), (2, "logo.png", 1, True), (3, "empty.html", 0, False)]
+        got = [client.get(f"{path}/attachments/{n}", headers=JANA) for n in (1, 2, 3)]
+        assert [each.content for each in got] == [b"\x00\xff", b"x", b""]
+        assert got[2].headers["content-type"] == "application/octet-stream"
+        source = client.get(f"{path}/source", headers=JANA)
+        assert source.headers["content-type"] == "message/rfc822"
+        assert message_from_bytes(source.content)["Message-ID"] == made["message_id_header"]
+        assert_problem(client.get(f"{path}/attachments/4", headers=JANA), 404, "not_found")
+        sends = callers.key(["submissions:write"])
+        unread = client.get(path, headers=sends).json()
+        assert (unread["text"], unread["html"], unread["to"], unread["attachments"]) == (None, None, [], [])
+        assert_problem(client.get(f"{path}/source", headers=sends), 403, "scope_missing")
+        for caller in (STRANGER, ADMIN):
+            for what in ("source", "attachments/1"):
+                assert_problem(client.get(f"{path}/{what}", headers=caller), 404, "not_found")
+
+    def test_a_refused_mail_says_why_and_can_be_sent_again(
+        self,
+        client: TestClient,
+        gateway: Gateway,
+        orders: Connector,
+        smtp_server: SmtpServer,
+        callers: Callers,
+    ) -> None:
+        smtp_server.behaviour.data_reply = "554 5.7.1 Looks like spam"
+        path = f"/submissions/{client.post('/submissions', json=body(orders), headers=JANA).json()['id']}"
+        assert_problem(client.post(f"{path}/retry", headers=JANA), 409, "wrong_state")
+        send_all(gateway)
+        failed = client.get(path, headers=JANA).json()
+        assert (failed["status"], failed["text"]) == ("failed", "Hello")
+        assert failed["error"] == {
+            "code": "mail_refused",
+            "detail": "The mail server refused the mail (554 5.7.1).",
+            "enhanced_status": "5.7.1",
+            "server_text": "554 5.7.1 Looks like spam",
+        }
+        sends = callers.key(["submissions:write"])
+        assert client.get(path, headers=sends).json()["error"]["server_text"] is None
+        smtp_server.behaviour.data_reply = None
+        again = client.post(f"{path}/retry", headers=JANA)
+        assert (again.status_code, again.json()["status"], again.json()["error"]) == (200, "queued", None)
+        send_all(gateway)
+        assert client.get(path, headers=JANA).json()["status"] == "sent"
+        assert_problem(client.post(f"{path}/retry", headers=JANA), 409, "wrong_state")
+        assert [mail.answer for mail in smtp_server.mails] == [
+            "554 5.7.1 Looks like spam",
+            "250 2.0.0 Queued",
+        ]
+
+    def test_one_of_unknown_outcome_is_sent_again_by_command_alone_and_can_be_deleted(
+        self, client: TestClient, gateway: Gateway, orders: Connector, smtp_server: SmtpServer
+    ) -> None:
+        smtp_server.behaviour.drop_after_dot = True
+        made = [client.post("/submissions", json=body(orders), headers=JANA).json()["id"] for _ in range(2)]
+        first, second = (f"/submissions/{each}" for each in made)
+        send_all(gateway)
+        smtp_server.behaviour.drop_after_dot = False
+        send_all(gateway)
+        for path in (first, second):
+            found = client.get(path, headers=JANA).json()
+            assert (found["status"], found["error"]["code"]) == ("uncertain", "outcome_unknown")
+        assert client.post(f"{first}/retry", headers=JANA).status_code == 200
+        assert client.delete(second, headers=JANA).status_code == 204
+        assert_problem(client.get(second, headers=JANA), 404, "not_found")
+        send_all(gateway)
+        assert client.get(first, headers=JANA).json()["status"] == "sent"
+        assert len(smtp_server.mails) == 3
+
+    def test_one_of_before_such_mail_was_kept_says_so(
+        self, client: TestClient, gateway: Gateway, orders: Connector
+    ) -> None:
+        made = client.post("/submissions", json=body(orders), headers=JANA).json()
+        with gateway.db.unit_of_work() as session:
+            row = session.exec(select(Submission).where(col(Submission.id) == made["id"])).one()
+            row.status, row.source_zstd, row.next_attempt_at = SubmissionStatus.FAILED, None, None
+            session.delete(session.exec(select(SubmissionBody)).one())
+        path = f"/submissions/{made['id']}"
+        found = client.get(path, headers=JANA).json()
+        assert (found["text"], found["subject"], found["to"]) == (None, "Order", [])
+        assert_problem(client.get(f"{path}/source", headers=JANA), 404, "not_found")
+        assert_problem(client.get(f"{path}/attachments/1", headers=JANA), 404, "not_found")
+        assert_problem(client.post(f"{path}/retry", headers=JANA), 409, "wrong_state")
+
+    def test_a_connector_with_queued_mail_is_deleted_only_with_it(
+        self, client: TestClient, gateway: Gateway, orders: Connector
+    ) -> None:
+        ids = [client.post("/submissions", json=body(orders), headers=JANA).json()["id"] for _ in range(2)]
+        path = f"/connectors/{orders.id}"
+        assert_problem(client.delete(path, headers=ADMIN), 409, "submissions_queued")
+        assert_problem(client.delete(f"{path}?messages=delete", headers=ADMIN), 409, "submissions_queued")
+        assert client.get(f"/submissions/{ids[0]}", headers=JANA).json()["status"] == "queued"
+        assert client.delete(f"{path}?submissions=cancel", headers=ADMIN).status_code == 204
+        with gateway.db.reading() as session:
+            rows = session.exec(select(Event).where(col(Event.type).contains("submission"))).all()
+        ended = {(row.data["submission_id"], row.data["status"]) for row in rows}
+        assert ended == {(each, "cancelled") for each in ids}
+
+    def test_an_answer_is_in_the_conversation_of_the_message(
+        self, client: TestClient, gateway: Gateway, orders: Connector
+    ) -> None:
+        [message_id] = store(gateway, orders, mail("Dotaz", "Message-ID: <2@x>"))
+        made = client.post("/submissions", json=body(orders, in_reply_to=message_id), headers=JANA).json()
+        message = client.get(f"/messages/{message_id}", headers=JANA).json()
+        assert made["conversation_id"] == message["conversation_id"]
+        first = client.post("/submissions", json=body(orders), headers=JANA).json()
+        [reply_id] = store(gateway, orders, mail("Re: Order", f"In-Reply-To: {first['message_id_header']}"))
+        reply = client.get(f"/messages/{reply_id}", headers=JANA).json()
+        assert reply["conversation_id"] == first["conversation_id"]
+
+
 class TestRefused:
     @pytest.mark.parametrize(
         ("fields", "pointers"),
@@ -399,7 +549,11 @@ class TestList:
         rest = client.get("/submissions", params={"after": first["next_cursor"]}, headers=JANA).json()
         assert (rest["has_more"], rest["next_cursor"]) == (False, None)
         key = lambda each: str(each["id"])  # noqa: E731
-        assert [*first["data"], *rest["data"]] == sorted(made, key=key)
+        unlisted = {"to", "cc", "bcc", "text", "html", "attachments"}
+        assert [*first["data"], *rest["data"]] == [
+            {name: value for name, value in each.items() if name not in unlisted}
+            for each in sorted(made, key=key)
+        ]
         for nobody in (STRANGER, ADMIN):
             assert client.get("/submissions", headers=nobody).json()["data"] == []
 

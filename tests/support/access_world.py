@@ -14,7 +14,7 @@ from app.ids import new_id
 from app.models import ApiKey, Connector, Cycle, GroupBinding, Quarantined
 from app.schemas.api_keys import Scope
 from app.schemas.events import WebhookCreate
-from app.schemas.submissions import SubmissionCreate
+from app.schemas.submissions import SubmissionAttachment, SubmissionCreate
 from app.services.access.audit import NamedActor
 from app.services.access.rules import Principal, PrincipalKind
 from app.services.events import webhooks
@@ -138,7 +138,14 @@ class World:
         [message] = store(self.gateway, made, with_attachment('attachment; filename="offer.pdf"'))
         self._enter_password(made.id, by_owner=kind == "sealed")
         queued = submissions.create(
-            self.gateway, reader, SubmissionCreate(connector_id=made.id, to=["eva@firma.cz"], text="Hello")
+            self.gateway,
+            reader,
+            SubmissionCreate(
+                connector_id=made.id,
+                to=["eva@firma.cz"],
+                text="Hello",
+                attachments=[SubmissionAttachment(name="a.txt", content_base64="eA==")],
+            ),
         )
         return {
             "connector": made.id,

@@ -41,7 +41,7 @@ CALLS: dict[str, Call] = {
     "GET /connectors": Call("/connectors"),
     "GET /connectors/{}": Call("/connectors/{connector}"),
     "PATCH /connectors/{}": Call("/connectors/{connector}", {"name": "Renamed"}),
-    "DELETE /connectors/{}": Call("/connectors/{connector}?messages=delete", uses_up=True),
+    "DELETE /connectors/{}": Call("/connectors/{connector}?messages=delete&submissions=cancel", uses_up=True),
     "PUT /connectors/by-external-id/{}": Call(
         "/connectors/by-external-id/{external_id}",
         {
@@ -94,6 +94,10 @@ CALLS: dict[str, Call] = {
     ),
     "GET /submissions": Call("/submissions?connector_id={connector}"),
     "GET /submissions/{}": Call("/submissions/{submission}"),
+    "GET /submissions/{}/source": Call("/submissions/{submission}/source"),
+    "GET /submissions/{}/attachments/{}": Call("/submissions/{submission}/attachments/1"),
+    # 409: it is queued.
+    "POST /submissions/{}/retry": Call("/submissions/{submission}/retry", done=(409,)),
     "DELETE /submissions/{}": Call("/submissions/{submission}", uses_up=True),
     "GET /events": Call("/events"),
     "GET /events/stream": Call("/events/stream"),

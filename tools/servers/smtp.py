@@ -38,6 +38,8 @@ class Behaviour:
 
     sender_reply: str | None = None
     recipient_replies: dict[str, str] = field(default_factory=dict)
+    recipient_limit: int | None = None  # in one transaction
+    limit_reply: str = "452 4.5.3 Too many recipients"
     data_reply: str | None = None
     drop_after_dot: bool = False  # close without an answer: the client can't know whether it was taken
     data_delay_s: float = 0.0  # before the answer to the final dot
@@ -70,6 +72,7 @@ class SmtpServer:
         self.behaviour = Behaviour()
         self.port = 0
         self.login_attempts = 0
+        self.connections = 0
         self._auth_required = auth_required
         self._data_size_limit = data_size_limit
         self._mails: list[ReceivedMail] = []
@@ -147,6 +150,9 @@ class SmtpServer:
         options: list[str],
     ) -> str:
         reply = self.behaviour.recipient_replies.get(address)
+        limit = self.behaviour.recipient_limit
+        if limit is not None and len(envelope.rcpt_tos) >= limit:
+            return self.behaviour.limit_reply
         if reply is None:
             envelope.rcpt_tos.append(address)
         return reply or "250 2.1.5 OK"
@@ -187,6 +193,7 @@ class SmtpServer:
     # Starting and ending, in the server's thread
 
     def _connection(self, tls: ssl.SSLContext | None) -> SMTP:
+        self.connections += 1
         return SMTP(
             self,
             hostname="smtp.firma.test",

@@ -8,7 +8,17 @@ smtplib's own `data`, `login` and `starttls` are not used. The first does not di
 second encodes a password as ASCII, the third wraps the socket in one step that no deadline can interrupt.
 """
 
-from app.adapters.smtp.submission import check, submit
+from app.adapters.smtp.submission import Session, check, is_worn_out, submit
 from app.adapters.smtp.values import Envelope, Limits, Outcome, RecipientResult, Server
 
-__all__ = ["Envelope", "Limits", "Outcome", "RecipientResult", "Server", "check", "submit"]
+__all__ = [
+    "Envelope",
+    "Limits",
+    "Outcome",
+    "RecipientResult",
+    "Server",
+    "Session",
+    "check",
+    "is_worn_out",
+    "submit",
+]

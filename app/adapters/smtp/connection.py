@@ -1,6 +1,7 @@
 """smtplib over a connection of ours, with bounded replies, and a watch that cuts the connection when its time is up."""
 
 import contextlib
+import ipaddress
 import re
 import smtplib
 import socket
@@ -10,14 +11,11 @@ from collections.abc import Callable
 from typing import Any
 
 from app.adapters.handshake import Secured, secure, wrong_service
+from app.adapters.masking import Mask
+from app.adapters.smtp.values import Server
 from app.adapters.speech import Speech, recognised
-from app.errors import (
-    ConnectionLost,
-    NoGreeting,
-)
+from app.errors import ConnectionLost, MailServerError, NoGreeting
 
-# The server need not know the name or the address of this machine (Thunderbird sends the same).
-EHLO_NAME = "[127.0.0.1]"
 MAX_REPLY_LINES = 200
 MAX_REPLY_LINE_OCTETS = 4096  # RFC 5321 §4.5.3.1.5 says 512; some banners are longer
 QUIT_TIMEOUT_S = 5.0
@@ -29,12 +27,34 @@ _REPLY_LINE = re.compile(rb"[2-5][0-9][0-9](?:[ -]|\r?\n)")
 class Client(smtplib.SMTP):
     """smtplib over an existing connection, with bounded replies."""
 
-    def __init__(self, connection: socket.socket) -> None:
-        super().__init__(local_hostname=EHLO_NAME)
+    def __init__(self, connection: socket.socket, ehlo_name: str | None = None) -> None:
+        super().__init__(local_hostname=ehlo_name or address_literal(connection))
         self.sock = connection
         self.file: Any = None
         self.is_dead = False
         """The peer has not answered in time, or the connection has ended."""
+
+    def greet(self) -> None:
+        """EHLO. HELO only where the server does not know EHLO or refuses it for good (RFC 5321 §4.1.4): after a 4xx it would
+        hide the reason.
+
+        Raises:
+            SMTPHeloError: with the reply to EHLO, or with that to HELO if the server does not know EHLO.
+        """
+        code, said = self.ehlo()
+        if 200 <= code < 300:
+            return
+        if code >= 500:
+            helo_code, helo_said = self.helo()
+            if 200 <= helo_code < 300:
+                return
+            if code in {500, 502}:
+                code, said = helo_code, helo_said
+        raise smtplib.SMTPHeloError(code, said)
+
+    def mask_error(self, error: MailServerError, server: Server) -> None:
+        """Mask our credentials in what the server said."""
+        error.mask(Mask(server.username, server.password).text)
 
     def secure(self, how: Secured, timeout_s: float) -> None:
         """Speak TLS from here on; what was read in plain text before is forgotten (RFC 3207 §6)."""
@@ -99,14 +119,22 @@ class Client(smtplib.SMTP):
             self.docmd("QUIT")
 
 
+def address_literal(connection: socket.socket) -> str:
+    """Our end of the connection, as RFC 5321 §4.1.3 writes an address where there is no name."""
+    address = ipaddress.ip_address(connection.getsockname()[0].partition("%")[0])
+    if isinstance(address, ipaddress.IPv6Address):
+        return f"[{address.ipv4_mapped}]" if address.ipv4_mapped else f"[IPv6:{address}]"
+    return f"[{address}]"
+
+
 class Watch:
     """Cuts a connection when its time is up. The timeout of a socket applies to each read, so a server that sends one octet a
     minute would never exceed it. The watch holds a descriptor of its own, so TLS on the connection does not matter."""
 
     def __init__(self, connection: socket.socket, deadline: float, stopping: Callable[[], bool]) -> None:
         self._line = connection.dup()
-        self._deadline = deadline
-        self._stopping = stopping
+        self._deadline = self._attempt_ends = deadline
+        self._stopping = self._asked_to_stop = stopping
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="smtp-watch", daemon=True)
         self.is_late = False
@@ -115,6 +143,17 @@ class Watch:
         """The dot is about to be sent: from now on only the time limit for the answer counts."""
         self._stopping = lambda: False
         self._deadline = time.monotonic() + limit_s
+
+    def begin(self, limit_s: float) -> None:
+        """Another attempt begins on the same connection."""
+        self._attempt_ends = time.monotonic() + limit_s
+        self.resume()
+
+    def resume(self) -> bool:
+        """The answer to the dot has come; the time of the attempt counts again. Returns whether there is any left."""
+        self._deadline = max(self._attempt_ends, time.monotonic())
+        self._stopping = self._asked_to_stop
+        return not self._stopping() and time.monotonic() < self._attempt_ends
 
     def _watch(self) -> None:
         while not self._over.wait(WATCH_INTERVAL_S):

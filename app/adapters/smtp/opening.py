@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Iterator
 
 from app.adapters.handshake import Secured, await_greeting
-from app.adapters.masking import Mask
 from app.adapters.network import NetworkPolicy
 from app.adapters.smtp.connection import Client, Watch
 from app.adapters.smtp.login import log_in
@@ -31,6 +30,7 @@ def logged_in(
     *,
     stopping: Callable[[], bool] = lambda: False,
     logging_in: LoggingIn,
+    ehlo_name: str | None = None,
 ) -> Iterator[tuple[Client, Watch]]:
     """A session that has logged in, and the watch that ends it.
 
@@ -44,27 +44,26 @@ def logged_in(
     )
     with (
         Watch(connection, begun + limits.attempt_s, stopping) as watch,
-        contextlib.closing(Client(connection)) as client,
+        contextlib.closing(Client(connection, ehlo_name)) as client,
     ):
         connection.settimeout(limits.command_s)
         try:
-            with _told_in_full(server, client, watch), translated_errors("EHLO"):
+            with told_in_full(server, client, watch), translated_errors("EHLO"):
                 _greet(client, server, tls, limits)
-            with logging_in(), _told_in_full(server, client, watch), translated_errors("AUTH"):
+            with logging_in(), told_in_full(server, client, watch), translated_errors("AUTH"):
                 log_in(client, server)
-            with _told_in_full(server, client, watch):
-                yield client, watch
+            yield client, watch
         finally:
             client.leave()
 
 
 @contextlib.contextmanager
-def _told_in_full(server: Server, client: Client, watch: Watch) -> Iterator[None]:
+def told_in_full(server: Server, client: Client, watch: Watch) -> Iterator[None]:
     """Errors leave with our credentials masked, and those of a connection that the watch has cut are about the time."""
     try:
         yield
     except MailServerError as exc:
-        exc.mask(Mask(server.username, server.password).text)
+        client.mask_error(exc, server)
         client.is_dead = isinstance(exc, MailServerTimeout | ConnectionLost)
         if watch.is_late:
             late = NoGreeting if exc.command == "CONNECT" else MailServerTimeout
@@ -78,7 +77,7 @@ def _greet(client: Client, server: Server, tls: ssl.SSLContext, limits: Limits) 
     elif client.sock is not None:
         await_greeting(client.sock, "smtp", limits.command_s)
     expect(client.get_greeting(), 220, "CONNECT")
-    client.ehlo_or_helo_if_needed()
+    client.greet()
     if server.security == Security.STARTTLS:
         _start_tls(client, server, tls, limits)
 
@@ -92,4 +91,4 @@ def _start_tls(client: Client, server: Server, tls: ssl.SSLContext, limits: Limi
         )
     expect(reply, 220, "STARTTLS")
     client.secure(Secured(tls, server.host, "smtp", after_starttls=True), limits.command_s)
-    client.ehlo_or_helo_if_needed()
+    client.greet()

@@ -1,32 +1,30 @@
 """What the replies of an SMTP server mean, and the errors of the library, as ours."""
 
 import contextlib
-import re
 import smtplib
 import ssl
 from collections.abc import Iterator
 from typing import NoReturn
 
+from app.adapters.smtp.refusals import enhanced_status, meaning_of
 from app.adapters.smtp.values import Outcome, RecipientResult
 from app.errors import (
     CertificateRefused,
-    CommandRefused,
     ConnectionLost,
     MailServerError,
     MailServerTimeout,
-    MailServerUnavailable,
-    TooManyConnections,
 )
 
-_ENHANCED_CODE = re.compile(r"[245]\.\d{1,3}\.\d{1,3}\b")
 
-
-def result_of(address: str, reply: tuple[int, bytes]) -> RecipientResult:
-    """What a reply to RCPT or to the final dot means for a recipient."""
+def result_of(
+    address: str, reply: tuple[int, bytes], command: str, *, outcome: Outcome | None = None
+) -> RecipientResult:
+    """What a reply to RCPT, DATA or the final dot means for a recipient."""
     code = reply[0]
-    outcome = Outcome.ACCEPTED if code < 300 else Outcome.REFUSED if code >= 500 else Outcome.DEFERRED
-    enhanced = _ENHANCED_CODE.match(reply[1].decode("ascii", "replace"))
-    return RecipientResult(address, outcome, code, enhanced[0] if enhanced else None)
+    if code < 300 and outcome is None:
+        return RecipientResult(address, Outcome.ACCEPTED, code, enhanced_status(reply))
+    found = outcome or (Outcome.REFUSED if code >= 500 else Outcome.DEFERRED)
+    return RecipientResult(address, found, code, enhanced_status(reply), _error(reply, command))
 
 
 def expect(reply: tuple[int, bytes], code: int, command: str) -> None:
@@ -43,12 +41,14 @@ def refuse(reply: tuple[int, bytes], command: str) -> NoReturn:
     """Raise what a reply means that is not the expected one.
 
     Raises:
-        TooManyConnections, MailServerUnavailable, CommandRefused
+        MailServerError: as `refusals.meaning_of`.
     """
-    if reply[0] == 421:  # RFC 5321 §3.8: also "too many connections"
-        raise TooManyConnections(command=command, server_line=line_of(reply), response_code=codes_of(reply))
-    kind = MailServerUnavailable if 400 <= reply[0] < 500 else CommandRefused
-    raise kind(command=command, server_line=line_of(reply), response_code=codes_of(reply))
+    raise _error(reply, command)
+
+
+def _error(reply: tuple[int, bytes], command: str) -> MailServerError:
+    kind = meaning_of(reply, command)
+    return kind(command=command, server_line=line_of(reply), response_code=codes_of(reply))
 
 
 def line_of(reply: tuple[int, bytes]) -> str:
@@ -58,8 +58,8 @@ def line_of(reply: tuple[int, bytes]) -> str:
 
 def codes_of(reply: tuple[int, bytes]) -> str:
     """The code and the enhanced status code (RFC 3463), as `550 5.1.1`."""
-    enhanced = _ENHANCED_CODE.match(reply[1].decode("ascii", "replace"))
-    return f"{reply[0]} {enhanced[0]}" if enhanced else str(reply[0])
+    enhanced = enhanced_status(reply)
+    return f"{reply[0]} {enhanced}" if enhanced else str(reply[0])
 
 
 @contextlib.contextmanager

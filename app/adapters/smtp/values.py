@@ -6,9 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from app.errors import (
-    CommandRefused,
-)
+from app.errors import CommandRefused, MailServerError
 from app.states import Security
 
 _ENVELOPE_ADDRESS = re.compile(r"[!-;=?-~]+@[!-;=?-~]+")  # printable ASCII without space, < and >
@@ -69,6 +67,8 @@ class RecipientResult:
     code: int | None = None
     enhanced_code: str | None = None
     """The enhanced status code (RFC 3463), if the server gave one."""
+    error: MailServerError | None = field(default=None, compare=False)
+    """Why it was refused or deferred, with the server's words."""
 
 
 def require_usable(envelope: Envelope) -> None:

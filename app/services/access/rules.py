@@ -204,6 +204,15 @@ def require_on(session: Session, principal: Principal, action: Action, connector
     raise Forbidden
 
 
+def allows(session: Session, principal: Principal, action: Action, connector_id: str) -> bool:
+    """Whether the caller may do this, for answers that show more to those who may."""
+    try:
+        require(session, principal, action, connector_id)
+    except (ScopeMissing, NotFound, Forbidden):
+        return False
+    return True
+
+
 def _require_unsealed(action: Action, connector: Connector, roles: set[Role]) -> None:
     """Refuse what others may not do with a personal mailbox after its owner has entered the password."""
     if connector.kind != ConnectorKind.PERSONAL or Role.OWNER in roles:

@@ -25,6 +25,7 @@ from app.states import ConnectorStatus
 
 _OWNERS_CHOICES = {
     "email_address": "the address",
+    "from_name": "the sender's name",
     "first_fetch": "which of the mail that was there is taken",
     "retention": "how long mail is kept",
 }

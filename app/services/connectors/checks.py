@@ -226,6 +226,7 @@ def _check_smtp(
                 smtp.Server(server.host, server.port, server.security, server.username, password),
                 network=gateway.mail_network,
                 tls=gateway.tls,
+                ehlo_name=gateway.settings.ehlo_name,
                 limits=smtp.Limits(
                     connect_s=min(gateway.settings.connect_timeout_s, left_s),
                     command_s=min(gateway.settings.command_timeout_s, left_s),

@@ -25,6 +25,7 @@ from app.services.connectors.status import settle
 from app.services.fetching import leases
 from app.services.messages import deletion, selection
 from app.services.pages import Slice
+from app.services.sending import ending
 from app.states import ConnectorStatus
 
 DELETE_ROUNDS = 10
@@ -159,6 +160,7 @@ def delete_connector(
     connector_id: str,
     *,
     with_messages: bool,
+    cancel_submissions: bool = False,
     version: str | None = None,
 ) -> None:
     """Delete a connector with everything that belongs to it. Mail on the server is not touched.
@@ -166,12 +168,15 @@ def delete_connector(
     Raises:
         ScopeMissing, NotFound, Forbidden, PreconditionFailed
         MessagesStored: there are messages, and they are not to be deleted too.
+        SubmissionsQueued: mail waits to be sent, and is not to be cancelled.
+        WrongState: a mail is being sent.
     """
     for _ in range(DELETE_ROUNDS):
         with gateway.db.unit_of_work() as session:
             connector = rules.require(session, principal, Action.DELETE_CONNECTOR, connector_id, lock=True)
             require_version(session, connector, version)
             if not selection.count_of(session, connector_id):
+                ending.end_queued(session, connector_id, cancels=cancel_submissions)
                 _note(
                     session,
                     principal,
@@ -184,6 +189,8 @@ def delete_connector(
                 return
             if not with_messages:
                 raise MessagesStored
+            if not cancel_submissions:
+                ending.require_none_queued(session, connector_id)
             # From now on no cycle begins, and one that runs ends before its next commit.
             connector.paused = True
             settle(session, connector)

@@ -32,12 +32,18 @@ def settings_of(connector: Connector) -> ConnectorSettings:
         email_address=connector.email_address,
         imap=ImapServer.model_construct(**server_of(connector, "imap")),
         smtp=SmtpServer.model_construct(**server_of(connector, "smtp")) if connector.smtp_host else None,
+        from_name=connector.from_name,
         source_folder=connector.source_folder,
         processed_folder=connector.processed_folder,
         poll_interval_s=connector.poll_interval_s,
-        retention=Retention(delete_processed_after_days=connector.delete_processed_after_days),
+        retention=Retention(**retention_of(connector)),
         first_fetch=first_fetch_of(connector),
     )
+
+
+def retention_of(connector: Connector) -> dict[str, int | None]:
+    """After how many days what is deleted."""
+    return {name: getattr(connector, name) for name in Retention.model_fields}
 
 
 def server_of(connector: Connector, protocol: Literal["imap", "smtp"]) -> dict[str, Any]:
@@ -101,7 +107,9 @@ def write(connector: Connector, wanted: ConnectorSettings, default_poll_interval
     connector.source_folder = wanted.source_folder
     connector.processed_folder = wanted.processed_folder
     connector.poll_interval_s = wanted.poll_interval_s or default_poll_interval_s
-    connector.delete_processed_after_days = wanted.retention.delete_processed_after_days
+    for name in Retention.model_fields:
+        setattr(connector, name, getattr(wanted.retention, name))
+    connector.from_name = wanted.from_name
     set_first_fetch(connector, wanted.first_fetch)
 
 

@@ -3,14 +3,13 @@
 Message-IDs can be forged or used twice: a conversation helps readers, and proves nothing.
 """
 
-import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from sqlalchemy import select
 from sqlmodel import Session, col
 
-from app.ids import new_id
+from app.ids import conversation_of_root, new_id
 from app.mime.model import ParsedMail
 from app.models import Message
 
@@ -51,11 +50,7 @@ def conversation_of(mail: ParsedMail, connector_id: str, known: dict[str, str]) 
         if header in known:
             return known[header]
     root = mail.references[0] if mail.references else mail.in_reply_to or mail.message_id_header
-    return new_id() if root is None else _of_root(connector_id, root)
-
-
-def _of_root(connector_id: str, header: str) -> str:
-    return hashlib.sha256(f"{connector_id}\n{header}".encode()).hexdigest()[:32]
+    return new_id() if root is None else conversation_of_root(connector_id, root)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +111,7 @@ def _answers(session: Session, stored: Threaded, header: str, conversation_id: s
     )
     found: dict[str, str | None] = {}
     waiting = [header]
-    among = col(Message.conversation_id) == _of_root(stored.connector_id, header)
+    among = col(Message.conversation_id) == conversation_of_root(stored.connector_id, header)
     while len(found) < JOINED_MAX:
         statement = select(col(Message.id), col(Message.message_id_header)).where(*elsewhere, among)
         new = {each: named for each, named in session.execute(statement) if each not in found}

@@ -17,9 +17,9 @@ from app import clock
 from app.adapters.smtp import Outcome, RecipientResult
 from app.backoff import Growing
 from app.errors import (
-    CertificateRefused,
     GatewayError,
     LoginRefused,
+    OutcomeUnknown,
     SecretUnreadable,
     TooManyRefusedLogins,
 )
@@ -33,10 +33,7 @@ log = structlog.get_logger(__name__)
 
 RETRIES = Growing(first_s=60, longest_s=4 * 3600)
 GIVE_UP_AFTER = timedelta(days=2)
-MAX_TRIES = 3
 UNSETTLED = ("pending", "deferred")
-# These are faults of the connector's settings: a person may be mending them, and a wrong password locks accounts.
-TRIED_A_FEW_TIMES = (CertificateRefused, SecretUnreadable)
 
 # These servers file sent mail themselves, within seconds: if our copy came first, there would be two.
 SELF_FILING_HOSTS = frozenset({"smtp.gmail.com", "smtp.office365.com", "smtp-mail.outlook.com"})
@@ -68,7 +65,6 @@ def conclude(session: Session, submission: Submission, recipients: Sequence[Subm
     else:
         submission.next_attempt_at = None
         submission.sent_copy = SentCopyState.NONE
-        submission.source_zstd = None
     session.flush()
     event = submission_event(
         EventType.SUBMISSION_SENT if is_sent else EventType.SUBMISSION_FAILED,
@@ -106,18 +102,22 @@ def record(
     for result in results:
         recipient = recipients[result.address]
         recipient.status, recipient.detail = _STATUSES[result.outcome], _sentence(result)
+    note_error(submission, error or _reason(results))
     if error is None:
         postpone(session, submission, RETRIES.after(submission.attempts), None)
     elif logins.is_about_smtp_login(error):  # the mail is not to blame: it waits until sending goes on
-        postpone(session, submission, timedelta(), error.detail, gives_up=not isinstance(error, LoginRefused))
+        gives_up = not isinstance(error, LoginRefused)
+        postpone(session, submission, timedelta(), with_codes(error), gives_up=gives_up)
     elif isinstance(error, TooManyRefusedLogins):  # the server was not asked
         submission.attempts -= 1
         delay = timedelta(seconds=error.retry_after_s)
         postpone(session, submission, delay, error.detail, gives_up=False)
-    elif _is_worth_another_try(error, submission.attempts):
+    elif error.retryable or logins.is_about_smtp_server(error):
+        postpone(session, submission, RETRIES.after(submission.attempts), with_codes(error))
+    elif isinstance(error, SecretUnreadable):  # until somebody enters the password, or mends the keys
         postpone(session, submission, RETRIES.after(submission.attempts), error.detail)
     else:
-        refuse_rest(session, submission, error.detail)
+        refuse_rest(session, submission, with_codes(error))
 
 
 def postpone(
@@ -127,7 +127,8 @@ def postpone(
     recipients = recipients_of(session, submission.id)
     unsettled = [recipient for recipient in recipients if recipient.status in UNSETTLED]
     now = clock.utc_now()
-    first_due = max(submission.send_at or submission.created_at, submission.created_at)
+    asked_at = submission.queued_at or submission.created_at
+    first_due = max(submission.send_at or asked_at, asked_at)
     is_over = gives_up and now + delay > first_due + GIVE_UP_AFTER
     for recipient in unsettled:
         recipient.detail = detail or recipient.detail
@@ -148,6 +149,7 @@ def refuse_rest(session: Session, submission: Submission, detail: str) -> None:
 
 def give_up_unended(session: Session, submission: Submission) -> None:
     """End a submission whose attempt has no known end."""
+    note_error(submission, OutcomeUnknown())
     _settle_rest(
         session,
         submission,
@@ -164,10 +166,30 @@ def _settle_rest(session: Session, submission: Submission, status: RecipientStat
     conclude(session, submission, recipients)
 
 
-def _is_worth_another_try(error: GatewayError, attempts: int) -> bool:
-    if isinstance(error, TRIED_A_FEW_TIMES):
-        return attempts < MAX_TRIES
-    return error.retryable
+def note_error(submission: Submission, error: GatewayError | None) -> None:
+    """Keep why the last attempt did not bring the mail to all; None: it did."""
+    codes = getattr(error, "response_code", None) or ""
+    submission.error_code = error.code if error is not None else None
+    submission.error_detail = with_codes(error) if error is not None else None
+    submission.error_enhanced_status = codes.partition(" ")[2] or None
+    submission.error_server_text = getattr(error, "server_text", None)
+
+
+def with_codes(error: GatewayError) -> str:
+    """The sentence of an error, with the codes of the mail server."""
+    codes = getattr(error, "response_code", None)
+    return f"{error.detail.removesuffix('.')} ({codes})." if codes else error.detail
+
+
+def _reason(results: Sequence[RecipientResult]) -> GatewayError | None:
+    """Why not all recipients have got it: what is final counts more than what waits."""
+    if any(result.outcome is Outcome.UNCERTAIN for result in results):
+        return OutcomeUnknown()
+    for outcome in (Outcome.REFUSED, Outcome.DEFERRED):
+        for result in results:
+            if result.outcome is outcome and result.error is not None:
+                return result.error
+    return None
 
 
 _STATUSES = {

@@ -13,9 +13,7 @@ The invariants:
    this connector rests.
 """
 
-import threading
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -24,10 +22,11 @@ from sqlalchemy import ColumnElement, and_, case, func, or_, select, update
 from sqlmodel import Session, col
 
 from app import clock
-from app.adapters import compression, smtp
+from app.adapters import smtp
 from app.adapters.smtp import Envelope, Limits, RecipientResult
 from app.errors import (
     GatewayError,
+    LoginWanted,
     MailServerError,
     MailServerTimeout,
     MailServerUnavailable,
@@ -38,10 +37,10 @@ from app.gateway import Gateway
 from app.models import Connector, Submission
 from app.server_cooldown import server_name
 from app.services import logins
-from app.services.mailboxes import credentials, login_tries, shares
+from app.services.mailboxes import credentials, shares
 from app.services.mailboxes.credentials import StoredSecret
-from app.services.mailboxes.login_tries import Login
-from app.services.sending import bindings, outcomes, sent_copies
+from app.services.sending import bindings, contents, outcomes, sent_copies
+from app.services.sending.kept import Kept
 from app.states import ConnectorStatus, Security, SendingStatus, SubmissionStatus
 from app.worker_pool import Task, WorkerPool
 
@@ -76,6 +75,7 @@ class Attempt:
     sender: str
     recipients: Sequence[str]
     source_zstd: bytes
+    dated_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,30 +136,32 @@ class Sender:
     def _serve(self, due: _Due) -> bool:
         """Do the work of a connector, for one turn. Returns whether there was any: another instance may have done it."""
         # If an error ends this during an attempt, the attempt becomes `uncertain` when its time is up.
-        for done in range(TURN):
-            if self.pool.stopping.is_set() or not self._step(due):
-                return done > 0
+        limits = limits_of(self._gateway)
+        with Kept(self._gateway, limits, self.pool.stopping.is_set) as kept:
+            for done in range(TURN):
+                if self.pool.stopping.is_set() or not self._step(due, limits, kept):
+                    return done > 0
         return True
 
-    def _step(self, due: _Due) -> bool:
+    def _step(self, due: _Due, limits: Limits, kept: Kept) -> bool:
         """Do the next work that is due for a connector. False: there is none, or no more should follow now."""
-        limits = limits_of(self._gateway)
         with self._gateway.db.unit_of_work() as session:
             claimed = claim_next(session, due.connector_id, limits)
         if claimed is None:
             return False
         if isinstance(claimed, sent_copies.Copy):
-            sent_copies.file(self._gateway, claimed)
+            sent_copies.file(self._gateway, claimed, kept)
         elif isinstance(claimed, Attempt):
-            error = carry_out(self._gateway, claimed, limits, self.pool.stopping)
+            error = carry_out(self._gateway, claimed, kept)
             if logins.is_about_smtp_login(error):  # this mailbox's trouble alone
                 return False
             if isinstance(error, TooManyRefusedLogins):
                 self.pool.rest(due.connector_id, clock.utc_now() + timedelta(seconds=error.retry_after_s))
                 return False
-            if isinstance(error, MailServerUnavailable | MailServerTimeout):
+            is_server = logins.is_about_smtp_server(error)
+            if is_server or isinstance(error, MailServerUnavailable | MailServerTimeout):
                 # After the greeting the server speaks with one account, and may have something against that alone.
-                is_everybodys = error.command in BEFORE_LOGIN
+                is_everybodys = isinstance(error, MailServerError) and error.command in BEFORE_LOGIN
                 name = due.server if is_everybodys else due.connector_id
                 self.pool.rest(name, clock.utc_now() + REST)
                 return False
@@ -243,6 +245,7 @@ def _begin(session: Session, submission: Submission, now: datetime) -> Attempt |
     submission.status = SubmissionStatus.SENDING
     submission.attempts += 1
     submission.updated_at = now
+    submission.dated_at = submission.dated_at or now
     session.flush()
     return Attempt(
         submission_id=submission.id,
@@ -256,28 +259,22 @@ def _begin(session: Session, submission: Submission, now: datetime) -> Attempt |
         sender=submission.envelope_from,
         recipients=[recipient.address for recipient in recipients],
         source_zstd=source,
+        dated_at=submission.dated_at,
     )
 
 
-def carry_out(
-    gateway: Gateway, attempt: Attempt, limits: Limits, stopping: threading.Event
-) -> GatewayError | None:
+def carry_out(gateway: Gateway, attempt: Attempt, kept: Kept) -> GatewayError | None:
     """Carry out a claimed attempt and record its outcome. Returns the error if nothing was sent."""
     results: Sequence[RecipientResult] = ()
     error: GatewayError | None = None
     try:
         password = credentials.decrypted(gateway, attempt.secret)
-        with _tries(gateway, attempt):
-            results = smtp.submit(
-                smtp.Server(attempt.host, attempt.port, attempt.security, attempt.username, password),
-                Envelope(attempt.sender, attempt.recipients),
-                compression.decompress(attempt.source_zstd),
-                network=gateway.mail_network,
-                tls=gateway.tls,
-                limits=limits,
-                stopping=stopping.is_set,
-                logging_in=lambda: logins.over_smtp(gateway, attempt.secret),
-            )
+        results = kept.submit(
+            smtp.Server(attempt.host, attempt.port, attempt.security, attempt.username, password),
+            attempt.secret,
+            Envelope(attempt.sender, attempt.recipients),
+            contents.as_sent(attempt.source_zstd, attempt.dated_at),
+        )
     except (MailServerError, SecretUnreadable, TooManyRefusedLogins) as exc:
         error = exc
     log.info(
@@ -291,16 +288,12 @@ def carry_out(
         server_line=getattr(error, "server_line", None),
         outcomes=sorted(str(result.outcome) for result in results),
     )
+    is_lasting = logins.is_about_smtp_server(error) and error is not None and not error.retryable
+    if error is not None and (is_lasting or isinstance(error, LoginWanted)):
+        logins.note_sending_trouble(gateway, attempt.secret, error)
     with gateway.db.unit_of_work() as session:
         outcomes.record(session, attempt.submission_id, attempt.number, results, error)
     return error
-
-
-def _tries(gateway: Gateway, attempt: Attempt) -> AbstractContextManager[object]:
-    if attempt.username is None:  # no login
-        return nullcontext()
-    login = Login("smtp", attempt.host, attempt.port, attempt.username)
-    return login_tries.taken(gateway, attempt.secret.tries, login)
 
 
 def _due_connectors(session: Session, now: datetime, *, except_for: Sequence[str]) -> Sequence[_Due]:

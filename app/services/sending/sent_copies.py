@@ -1,10 +1,11 @@
 """The copy of a sent mail in the mailbox's Sent folder.
 
-The gateway first searches the folder for our Message-ID, for two reasons: some servers file sent mail themselves, and a
+It shows the recipients in Bcc, as the copies of mail programs do. The gateway first searches the folder for our Message-ID, for two reasons: some servers file sent mail themselves, and a
 crash may happen after the copy is filed and before this is recorded. The outcome of the copy never changes the outcome of
 the mail.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -12,16 +13,18 @@ import structlog
 from sqlmodel import Session
 
 from app import clock
-from app.adapters import compression, imap
+from app.adapters import imap
 from app.adapters.imap import ImapSession
 from app.backoff import Growing
 from app.errors import GatewayError, MailServerError, SecretUnreadable, TooManyRefusedLogins
 from app.gateway import Gateway
-from app.models import Submission
-from app.services import logins
+from app.mime.compose import parse_mailbox, with_bcc
+from app.models import Submission, SubmissionBody
 from app.services.mailboxes import credentials, folders
 from app.services.mailboxes.credentials import StoredSecret
 from app.services.sending import bindings
+from app.services.sending.contents import as_sent
+from app.services.sending.kept import Kept
 from app.states import SentCopyState
 
 log = structlog.get_logger(__name__)
@@ -41,6 +44,8 @@ class Copy:
     message_id_header: str
     sent_at: datetime
     source_zstd: bytes
+    dated_at: datetime | None
+    bcc: Sequence[str]
 
 
 def claim(session: Session, submission_id: str) -> Copy | None:
@@ -58,6 +63,7 @@ def claim(session: Session, submission_id: str) -> Copy | None:
         _end(submission, SentCopyState.FAILED)  # its folder is on a server that it was not made for
         return None
     submission.sent_copy_attempts += 1
+    body = session.get(SubmissionBody, submission_id)
     return Copy(
         submission_id=submission_id,
         connector_id=connector.id,
@@ -68,15 +74,16 @@ def claim(session: Session, submission_id: str) -> Copy | None:
         message_id_header=submission.message_id_header,
         sent_at=submission.updated_at,
         source_zstd=submission.source_zstd,
+        dated_at=submission.dated_at,
+        bcc=body.bcc if body is not None else (),
     )
 
 
-def file(gateway: Gateway, copy: Copy) -> None:
+def file(gateway: Gateway, copy: Copy, kept: Kept) -> None:
     """File a claimed copy, and record the outcome."""
     error: GatewayError | None = None
     try:
-        with logins.logged_in(gateway, copy.secret, copy.server) as server:
-            _file_once(server, copy)
+        kept.in_mailbox(copy.server, copy.secret, lambda mailbox: _file_once(mailbox, copy))
     except (MailServerError, SecretUnreadable, TooManyRefusedLogins) as exc:
         error = exc
         log.info(
@@ -108,11 +115,11 @@ def _file_once(server: ImapSession, copy: Copy) -> None:
     server.select(folder)
     if server.search_header("Message-ID", copy.message_id_header):
         return
-    raw = compression.decompress(copy.source_zstd)
+    raw = as_sent(copy.source_zstd, copy.dated_at)
+    raw = with_bcc(raw, [parse_mailbox(each, "/bcc") for each in copy.bcc])
     server.append(folder, raw, flags=["\\Seen"], internal_date=copy.sent_at)
 
 
 def _end(submission: Submission, state: SentCopyState) -> None:
     submission.sent_copy = state
     submission.next_attempt_at = None
-    submission.source_zstd = None

@@ -1,10 +1,11 @@
-"""Submissions: requests to send a mail. Callers create, list and cancel them here. `sender` does the rest.
+"""Submissions: requests to send a mail. Callers create and list them here. `sender` does the rest.
 
     queued ──claim──▶ sending ──▶ sent | partly_sent | failed      (each recipient settled)
-       ▲  └─▶ cancelled  │  └───▶ uncertain                       (nobody knows; never sent again)
+       ▲  └─▶ cancelled  │  └───▶ uncertain                       (nobody knows; sent again by command alone)
        └──── deferred ───┘
 
-The mail is built once, when the request arrives: every attempt sends the same bytes under the same Message-ID.
+The mail is built once, when the request arrives: every attempt sends the same bytes under the same Message-ID. It is kept
+afterwards, with what was asked to be sent (`contents`); `ending` cancels, deletes and sends again.
 """
 
 import base64
@@ -16,9 +17,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from dataclasses import field as made_by
 from datetime import datetime, timedelta
-from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col
 
@@ -35,7 +35,7 @@ from app.errors import (
     WrongState,
 )
 from app.gateway import Gateway
-from app.ids import new_id
+from app.ids import conversation_of_root, new_id
 from app.mime.answering import Parent, Thread, reply_subject, thread_of
 from app.mime.compose import (
     Draft,
@@ -48,15 +48,24 @@ from app.mime.compose import (
 )
 from app.mime.file_names import without_marks
 from app.mime.text import clean_line
-from app.models import Connector, Credential, Message, MessageBody, Submission, SubmissionRecipient
+from app.models import (
+    Connector,
+    Credential,
+    Message,
+    MessageBody,
+    Submission,
+    SubmissionBody,
+    SubmissionRecipient,
+)
 from app.schemas.submissions import SubmissionAttachment, SubmissionCreate
 from app.services import pages
 from app.services.access import audit, rules
 from app.services.access.rules import Action, Principal
 from app.services.pages import Slice
-from app.services.sending import bindings
-from app.services.sending.outcomes import UNSETTLED, conclude, recipients_of, without_source
-from app.states import ConnectorKind, RecipientStatus, SentCopyState, SubmissionStatus
+from app.services.sending import bindings, contents
+from app.services.sending.ending import required
+from app.services.sending.outcomes import without_source
+from app.states import ConnectorKind, RecipientStatus, SubmissionStatus
 
 SEND_AT_MAX = timedelta(days=366)
 NAME_MAX_CHARS = 200
@@ -71,6 +80,10 @@ class Detailed:
 
     submission: Submission
     recipients: Sequence[SubmissionRecipient]
+    body: SubmissionBody | None = None
+    """What was asked to be sent. None: in lists, and where it is not kept."""
+    may_read: bool = False
+    """Whether the caller may read the mailbox, and so what was sent and what the mail server said."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +91,7 @@ class _Answered:
     """The values that the headers of an answer take from the answered message."""
 
     subject: str = ""
+    conversation_id: str | None = None
     thread: Thread = made_by(default_factory=Thread)
 
 
@@ -120,6 +134,8 @@ def create(
         envelope_from=sender,
         subject=draft.subject,
         in_reply_to_message_id=wanted.in_reply_to,
+        conversation_id=answered.conversation_id
+        or conversation_of_root(connector.id, draft.message_id_header),
         source_zstd=compression.compress(raw),
         send_at=send_at,
         next_attempt_at=max(send_at or now, now),
@@ -127,22 +143,39 @@ def create(
         updated_at=now,
     )
     recipients = _envelope_recipients(submission.id, addressees)
+    body = SubmissionBody(
+        submission_id=submission.id,
+        to=[each.strip() for each in wanted.to],
+        cc=[each.strip() for each in wanted.cc],
+        bcc=[each.strip() for each in wanted.bcc],
+        text=wanted.text,
+        html=wanted.html,
+        attachments=contents.listed(raw, draft.attachments),
+    )
     try:
         with gateway.db.unit_of_work() as session:
             _connector(session, principal, wanted.connector_id)  # it may have been deleted meanwhile
             session.add(submission)
             session.flush()
-            session.add_all(recipients)
+            session.add_all([*recipients, body])
             session.flush()
             changes = {"recipients": [None, len(recipients)]}
-            _note(session, principal, AuditAction.SUBMISSION_CREATED, submission, changes=changes)
+            audit.note(
+                session,
+                principal,
+                AuditAction.SUBMISSION_CREATED,
+                f"submissions/{submission.id}",
+                connector_id=connector.id,
+                changes=changes,
+            )
+            may_read = rules.allows(session, principal, Action.READ_CONTENT, connector.id)
     except IntegrityError:
         with gateway.db.reading() as session:  # the same key at the same time: the other request was first
             earlier = _find_earlier(session, principal, idempotency_key, fingerprint)
         if earlier is None:
             raise
         return earlier
-    return Detailed(submission, recipients)
+    return Detailed(submission, recipients, body, may_read)
 
 
 def list_submissions(
@@ -167,7 +200,7 @@ def list_submissions(
     if status is not None:
         statement = statement.where(col(Submission.status) == status)
     found = pages.entities(session, statement, col(Submission.id), after=after, limit=limit)
-    return replace(found, data=_detailed(session, found.data))
+    return replace(found, data=_detailed(session, principal, found.data))
 
 
 def get_submission(session: Session, principal: Principal, submission_id: str) -> Detailed:
@@ -176,75 +209,30 @@ def get_submission(session: Session, principal: Principal, submission_id: str) -
     Raises:
         ScopeMissing, NotFound
     """
-    return _detailed(session, [_get(session, principal, submission_id)])[0]
-
-
-def cancel(session: Session, principal: Principal, submission_id: str) -> None:
-    """Cancel a queued submission. If some recipients have already got the mail, only the others are cancelled.
-
-    Raises:
-        ScopeMissing, NotFound
-        WrongState: the gateway is sending it, or it has ended.
-    """
-    submission = _get(session, principal, submission_id)
-    now = clock.utc_now()
-    # The condition makes sure that no instance is about to send it.
-    claimed = session.execute(
-        update(Submission)
-        .where(col(Submission.id) == submission_id, col(Submission.status) == SubmissionStatus.QUEUED)
-        .values(status=SubmissionStatus.CANCELLED, updated_at=now)
-        .returning(col(Submission.id)),
-        execution_options={"synchronize_session": False},
-    )
-    if claimed.first() is None:
-        raise WrongState("Only a queued submission can be cancelled.")
-    _note(session, principal, AuditAction.SUBMISSION_CANCELLED, submission)
-    session.refresh(submission)
-    recipients = recipients_of(session, submission_id)
-    if any(recipient.status in {RecipientStatus.SENT, RecipientStatus.UNCERTAIN} for recipient in recipients):
-        for recipient in recipients:
-            if recipient.status in UNSETTLED:
-                recipient.status, recipient.detail = RecipientStatus.REFUSED, "Cancelled before it was sent."
-        conclude(session, submission, recipients)
-        return
-    submission.source_zstd = None
-    submission.next_attempt_at = None
-    submission.sent_copy = SentCopyState.NONE
-    session.flush()
-
-
-def _note(
-    session: Session,
-    principal: Principal,
-    action: AuditAction,
-    submission: Submission,
-    *,
-    changes: dict[str, Any] | None = None,
-) -> None:
-    subject = f"submissions/{submission.id}"
-    audit.note(session, principal, action, subject, connector_id=submission.connector_id, changes=changes)
+    return _with_body(session, principal, required(session, principal, submission_id))
 
 
 def _connector(session: Session, principal: Principal, connector_id: str) -> Connector:
     return rules.require(session, principal, Action.SEND, connector_id)
 
 
-def _get(session: Session, principal: Principal, submission_id: str) -> Submission:
-    statement = without_source().where(col(Submission.id) == submission_id)
-    submission: Submission | None = session.execute(statement).scalar_one_or_none()
-    connector_id = submission.connector_id if submission is not None else None
-    rules.require(session, principal, Action.SEND, connector_id)
-    if submission is None:
-        raise NotFound
-    return submission
+def _with_body(session: Session, principal: Principal, submission: Submission) -> Detailed:
+    [found] = _detailed(session, principal, [submission])
+    return replace(found, body=session.get(SubmissionBody, submission.id))
 
 
-def _detailed(session: Session, submissions: Sequence[Submission]) -> list[Detailed]:
+def _detailed(session: Session, principal: Principal, submissions: Sequence[Submission]) -> list[Detailed]:
     by_submission: dict[str, list[SubmissionRecipient]] = {submission.id: [] for submission in submissions}
     statement = select(SubmissionRecipient).where(col(SubmissionRecipient.submission_id).in_(by_submission))
     for recipient in session.execute(statement.order_by(col(SubmissionRecipient.id))).scalars():
         by_submission[recipient.submission_id].append(recipient)
-    return [Detailed(submission, by_submission[submission.id]) for submission in submissions]
+    may_read = {
+        connector_id: rules.allows(session, principal, Action.READ_CONTENT, connector_id)
+        for connector_id in {submission.connector_id for submission in submissions}
+    }
+    return [
+        Detailed(each, by_submission[each.id], may_read=may_read[each.connector_id]) for each in submissions
+    ]
 
 
 def _fingerprint(wanted: SubmissionCreate) -> str:
@@ -266,7 +254,7 @@ def _find_earlier(
         return None
     if submission.request_sha256 != fingerprint:
         raise IdempotencyMismatch
-    return _detailed(session, [submission])[0]
+    return _with_body(session, principal, submission)
 
 
 def _require_sendable(session: Session, connector: Connector) -> None:
@@ -296,7 +284,11 @@ def _answered(
     body = session.get(MessageBody, message.id)
     source = compression.decompress(body.source_zstd) if body is not None else b""
     parent = Parent(message.message_id_header, message.in_reply_to, message.references)
-    return _Answered(subject=reply_subject(message.subject or ""), thread=thread_of(parent, source))
+    return _Answered(
+        subject=reply_subject(message.subject or ""),
+        conversation_id=message.conversation_id,
+        thread=thread_of(parent, source),
+    )
 
 
 def _checked_send_at(send_at: datetime | None, now: datetime) -> datetime | None:
@@ -342,9 +334,12 @@ def _envelope_recipients(
 
 
 def _sender(connector: Connector, address: str, wanted: str | None) -> Mailbox:
-    """The name that is asked for. Otherwise a shared mailbox sends with its own; of a personal one the gateway knows none."""
+    """The name that is asked for, or that the connector has for this. Otherwise a shared mailbox sends with its own, and of
+    a personal one the gateway knows none."""
     if wanted is not None:
         return Mailbox(address, wanted)
+    if connector.from_name is not None:
+        return Mailbox(address, connector.from_name)
     name = clean_line(connector.name, NAME_MAX_CHARS) if connector.kind == ConnectorKind.SHARED else ""
     return Mailbox(address, name if name and not has_controls(name) else None)
 

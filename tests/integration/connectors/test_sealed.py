@@ -22,6 +22,11 @@ from tests.support.links import link
 from tools.servers.smtp import SmtpServer
 
 ADMIN = Callers.user("administrator", admin=True)
+KEPT_FOR_EVER = {
+    "delete_processed_after_days": None,
+    "delete_sent_after_days": None,
+    "delete_failed_after_days": None,
+}
 JANA = Callers.user("jana")
 
 
@@ -218,7 +223,7 @@ class TestWhatIsTheOwners:
         enter(client, at)
         chosen = {
             "first_fetch": "none",
-            "retention": {"delete_processed_after_days": 30},
+            "retention": {**KEPT_FOR_EVER, "delete_processed_after_days": 30},
             "processed_folder": "Done",
         }
         assert change(client, at, JANA, **chosen).status_code == 200

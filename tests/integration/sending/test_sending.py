@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
 from datetime import timedelta
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import pytest
@@ -36,7 +37,8 @@ from app.errors import (
 from app.gateway import Gateway
 from app.models import Connector, Event, Submission, SubmissionRecipient
 from app.services.access.rules import Principal, PrincipalKind
-from app.services.sending import outcomes, submissions
+from app.services.sending import ending, outcomes
+from app.services.sending.kept import Kept
 from app.services.sending.sender import THREADS, Attempt, Sender, carry_out, claim_next, limits_of
 from app.states import Security, SendingStatus, SentCopyState
 from tests.support.sending_mailbox import OWNER, PASSWORD, sending_connector, submit
@@ -268,6 +270,192 @@ class TestOutcomes:
         assert state(gateway, made.submission.id).status == "sent"
 
 
+class TestRefusals:
+    @pytest.mark.parametrize("limit_reply", ["452 4.5.3 Too many recipients", "552 Too many recipients"])
+    def test_recipients_for_whom_there_is_no_room_get_further_transactions_at_once(
+        self,
+        gateway: Gateway,
+        sender: Sender,
+        mailbox: Connector,
+        smtp_server: SmtpServer,
+        limit_reply: str,
+    ) -> None:
+        smtp_server.behaviour.recipient_limit, smtp_server.behaviour.limit_reply = 3, limit_reply
+        smtp_server.behaviour.recipient_replies = {"r4@example.com": "550 5.1.1 No such user"}
+        made = submit(gateway, mailbox, *(f"r{number}@example.com" for number in range(8)))
+        before = smtp_server.connections
+        run(sender)
+        assert [len(mail.envelope_recipients) for mail in smtp_server.mails] == [3, 3, 1]
+        got = [address for mail in smtp_server.mails for address in mail.envelope_recipients]
+        assert sorted(got) == [f"r{number}@example.com" for number in range(8) if number != 4]
+        row = state(gateway, made.submission.id)
+        assert (row.status, row.attempts, row.error_code) == ("partly_sent", 1, "recipient_refused")
+        assert row.error_enhanced_status == "5.1.1"
+        assert smtp_server.connections == before + 1
+
+    def test_a_server_that_takes_nobody_is_not_asked_for_ever(
+        self, gateway: Gateway, sender: Sender, mailbox: Connector, smtp_server: SmtpServer
+    ) -> None:
+        smtp_server.behaviour.recipient_limit = 0
+        made = submit(gateway, mailbox, A, B)
+        run(sender)
+        row = state(gateway, made.submission.id)
+        assert (row.status, row.error_code) == ("queued", "mail_deferred")
+        assert recipients(gateway, row.id) == {A: "deferred", B: "deferred"}
+
+    @pytest.mark.parametrize(
+        "replies",
+        [
+            [b"554 5.7.1 Not from your address\r\n"],
+            [b"220 hi\r\n", b"550 5.7.1 Bad name\r\n", b"550 5.7.1 Bad name\r\n"],
+            [b"220 hi\r\n", b"421 4.7.0 Try again later (EHLO)\r\n"],
+        ],
+    )
+    def test_a_refusal_before_the_login_is_about_the_server_and_the_mail_waits(
+        self, gateway: Gateway, sender: Sender, smtp_server: SmtpServer, replies: list[bytes]
+    ) -> None:
+        with scripted_server(replies) as port:
+            made = submit(gateway, sending_connector(gateway, smtp_server, smtp_port=port), A)
+            run(sender)
+        row = state(gateway, made.submission.id)
+        assert (row.status, row.attempts) == ("queued", 1)
+        assert recipients(gateway, row.id) == {A: "deferred"}
+        assert row.error_server_text is not None
+        assert row.error_server_text.encode() == replies[-1].strip()
+
+    def test_starttls_that_is_not_offered_is_about_the_server_and_the_connector_says_so(
+        self, gateway: Gateway, sender: Sender, smtp_server: SmtpServer
+    ) -> None:
+        with scripted_server([b"220 hi\r\n", b"250 hi\r\n", b"502 5.5.1 What?\r\n"]) as port:
+            at = sending_connector(gateway, smtp_server, smtp_security="starttls", smtp_port=port)
+            made = submit(gateway, at, A)
+            run(sender)
+        assert state(gateway, made.submission.id).status == "queued"
+        with gateway.db.reading() as session:
+            found = session.get(Connector, at.id)
+        assert found is not None
+        assert (found.sending_status, found.sending_error_code) == ("waiting", "starttls_not_offered")
+
+    @pytest.mark.parametrize(
+        ("said", "code", "status"),
+        [
+            ("552 5.3.4 Message size exceeds fixed limit", "mail_too_large", "failed"),
+            ("554 5.2.252 SendAsDenied", "sender_refused", "failed"),
+            ("530 5.7.0 Authentication required", "login_wanted", "queued"),
+            ("451 4.3.0 Later", "mail_deferred", "queued"),
+        ],
+    )
+    def test_the_code_of_a_refusal_is_told(
+        self,
+        gateway: Gateway,
+        sender: Sender,
+        mailbox: Connector,
+        smtp_server: SmtpServer,
+        said: str,
+        code: str,
+        status: str,
+    ) -> None:
+        smtp_server.behaviour.sender_reply = said
+        made = submit(gateway, mailbox, A)
+        run(sender)
+        row = state(gateway, made.submission.id)
+        assert (row.status, row.error_code, row.error_enhanced_status) == (status, code, said.split()[1])
+        assert row.error_server_text == said
+        with gateway.db.reading() as session:
+            [recipient] = _recipients(session, row.id)
+        assert recipient.detail is not None
+        assert " ".join(said.split()[:2]) in recipient.detail
+
+    def test_the_machine_greets_by_its_name_or_its_address(
+        self, settings: SettingsFactory, smtp_server: SmtpServer
+    ) -> None:
+        greetings: list[bytes] = []
+
+        def serve(connection: socket.socket) -> None:
+            connection.sendall(b"220 hi\r\n")
+            greetings.append(connection.recv(1000))
+            connection.sendall(b"421 4.7.0 no\r\n")
+
+        with _accepting(serve) as port:
+            for name in (None, "gateway.example.com"):
+                with closing(Gateway.from_settings(settings(ehlo_name=name))) as made:
+                    submit(made, sending_connector(made, smtp_server, smtp_port=port), A)
+                    each = Sender(made)
+                    run(each)
+                    each.stop()
+        assert greetings == [b"ehlo [127.0.0.1]\r\n", b"ehlo gateway.example.com\r\n"]
+
+    def test_a_burst_takes_one_connection(
+        self, gateway: Gateway, sender: Sender, mailbox: Connector, smtp_server: SmtpServer
+    ) -> None:
+        smtp_server.behaviour.recipient_replies = {B: "550 5.1.1 No such user"}
+        before = smtp_server.connections
+        made = [submit(gateway, mailbox, to).submission.id for to in (A, B, C, A)]
+        run(sender)
+        assert [state(gateway, each).status for each in made] == ["sent", "failed", "sent", "sent"]
+        assert smtp_server.connections == before + 1
+
+    def test_a_connection_that_the_server_ends_after_a_mail_costs_no_attempt(
+        self, gateway: Gateway, sender: Sender, smtp_server: SmtpServer
+    ) -> None:
+        def serve(connection: socket.socket) -> None:
+            mails, within = 0, False
+            connection.sendall(b"220 hi\r\n")
+            for line in connection.makefile("rb"):
+                mails += line == b".\r\n"
+                if within and line != b".\r\n":
+                    continue
+                within = line.upper() == b"DATA\r\n"
+                if mails and line.upper().startswith(b"MAIL"):
+                    connection.sendall(b"421 4.7.0 enough\r\n")
+                    return
+                connection.sendall(b"354 go\r\n" if within else b"250 ok\r\n")
+
+        with _accepting(serve) as port:
+            at = sending_connector(gateway, smtp_server, smtp_port=port)
+            made = [submit(gateway, at, A).submission.id for _ in range(3)]
+            run(sender)
+        found = [(state(gateway, each).status, state(gateway, each).attempts) for each in made]
+        assert found == [("sent", 1)] * 3
+
+
+class TestKept:
+    def test_the_date_is_the_time_of_the_first_attempt(
+        self, gateway: Gateway, sender: Sender, mailbox: Connector, smtp_server: SmtpServer
+    ) -> None:
+        later = clock.utc_now() + timedelta(days=2)
+        made = submit(gateway, mailbox, A, send_at=later)
+        smtp_server.behaviour.data_reply = "451 4.3.0 Later"
+        run_later(sender, timedelta(days=2, minutes=1))
+        smtp_server.behaviour.data_reply = None
+        run_later(sender, timedelta(days=2, hours=1))
+        first, second = (mail.raw for mail in smtp_server.mails)
+        assert first == second
+        date = parsedate_to_datetime(first.partition(b"\r\n")[0].decode().removeprefix("Date: "))
+        assert timedelta() <= date - later.replace(microsecond=0) < timedelta(minutes=5)
+        assert state(gateway, made.submission.id).status == "sent"
+
+    @pytest.mark.parametrize("days", [{"delete_sent_after_days": 3}, {"delete_failed_after_days": 3}, {}])
+    def test_is_deleted_when_the_connector_says_and_not_before(
+        self, gateway: Gateway, sender: Sender, smtp_server: SmtpServer, days: dict[str, Any]
+    ) -> None:
+        smtp_server.behaviour.recipient_replies = {B: "550 5.1.1 No such user"}
+        at = sending_connector(gateway, smtp_server, **days)
+        sent, failed = submit(gateway, at, A).submission.id, submit(gateway, at, B).submission.id
+        run(sender)
+        with gateway.db.unit_of_work() as session:  # as if the copy were settled
+            for row in session.exec(select(Submission)):
+                row.next_attempt_at = None
+        ending.delete_old(gateway)
+        assert {state(gateway, sent).status, state(gateway, failed).status} == {"sent", "failed"}
+        with time_machine.travel(clock.utc_now() + timedelta(days=4), tick=True):
+            ending.delete_old(gateway)
+        with gateway.db.reading() as session:
+            left = set(session.exec(select(Submission.id)))
+        gone = {sent} if "delete_sent_after_days" in days else {failed} if days else set()
+        assert left == {sent, failed} - gone
+
+
 class TestCrashes:
     def test_an_attempt_that_never_ended_becomes_uncertain_when_its_time_is_up(
         self, gateway: Gateway, sender: Sender, mailbox: Connector, smtp_server: SmtpServer
@@ -307,7 +495,8 @@ class TestCrashes:
             claimed = claim_next(session, mailbox.id, limits)
         assert isinstance(claimed, Attempt)
         run_later(sender, timedelta(hours=1))
-        carry_out(gateway, claimed, limits, threading.Event())
+        with Kept(gateway, limits, lambda: False) as kept:
+            carry_out(gateway, claimed, kept)
         assert state(gateway, made.submission.id).status == "uncertain"
         assert len(events(gateway)) == 1
 
@@ -446,7 +635,7 @@ class TestCancelling:
     ) -> None:
         made = submit(gateway, mailbox, A)
         with gateway.db.unit_of_work() as session:
-            submissions.cancel(session, OWNER, made.submission.id)
+            ending.remove(session, OWNER, made.submission.id)
         run(sender)
         row = state(gateway, made.submission.id)
         assert (row.status, row.source_zstd, smtp_server.mails) == ("cancelled", None, [])
@@ -458,7 +647,7 @@ class TestCancelling:
         made = submit(gateway, mailbox, A, B)
         run(sender)
         with gateway.db.unit_of_work() as session:
-            submissions.cancel(session, OWNER, made.submission.id)
+            ending.remove(session, OWNER, made.submission.id)
         assert state(gateway, made.submission.id).status == "partly_sent"
         assert recipients(gateway, made.submission.id) == {A: "sent", B: "refused"}
         assert events(gateway) == [("submission.sent.v1", "partly_sent")]
@@ -484,25 +673,36 @@ class TestSentCopy:
         made = submit(gateway, at_dovecot, A)
         run(sender)
         row = state(gateway, made.submission.id)
-        assert (row.status, row.sent_copy, row.source_zstd) == ("sent", "filed", None)
+        assert (row.status, row.sent_copy) == ("sent", "filed")
         [copy] = dovecot.messages(at_dovecot.imap_username, "Sent")
         assert copy.flags == {"\\Seen"}
         assert copy.raw == smtp_server.mails[0].raw
+
+    def test_the_copy_shows_whom_the_others_do_not_see(
+        self,
+        gateway: Gateway,
+        sender: Sender,
+        at_dovecot: Connector,
+        dovecot: Dovecot,
+        smtp_server: SmtpServer,
+    ) -> None:
+        for number in range(3):
+            submit(gateway, at_dovecot, A, subject=str(number), bcc=["Žofie <tajny@example.com>"])
+        run(sender)
+        copies = dovecot.messages(at_dovecot.imap_username, "Sent")
+        assert len(copies) == 3
+        assert all(b"<tajny@example.com>" in copy.raw for copy in copies)
+        assert not any(b"tajny" in mail.raw for mail in smtp_server.mails)
 
     def test_the_copy_is_not_doubled_after_a_crash_before_it_was_recorded(
         self, gateway: Gateway, sender: Sender, at_dovecot: Connector, dovecot: Dovecot
     ) -> None:
         made = submit(gateway, at_dovecot, A)
-        source = state(gateway, made.submission.id).source_zstd
         run(sender)
         with gateway.db.unit_of_work() as session:
             row = session.get(Submission, made.submission.id)
             assert row is not None
-            row.sent_copy, row.next_attempt_at, row.source_zstd = (
-                SentCopyState.PENDING,
-                clock.utc_now(),
-                source,
-            )
+            row.sent_copy, row.next_attempt_at = SentCopyState.PENDING, clock.utc_now()
         run(sender)
         assert state(gateway, made.submission.id).sent_copy == "filed"
         assert len(dovecot.messages(at_dovecot.imap_username, "Sent")) == 1
@@ -514,12 +714,7 @@ class TestSentCopy:
         for hours in range(6):
             run_later(sender, timedelta(hours=10 * hours))
         row = state(gateway, made.submission.id)
-        assert (row.status, row.sent_copy, row.sent_copy_attempts, row.source_zstd) == (
-            "sent",
-            "failed",
-            5,
-            None,
-        )
+        assert (row.status, row.sent_copy, row.sent_copy_attempts) == ("sent", "failed", 5)
 
 
 class TestAdapter:
