@@ -72,6 +72,15 @@ class MessageState(StrEnum):
     PROCESSED = "processed"
 
 
+class MessageOrder(StrEnum):
+    """In which order a list has its messages."""
+
+    ARRIVAL = "arrival"
+    """In which they became visible, the first first: for polling."""
+    NEWEST = "newest"
+    """By the time at which the server received them, the latest first: for people."""
+
+
 class MoveState(StrEnum):
     """Where a mail is that was taken in."""
 

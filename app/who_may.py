@@ -69,6 +69,7 @@ ROUTES: dict[str, Rule] = {
     "PATCH /group-bindings/{}": Action.BIND_GROUPS,
     "DELETE /group-bindings/{}": Action.BIND_GROUPS,
     "GET /messages": Action.READ_CONTENT,
+    "GET /messages/counts": Action.READ_CONTENT,
     "GET /messages/{}": Action.READ_CONTENT,
     "GET /messages/{}/source": Action.READ_CONTENT,
     "GET /messages/{}/attachments/{}": Action.READ_CONTENT,

@@ -18,8 +18,8 @@ from cryptography.hazmat.primitives.ciphers.aead import AESSIV
 
 KEY_OCTETS = 64
 NONCE_OCTETS = 12
-POSITION_OCTETS = 35
-"""A number or an id, filled up to this length. With nonce and tag it makes a text without padding."""
+POSITION_OCTETS = 47
+"""A number, or a time and an id, filled up to this length. With nonce and tag it makes a text without padding."""
 START = "v1."
 """The dot does not occur in cursors of the form before, which were base64url alone."""
 

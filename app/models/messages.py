@@ -9,6 +9,7 @@ from sqlalchemy import (
     Index,
     LargeBinary,
     Text,
+    text,
 )
 from sqlmodel import Field, SQLModel
 
@@ -24,6 +25,11 @@ class Message(SQLModel, table=True):
     __tablename__ = "messages"
     __table_args__ = (
         Index("ix_messages_connector_id_position", "connector_id", "position"),
+        # Newest first: of all mailboxes, and of one.
+        Index("ix_messages_received", text("coalesce(internal_date, stored_at)"), "id"),
+        Index(
+            "ix_messages_connector_received", "connector_id", text("coalesce(internal_date, stored_at)"), "id"
+        ),
         Index("ix_messages_retention", "connector_id", "state", "processed_at"),
         # A hash index: PostgreSQL's trees take no text longer than 2,704 octets, and a header may contain one.
         Index("ix_messages_in_reply_to", "in_reply_to", postgresql_using="hash"),

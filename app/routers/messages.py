@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Request, Response, status
 
-from app.deps import CursorsDep, GatewayDep, PrincipalDep, WaitingCallerDep, WriteSession
+from app.deps import CursorsDep, GatewayDep, PrincipalDep, ReadSession, WaitingCallerDep, WriteSession
 from app.models import Message
 from app.problems import problem_responses
 from app.routers import downloads
@@ -12,15 +12,19 @@ from app.routers.waiting import until_filled
 from app.schemas.fields import Id, Page
 from app.schemas.messages import (
     AddressRead,
+    ConnectorTally,
     DeletedCount,
+    GroupTally,
+    MessageCounts,
     MessageDetail,
     MessageRead,
     MessagesDelete,
     MessagesQuery,
     MessageUpdate,
 )
-from app.services.messages import deletion, reading, state
+from app.services.messages import counting, deletion, reading, state
 from app.services.messages.selection import MessageFilter
+from app.states import MessageOrder
 
 router = APIRouter(prefix="/messages", tags=["messages"])
 
@@ -35,23 +39,38 @@ async def list_messages(
     cursors_of: CursorsDep,
     query: Annotated[MessagesQuery, Query()],
 ) -> Page[MessageRead]:
-    """List messages in the order in which they became visible.
+    """List messages in the order in which they became visible, or the newest first.
 
     Poll with `after` set to the last `next_cursor`: you miss no message and get none twice, except one that came back to
     the source folder. With `wait_s`, an empty page comes only after that time.
     """
-    filters = MessageFilter(connector_id=query.connector_id, state=query.state, q=query.q)
-    cursors = cursors_of("messages", is_feed=True)
+    filters = MessageFilter(**query.model_dump(exclude={"order", "after", "limit", "wait_s"}))
+    is_feed = query.order is MessageOrder.ARRIVAL
+    cursors = cursors_of("messages" if is_feed else "messages newest first", is_feed=is_feed)
     page = await until_filled(
         request,
         caller,
         lambda principal, after: reading.list_messages(
-            gateway, principal, filters, after=after, limit=query.limit
+            gateway, principal, filters, query.order, after=after, limit=query.limit
         ),
         cursors.opened(query.after),
         query.wait_s,
     )
     return Page[MessageRead].model_validate(cursors.sealed(page.map(_read)))
+
+
+@router.get("/counts", responses=problem_responses(403))
+def count_messages(session: ReadSession, principal: PrincipalDep) -> MessageCounts:
+    """Count the messages that the caller may read: in all, by mailbox and by group."""
+    found = counting.counts(session, principal)
+    return MessageCounts(
+        **found.total,
+        connectors=[
+            ConnectorTally(connector_id=connector_id, **tally)
+            for connector_id, tally in found.connectors.items()
+        ],
+        groups=[GroupTally(group=group, **tally) for group, tally in found.groups.items()],
+    )
 
 
 @router.post("/delete", responses=problem_responses(403, 404))

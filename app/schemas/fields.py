@@ -71,7 +71,7 @@ class Input(BaseModel):
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
 
-Cursor = Annotated[str, StringConstraints(max_length=100)]
+Cursor = Annotated[str, StringConstraints(max_length=200)]
 Limit = Annotated[int, Field(ge=1, le=200)]
 
 

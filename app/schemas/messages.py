@@ -4,8 +4,8 @@ from typing import Annotated, Self
 
 from pydantic import AwareDatetime, ConfigDict, Field, StringConstraints, model_validator
 
-from app.schemas.fields import Id, Input, ListQuery, Output, Time
-from app.states import MessageState, QuarantineState
+from app.schemas.fields import Id, Input, ListQuery, Name, Output, Time
+from app.states import MessageOrder, MessageState, QuarantineState
 
 SearchWords = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
 """The words to search for. Each must occur in the subject, the addresses or the text."""
@@ -70,11 +70,55 @@ class MessagesQuery(ListQuery):
     """The part of the list that a caller wants. A misspelt filter is refused, because without it the list would return
     everything."""
 
+    order: MessageOrder = MessageOrder.ARRIVAL
+    """`arrival`: in which they became visible, for polling. `newest`: by `internal_date`, or `stored_at` without it, the latest
+    first."""
     connector_id: Id | None = None
+    group: Name | None = None
+    """A group that is bound to the mailbox. Users may name their own groups."""
     state: MessageState | None = None
+    conversation_id: Id | None = None
     q: SearchWords | None = None
+    from_: Annotated[SearchWords | None, Field(alias="from")] = None
+    """Words of the sender's name or address."""
+    to: SearchWords | None = None
+    """Words of the names or addresses in To and Cc."""
+    subject: SearchWords | None = None
+    since: AwareDatetime | None = None
+    """The time at which the server received the mail (`internal_date`, or `stored_at` without it), or later."""
+    until: AwareDatetime | None = None
+    """Before this time."""
+    has_attachments: bool | None = None
+    auto_reply: bool | None = None
     wait_s: Annotated[float, Field(ge=0, le=30)] = 0
-    """How long the request waits while there is nothing to return."""
+    """How long the request waits while there is nothing to return. For `order=arrival` alone."""
+
+    @model_validator(mode="after")
+    def _waits_for_arrivals(self) -> Self:
+        if self.wait_s and self.order is not MessageOrder.ARRIVAL:
+            raise ValueError("wait_s goes with order=arrival alone")
+        return self
+
+
+class MessageTally(Output):
+    new: int
+    processed: int
+
+
+class ConnectorTally(MessageTally):
+    connector_id: str
+
+
+class GroupTally(MessageTally):
+    group: str
+
+
+class MessageCounts(MessageTally):
+    """How many messages the caller may read. What has none is not listed."""
+
+    connectors: list[ConnectorTally]
+    groups: list[GroupTally]
+    """A message counts in each group that is bound to its mailbox. Users get their own groups."""
 
 
 class MessageUpdate(Input):

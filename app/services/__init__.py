@@ -7,7 +7,8 @@
                   a mailbox is polled, and the back-off of a failing one (`schedule`), the history of runs, the
                   quarantine.
     messages/     Stored mail: how it becomes a message (`arrivals`), what the filters of a list select (`selection`; the
-                  query parameters themselves are in `app/schemas/messages.py`, words in `search_text`), reading, reading
+                  query parameters themselves are in `app/schemas/messages.py`, words in `search_text`) and in which order
+                  it is shown (`ordering`), counting, reading, reading
                   anew after an upgrade (`rereading`), the states `new` and `processed`, deletion by command and by
                   retention. What a mail itself says of its kind (written by a machine, a report of a bounce) is read
                   in `app/mime/automatic.py`; `arrivals` is the place that acts on it.

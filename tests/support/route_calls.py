@@ -80,6 +80,7 @@ CALLS: dict[str, Call] = {
     "PATCH /group-bindings/{}": Call("/group-bindings/{binding}", {"group": "nobodies"}, uses_up=True),
     "DELETE /group-bindings/{}": Call("/group-bindings/{binding}", uses_up=True),
     "GET /messages": Call("/messages?connector_id={connector}"),
+    "GET /messages/counts": Call("/messages/counts"),
     "GET /messages/{}": Call("/messages/{message}"),
     "GET /messages/{}/source": Call("/messages/{message}/source"),
     "GET /messages/{}/attachments/{}": Call("/messages/{message}/attachments/1"),

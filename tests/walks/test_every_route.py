@@ -199,6 +199,14 @@ def test_a_list_holds_what_the_caller_may_see_and_nothing_else(
         assert seen == _allowed(action, caller), caller
 
 
+def test_the_counts_hold_what_the_caller_may_see_and_nothing_else(client: TestClient, world: World) -> None:
+    ids = {world.objects(kind)["connector"]: kind for kind in KINDS}
+    for caller, headers in world.callers.items():
+        rows = client.get("/messages/counts", headers=headers).json()["connectors"]
+        seen = {ids.get(row["connector_id"], "elsewhere") for row in rows} - {"elsewhere"}
+        assert seen == _allowed(Action.READ_CONTENT, caller), caller
+
+
 def test_a_stream_holds_what_the_caller_may_see_and_nothing_else(client: TestClient, world: World) -> None:
     ids = {world.objects(kind)["connector"]: kind for kind in KINDS}
     for caller, headers in world.callers.items():

@@ -22,8 +22,10 @@ from app.services.access import audit
 from app.services.access.rules import Action, Principal
 from app.services.messages import arrivals, pieces, searching, selection
 from app.services.messages.inline_images import link_images
+from app.services.messages.ordering import Ordering
 from app.services.messages.selection import MessageFilter
 from app.services.pages import Slice
+from app.states import MessageOrder
 
 # No browser runs these types, even if it ignores `nosniff`. For every other type the sender's word does not count.
 IMAGE_TYPES = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp"})
@@ -55,28 +57,53 @@ class Download:
 
 
 def list_messages(
-    gateway: Gateway, principal: Principal, filters: MessageFilter, *, after: str | None, limit: int
+    gateway: Gateway,
+    principal: Principal,
+    filters: MessageFilter,
+    order: MessageOrder = MessageOrder.ARRIVAL,
+    *,
+    after: str | None,
+    limit: int,
 ) -> Slice[Message]:
-    """A page of the feed of messages, in the order in which they became visible.
+    """A page of messages. For polling, they come in the order in which they became visible: the page then always has a position
+    to go on from. It is the one of the last message on the page, or on an empty page the one of the request. It is never
+    beyond the last message, so nothing that is committed later can lie before it.
 
-    The cursor is the position of the last message on the page; on an empty page it is the cursor of the request. It is
-    never beyond the last message, so nothing that is committed later can lie before it. A search (`q`) ends after a
-    second: the page then holds what was found so far, and its cursor continues the search.
+    A search in texts ends after a second: the page then holds what was found so far, and its position continues the search.
 
     Raises:
         ScopeMissing, NotFound, InvalidInput
         TooManyRequests, Overloaded: as many searches run as may.
     """
-    if filters.q is not None:
+    ordering = Ordering(order)
+    if filters.searches_text:
         with gateway.searches.taken(principal.name):
-            return searching.search(gateway, principal, filters, after=after, limit=limit)
-    with gateway.db.reading() as session:
-        conditions = selection.conditions(session, principal, Action.READ_CONTENT, filters)
-        found = pages.entities(
-            session, select(Message).where(*conditions), col(Message.position), after=after, limit=limit
-        )
-    last = found.data[-1].position if found.data else pages.number(after) if after else 0
-    return replace(found, next_after=str(last))
+            found = searching.search(gateway, principal, filters, ordering, after=after, limit=limit)
+    else:
+        with gateway.db.reading() as session:
+            found = _page(session, principal, filters, ordering, after=after, limit=limit)
+    if found.has_more:
+        return found
+    return replace(found, next_after=(found.next_after or "0") if ordering.is_for_polling else None)
+
+
+def _page(
+    session: Session,
+    principal: Principal,
+    filters: MessageFilter,
+    ordering: Ordering,
+    *,
+    after: str | None,
+    limit: int,
+) -> Slice[Message]:
+    conditions = selection.conditions(session, principal, Action.READ_CONTENT, filters)
+    if after is not None:
+        conditions.append(ordering.beyond(after))
+    statement = select(Message).where(*conditions).order_by(*ordering.by(ordering.keys)).limit(limit + 1)
+    found = pages.cut(session.execute(statement).scalars().all(), limit, ordering.position_of)
+    if found.has_more:
+        return found
+    return replace(found, next_after=ordering.position_of(found.data[-1]) if found.data else after)
 
 
 def get_message(gateway: Gateway, principal: Principal, message_id: str) -> Detail:

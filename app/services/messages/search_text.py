@@ -31,7 +31,7 @@ def of_mail(mail: ParsedMail) -> str:
     return fold("\n".join(parts)[:SEARCH_TEXT_MAX_CHARS])
 
 
-def words_of(query: str) -> list[str]:
+def words_of(query: str, *, field: str = "q") -> list[str]:
     """The folded words of a search, each of which must occur. Never empty.
 
     Raises:
@@ -39,7 +39,7 @@ def words_of(query: str) -> list[str]:
     """
     words = fold(clean_line(query, QUERY_MAX_CHARS)).split()
     if not words:
-        raise InvalidInput(FieldFault("/q", "contains nothing to search for"))
+        raise InvalidInput(FieldFault(f"/{field}", "contains nothing to search for"))
     return words
 
 

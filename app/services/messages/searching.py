@@ -1,4 +1,4 @@
-"""Searching through the texts of messages, in stretches of the feed, for a limited time.
+"""Searching through the texts of messages, in stretches of the list, for a limited time.
 
 No index serves a search for parts of words, so it reads every text. That takes seconds in a large mailbox, and what finds
 nothing reads them all. So a search looks at some hundred messages at a time and ends after a second, with what it has found
@@ -6,15 +6,19 @@ and with the position up to which it has looked.
 """
 
 import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
 
-from sqlalchemy import ColumnElement, func, select
-from sqlmodel import Session, col
+from sqlalchemy import ColumnElement, select
+from sqlmodel import Session
 
 from app.gateway import Gateway
 from app.models import Message
 from app.services import pages
 from app.services.access.rules import Action, Principal
 from app.services.messages import selection
+from app.services.messages.ordering import Ordering
 from app.services.messages.selection import MessageFilter
 from app.services.pages import Slice
 
@@ -26,68 +30,77 @@ SHORTEST_STRETCH, LONGEST_STRETCH = 20, 2000
 
 
 def search(
-    gateway: Gateway, principal: Principal, filters: MessageFilter, *, after: str | None, limit: int
+    gateway: Gateway,
+    principal: Principal,
+    filters: MessageFilter,
+    ordering: Ordering,
+    *,
+    after: str | None,
+    limit: int,
 ) -> Slice[Message]:
     """A page of what the filters match, which name a text to search for. `has_more`: the page is full, or the time was up.
 
     Raises:
         ScopeMissing, NotFound, InvalidInput
     """
-    position = pages.number(after) if after else 0
-    without_text = MessageFilter(
-        connector_id=filters.connector_id,
-        state=filters.state,
-        ids=filters.ids,
-        stored_before=filters.stored_before,
-    )
     with gateway.db.reading() as session:
         wanted = selection.conditions(session, principal, Action.READ_CONTENT, filters)
-        visible = selection.conditions(session, principal, Action.READ_CONTENT, without_text)
-        return _look(session, wanted, visible, position, limit)
+        visible = selection.conditions(session, principal, Action.READ_CONTENT, filters.without_text())
+        look = _Search(session, filters, ordering, wanted, visible)
+        return look.page(after, limit)
 
 
-def _look(
-    session: Session,
-    wanted: list[ColumnElement[bool]],
-    visible: list[ColumnElement[bool]],
-    position: int,
-    limit: int,
-) -> Slice[Message]:
-    ends_at = time.monotonic() + SEARCH_S
-    found: list[Message] = []
-    stretch = FIRST_STRETCH
-    while (end := _end_of_stretch(session, visible, position, stretch)) is not None:
-        begun = time.monotonic()
+@dataclass(frozen=True, slots=True)
+class _Search:
+    session: Session
+    filters: MessageFilter
+    ordering: Ordering
+    wanted: list[ColumnElement[bool]]
+    visible: list[ColumnElement[bool]]
+
+    def page(self, after: str | None, limit: int) -> Slice[Message]:
+        ends_at = time.monotonic() + SEARCH_S
+        found: list[Message] = []
+        stretch = FIRST_STRETCH
+        while (end := self._end_of_stretch(after, stretch)) is not None:
+            begun = time.monotonic()
+            found += islice(self._found_in(after, end), limit + 1 - len(found))
+            if len(found) > limit:
+                return pages.cut(found, limit, self.ordering.position_of)
+            after = end
+            now = time.monotonic()
+            if now >= ends_at:
+                return Slice(found, after, has_more=True)
+            stretch = _next_stretch(stretch, now - begun)
+        return Slice(found, after, has_more=False)
+
+    def _found_in(self, after: str | None, end: str) -> Iterator[Message]:
         statement = (
             select(Message)
-            .where(*wanted, col(Message.position) > position, col(Message.position) <= end)
-            .order_by(col(Message.position))
-            .limit(limit + 1 - len(found))
+            .where(*self.wanted, *self._beyond(after), self.ordering.up_to(end))
+            .order_by(*self.ordering.by(self.ordering.keys))
         )
-        found += session.execute(statement).scalars()
-        if len(found) > limit:
-            return pages.cut(found, limit, lambda message: message.position)
-        position = end
-        now = time.monotonic()
-        if now >= ends_at:
-            return Slice(found, str(position), has_more=True)
-        stretch = _next_stretch(stretch, now - begun)
-    return Slice(found, str(position), has_more=False)
+        return (
+            each
+            for each in self.session.execute(statement).scalars()
+            if selection.matches(each, self.filters)
+        )
 
+    def _end_of_stretch(self, after: str | None, messages: int) -> str | None:
+        """The position of the last of the next so many messages; None: there is none."""
+        stretch = (
+            select(*self.ordering.keys)
+            .where(*self.visible, *self._beyond(after))
+            .order_by(*self.ordering.by(self.ordering.keys))
+            .limit(messages)
+            .subquery()
+        )
+        last = select(stretch).order_by(*self.ordering.by(list(stretch.c), reverse=True)).limit(1)
+        row = self.session.execute(last).one_or_none()
+        return None if row is None else self.ordering.position(row)
 
-def _end_of_stretch(
-    session: Session, visible: list[ColumnElement[bool]], position: int, messages: int
-) -> int | None:
-    """The position of the last of the next so many messages; None: there is none."""
-    stretch = (
-        select(col(Message.position))
-        .where(*visible, col(Message.position) > position)
-        .order_by(col(Message.position))
-        .limit(messages)
-        .subquery()
-    )
-    end: int | None = session.execute(select(func.max(stretch.c.position))).scalar_one()
-    return end
+    def _beyond(self, after: str | None) -> list[ColumnElement[bool]]:
+        return [] if after is None else [self.ordering.beyond(after)]
 
 
 def _next_stretch(stretch: int, took_s: float) -> int:

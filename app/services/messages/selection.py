@@ -1,16 +1,17 @@
 """Selects messages: those that a caller may see, and those that match the filters of a list."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, exists, func, select
+from sqlalchemy import ColumnElement, Select, exists, false, func, select
 from sqlmodel import Session, col
 
-from app.models import Connector, Message, MessageBody
+from app.models import Connector, GroupBinding, Message, MessageBody
 from app.services.access import rules
-from app.services.access.rules import Action, Principal
+from app.services.access.rules import Action, Principal, PrincipalKind
 from app.services.messages import search_text
+from app.services.messages.ordering import RECEIVED_AT
 
 
 def count_of(session: Session, connector_id: str) -> int:
@@ -36,37 +37,101 @@ class MessageFilter:
 
     connector_id: str | None = None
     state: str | None = None
-    q: str | None = None
     ids: Sequence[str] | None = None
     stored_before: datetime | None = None
+    conversation_id: str | None = None
+    group: str | None = None
+    has_attachments: bool | None = None
+    auto_reply: bool | None = None
+    since: datetime | None = None
+    """When the server received the mail, or later."""
+    until: datetime | None = None
+    """Before this time."""
+    q: str | None = None
+    """Words, each of which occurs in the subject, the addresses or the text. So do the next three in a part of it."""
+    from_: str | None = None
+    to: str | None = None
+    subject: str | None = None
+
+    @property
+    def searches_text(self) -> bool:
+        """Whether the texts have to be read for it, which no index serves."""
+        return any(getattr(self, name) is not None for name in TEXT_FIELDS)
+
+    def without_text(self) -> "MessageFilter":
+        """The same, but for what is searched for in texts."""
+        return replace(self, **dict.fromkeys(TEXT_FIELDS))
+
+
+TEXT_FIELDS = ("q", "from_", "to", "subject")
 
 
 def conditions(
     session: Session, principal: Principal, action: Action, filters: MessageFilter
 ) -> list[ColumnElement[bool]]:
-    """Conditions on `Message`: it matches the filters, and the caller may do the action.
+    """Conditions on `Message`: it matches the filters, and the caller may do the action. Of `from_`, `to` and `subject` they
+    say only that the words occur somewhere in the mail; `matches` says the rest.
 
     Raises:
         ScopeMissing
         NotFound: the filter names a connector that the caller may not see.
-        InvalidInput: `q` contains nothing to search for.
+        InvalidInput: a text contains nothing to search for.
     """
-    found: list[ColumnElement[bool]] = [
-        col(Message.connector_id).in_(rules.visible_connector_ids(principal, action))
-    ]
     if filters.connector_id is not None:
         rules.require(session, principal, action, filters.connector_id)
-        found.append(col(Message.connector_id) == filters.connector_id)
-    if filters.state is not None:
-        found.append(col(Message.state) == filters.state)
+    readable = col(Message.connector_id).in_(rules.visible_connector_ids(principal, action))
+    return [readable, *_restrictions(principal, filters)]
+
+
+def _restrictions(principal: Principal, filters: MessageFilter) -> Iterator[ColumnElement[bool]]:
+    equal = (
+        (Message.connector_id, filters.connector_id),
+        (Message.state, filters.state),
+        (Message.conversation_id, filters.conversation_id),
+        (Message.has_attachments, filters.has_attachments),
+        (Message.is_auto_reply, filters.auto_reply),
+    )
+    yield from (col(column) == value for column, value in equal if value is not None)
     if filters.ids is not None:
-        found.append(col(Message.id).in_(filters.ids))
+        yield col(Message.id).in_(filters.ids)
     if filters.stored_before is not None:
-        found.append(col(Message.stored_at) < filters.stored_before)
-    if filters.q is not None:
-        body_has = [
-            col(MessageBody.search_text).contains(word, autoescape=True)
-            for word in search_text.words_of(filters.q)
-        ]
-        found.append(exists().where(col(MessageBody.message_id) == col(Message.id), *body_has))
-    return found
+        yield col(Message.stored_at) < filters.stored_before
+    if filters.since is not None:
+        yield filters.since <= RECEIVED_AT
+    if filters.until is not None:
+        yield filters.until > RECEIVED_AT
+    if filters.group is not None:
+        yield col(Message.connector_id).in_(_connectors_of(principal, filters.group))
+    words = [word for name in TEXT_FIELDS for word in _words(filters, name)]
+    if words:
+        body_has = [col(MessageBody.search_text).contains(word, autoescape=True) for word in words]
+        yield exists().where(col(MessageBody.message_id) == col(Message.id), *body_has)
+
+
+def matches(message: Message, filters: MessageFilter) -> bool:
+    """Whether the sender, the recipients and the subject hold the words that the filters want there."""
+    people = [f"{each.get('name') or ''} {each['address']}" for each in (*message.to, *message.cc)]
+    texts = {
+        "from_": f"{message.from_name or ''} {message.from_address or ''}",
+        "to": "\n".join(people),
+        "subject": message.subject or "",
+    }
+    for name, text in texts.items():
+        words = _words(filters, name)
+        folded = search_text.fold(text) if words else ""
+        if not all(word in folded for word in words):
+            return False
+    return True
+
+
+def _words(filters: MessageFilter, name: str) -> list[str]:
+    text = getattr(filters, name)
+    return [] if text is None else search_text.words_of(text, field=name.rstrip("_"))
+
+
+def _connectors_of(principal: Principal, group: str) -> Select[str]:
+    """The ids of the connectors of a group. A user learns nothing of groups that are not theirs."""
+    bound = select(col(GroupBinding.connector_id)).where(col(GroupBinding.group) == group)
+    if principal.kind == PrincipalKind.USER and group not in principal.groups:
+        return bound.where(false())
+    return bound
