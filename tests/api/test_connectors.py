@@ -11,7 +11,7 @@ from sqlalchemy import select
 from sqlmodel import col
 
 from app import clock
-from app.gateway import CHECKS_A_MINUTE, Gateway
+from app.gateway import FAILED_FETCHES_A_MINUTE, Gateway
 from app.models import Connector, Event
 from app.services import secret_rotation
 from app.services.fetching import fetch_cycle
@@ -406,12 +406,14 @@ def test_a_mailbox_that_once_worked_is_no_port_scanner_with_other_settings(
     client: TestClient, gateway: Gateway
 ) -> None:
     made = created(client, ADMIN, shared(credentials=PASSWORD))
+    for _ in range(FAILED_FETCHES_A_MINUTE - 2):
+        client.app.state.gateway.failed_fetches.count("user:administrator")  # type: ignore[attr-defined]
     statuses = []
-    for _ in range(CHECKS_A_MINUTE + 1):
+    for _ in range(3):
         before = datetime.now(UTC) - timedelta(days=1)
         set_row(gateway, made["id"], status="active", last_success_at=before)
         statuses.append(client.post(f"/connectors/{made['id']}/fetch", headers=ADMIN).status_code)
-    assert statuses == [200] * CHECKS_A_MINUTE + [429]
+    assert statuses == [200, 200, 429]
 
 
 @pytest.mark.parametrize(("security", "imap", "smtp"), [("tls", 993, 465), ("starttls", 143, 587)])
