@@ -257,6 +257,11 @@ MAIL_SERVERS = {
         "The sending server refused a recipient for good (at RCPT): most often there is no such mailbox, or it is full.",
         "Read `enhanced_status` and `server_text`, and correct the address.",
     ),
+    "bounced": Entry(
+        "The sending server had accepted the mail. Then a server further on refused a recipient, and a report of it came back to"
+        " the mailbox (`submission.bounced`).",
+        "Read `enhanced_status` and `server_text`, and correct the address, or send it again if the mailbox was only full.",
+    ),
     "mail_refused": Entry(
         "The sending server refused the mail after it had seen it, most often for its content or the sender's reputation.",
         "Read `server_text`, change the mail, and send it anew.",

@@ -21,8 +21,6 @@ class EventType(StrEnum):
     MESSAGE_QUARANTINED = "message.quarantined"
     SUBMISSION_SENT = "submission.sent"
     SUBMISSION_FAILED = "submission.failed"
-    # Reserved: nothing appends it yet. Recognising a report belongs to `mime`, finding its submission to `fetching`, the
-    # lowest room that knows both `messages` and `sending`.
     SUBMISSION_BOUNCED = "submission.bounced"
     CONNECTOR_CREDENTIALS_REQUIRED = "connector.credentials_required"
     CONNECTOR_FAILING = "connector.failing"
@@ -99,6 +97,17 @@ def submission_event(
     """A submission reached its end."""
     data = {"connector_id": connector_id, "submission_id": submission_id, "status": status}
     return NewEvent(event_type, connector_id, f"submissions/{submission_id}", data)
+
+
+def bounced_event(*, connector_id: str, submission_id: str, status: str, message_id: str) -> NewEvent:
+    """A report says that a submission was not delivered to somebody. `message_id` is the message with the report."""
+    data = {
+        "connector_id": connector_id,
+        "submission_id": submission_id,
+        "status": status,
+        "message_id": message_id,
+    }
+    return NewEvent(EventType.SUBMISSION_BOUNCED, connector_id, f"submissions/{submission_id}", data)
 
 
 def webhook_disabled_event(*, webhook_id: str, reason: str, code: str | None, status: int | None) -> NewEvent:

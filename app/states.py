@@ -143,6 +143,8 @@ class RecipientStatus(StrEnum):
     DEFERRED = "deferred"
     REFUSED = "refused"
     UNCERTAIN = "uncertain"
+    BOUNCED = "bounced"
+    """A mail server accepted it, and reported later that it was not delivered."""
 
 
 class SentCopyState(StrEnum):

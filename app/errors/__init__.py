@@ -56,6 +56,7 @@ GatewayError                      code, retryable
 │   │   ├── LoginWanted
 │   │   ├── SenderRefused
 │   │   ├── RecipientRefused
+│   │   ├── Bounced
 │   │   ├── MailRefused
 │   │   ├── MailTooLarge
 │   │   ├── OutcomeUnknown
@@ -117,6 +118,7 @@ from app.errors.mail_server import (
     AdministratorNeeded,
     ApplicationPasswordNeeded,
     AuthorizationFailed,
+    Bounced,
     CertificateExpired,
     CertificateForOtherName,
     CertificateIssuerUnknown,
@@ -210,6 +212,7 @@ __all__ = [
     "ApplicationPasswordNeeded",
     "AttachmentUnreadable",
     "AuthorizationFailed",
+    "Bounced",
     "CertificateExpired",
     "CertificateForOtherName",
     "CertificateIssuerUnknown",

@@ -202,6 +202,11 @@ class RecipientRefused(MailServerRejected):
     default_detail = "The mail server refused the recipient."
 
 
+class Bounced(MailServerRejected):
+    code = "bounced"
+    default_detail = "A mail server reported that the mail was not delivered."
+
+
 class MailRefused(MailServerRejected):
     code = "mail_refused"
     default_detail = "The mail server refused the mail."

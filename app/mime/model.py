@@ -118,6 +118,29 @@ class AttachmentContent:
     content: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class Undelivered:
+    """Somebody who has not got a mail, according to a report."""
+
+    addresses: tuple[str, ...]
+    """The address that the mail was sent to, if the report knows it, and the one that it was forwarded to. Comparable."""
+    enhanced_status: str | None
+    """RFC 3463, as `5.1.1`."""
+    code: int | None
+    """The mail server's reply code (RFC 5321 §4.2)."""
+    server_text: str | None
+    """The words of the mail server that refused."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryReport:
+    """Who has not got a mail. Only the Message-IDs say which mail it was; anybody can write such a report."""
+
+    message_ids: tuple[str, ...]
+    """The likeliest first."""
+    failed: tuple[Undelivered, ...]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParsedMail:
     """A mail as read. Every text has passed the gate of `app.mime.text`; times are aware UTC."""
@@ -143,6 +166,8 @@ class ParsedMail:
     has_attachments: bool = False
     """Whether at least one attachment is not inline."""
     is_auto_reply: bool = False
+    report: DeliveryReport | None = None
+    """What this mail reports on another one, if it reports a failure."""
     defects: tuple[Defect, ...] = ()
 
     def to_json(self) -> bytes:
@@ -155,7 +180,7 @@ class ParsedMail:
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any]) -> Self:
         """Build it from the decoded output of `to_json`."""
-        date, sender = values["date_header"], values["from_"]
+        date, sender, report = values["date_header"], values["from_"], values["report"]
         return cls(
             **{
                 **values,
@@ -164,9 +189,15 @@ class ParsedMail:
                 **{key: tuple(Address(**each) for each in values[key]) for key in _ADDRESS_LISTS},
                 "date_header": datetime.fromisoformat(date) if date else None,
                 "attachments": tuple(AttachmentInfo(**each) for each in values["attachments"]),
+                "report": _report(report) if report else None,
                 "defects": tuple(Defect(DefectCode(d["code"]), d["detail"]) for d in values["defects"]),
             }
         )
 
 
 _ADDRESS_LISTS = ("to", "cc", "bcc", "reply_to")
+
+
+def _report(values: Mapping[str, Any]) -> DeliveryReport:
+    failed = (Undelivered(**{**each, "addresses": tuple(each["addresses"])}) for each in values["failed"])
+    return DeliveryReport(tuple(values["message_ids"]), tuple(failed))

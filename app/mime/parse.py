@@ -15,6 +15,7 @@ from app.mime import reader_1
 from app.mime.attachments import CONTENT_ID_MAX_CHARS, decode_part, describe
 from app.mime.bodies import BodyReader
 from app.mime.containers import open_containers
+from app.mime.delivery_report import read_report
 from app.mime.headers import read_envelope
 from app.mime.minimal import parse_minimal
 from app.mime.model import AttachmentContent, AttachmentInfo, DefectCode, Defects, Listed, ParsedMail
@@ -98,8 +99,11 @@ def _parse(raw: bytes, *, with_html: bool, listed: Sequence[Listed]) -> ParsedMa
     if not with_html:
         mail.defects.note(DefectCode.HTML_WITHHELD, "read without its HTML")
     attachments = tuple(mail.info(each) for each in mail.attachments)
+    # Without HTML, no library sees the mail.
+    report = read_report(mail.root, texts.text, envelope, with_free_text=with_html)
     return ParsedMail(
         **envelope,
+        report=report,
         snippet=make_snippet(texts.marked),
         text=texts.text,
         html=texts.html,

@@ -37,7 +37,7 @@ class Submission(SQLModel, table=True):
     """Hash of the request. It distinguishes a repeated request from a different one with the same key."""
     status: SubmissionStatus = enum_column(SubmissionStatus)
     """`sending` is committed before the attempt. A row that is still `sending` when its time is up becomes `uncertain`."""
-    message_id_header: str
+    message_id_header: str = Field(index=True)
     envelope_from: str
     made_for: str | None = None
     """Hash of the connector's servers for which it was made; it goes to no others. Null: it was finished before this was

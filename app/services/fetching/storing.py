@@ -31,6 +31,7 @@ from app.services.fetching.context import CycleContext
 from app.services.fetching.ledger import MoveIntent
 from app.services.fetching.quarantine import Known
 from app.services.messages import arrivals, state
+from app.services.sending import bounces
 
 log = structlog.get_logger(__name__)
 
@@ -160,7 +161,7 @@ class Store:
         if not mails:
             return Stored(rows=[])
         with self._context.gateway.db.unit_of_work() as session:
-            # Locks in this order: lease, connector, messages, ledger, feed.
+            # Locks in this order: lease, connector, messages, ledger, submissions, feed.
             self._context.lease.confirm(session)
             self._require_same_settings(session)
             known_ids = self._found_again(session, mails)
@@ -222,7 +223,9 @@ class Store:
         ids = {mail.uid: new_id() for mail in new}
         subjects = [(EventType.MESSAGE_STORED, ids[mail.uid]) for mail in new]
         subjects += [(EventType.MESSAGE_RETURNED, message.id) for _row, message in returned.values()]
-        positions = outbox.append(session, self._events(session, subjects))
+        bounced = self._bounced(session, [(ids[mail.uid], mail) for mail in new])
+        positions = outbox.append(session, [*self._events(session, subjects), *bounced])
+        positions = positions[: len(subjects)]
         now = clock.utc_now()
         arrivals.add_all(
             session,
@@ -269,6 +272,14 @@ class Store:
             )
             rows.append(row)
         return rows
+
+    def _bounced(self, session: Session, new: Sequence[tuple[str, _Mail]]) -> list[NewEvent]:
+        reports = [
+            bounces.Report(message_id, mail.parsed.report)
+            for message_id, mail in new
+            if mail.parsed.report is not None
+        ]
+        return bounces.note(session, self._context.connector, reports) if reports else []
 
     def _events(self, session: Session, subjects: Sequence[tuple[EventType, str]]) -> list[NewEvent]:
         recipients = recipients_of(session, self._context.connector)

@@ -1,7 +1,7 @@
 """What follows from an attempt to send: the states of the recipients, the next attempt, the end of the submission.
 
-A recipient is `pending` before the first attempt, and `deferred` while another attempt will follow. `sent`, `refused` and
-`uncertain` are final. A submission ends when no recipient is left to try.
+A recipient is `pending` before the first attempt, and `deferred` while another attempt will follow. `sent`, `refused`,
+`uncertain` and `bounced` are settled. A submission ends when no recipient is left to try.
 """
 
 from collections.abc import Sequence
@@ -48,14 +48,7 @@ def without_source() -> Select[Any]:
 def conclude(session: Session, submission: Submission, recipients: Sequence[SubmissionRecipient]) -> None:
     """End a submission whose recipients are all settled. Appends the event to the outbox: call it last."""
     now = clock.utc_now()
-    statuses = {recipient.status for recipient in recipients}
-    if RecipientStatus.UNCERTAIN in statuses:
-        submission.status = SubmissionStatus.UNCERTAIN
-    elif RecipientStatus.SENT not in statuses:
-        submission.status = SubmissionStatus.FAILED
-    else:
-        is_whole = statuses == {RecipientStatus.SENT}
-        submission.status = SubmissionStatus.SENT if is_whole else SubmissionStatus.PARTLY_SENT
+    submission.status = status_of(recipients)
     submission.updated_at = now
     is_sent = submission.status in {SubmissionStatus.SENT, SubmissionStatus.PARTLY_SENT}
     if is_sent:
@@ -73,6 +66,16 @@ def conclude(session: Session, submission: Submission, recipients: Sequence[Subm
         status=submission.status,
     )
     outbox.append(session, [event])
+
+
+def status_of(recipients: Sequence[SubmissionRecipient]) -> SubmissionStatus:
+    """The status of a submission whose recipients are all settled."""
+    statuses = {recipient.status for recipient in recipients}
+    if RecipientStatus.UNCERTAIN in statuses:
+        return SubmissionStatus.UNCERTAIN
+    if RecipientStatus.SENT not in statuses:
+        return SubmissionStatus.FAILED
+    return SubmissionStatus.SENT if statuses == {RecipientStatus.SENT} else SubmissionStatus.PARTLY_SENT
 
 
 def recipients_of(session: Session, submission_id: str) -> list[SubmissionRecipient]:
@@ -101,6 +104,8 @@ def record(
     recipients = {each.address: each for each in recipients_of(session, submission.id)}
     for result in results:
         recipient = recipients[result.address]
+        if recipient.status == RecipientStatus.BOUNCED:  # the report was faster than this record
+            continue
         recipient.status, recipient.detail = _STATUSES[result.outcome], _sentence(result)
     note_error(submission, error or _reason(results))
     if error is None:
