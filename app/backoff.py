@@ -4,7 +4,7 @@ Delays are spread at random, so that tasks that failed at the same time do not a
 
 The numbers of each use stand where it is used: of a failing mailbox in `services/fetching/schedule.py`, of logins in
 `services/logins.py`, of sending in `services/sending/outcomes.py` and `sent_copies.py`, of webhooks in
-`services/events/deliveries.py`, of whole mail servers in `server_cooldown.py`.
+`services/events/attempts.py`, of whole mail servers in `server_cooldown.py`.
 """
 
 import random
