@@ -72,10 +72,16 @@ class Settings(BaseSettings):
     fetch_threads: int = Field(default=8, ge=1, le=256)
     connector_quota_octets: int | None = Field(default=None, ge=1)
     """How many octets of mail one connector keeps; None: any number."""
-    free_disk_octets: int = Field(default=0, ge=0)
+    free_disk_octets: int = Field(default=64 * 1024 * 1024, ge=0)
     """With less free space on the disk of an SQLite database nothing is fetched; 0: whatever is free."""
     waiting_per_caller: int = Field(default=30, ge=1)
     """The largest number of event streams and long polls that one caller may have open."""
+    connectors_per_owner: int = Field(default=200, ge=1)
+    """How many mailboxes users who are no administrators may connect for themselves."""
+    links_per_caller: int = Field(default=1000, ge=1)
+    """How many of the links for entering a password that one caller has made may be valid and unused."""
+    links_per_minute: int = Field(default=60, ge=1)
+    """How many of these one caller may make; enough to set up a company's mailboxes by a script."""
     searches: int = Field(default=6, ge=1, le=30)
     """The largest number of searches that run at once."""
     searches_per_caller: int = Field(default=2, ge=1)

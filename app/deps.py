@@ -14,6 +14,7 @@ from app.services import cursors
 from app.services.access import callers
 from app.services.access.rules import Principal
 
+_PRINCIPAL = "gateway.principal"
 _bearer = HTTPBearer(auto_error=False, description="A JWT of the frontend, or an API key.")
 
 
@@ -33,14 +34,34 @@ def get_origin(request: Request) -> str | None:
 OriginDep = Annotated[str | None, Depends(get_origin)]
 
 
-def get_principal(
-    gateway: GatewayDep,
-    origin: OriginDep,
-    bearer: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
-) -> Principal:
-    if bearer is None:
+def identified(request: Request) -> Principal:
+    """The caller of a request. Their token is verified once for each request.
+
+    Raises:
+        Unauthenticated
+    """
+    known: Principal | None = request.scope.get(_PRINCIPAL)
+    if known is None:
+        known = request.scope[_PRINCIPAL] = identify_again(request)
+    return known
+
+
+def identify_again(request: Request) -> Principal:
+    """Verify the token of a request that may have waited for long.
+
+    Raises:
+        Unauthenticated
+    """
+    token = callers.bearer_token(request.headers.get("authorization", ""))
+    if token is None:
         raise Unauthenticated
-    return callers.identify(gateway, bearer.credentials, origin=origin)
+    return callers.identify(get_gateway(request), token, origin=get_origin(request))
+
+
+def get_principal(
+    request: Request, _: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
+) -> Principal:
+    return identified(request)
 
 
 PrincipalDep = Annotated[Principal, Depends(get_principal)]
@@ -55,13 +76,8 @@ class WaitingCaller:
     """Raises Unauthenticated if the key has been revoked, or the token has expired."""
 
 
-def get_waiting_caller(
-    gateway: GatewayDep,
-    origin: OriginDep,
-    principal: PrincipalDep,
-    bearer: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
-) -> WaitingCaller:
-    return WaitingCaller(principal, lambda: get_principal(gateway, origin, bearer))
+def get_waiting_caller(request: Request, principal: PrincipalDep) -> WaitingCaller:
+    return WaitingCaller(principal, lambda: identify_again(request))
 
 
 WaitingCallerDep = Annotated[WaitingCaller, Depends(get_waiting_caller)]

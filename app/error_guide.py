@@ -124,6 +124,16 @@ REQUESTS = {
         " connector (`last_error`), it waits, and then tries by itself.",
         "Wait for the number of seconds in `Retry-After`. Check the password before you try it again.",
     ),
+    "too_many_connectors": Entry(
+        "You have as many personal mailboxes connected as one user may (`GATEWAY_CONNECTORS_PER_OWNER`). What administrators and"
+        " API keys connect is not limited.",
+        "Delete a connector that you do not need, or ask an administrator.",
+    ),
+    "too_many_links": Entry(
+        "As many links for entering a password that you have made are still unused as one caller may have"
+        " (`GATEWAY_LINKS_PER_CALLER`). A link is valid for a day.",
+        "Withdraw links that nobody needs (`DELETE /connectors/{id}/credential-links`), or wait.",
+    ),
     "overloaded": Entry(
         "The gateway already handles as many requests of this kind as it may at once, for example requests that wait for"
         " one mail server. Often the reason is a server that answers slowly.",

@@ -25,8 +25,6 @@ from app.server_requests import ServerRequests
 FIGURES_KEPT_S = 5.0
 CHECKS_A_MINUTE = 10
 FAILED_FETCHES_A_MINUTE = 60
-LINKS_A_MINUTE = 60
-"""Enough to set up a company's mailboxes by a script."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +84,7 @@ class Gateway:
             figures=ShortMemory(FIGURES_KEPT_S, lambda: clock.utc_now().timestamp()),
             checks=RateLimit(CHECKS_A_MINUTE, 60.0),
             failed_fetches=RateLimit(FAILED_FETCHES_A_MINUTE, 60.0),
-            links=RateLimit(LINKS_A_MINUTE, 60.0),
+            links=RateLimit(settings.links_per_minute, 60.0),
             login_places=LoginPlaces(db),
             login_budget=LoginBudget(),
             silent_at_id=SilentServers(),

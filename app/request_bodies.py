@@ -93,7 +93,7 @@ class _Body:
         self._arrived = 0
         self._started_s = asyncio.get_running_loop().time()
         self._is_complete = False
-        self._has_good_token = False
+        self._is_known = scope["path"].startswith(PATHS_OF_OPEN_PAGES)
         self._values = ValueCount()
         self.refusal: GatewayError | None = None
 
@@ -137,14 +137,15 @@ class _Body:
             self.refusal = TooLarge(f"The body has more than {MAX_VALUES} values.")
 
     async def _check_length(self, octets: int) -> None:
-        if octets > self._limit:
-            self.refusal = TooLarge()
-        elif octets > WITHOUT_TOKEN_OCTETS and not self._has_good_token:
+        if octets > WITHOUT_TOKEN_OCTETS and not self._is_known:
             try:
                 await run_in_threadpool(self._require_token)
-                self._has_good_token = True
+                self._is_known = True
             except GatewayError as error:
                 self.refusal = error
+                return
+        if octets > self._limit:
+            self.refusal = TooLarge()
 
     def _require_token(self) -> None:
         token = callers.bearer_token(self._headers.get("authorization", ""))

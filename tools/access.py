@@ -54,7 +54,8 @@ HEAD = """\
 
 This page is generated from `app/services/access/rules.py` (`python -m tools.access > docs/access.md`). A test
 compares the two. `yes`: allowed. `404`: for this caller the object does not exist. `403`: the caller sees the object, but
-may not do this. A key without the scope gets 403. "API key for others" is a key that is limited to other connectors.
+may not do this. A key without the scope gets 403. "API key for others" is a key that is limited to other connectors. A request without a
+good token gets 401, and a key without the scope 403, before its body, its parameters or its ids are looked at.
 
 Rules that the tables do not show:
 - Every user may create a personal connector for themselves. Only administrators, and keys with `connectors:write` that

@@ -24,7 +24,9 @@ GatewayError                      code, retryable
 ├── RequestTooSlow                408
 ├── TooLarge                      413
 ├── TooManyRequests               429, with Retry-After
-│   └── TooManyRefusedLogins
+│   ├── TooManyRefusedLogins
+│   ├── TooManyConnectors
+│   └── TooManyLinks
 ├── Overloaded                    503, with Retry-After
 ├── ParserBusy                    503, with Retry-After
 ├── MailServerError
@@ -193,6 +195,8 @@ from app.errors.requests import (
     ScopeMissing,
     SubmissionsQueued,
     TooLarge,
+    TooManyConnectors,
+    TooManyLinks,
     TooManyRefusedLogins,
     TooManyRequests,
     Unauthenticated,
@@ -291,6 +295,8 @@ __all__ = [
     "TlsTooOld",
     "TooLarge",
     "TooManyConnections",
+    "TooManyConnectors",
+    "TooManyLinks",
     "TooManyRefusedLogins",
     "TooManyRequests",
     "Unauthenticated",

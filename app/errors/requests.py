@@ -123,6 +123,18 @@ class TooManyRefusedLogins(TooManyRequests):
     default_detail = "The mail server has refused too many logins in the last minute; try again later."
 
 
+class TooManyConnectors(TooManyRequests):
+    code = "too_many_connectors"
+    default_detail = "You have connected as many mailboxes as one user may; delete a connector first."
+
+
+class TooManyLinks(TooManyRequests):
+    code = "too_many_links"
+    default_detail = (
+        "As many of your links are unused as one caller may have; withdraw some, or wait until they are used."
+    )
+
+
 class Overloaded(GatewayError):
     code = "overloaded"
     retryable = True

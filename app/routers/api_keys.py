@@ -6,11 +6,14 @@ from fastapi import APIRouter, Query
 
 from app.deps import CursorsDep, PrincipalDep, ReadSession, WriteSession
 from app.problems import problem_responses
+from app.routers.callers_first import CallerFirst
 from app.schemas.api_keys import ApiKeyCreate, ApiKeyCreated, ApiKeyRead
 from app.schemas.fields import Id, ListQuery, Page
 from app.services.access import api_keys
 
-router = APIRouter(prefix="/api-keys", tags=["api-keys"], responses=problem_responses(403))
+router = APIRouter(
+    route_class=CallerFirst, prefix="/api-keys", tags=["api-keys"], responses=problem_responses(403)
+)
 
 
 @router.post("", status_code=201)

@@ -6,12 +6,13 @@ from fastapi import APIRouter, Query
 
 from app.deps import CursorsDep, PrincipalDep, ReadSession
 from app.problems import problem_responses
+from app.routers.callers_first import CallerFirst
 from app.schemas.audit import AuditQuery, AuditRecordRead
 from app.schemas.fields import Page
 from app.services.access import audit
 from app.services.access.audit import AuditFilter
 
-router = APIRouter(prefix="/audit", tags=["audit"], responses=problem_responses(403))
+router = APIRouter(route_class=CallerFirst, prefix="/audit", tags=["audit"], responses=problem_responses(403))
 
 
 @router.get("")

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Query, Response
 from app.deps import CursorsDep, ExpectedVersion, GatewayDep, PrincipalDep, ReadSession
 from app.models import Connector, Cycle
 from app.problems import problem_responses
+from app.routers.callers_first import CallerFirst
 from app.schemas.connectors import (
     Alert,
     ConnectorCreate,
@@ -33,10 +34,12 @@ from app.services.connectors.settings import first_fetch_of, retention_of, serve
 from app.services.events.recipients import notifies_users
 from app.services.fetching import history
 
-router = APIRouter(prefix="/connectors", tags=["connectors"], responses=problem_responses(403))
+router = APIRouter(
+    route_class=CallerFirst, prefix="/connectors", tags=["connectors"], responses=problem_responses(403)
+)
 
 
-@router.post("", status_code=201, responses=problem_responses(409))
+@router.post("", status_code=201, responses=problem_responses(409, 429, 503))
 def create_connector(
     body: ConnectorCreate, response: Response, gateway: GatewayDep, principal: PrincipalDep
 ) -> ConnectorRead | ConnectorShort:
@@ -74,7 +77,10 @@ async def check_new_connector(
 
 @router.put(
     "/by-external-id/{external_id}",
-    responses={**problem_responses(404, 409, 412), 201: {"model": ConnectorRead, "description": "Created"}},
+    responses={
+        **problem_responses(404, 409, 412, 429, 503),
+        201: {"model": ConnectorRead, "description": "Created"},
+    },
 )
 def put_connector(
     external_id: Line,

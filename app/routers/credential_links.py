@@ -4,11 +4,13 @@ from fastapi import APIRouter, Request
 
 from app.deps import GatewayDep, PrincipalDep, WriteSession
 from app.problems import problem_responses
+from app.routers.callers_first import CallerFirst
 from app.schemas.credential_links import CredentialLinkCreated
 from app.schemas.fields import Id
 from app.services.connectors import credential_links
 
 router = APIRouter(
+    route_class=CallerFirst,
     prefix="/connectors/{connector_id}/credential-links",
     tags=["connectors"],
     responses=problem_responses(403, 404),

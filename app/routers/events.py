@@ -17,6 +17,7 @@ from app.gateway import Gateway
 from app.models import Event
 from app.places import Places
 from app.problems import problem_responses
+from app.routers.callers_first import CallerFirst
 from app.routers.waiting import IDENTIFY_EVERY_S, FeedWatch, until_filled, watch_of
 from app.schemas.events import EventRead, EventsQuery, StreamQuery
 from app.schemas.fields import Page
@@ -26,7 +27,9 @@ from app.services.cursors import Cursors
 from app.services.events import feed
 from app.services.pages import Slice
 
-router = APIRouter(prefix="/events", tags=["events"], responses=problem_responses(403, 429))
+router = APIRouter(
+    route_class=CallerFirst, prefix="/events", tags=["events"], responses=problem_responses(403, 429)
+)
 
 HEARTBEAT_S = 15.0
 """Proxies close connections that are silent for longer than 30 s or 60 s."""

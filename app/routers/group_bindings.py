@@ -6,6 +6,7 @@ from fastapi import APIRouter, Query
 
 from app.deps import CursorsDep, PrincipalDep, ReadSession, WriteSession
 from app.problems import problem_responses
+from app.routers.callers_first import CallerFirst
 from app.schemas.fields import Id, Page
 from app.schemas.group_bindings import (
     GroupBindingCreate,
@@ -15,7 +16,12 @@ from app.schemas.group_bindings import (
 )
 from app.services.access import group_bindings
 
-router = APIRouter(prefix="/group-bindings", tags=["group-bindings"], responses=problem_responses(403, 404))
+router = APIRouter(
+    route_class=CallerFirst,
+    prefix="/group-bindings",
+    tags=["group-bindings"],
+    responses=problem_responses(403, 404),
+)
 
 
 @router.post("", status_code=201, responses=problem_responses(409))

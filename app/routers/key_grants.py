@@ -4,12 +4,14 @@ from fastapi import APIRouter
 
 from app.deps import PrincipalDep, ReadSession, WriteSession
 from app.problems import problem_responses
+from app.routers.callers_first import CallerFirst
 from app.schemas.fields import Id
 from app.schemas.key_grants import KeyGrantList, KeyGrantRead
 from app.services.access import key_grants
 from app.services.access.key_grants import Granted
 
 router = APIRouter(
+    route_class=CallerFirst,
     prefix="/connectors/{connector_id}/key-grants",
     tags=["connectors"],
     responses=problem_responses(403, 404),

@@ -8,6 +8,7 @@ from app.deps import CursorsDep, GatewayDep, PrincipalDep, ReadSession, WaitingC
 from app.models import Message
 from app.problems import problem_responses
 from app.routers import downloads
+from app.routers.callers_first import CallerFirst
 from app.routers.waiting import until_filled
 from app.schemas.fields import Id, Page
 from app.schemas.messages import (
@@ -26,7 +27,7 @@ from app.services.messages import counting, deletion, reading, state
 from app.services.messages.selection import MessageFilter
 from app.states import MessageOrder
 
-router = APIRouter(prefix="/messages", tags=["messages"])
+router = APIRouter(route_class=CallerFirst, prefix="/messages", tags=["messages"])
 
 COLUMNS = frozenset(MessageRead.model_fields) - {"from_"}
 

@@ -7,11 +7,12 @@ from fastapi import APIRouter, Query
 from app.deps import CursorsDep, PrincipalDep, ReadSession, WriteSession
 from app.models import Quarantined
 from app.problems import problem_responses
+from app.routers.callers_first import CallerFirst
 from app.schemas.fields import Id, Page
 from app.schemas.messages import QuarantinedRead, QuarantineQuery, QuarantineRetry, RetriedCount
 from app.services.fetching import quarantine
 
-router = APIRouter(prefix="/quarantine", tags=["quarantine"])
+router = APIRouter(route_class=CallerFirst, prefix="/quarantine", tags=["quarantine"])
 
 
 @router.get("", responses=problem_responses(403, 404))

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Header, Path, Query, Response, status
 from app.deps import CursorsDep, GatewayDep, PrincipalDep, ReadSession, WriteSession
 from app.problems import problem_responses
 from app.routers import downloads
+from app.routers.callers_first import CallerFirst
 from app.schemas.fields import Id, Page
 from app.schemas.submissions import (
     RecipientRead,
@@ -21,7 +22,7 @@ from app.services.sending import contents, ending, submissions
 from app.services.sending.submissions import Detailed
 from app.states import SubmissionStatus
 
-router = APIRouter(prefix="/submissions", tags=["submissions"])
+router = APIRouter(route_class=CallerFirst, prefix="/submissions", tags=["submissions"])
 
 IdempotencyKey = Annotated[
     str | None, Header(alias="Idempotency-Key", min_length=1, max_length=255, pattern=r"^[ -~]+$")

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Query
 from app.deps import CursorsDep, GatewayDep, PrincipalDep, ReadSession, WriteSession
 from app.models import Webhook
 from app.problems import problem_responses
+from app.routers.callers_first import CallerFirst
 from app.schemas.events import (
     DeliveryRead,
     ReplayCount,
@@ -24,7 +25,9 @@ from app.services.events import deliveries, webhooks
 from app.services.events.webhook_secrets import HIDDEN
 from app.services.events.webhooks import Created
 
-router = APIRouter(prefix="/webhooks", tags=["webhooks"], responses=problem_responses(403))
+router = APIRouter(
+    route_class=CallerFirst, prefix="/webhooks", tags=["webhooks"], responses=problem_responses(403)
+)
 
 
 @router.post("", status_code=201)

@@ -103,6 +103,10 @@ class TestSize:
         assert (above.status_code, above.json()["code"]) == (413, "too_large")
         assert above.headers["x-request-id"] == above.json()["request_id"]
 
+    def test_without_a_token_even_a_body_that_is_too_large_is_401(self, served: httpx.Client) -> None:
+        answered = served.post("/connectors", content=padded({"x": 1}, MAX_BODY_OCTETS + 1))
+        assert answered.status_code == 401
+
     def test_a_declared_length_is_refused_before_the_body_is_sent(self, line: socket.socket) -> None:
         line.sendall(head("POST", "/connectors", f"Content-Length: {MAX_BODY_OCTETS + 1}"))
         assert_too_large(line)

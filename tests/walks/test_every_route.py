@@ -175,6 +175,63 @@ def test_without_a_good_token_every_route_but_the_open_ones_is_401(client: TestC
                 assert outcome(CALLS[route], answer) == wanted, (route, kind, name)
 
 
+JSON = {"content-type": "application/json"}
+JUDGED_LATER: dict[str, Mapping[str, Any]] = {
+    "no body": {},
+    "a body that is not JSON": {"content": b'{"name": ', "headers": JSON},
+    "a body that is not UTF-8": {"content": b'{"name": "\xff"}', "headers": JSON},
+    "a body of another kind": {"content": b"[1]", "headers": JSON},
+    "a field that nobody knows": {"json": {"nobody knows": 1}},
+    "a parameter that nobody knows": {"params": {"nobody_knows": "1"}},
+    "a bad cursor": {"params": {"after": "no cursor!"}},
+    "a cursor that was never given out": {"params": {"after": "AAAA"}},
+    "a bad limit and a bad wait": {"params": {"limit": "0", "wait_s": "-1"}},
+    "a version that nobody has": {"headers": {"if-match": "nothing"}},
+    "a key with bad characters": {"headers": {"idempotency-key": "x" * 256}},
+    "a last event that never was": {"headers": {"last-event-id": "no cursor!"}},
+}
+"""What a request may have that the gateway would refuse."""
+BAD_IDS = {"as it is": None, "a long id": "x" * 300, "an id with a null": "%00", "a number below one": "0"}
+
+
+def _badly(client: TestClient, route: str, wrong: Mapping[str, Any], bad_id: str | None, who: Any) -> Answer:
+    """Call a route with something wrong in the request, and with `bad_id` for every id."""
+    method, path = route.split(maxsplit=1)
+    headers = {**wrong.get("headers", {}), **who}
+    path = path.replace("attachments/{}", "attachments/" + (bad_id or "1")).replace("{}", bad_id or "some")
+    return client.request(method, path, **{**wrong, "headers": headers})
+
+
+@ON_SQLITE
+def test_the_caller_is_judged_before_body_query_cursor_and_path(client: TestClient, world: World) -> None:
+    nobodies = world.without_a_good_token()
+    for route, rule in ROUTES.items():
+        scope = scope_of(rule)
+        if scope is None:
+            continue
+        lacking = world.key_without(scope)
+        tries = [(wrong, None) for wrong in JUDGED_LATER] + [
+            ("no body", bad_id) for bad_id in BAD_IDS.values()
+        ]
+        for wrong, bad_id in tries:
+            case = (route, wrong, bad_id)
+            for name, headers in nobodies.items():
+                answer = _badly(client, route, JUDGED_LATER[wrong], bad_id, headers)
+                assert answer.status_code == 401, (*case, name)
+                assert "errors" not in answer.json(), (*case, name)
+            answer = _badly(client, route, JUDGED_LATER[wrong], bad_id, lacking)
+            assert (answer.status_code, answer.json()["code"]) == (403, "scope_missing"), case
+
+
+@ON_SQLITE
+def test_who_is_no_administrator_is_told_that_first(client: TestClient, world: World) -> None:
+    user = world.callers["others"]
+    for route in (route for route, rule in ROUTES.items() if isinstance(rule, ForAdministrators)):
+        for wrong, values in JUDGED_LATER.items():
+            answer = _badly(client, route, values, None, user)
+            assert (answer.status_code, answer.json()["code"]) == (403, "forbidden"), (route, wrong)
+
+
 LISTS: dict[str, tuple[str, Action]] = {
     "/connectors": ("id", Action.SEE_SHORT),
     "/group-bindings": ("connector_id", Action.BIND_GROUPS),

@@ -3,12 +3,12 @@
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, func, select
 from sqlmodel import Session, col
 
 from app import clock
 from app.audit_actions import AuditAction
-from app.errors import AlreadyExists, MessagesStored, PreconditionFailed, WrongState
+from app.errors import AlreadyExists, MessagesStored, PreconditionFailed, TooManyConnectors, WrongState
 from app.gateway import Gateway
 from app.ids import new_id
 from app.models import Connector, Credential
@@ -16,7 +16,7 @@ from app.schemas.connectors import ConnectorCreate, ConnectorPatch, ConnectorPut
 from app.services import pages
 from app.services.access import audit, rules
 from app.services.access.audit import differences
-from app.services.access.rules import Action, Principal
+from app.services.access.rules import Action, Principal, PrincipalKind
 from app.services.connectors import addresses, external_ids, passwords
 from app.services.connectors.changes import apply, require_free_mailbox, with_owners_choices
 from app.services.connectors.detailed import Detailed, detailed, require_version
@@ -71,6 +71,7 @@ def create(gateway: Gateway, principal: Principal, body: ConnectorCreate) -> Det
         InvalidInput: the installation never connects to one of the servers.
         AlreadyExists: the caller has a connector with this external id already.
         MailboxTaken: a connector that the caller may change has this folder of the mailbox.
+        TooManyConnectors: the user has connected as many mailboxes as one may.
     """
     rules.require_may_create(principal, kind=body.kind, owner=body.owner)
     addresses.require_allowed(gateway, imap=body.imap, smtp=body.smtp)
@@ -90,7 +91,7 @@ def put(
     Credentials stay, unless the request contains new ones or the server changes.
 
     Raises:
-        ScopeMissing, Forbidden, InvalidInput, MailboxTaken
+        ScopeMissing, Forbidden, InvalidInput, MailboxTaken, TooManyConnectors
         WrongState: kind or owner are others than the stored ones.
         PreconditionFailed: as in `patch`, and if there is no connector yet.
     """
@@ -252,6 +253,7 @@ def _create(
         updated_at=now,
     )
     write(connector, body, gateway.settings.poll_interval_s)
+    _require_few(session, gateway, principal)
     external_ids.give(session, principal, connector, external_id)
     require_free_mailbox(session, principal, connector)
     session.add(connector)
@@ -267,6 +269,19 @@ def _create(
         passwords.enter(session, gateway, principal, connector, body.credentials.password)
     settle(session, connector, anew=True)
     return detailed(session, principal, connector)
+
+
+def _require_few(session: Session, gateway: Gateway, principal: Principal) -> None:
+    """Limit what a user connects alone. Two requests at the same moment may pass it by one.
+
+    Raises:
+        TooManyConnectors
+    """
+    if principal.kind == PrincipalKind.KEY or principal.is_admin:
+        return
+    statement = select(func.count()).where(col(Connector.owner) == principal.id)
+    if session.execute(statement).scalar_one() >= gateway.settings.connectors_per_owner:
+        raise TooManyConnectors
 
 
 def _replace(

@@ -22,7 +22,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, func, select
 from sqlmodel import Session, col
 
 from app import clock
@@ -34,6 +34,7 @@ from app.errors import (
     NotFound,
     Overloaded,
     SettingsChanged,
+    TooManyLinks,
     TooManyRefusedLogins,
     WrongState,
 )
@@ -57,6 +58,7 @@ from app.states import SealedBy
 PATH = "/credential-links"
 VALID_FOR = timedelta(hours=24)
 MAX_REFUSED_LOGINS = 5
+RETRY_AFTER_S = 600
 _TOKEN_OCTETS = 32
 
 
@@ -111,7 +113,7 @@ def create(gateway: Gateway, principal: Principal, connector_id: str, *, base_ur
     not set.
 
     Raises:
-        ScopeMissing, NotFound, Forbidden, TooManyRequests
+        ScopeMissing, NotFound, Forbidden, TooManyRequests, TooManyLinks
         WrongState: the address of the gateway from outside is unknown.
     """
     token = secrets.token_urlsafe(_TOKEN_OCTETS)
@@ -121,6 +123,7 @@ def create(gateway: Gateway, principal: Principal, connector_id: str, *, base_ur
         gateway.links.count(principal.name)
         start = gateway.settings.public_url or _loopback(base_url)
         _delete_unused(session, connector_id)
+        _require_few(session, gateway, principal)
         link = CredentialLink(
             id=new_id(),
             connector_id=connector_id,
@@ -307,6 +310,21 @@ def _delete_unused(session: Session, connector_id: str) -> list[CredentialLink]:
         session.delete(link)
     session.flush()
     return links
+
+
+def _require_few(session: Session, gateway: Gateway, principal: Principal) -> None:
+    """Limit the links of one caller that are valid and unused.
+
+    Raises:
+        TooManyLinks
+    """
+    statement = select(func.count()).where(
+        col(CredentialLink.created_by) == principal.name,
+        col(CredentialLink.used_at).is_(None),
+        col(CredentialLink.expires_at) > clock.utc_now(),
+    )
+    if session.execute(statement).scalar_one() >= gateway.settings.links_per_caller:
+        raise TooManyLinks(RETRY_AFTER_S)
 
 
 def _loopback(base_url: str) -> str:
