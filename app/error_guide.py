@@ -258,6 +258,16 @@ MAIL_SERVERS = {
         " is lost: the mail waits.",
         "Check host, port and security under `smtp`: the port for submission is 465 with tls, or 587 with starttls.",
     ),
+    "sending_rate_reached": Entry(
+        "As many mails were sent from the connector as `smtp.rate_per_minute` or `smtp.rate_per_day` allow, or as its provider"
+        " is known to take. Nothing is lost: the rest waits until `sending.next_attempt_at`.",
+        "Nothing; or raise the limits, if the provider allows more.",
+    ),
+    "sending_limit_reached": Entry(
+        "The sending server says that the account has used up its limit for sending, of a day most often. Nothing is lost: the"
+        " mail waits, and is tried again for two days.",
+        "Nothing; or set `smtp.rate_per_day` below the provider's limit, so that other programs can still send.",
+    ),
     "sender_refused": Entry(
         "The sending server does not let this account send with the connector's address (at MAIL). The submission has"
         " failed; its text is kept.",

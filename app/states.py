@@ -33,6 +33,15 @@ class SendingStatus(StrEnum):
     """The password was refused twice."""
 
 
+class FileSent(StrEnum):
+    """Whether the gateway files a copy of what it sends in the mailbox's Sent folder."""
+
+    AUTO = "auto"
+    """Unless the provider does it, which the gateway finds out by looking."""
+    ALWAYS = "always"
+    NEVER = "never"
+
+
 class SealedBy(StrEnum):
     """How the owner of a personal connector has entered the password."""
 

@@ -80,6 +80,8 @@ GatewayError                      code, retryable
 │   │   ├── TlsFailed
 │   │   ├── ConnectionLost
 │   │   ├── MailDeferred
+│   │   ├── SendingRateReached
+│   │   ├── SendingLimitReached
 │   │   ├── TooManyConnections
 │   │   ├── LoginNotUnderstood
 │   │   ├── MailNotGiven
@@ -166,6 +168,8 @@ from app.errors.mail_server import (
     RecipientRefused,
     SameFolder,
     SenderRefused,
+    SendingLimitReached,
+    SendingRateReached,
     SmtpSwitchedOff,
     StarttlsNotOffered,
     Throttled,
@@ -282,6 +286,8 @@ __all__ = [
     "ScopeMissing",
     "SecretUnreadable",
     "SenderRefused",
+    "SendingLimitReached",
+    "SendingRateReached",
     "SettingsChanged",
     "SettingsIncomplete",
     "SmtpSwitchedOff",

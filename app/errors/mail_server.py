@@ -337,6 +337,20 @@ class MailDeferred(MailServerUnavailable):
     default_detail = "The mail server does not take the mail at the moment; the gateway tries again."
 
 
+class SendingRateReached(MailServerUnavailable):
+    code = "sending_rate_reached"
+    default_detail = (
+        "As much mail was sent from this connector as may be in a minute or a day; the rest waits."
+    )
+
+
+class SendingLimitReached(MailServerUnavailable):
+    code = "sending_limit_reached"
+    default_detail = (
+        "The mail server says that this account has sent as much as it may for now; the mail waits."
+    )
+
+
 class TooManyConnections(MailServerUnavailable):
     code = "too_many_connections"
     default_detail = "The mail server allows no further connection at the moment."

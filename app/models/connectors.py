@@ -3,6 +3,7 @@
 from datetime import date, datetime
 
 from sqlalchemy import (
+    JSON,
     BigInteger,
     CheckConstraint,
     Index,
@@ -15,6 +16,7 @@ from app.models.columns import UtcDateTime, cascade_column, enum_column
 from app.states import (
     ConnectorKind,
     ConnectorStatus,
+    FileSent,
     FirstFetch,
     SealedBy,
     Security,
@@ -56,6 +58,14 @@ class Connector(SQLModel, table=True):
     smtp_port: int | None = None
     smtp_security: Security | None = enum_column(Security, default=None)
     smtp_username: str | None = None
+    smtp_rate_per_minute: int | None = None
+    """At most so many mails are sent; null: as many as the provider is known to take."""
+    smtp_rate_per_day: int | None = None
+    smtp_file_sent: FileSent = enum_column(FileSent, default=FileSent.AUTO)
+    provider_files_sent: bool | None = None
+    """Whether the provider files what it sends, as far as was seen; null: nobody has looked yet."""
+    aliases: list[str] = Field(default_factory=list, sa_type=JSON)
+    """Further addresses from which mail may be sent."""
     source_folder: str
     processed_folder: str
     poll_interval_s: int

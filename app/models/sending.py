@@ -27,6 +27,7 @@ class Submission(SQLModel, table=True):
     __table_args__ = (
         UniqueConstraint("created_by", "idempotency_key"),
         Index("ix_submissions_due", "status", "next_attempt_at"),
+        Index("ix_submissions_attempted", "connector_id", "attempted_at"),
     )
 
     id: str = Field(primary_key=True)
@@ -54,6 +55,9 @@ class Submission(SQLModel, table=True):
     """When the job looks at the row next: to send, to give up an attempt that never ended, or to file the copy."""
     dated_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     """When the first attempt began: the Date of the mail in each attempt and in its copy."""
+    attempted_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    """When the last attempt began, unless the server was not reached or did not let us in: the limits of a connector count
+    these."""
     queued_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     """When it was queued again by command; null: never."""
     error_code: str | None = None

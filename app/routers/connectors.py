@@ -26,11 +26,12 @@ from app.schemas.connectors import (
     RetentionRead,
     Sending,
     ServerRead,
+    SmtpRead,
 )
 from app.schemas.fields import Id, Line, ListQuery, Page
 from app.services.connectors import checks, connectors, passwords
 from app.services.connectors.detailed import Detailed
-from app.services.connectors.settings import first_fetch_of, retention_of, server_of
+from app.services.connectors.settings import first_fetch_of, retention_of, server_of, smtp_of
 from app.services.events.recipients import notifies_users
 from app.services.fetching import history
 
@@ -267,7 +268,8 @@ def _read(detailed: Detailed) -> ConnectorRead | ConnectorShort:
             "owner": connector.owner,
             "email_address": connector.email_address,
             "imap": ServerRead.model_validate(server_of(connector, "imap")),
-            "smtp": ServerRead.model_validate(server_of(connector, "smtp")) if connector.smtp_host else None,
+            "smtp": SmtpRead.model_validate(smtp_of(connector)) if connector.smtp_host else None,
+            "aliases": connector.aliases,
             "from_name": connector.from_name,
             "source_folder": connector.source_folder,
             "processed_folder": connector.processed_folder,

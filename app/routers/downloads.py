@@ -3,7 +3,7 @@
 from typing import Any
 from urllib.parse import quote
 
-from fastapi import Response
+from fastapi import Request, Response
 from fastapi.responses import StreamingResponse
 
 from app.services.messages import pieces
@@ -53,6 +53,12 @@ def download(file: Download) -> Response:
     if file.sha256 is not None:
         response.headers["ETag"] = f'"{file.sha256}"'
     return response
+
+
+def wants_json(request: Request) -> bool:
+    """Whether the caller takes JSON and nothing else that a mail could be sent as (RFC 9110 §12.5.1)."""
+    taken = {each.partition(";")[0].strip().lower() for each in request.headers.get("accept", "").split(",")}
+    return "application/json" in taken and not taken & {"message/rfc822", "message/*", "*/*"}
 
 
 def download_file(file: File) -> Response:

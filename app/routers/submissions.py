@@ -2,7 +2,8 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, Path, Query, Response, status
+from fastapi import APIRouter, Header, Path, Query, Request, Response, status
+from fastapi.responses import JSONResponse
 
 from app.deps import CursorsDep, GatewayDep, PrincipalDep, ReadSession, WriteSession
 from app.problems import problem_responses
@@ -16,6 +17,7 @@ from app.schemas.submissions import (
     SubmissionDetail,
     SubmissionError,
     SubmissionRead,
+    SubmissionSource,
     SubmissionsQuery,
 )
 from app.services.sending import contents, ending, submissions
@@ -27,6 +29,14 @@ router = APIRouter(route_class=CallerFirst, prefix="/submissions", tags=["submis
 IdempotencyKey = Annotated[
     str | None, Header(alias="Idempotency-Key", min_length=1, max_length=255, pattern=r"^[ -~]+$")
 ]
+
+SOURCE_RESPONSES: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "The mail.",
+        "model": SubmissionSource,
+        "content": {"message/rfc822": {"schema": {"type": "string", "format": "binary"}}},
+    }
+}
 
 
 @router.post("", status_code=status.HTTP_201_CREATED, responses=problem_responses(403, 404, 409, 413))
@@ -63,11 +73,16 @@ def get_submission(session: ReadSession, principal: PrincipalDep, submission_id:
 @router.get(
     "/{submission_id}/source",
     response_class=Response,
-    responses={**downloads.SOURCE_RESPONSES, **problem_responses(403, 404)},
+    responses={**SOURCE_RESPONSES, **problem_responses(403, 404)},
 )
-def get_submission_source(gateway: GatewayDep, principal: PrincipalDep, submission_id: Id) -> Response:
-    """The mail as it was sent, or will be."""
-    return downloads.download_file(contents.get_source(gateway, principal, submission_id))
+def get_submission_source(
+    request: Request, gateway: GatewayDep, principal: PrincipalDep, submission_id: Id
+) -> Response:
+    """The mail as it was sent, or will be. To a caller who accepts only JSON it is given as `{"source": "…"}`."""
+    file = contents.get_source(gateway, principal, submission_id)
+    if downloads.wants_json(request):
+        return JSONResponse(SubmissionSource(source=file.content.decode("ascii", "replace")).model_dump())
+    return downloads.download_file(file)
 
 
 @router.get(
@@ -122,6 +137,7 @@ def _values(detailed: Detailed) -> dict[str, Any]:
     return {
         "id": row.id,
         "connector_id": row.connector_id,
+        "from_": row.envelope_from,
         "status": row.status,
         "message_id_header": row.message_id_header,
         "subject": row.subject,

@@ -16,7 +16,7 @@ from app.schemas.fields import (
     Time,
     normalised_folder,
 )
-from app.states import ConnectorKind, ConnectorStatus, CycleOutcome, Security, SendingStatus
+from app.states import ConnectorKind, ConnectorStatus, CycleOutcome, FileSent, Security, SendingStatus
 
 
 class ImapServer(Input):
@@ -32,12 +32,22 @@ class ImapServer(Input):
         return _with_usual_port(values, 143)
 
 
+Rate = Annotated[int, Field(ge=1, le=1_000_000)]
+
+
 class SmtpServer(Input):
     host: Host
     port: Port = 465
     """The default is 465, or 587 if `security` is not `tls`."""
     security: Security = Security.TLS
     username: Name
+    rate_per_minute: Rate | None = None
+    """At most so many mails are sent in a minute; others wait. Null: what the provider is known to allow, or any number."""
+    rate_per_day: Rate | None = None
+    """The same for 24 hours."""
+    file_sent: FileSent = FileSent.AUTO
+    """Whether the gateway files a copy in the Sent folder. `auto`: unless the provider does, which the gateway finds out by
+    looking."""
 
     @model_validator(mode="before")
     @classmethod
@@ -75,6 +85,9 @@ PollInterval = Annotated[int, Field(ge=1, le=86400)]
 DaysKept = Annotated[int, Field(ge=1, le=36500)]
 
 
+Aliases = Annotated[list[EmailAddress], Field(max_length=100)]
+
+
 class Retention(Input):
     delete_processed_after_days: DaysKept | None = None
     delete_sent_after_days: DaysKept | None = None
@@ -105,6 +118,8 @@ class ConnectorSettings(Input):
     email_address: EmailAddress
     imap: ImapServer
     smtp: SmtpServer | None = None
+    aliases: Aliases = Field(default_factory=list)
+    """Further addresses of the mailbox, from which mail may be sent."""
     from_name: Line | None = None
     """The sender's name in mail that is sent from here. Null: a shared mailbox has its `name`, a personal one none."""
     source_folder: SourceFolder = "INBOX"
@@ -156,6 +171,10 @@ class ImapServerPatch(Input):
 class SmtpServerPatch(ImapServerPatch):
     """As `ImapServerPatch`."""
 
+    rate_per_minute: Rate | None = None
+    rate_per_day: Rate | None = None
+    file_sent: FileSent | None = None
+
 
 class RetentionPatch(Input):
     delete_processed_after_days: DaysKept | None = None
@@ -172,6 +191,7 @@ class ConnectorPatch(Input):
     email_address: EmailAddress | None = None
     imap: ImapServerPatch | None = None
     smtp: SmtpServerPatch | None = None
+    aliases: Aliases | None = None
     from_name: Line | None = None
     source_folder: SourceFolder | None = None
     processed_folder: ProcessedFolder | None = None
@@ -206,7 +226,7 @@ class Sending(Output):
     """Whether mail can be sent. What fetching finds out does not change it."""
 
     status: SendingStatus
-    """`waiting`: until `next_attempt_at`, after trouble at the login. `stopped`: the password was refused twice; queued mail
+    """`waiting`: until `next_attempt_at`, after trouble at the login, or because a limit is reached. `stopped`: the password was refused twice; queued mail
     waits for new credentials, `resume` or a good test."""
     last_error: LastError | None
     next_attempt_at: Time | None
@@ -232,6 +252,12 @@ class ServerRead(Output):
     username: str
 
 
+class SmtpRead(ServerRead):
+    rate_per_minute: int | None
+    rate_per_day: int | None
+    file_sent: FileSent
+
+
 class ConnectorRead(Output):
     id: str
     external_id: str | None
@@ -240,7 +266,8 @@ class ConnectorRead(Output):
     owner: str | None
     email_address: str
     imap: ServerRead
-    smtp: ServerRead | None
+    smtp: SmtpRead | None
+    aliases: list[str]
     from_name: str | None
     source_folder: str
     processed_folder: str

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import AwareDatetime, Field, StringConstraints
+from pydantic import AwareDatetime, ConfigDict, Field, StringConstraints
 
 from app.schemas.fields import Id, Input, Line, ListQuery, Output, Time
 from app.states import RecipientStatus, SentCopyState, SubmissionStatus
@@ -29,6 +29,8 @@ class SubmissionCreate(Input):
     """A new mail or an answer. Each recipient is `addr` or `Name <addr>`; at least one is needed."""
 
     connector_id: Id
+    from_: Annotated[str, StringConstraints(max_length=1000)] | None = Field(default=None, alias="from")
+    """The connector's address, the default, or one of its `aliases`."""
     to: Recipients = Field(default_factory=list)
     cc: Recipients = Field(default_factory=list)
     bcc: Recipients = Field(default_factory=list)
@@ -80,8 +82,12 @@ class SentAttachment(Output):
 
 
 class SubmissionRead(Output):
+    model_config = ConfigDict(populate_by_name=True)
+
     id: str
     connector_id: str
+    from_: Annotated[str, Field(alias="from", serialization_alias="from")]
+    """The address from which it is sent."""
     status: SubmissionStatus
     message_id_header: str
     subject: str
@@ -98,6 +104,11 @@ class SubmissionRead(Output):
     send_at: Time | None
     created_at: Time
     updated_at: Time
+
+
+class SubmissionSource(Output):
+    source: str
+    """The mail as it is sent, which is ASCII throughout."""
 
 
 class SubmissionDetail(SubmissionRead):

@@ -3,7 +3,7 @@
 import json
 import threading
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from fastapi.testclient import TestClient
@@ -425,6 +425,40 @@ def test_the_usual_ports_go_with_the_security(
     assert (made["imap"]["port"], made["smtp"]["port"]) == (imap, smtp)
 
 
+class TestSending:
+    SMTP: ClassVar[dict[str, Any]] = {"host": "smtp.firma.invalid", "username": "objednavka"}
+
+    def test_how_much_is_sent_and_who_files_it_can_be_set(self, client: TestClient) -> None:
+        limits = {"rate_per_minute": 30, "rate_per_day": 500, "file_sent": "never"}
+        made = created(client, ADMIN, shared(smtp={**self.SMTP, **limits}, credentials=PASSWORD))
+        assert {name: made["smtp"][name] for name in limits} == limits
+        path = f"/connectors/{made['id']}"
+        patch = {"smtp": {"rate_per_minute": 10, "rate_per_day": None, "file_sent": None}}
+        changed = client.patch(path, json=patch, headers=ADMIN).json()
+        limits = {"rate_per_minute": 10, "rate_per_day": None, "file_sent": "auto"}
+        assert {name: changed["smtp"][name] for name in limits} == limits
+        assert changed["has_credentials"] is True
+
+    @pytest.mark.parametrize(
+        ("settings", "pointer"),
+        [
+            ({"smtp": {**SMTP, "rate_per_minute": 0}}, "/smtp/rate_per_minute"),
+            ({"smtp": {**SMTP, "rate_per_day": 1.5}}, "/smtp/rate_per_day"),
+            ({"smtp": {**SMTP, "file_sent": "sometimes"}}, "/smtp/file_sent"),
+            ({"aliases": ["boss"]}, "/aliases/0"),
+            ({"aliases": ["shop@firma.cz", "a b@firma.cz"]}, "/aliases/1"),
+            ({"aliases": ["shop@firma.cz", "háčky@firma.cz"]}, "/aliases/1"),
+            ({"aliases": ["shop@-firma-"]}, "/aliases/0"),
+        ],
+    )
+    def test_what_cannot_be_is_refused(
+        self, client: TestClient, settings: dict[str, Any], pointer: str
+    ) -> None:
+        answer = client.post("/connectors", json=shared(**settings), headers=ADMIN)
+        problem(answer, 422, "invalid_input")
+        assert [fault["pointer"] for fault in answer.json()["errors"]] == [pointer]
+
+
 class TestASealedPersonalConnector:
     @pytest.fixture
     def sealed(self, client: TestClient) -> str:
@@ -441,6 +475,13 @@ class TestASealedPersonalConnector:
                 problem(client.patch(sealed, json=patch, headers=headers), 403, "forbidden")
         assert client.get(sealed, headers=JANA).json()["source_folder"] == "AyMINE"
         assert client.patch(sealed, json={"source_folder": "INBOX"}, headers=JANA).status_code == 200
+
+    def test_only_the_owner_says_from_which_addresses_a_sealed_mailbox_sends(
+        self, client: TestClient, sealed: str
+    ) -> None:
+        problem(client.patch(sealed, json={"aliases": ["boss@firma.cz"]}, headers=ADMIN), 403, "forbidden")
+        answer = client.patch(sealed, json={"aliases": ["jana.novakova@firma.cz"]}, headers=JANA)
+        assert answer.json()["aliases"] == ["jana.novakova@firma.cz"]
 
     def test_lets_others_change_the_rest(self, client: TestClient, sealed: str) -> None:
         answer = client.patch(sealed, json={"name": "Jana's", "poll_interval_s": 5}, headers=ADMIN)

@@ -187,6 +187,74 @@ class TestCreate:
         assert (message["From"], message["Bcc"]) == ("info@firma.cz", None)
 
 
+class TestFrom:
+    @pytest.fixture
+    def shop(self, gateway: Gateway, smtp_server: SmtpServer) -> Connector:
+        """A shared mailbox with two more addresses."""
+        aliases = ["Shop@Firma.cz", "obchod@háčky.cz"]
+        return sending_connector(gateway, smtp_server, groups=["orders"], name="Shop", aliases=aliases)
+
+    @pytest.mark.parametrize(
+        ("asked", "address", "name"),
+        [
+            ("shop@firma.cz", "Shop@firma.cz", "Shop"),
+            ("Obchod <SHOP@firma.cz>", "Shop@firma.cz", "Obchod"),
+            ("obchod@háčky.cz", "obchod@xn--hky-ela4t.cz", "Shop"),
+            ("obchod@xn--hky-ela4t.cz", "obchod@xn--hky-ela4t.cz", "Shop"),
+            ("INFO@firma.cz", "info@firma.cz", "Shop"),
+            (None, "info@firma.cz", "Shop"),
+        ],
+    )
+    def test_a_mail_goes_out_from_the_address_or_an_alias(
+        self,
+        client: TestClient,
+        gateway: Gateway,
+        shop: Connector,
+        smtp_server: SmtpServer,
+        asked: str | None,
+        address: str,
+        name: str,
+    ) -> None:
+        wanted = body(shop, **({"from": asked} if asked is not None else {}))
+        made = client.post("/submissions", json=wanted, headers=JANA).json()
+        assert made["from"] == address
+        send_all(gateway)
+        [sent] = smtp_server.mails
+        assert sent.envelope_from == address
+        sender = composed(gateway, made["id"])["From"].addresses[0]
+        assert (sender.addr_spec, sender.display_name) == (address, name)
+        assert made["message_id_header"].endswith(f"@{address.partition('@')[2]}>")
+
+    def test_the_name_for_this_mail_counts_more_than_the_one_in_the_address(
+        self, client: TestClient, gateway: Gateway, shop: Connector
+    ) -> None:
+        wanted = body(shop, **{"from": "Obchod <shop@firma.cz>"}, from_name="Prodejna")
+        made = client.post("/submissions", json=wanted, headers=JANA).json()
+        assert composed(gateway, made["id"])["From"].addresses[0].display_name == "Prodejna"
+
+    @pytest.mark.parametrize(
+        "asked",
+        [
+            "boss@firma.cz",
+            "shop@firma.cz.evil.example",
+            "shop@firma.cz, boss@firma.cz",
+            "shop@firma.cz\r\nBcc: x@y.cz",
+            "Shop <shop@firma.cz> <boss@firma.cz>",
+            "",
+            "shop",
+        ],
+    )
+    def test_no_other_address_is_sent_from(self, client: TestClient, shop: Connector, asked: str) -> None:
+        answer = client.post("/submissions", json=body(shop, **{"from": asked}), headers=JANA)
+        assert_refused(answer, "/from")
+
+    def test_the_aliases_of_another_mailbox_do_not_count(
+        self, client: TestClient, orders: Connector, shop: Connector
+    ) -> None:
+        answer = client.post("/submissions", json=body(orders, **{"from": "shop@firma.cz"}), headers=JANA)
+        assert_refused(answer, "/from")
+
+
 class TestAnswer:
     def test_joins_the_thread_of_the_message(
         self, client: TestClient, gateway: Gateway, orders: Connector
@@ -290,6 +358,7 @@ class TestKept:
             to=["Karel <karel@example.com>"],
             cc=[],
             bcc=["tajny@example.com"],
+            text="Dlouhá odpověď zákazníkovi.",
             html='<p>Ahoj<img src="cid:logo"></p>',
             attachments=[
                 {"name": "ceník.pdf", "content_type": "application/pdf", "content_base64": "AP8="},
@@ -313,6 +382,16 @@ class TestKept:
         source = client.get(f"{path}/source", headers=JANA)
         assert source.headers["content-type"] == "message/rfc822"
         assert message_from_bytes(source.content)["Message-ID"] == made["message_id_header"]
+        as_json = client.get(f"{path}/source", headers={**JANA, "Accept": "application/json"})
+        assert as_json.json() == {"source": source.content.decode("ascii")}
+        for accepted in (
+            "*/*",
+            "message/rfc822, application/json;q=0.5",
+            "application/json, */*;q=0.1",
+            "message/*",
+        ):
+            answer = client.get(f"{path}/source", headers={**JANA, "Accept": accepted})
+            assert (answer.headers["content-type"], answer.content) == ("message/rfc822", source.content)
         assert_problem(client.get(f"{path}/attachments/4", headers=JANA), 404, "not_found")
         sends = callers.key(["submissions:write"])
         unread = client.get(path, headers=sends).json()

@@ -21,10 +21,12 @@ from app.services.connectors.status import settle
 from app.services.fetching import ledger, possession
 from app.services.mailboxes import credentials
 from app.services.sending import bindings
+from app.services.sending.rates import forget_rate, rates_of
 from app.states import ConnectorStatus
 
 _OWNERS_CHOICES = {
     "email_address": "the address",
+    "aliases": "from which addresses is sent",
     "from_name": "the sender's name",
     "first_fetch": "which of the mail that was there is taken",
     "retention": "how long mail is kept",
@@ -61,11 +63,15 @@ def apply(
     )
     credential = session.get(Credential, connector.id)
     secret = credentials.stored(session, connector, credential) if credential is not None else None
-    before = bindings.made_for(connector)
+    before, old_rates = bindings.made_for(connector), rates_of(connector)
     write(connector, wanted, gateway.settings.poll_interval_s)
     if new_mailbox or new_source:
         connector.logged_in_at = None
         require_free_mailbox(session, principal, connector)
+    if new_servers:
+        connector.provider_files_sent = None
+    if rates_of(connector) != old_rates:
+        forget_rate(connector)
     if new_mailbox:
         ledger.leave_places(session, connector.id)
     if new_mailbox or new_source:

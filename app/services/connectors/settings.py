@@ -19,8 +19,10 @@ from app.schemas.connectors import (
     SmtpServer,
 )
 from app.schemas.faults import faults_in
+from app.states import FileSent
 from app.states import FirstFetch as FirstFetchRule
 
+_SERVER = ("host", "port", "security", "username")
 _NOT_SETTINGS = frozenset({"external_id", "credentials"})
 
 
@@ -31,7 +33,8 @@ def settings_of(connector: Connector) -> ConnectorSettings:
         name=connector.name,
         email_address=connector.email_address,
         imap=ImapServer.model_construct(**server_of(connector, "imap")),
-        smtp=SmtpServer.model_construct(**server_of(connector, "smtp")) if connector.smtp_host else None,
+        smtp=SmtpServer.model_construct(**smtp_of(connector)) if connector.smtp_host else None,
+        aliases=connector.aliases,
         from_name=connector.from_name,
         source_folder=connector.source_folder,
         processed_folder=connector.processed_folder,
@@ -48,8 +51,17 @@ def retention_of(connector: Connector) -> dict[str, int | None]:
 
 def server_of(connector: Connector, protocol: Literal["imap", "smtp"]) -> dict[str, Any]:
     """Host, port, security and user name of one of the servers."""
-    names = ("host", "port", "security", "username")
-    return {name: getattr(connector, f"{protocol}_{name}") for name in names}
+    return {name: getattr(connector, f"{protocol}_{name}") for name in _SERVER}
+
+
+def smtp_of(connector: Connector) -> dict[str, Any]:
+    """The server for sending, how much is sent, and who files the copies."""
+    return {
+        **server_of(connector, "smtp"),
+        "rate_per_minute": connector.smtp_rate_per_minute,
+        "rate_per_day": connector.smtp_rate_per_day,
+        "file_sent": connector.smtp_file_sent,
+    }
 
 
 def first_fetch_of(connector: Connector) -> Any:
@@ -89,10 +101,13 @@ def write(connector: Connector, wanted: ConnectorSettings, default_poll_interval
     """Put the settings into the row.
 
     Raises:
-        InvalidInput: nothing can be sent from the new address. An address that is already stored stays.
+        InvalidInput: nothing can be sent from a new address. An address that is already stored stays.
     """
     if connector.email_address != wanted.email_address:
         rebuilt_address(wanted.email_address, "/email_address")
+    for position, alias in enumerate(wanted.aliases):
+        if alias not in connector.aliases:
+            rebuilt_address(alias, f"/aliases/{position}")
     connector.name = wanted.name
     connector.email_address = wanted.email_address
     connector.imap_host = wanted.imap.host
@@ -104,6 +119,10 @@ def write(connector: Connector, wanted: ConnectorSettings, default_poll_interval
     connector.smtp_port = smtp.port if smtp is not None else None
     connector.smtp_security = smtp.security if smtp is not None else None
     connector.smtp_username = smtp.username if smtp is not None else None
+    connector.smtp_rate_per_minute = smtp.rate_per_minute if smtp is not None else None
+    connector.smtp_rate_per_day = smtp.rate_per_day if smtp is not None else None
+    connector.smtp_file_sent = smtp.file_sent if smtp is not None else FileSent.AUTO
+    connector.aliases = list(wanted.aliases)
     connector.source_folder = wanted.source_folder
     connector.processed_folder = wanted.processed_folder
     connector.poll_interval_s = wanted.poll_interval_s or default_poll_interval_s
@@ -126,7 +145,9 @@ def has_same_servers(connector: Connector, wanted: ConnectorSettings) -> bool:
     """Whether the stored password goes only to the servers for which it was entered. To remove the SMTP server is no change
     in this sense."""
     same_imap = server_of(connector, "imap") == wanted.imap.model_dump()
-    return same_imap and (wanted.smtp is None or server_of(connector, "smtp") == wanted.smtp.model_dump())
+    return same_imap and (
+        wanted.smtp is None or server_of(connector, "smtp") == wanted.smtp.model_dump(include=set(_SERVER))
+    )
 
 
 def audited_settings(connector: Connector) -> dict[str, Any]:

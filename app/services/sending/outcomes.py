@@ -27,6 +27,7 @@ from app.events import EventType, submission_event
 from app.models import Connector, Submission, SubmissionRecipient
 from app.services import logins
 from app.services.events import outbox
+from app.services.sending import sent_filing
 from app.states import RecipientStatus, SentCopyState, SubmissionStatus
 
 log = structlog.get_logger(__name__)
@@ -34,10 +35,6 @@ log = structlog.get_logger(__name__)
 RETRIES = Growing(first_s=60, longest_s=4 * 3600)
 GIVE_UP_AFTER = timedelta(days=2)
 UNSETTLED = ("pending", "deferred")
-
-# These servers file sent mail themselves, within seconds: if our copy came first, there would be two.
-SELF_FILING_HOSTS = frozenset({"smtp.gmail.com", "smtp.office365.com", "smtp-mail.outlook.com"})
-SELF_FILING_DELAY = timedelta(seconds=60)
 
 
 def without_source() -> Select[Any]:
@@ -53,8 +50,10 @@ def conclude(session: Session, submission: Submission, recipients: Sequence[Subm
     is_sent = submission.status in {SubmissionStatus.SENT, SubmissionStatus.PARTLY_SENT}
     if is_sent:
         connector = session.get(Connector, submission.connector_id)
-        files_itself = connector is not None and connector.smtp_host in SELF_FILING_HOSTS
-        submission.next_attempt_at = now + (SELF_FILING_DELAY if files_itself else timedelta())
+        delay = sent_filing.first_look(connector) if connector is not None else None
+        submission.next_attempt_at = now + delay if delay is not None else None
+        if delay is None and submission.sent_copy != SentCopyState.FILED:
+            submission.sent_copy = SentCopyState.NONE
     else:
         submission.next_attempt_at = None
         submission.sent_copy = SentCopyState.NONE
@@ -108,6 +107,8 @@ def record(
             continue
         recipient.status, recipient.detail = _STATUSES[result.outcome], _sentence(result)
     note_error(submission, error or _reason(results))
+    if error is not None and (logins.is_about_smtp_server(error) or logins.is_about_smtp_login(error)):
+        submission.attempted_at = None  # nothing was sent that could count
     if error is None:
         postpone(session, submission, RETRIES.after(submission.attempts), None)
     elif logins.is_about_smtp_login(error):  # the mail is not to blame: it waits until sending goes on
@@ -115,6 +116,7 @@ def record(
         postpone(session, submission, timedelta(), with_codes(error), gives_up=gives_up)
     elif isinstance(error, TooManyRefusedLogins):  # the server was not asked
         submission.attempts -= 1
+        submission.attempted_at = None
         delay = timedelta(seconds=error.retry_after_s)
         postpone(session, submission, delay, error.detail, gives_up=False)
     elif error.retryable or logins.is_about_smtp_server(error):

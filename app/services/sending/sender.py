@@ -39,7 +39,7 @@ from app.server_cooldown import server_name
 from app.services import logins
 from app.services.mailboxes import credentials, shares
 from app.services.mailboxes.credentials import StoredSecret
-from app.services.sending import bindings, contents, outcomes, sent_copies
+from app.services.sending import bindings, contents, outcomes, rates, sent_copies
 from app.services.sending.kept import Kept
 from app.states import ConnectorStatus, Security, SendingStatus, SubmissionStatus
 from app.worker_pool import Task, WorkerPool
@@ -202,6 +202,8 @@ def claim_next(
     if found is None:
         return None
     submission_id, status = found
+    if status == SubmissionStatus.QUEUED and rates.holds(session, connector_id, now):
+        return _Settled()
     # The update claims the row, not the query before it: another instance may have been faster.
     time_is_up = now + timedelta(seconds=limits.attempt_s + limits.answer_s + MARGIN_S)
     claimed = session.execute(
@@ -246,6 +248,7 @@ def _begin(session: Session, submission: Submission, now: datetime) -> Attempt |
     submission.attempts += 1
     submission.updated_at = now
     submission.dated_at = submission.dated_at or now
+    submission.attempted_at = now
     session.flush()
     return Attempt(
         submission_id=submission.id,

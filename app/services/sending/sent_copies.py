@@ -1,8 +1,8 @@
 """The copy of a sent mail in the mailbox's Sent folder.
 
-It shows the recipients in Bcc, as the copies of mail programs do. The gateway first searches the folder for our Message-ID, for two reasons: some servers file sent mail themselves, and a
-crash may happen after the copy is filed and before this is recorded. The outcome of the copy never changes the outcome of
-the mail.
+It shows the recipients in Bcc, as the copies of mail programs do. The gateway first searches the folder for our Message-ID,
+for two reasons: some servers file sent mail themselves (`sent_filing`), and a crash may happen after the copy is filed and
+before this is recorded. The outcome of the copy never changes the outcome of the mail.
 """
 
 from collections.abc import Sequence
@@ -19,13 +19,13 @@ from app.backoff import Growing
 from app.errors import GatewayError, MailServerError, SecretUnreadable, TooManyRefusedLogins
 from app.gateway import Gateway
 from app.mime.compose import parse_mailbox, with_bcc
-from app.models import Submission, SubmissionBody
+from app.models import Connector, Submission, SubmissionBody
 from app.services.mailboxes import credentials, folders
 from app.services.mailboxes.credentials import StoredSecret
-from app.services.sending import bindings
+from app.services.sending import bindings, sent_filing
 from app.services.sending.contents import as_sent
 from app.services.sending.kept import Kept
-from app.states import SentCopyState
+from app.states import FileSent, SentCopyState
 
 log = structlog.get_logger(__name__)
 
@@ -46,6 +46,11 @@ class Copy:
     source_zstd: bytes
     dated_at: datetime | None
     bcc: Sequence[str]
+    attempt: int
+    is_left_to_provider: bool
+    """Whether nothing is filed by us this time, if there is no copy yet."""
+    is_filed: bool
+    """Whether we have filed it before: then the gateway only looks whether there is another one now."""
 
 
 def claim(session: Session, submission_id: str) -> Copy | None:
@@ -76,14 +81,18 @@ def claim(session: Session, submission_id: str) -> Copy | None:
         source_zstd=submission.source_zstd,
         dated_at=submission.dated_at,
         bcc=body.bcc if body is not None else (),
+        attempt=submission.sent_copy_attempts,
+        is_filed=submission.sent_copy == SentCopyState.FILED,
+        is_left_to_provider=sent_filing.leaves_it(connector, submission.sent_copy_attempts),
     )
 
 
 def file(gateway: Gateway, copy: Copy, kept: Kept) -> None:
     """File a claimed copy, and record the outcome."""
     error: GatewayError | None = None
+    found: list[int] = []
     try:
-        kept.in_mailbox(copy.server, copy.secret, lambda mailbox: _file_once(mailbox, copy))
+        kept.in_mailbox(copy.server, copy.secret, lambda mailbox: found.append(_file_once(mailbox, copy)))
     except (MailServerError, SecretUnreadable, TooManyRefusedLogins) as exc:
         error = exc
         log.info(
@@ -94,18 +103,39 @@ def file(gateway: Gateway, copy: Copy, kept: Kept) -> None:
             command=getattr(exc, "command", None),
         )
     with gateway.db.unit_of_work() as session:
+        connector = session.get(Connector, copy.connector_id, with_for_update=True)
         submission = session.get(Submission, copy.submission_id, with_for_update=True)
-        if submission is None:
+        if submission is None or connector is None:
             return
         if error is None:
-            _end(submission, SentCopyState.FILED)
-        elif error.retryable and submission.sent_copy_attempts < MAX_ATTEMPTS:
+            _record(session, connector, submission, copy, found[-1])
+        elif error.retryable and submission.sent_copy_attempts < MAX_ATTEMPTS and not copy.is_filed:
             submission.next_attempt_at = clock.utc_now() + RETRIES.after(submission.sent_copy_attempts)
         else:
             _end(submission, SentCopyState.FAILED)
 
 
-def _file_once(server: ImapSession, copy: Copy) -> None:
+def _record(
+    session: Session, connector: Connector, submission: Submission, copy: Copy, number_found: int
+) -> None:
+    """Record what a look into the folder has found, and what it shows about the provider."""
+    now = clock.utc_now()
+    if copy.is_filed:
+        if number_found > 1 and connector.smtp_file_sent == FileSent.AUTO:
+            connector.provider_files_sent = True
+        _end(submission, SentCopyState.FILED)
+        return
+    if copy.is_left_to_provider and not number_found:
+        submission.next_attempt_at = now + RETRIES.after(submission.sent_copy_attempts)
+        return
+    _end(submission, SentCopyState.FILED)
+    session.flush()
+    if sent_filing.learn(session, connector, was_there=number_found > 0, attempt=copy.attempt):
+        submission.next_attempt_at = now + sent_filing.SECOND_LOOK
+
+
+def _file_once(server: ImapSession, copy: Copy) -> int:
+    """Make sure that there is one copy. Returns how many there were."""
     found = folders.find_special(server.list_folders(), folders.SENT)
     if found is None:
         folder = server.personal_prefix() + folders.DEFAULT_NAMES[folders.SENT]
@@ -113,13 +143,25 @@ def _file_once(server: ImapSession, copy: Copy) -> None:
     else:
         folder = found.name
     server.select(folder)
-    if server.search_header("Message-ID", copy.message_id_header):
-        return
+    uids = server.search_header("Message-ID", copy.message_id_header)
     raw = as_sent(copy.source_zstd, copy.dated_at)
     raw = with_bcc(raw, [parse_mailbox(each, "/bcc") for each in copy.bcc])
-    server.append(folder, raw, flags=["\\Seen"], internal_date=copy.sent_at)
+    if copy.is_filed and len(uids) > 1:
+        _take_away_ours(server, uids, raw)
+    elif not uids and not copy.is_left_to_provider and not copy.is_filed:
+        server.append(folder, raw, flags=["\\Seen"], internal_date=copy.sent_at)
+    return len(uids)
+
+
+def _take_away_ours(server: ImapSession, uids: Sequence[int], raw: bytes) -> None:
+    """Remove our copy beside that of the provider: exactly this one, so only where the server can (UIDPLUS, RFC 4315)."""
+    ours = [mail.uid for mail in server.fetch_mails(uids) if mail.raw == raw][:1]
+    if ours and server.can_expunge_uids:
+        server.flag_deleted(ours)
+        server.expunge_uids(ours)
 
 
 def _end(submission: Submission, state: SentCopyState) -> None:
-    submission.sent_copy = state
+    if submission.sent_copy != SentCopyState.FILED:  # what is filed stays so, if only the second look fails
+        submission.sent_copy = state
     submission.next_attempt_at = None

@@ -117,8 +117,8 @@ def create(
     now = clock.utc_now()
     send_at = _checked_send_at(wanted.send_at, now)
     addressees = _addressees(wanted)
-    sender = rebuilt_address(connector.email_address, "/connector_id")
-    draft = _draft(wanted, answered, _sender(connector, sender, wanted.from_name), addressees, now)
+    sender = _sender(connector, wanted)
+    draft = _draft(wanted, answered, sender, addressees, now)
     raw = compose(draft)
     if len(raw) > gateway.settings.max_message_octets:
         raise TooLarge("The mail would be larger than this gateway accepts.")
@@ -131,7 +131,7 @@ def create(
         made_for=bindings.made_for(connector),
         status=SubmissionStatus.QUEUED,
         message_id_header=draft.message_id_header,
-        envelope_from=sender,
+        envelope_from=sender.address,
         subject=draft.subject,
         in_reply_to_message_id=wanted.in_reply_to,
         conversation_id=answered.conversation_id
@@ -237,7 +237,10 @@ def _detailed(session: Session, principal: Principal, submissions: Sequence[Subm
 
 def _fingerprint(wanted: SubmissionCreate) -> str:
     """The hash of the request. The JSON is ASCII only, because the request may hold text that UTF-8 cannot encode."""
-    values = json.dumps(wanted.model_dump(), sort_keys=True, default=str)
+    given = wanted.model_dump()
+    if wanted.from_ is None:  # so that a key from before this field still meets its request
+        del given["from_"]
+    values = json.dumps(given, sort_keys=True, default=str)
     return hashlib.sha256(values.encode("ascii")).hexdigest()
 
 
@@ -333,11 +336,24 @@ def _envelope_recipients(
     return list(seen.values())
 
 
-def _sender(connector: Connector, address: str, wanted: str | None) -> Mailbox:
-    """The name that is asked for, or that the connector has for this. Otherwise a shared mailbox sends with its own, and of
-    a personal one the gateway knows none."""
-    if wanted is not None:
-        return Mailbox(address, wanted)
+def _sender(connector: Connector, wanted: SubmissionCreate) -> Mailbox:
+    """The address that is asked for, with the name that is asked for, or that the connector has for this. Otherwise a shared
+    mailbox sends with its own, and of a personal one the gateway knows none.
+
+    Raises:
+        InvalidInput: the address is not one of the connector.
+    """
+    address = rebuilt_address(connector.email_address, "/connector_id")
+    name = wanted.from_name
+    if wanted.from_ is not None:
+        asked = parse_mailbox(wanted.from_, "/from")
+        own = [address, *(rebuilt_address(alias, "/from") for alias in connector.aliases)]
+        found = next((each for each in own if each.lower() == asked.address.lower()), None)
+        if found is None:
+            raise InvalidInput(FieldFault("/from", "must be the connector's address or one of its aliases"))
+        address, name = found, name or asked.name
+    if name is not None:
+        return Mailbox(address, name)
     if connector.from_name is not None:
         return Mailbox(address, connector.from_name)
     name = clean_line(connector.name, NAME_MAX_CHARS) if connector.kind == ConnectorKind.SHARED else ""

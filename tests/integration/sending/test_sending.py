@@ -659,7 +659,12 @@ class TestSentCopy:
         self, gateway: Gateway, smtp_server: SmtpServer, dovecot: Dovecot, imap_user: str
     ) -> Connector:
         return sending_connector(
-            gateway, smtp_server, imap_port=dovecot.port, imap_username=imap_user, password=dovecot.password
+            gateway,
+            smtp_server,
+            imap_port=dovecot.port,
+            imap_username=imap_user,
+            password=dovecot.password,
+            smtp_file_sent="always",
         )
 
     def test_the_copy_is_in_the_folder_for_sent_mail_and_marked_as_read(
