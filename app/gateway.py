@@ -21,6 +21,7 @@ from app.places import Places
 from app.rate_limit import RateLimit
 from app.server_cooldown import ServerCooldown
 from app.server_requests import ServerRequests
+from app.turns import Turns
 
 FIGURES_KEPT_S = 5.0
 CHECKS_A_MINUTE = 10
@@ -62,6 +63,8 @@ class Gateway:
     """The searches under way."""
     server_requests: ServerRequests
     """The threads for requests that wait for another party's server."""
+    attachments: Turns
+    """The threads that wait for the parser to take an attachment out of a mail. Fetching keeps half of the parsers."""
     cursors: CursorKeeper = field(default_factory=CursorKeeper)
     """Seals the cursors of lists."""
     last_runs: dict[str, datetime] = field(default_factory=dict)
@@ -96,11 +99,15 @@ class Gateway:
                 per_caller=settings.server_requests_per_caller,
                 per_server=settings.server_requests_per_server,
             ),
+            attachments=Turns(
+                threads=max(1, settings.fetch_threads // 2), per_caller=max(1, settings.fetch_threads // 4)
+            ),
         )
 
     def close(self) -> None:
         """End the parser processes and the database's connections."""
         self.server_requests.close()
+        self.attachments.close()
         self.parsers.close()
         self.login_places.close()
         self.db.close()

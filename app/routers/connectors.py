@@ -1,10 +1,13 @@
 """Connectors: settings, credentials, checks, cycles."""
 
-from typing import Annotated
+from collections.abc import Callable
+from typing import Annotated, TypeVar
 
 from fastapi import APIRouter, Query, Response
+from starlette.concurrency import run_in_threadpool
 
 from app.deps import CursorsDep, ExpectedVersion, GatewayDep, PrincipalDep, ReadSession
+from app.gateway import Gateway
 from app.models import Connector, Cycle
 from app.problems import problem_responses
 from app.routers.callers_first import CallerFirst
@@ -29,11 +32,14 @@ from app.schemas.connectors import (
     SmtpRead,
 )
 from app.schemas.fields import Id, Line, ListQuery, Page
-from app.services.connectors import checks, connectors, passwords
+from app.services.access.rules import Principal
+from app.services.connectors import addresses, checks, connectors, passwords
 from app.services.connectors.detailed import Detailed
 from app.services.connectors.settings import first_fetch_of, retention_of, server_of, smtp_of
 from app.services.events.recipients import notifies_users
 from app.services.fetching import history
+
+Result = TypeVar("Result")
 
 router = APIRouter(
     route_class=CallerFirst, prefix="/connectors", tags=["connectors"], responses=problem_responses(403)
@@ -41,12 +47,13 @@ router = APIRouter(
 
 
 @router.post("", status_code=201, responses=problem_responses(409, 429, 503))
-def create_connector(
+async def create_connector(
     body: ConnectorCreate, response: Response, gateway: GatewayDep, principal: PrincipalDep
 ) -> ConnectorRead | ConnectorShort:
     """Connect a mailbox. Every user may connect a personal mailbox of their own. Administrators may also connect shared
     mailboxes, and personal ones for their owners. Without credentials the connector waits for them."""
-    return _answer(response, connectors.create(gateway, principal, body))
+    made = await _resolving(gateway, principal, body, lambda: connectors.create(gateway, principal, body))
+    return _answer(response, made)
 
 
 @router.get("")
@@ -83,7 +90,7 @@ async def check_new_connector(
         201: {"model": ConnectorRead, "description": "Created"},
     },
 )
-def put_connector(
+async def put_connector(
     external_id: Line,
     body: ConnectorPut,
     *,
@@ -94,7 +101,12 @@ def put_connector(
 ) -> ConnectorRead | ConnectorShort:
     """Create the connector with this external id (201), or replace all its settings (200). A field that you leave out gets
     its default. Credentials stay, unless you send new ones or the server changes."""
-    detailed, is_new = connectors.put(gateway, principal, external_id, body, version=version)
+    detailed, is_new = await _resolving(
+        gateway,
+        principal,
+        body,
+        lambda: connectors.put(gateway, principal, external_id, body, version=version),
+    )
     if is_new:
         response.status_code = 201
     return _answer(response, detailed)
@@ -108,8 +120,8 @@ def get_connector(
     return _answer(response, connectors.get(session, principal, connector_id))
 
 
-@router.patch("/{connector_id}", responses=problem_responses(404, 409, 412))
-def change_connector(
+@router.patch("/{connector_id}", responses=problem_responses(404, 409, 412, 429, 503))
+async def change_connector(
     connector_id: Id,
     body: ConnectorPatch,
     *,
@@ -120,7 +132,13 @@ def change_connector(
 ) -> ConnectorRead | ConnectorShort:
     """Change settings by a JSON merge patch. Another host, port, security or user name discards the stored
     credentials, unless you send new ones with the change."""
-    return _answer(response, connectors.patch(gateway, principal, connector_id, body, version=version))
+    changed = await _resolving(
+        gateway,
+        principal,
+        body,
+        lambda: connectors.patch(gateway, principal, connector_id, body, version=version),
+    )
+    return _answer(response, changed)
 
 
 @router.delete("/{connector_id}", status_code=204, responses=problem_responses(404, 409, 412))
@@ -239,6 +257,18 @@ def list_cycles(
     after = cursors.opened(query.after)
     page = history.list_cycles(session, principal, connector_id, after=after, limit=query.limit)
     return Page[CycleRead].model_validate(cursors.sealed(page.map(_cycle)))
+
+
+async def _resolving(
+    gateway: Gateway,
+    principal: Principal,
+    body: ConnectorCreate | ConnectorPut | ConnectorPatch,
+    call: Callable[[], Result],
+) -> Result:
+    """Run a call that checks the servers of the body: among those that wait for others' servers, if a name server is asked."""
+    if addresses.may_resolve(body.imap, body.smtp):
+        return await gateway.server_requests.run(principal.name, call)
+    return await run_in_threadpool(call)
 
 
 def _answer(response: Response, detailed: Detailed) -> ConnectorRead | ConnectorShort:

@@ -106,16 +106,19 @@ def get_source(gateway: GatewayDep, principal: PrincipalDep, message_id: Id) -> 
 @router.get(
     "/{message_id}/attachments/{n}",
     response_class=Response,
-    responses={**downloads.CONTENT_RESPONSES, **problem_responses(403, 404, 409, 503)},
+    responses={**downloads.CONTENT_RESPONSES, **problem_responses(403, 404, 409, 429, 503)},
 )
-def get_attachment(
+async def get_attachment(
     gateway: GatewayDep,
     principal: PrincipalDep,
     message_id: Id,
     n: Annotated[int, Path(ge=1, le=1_000_000)],
 ) -> Response:
     """The content of an attachment. It has the content type that the sender gave only if that type is harmless."""
-    return downloads.download(reading.get_attachment(gateway, principal, message_id, n))
+    found = await gateway.attachments.run(
+        principal.name, lambda: reading.get_attachment(gateway, principal, message_id, n)
+    )
+    return downloads.download(found)
 
 
 @router.patch("/{message_id}", responses=problem_responses(403, 404))

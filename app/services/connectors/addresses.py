@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from app.adapters.network import NetworkPolicy
 from app.errors import FieldFault, HostUnreachable, InvalidInput
 from app.gateway import Gateway
-from app.schemas.connectors import ImapServer, SmtpServer
+from app.schemas.connectors import ImapServer, ImapServerPatch, SmtpServer
 from app.states import Security
 
 
@@ -26,6 +26,18 @@ def require_allowed(gateway: Gateway, *, imap: ImapServer | None, smtp: SmtpServ
             faults += _faults(gateway.mail_network, gateway.settings.mail_ports, pointer, server)
     if faults:
         raise InvalidInput(*faults)
+
+
+def may_resolve(*servers: ImapServer | SmtpServer | ImapServerPatch | None) -> bool:
+    """Whether the check of these servers may ask for the address of a name, which takes as long as strangers want."""
+    return any(server is not None and not _is_address(server.host) for server in servers)
+
+
+def _is_address(host: str | None) -> bool:
+    try:
+        return host is not None and bool(ipaddress.ip_address(host))
+    except ValueError:
+        return False
 
 
 def _faults(
