@@ -76,6 +76,14 @@ REQUESTS = {
         "Another fetch cycle of this mailbox is running and did not end within the time that a request waits.",
         "Wait and repeat the request. The running cycle takes new mail in as well.",
     ),
+    "already_answered": Entry(
+        "Somebody has answered this message, or their answer waits to be sent. Failed and cancelled answers do not count.",
+        "Read `answers` of the message. To answer it all the same, repeat the request with `also: true`.",
+    ),
+    "idempotency_key_spent": Entry(
+        "A submission was made with this `Idempotency-Key`, and has been deleted since, by somebody or by retention.",
+        "If the mail is to be sent again, send the request with a new key.",
+    ),
     "answer_to_automatic_mail": Entry(
         "`auto_submitted` marks the answer as written by a program, and the message that it answers was written by one too"
         " (`is_auto_reply`).",

@@ -17,6 +17,8 @@ GatewayError                      code, retryable
 │   ├── MessagesStored
 │   ├── SubmissionsQueued
 │   ├── IdempotencyMismatch
+│   ├── IdempotencyKeySpent
+│   ├── AlreadyAnswered
 │   ├── AnswerToAutomaticMail
 │   └── AttachmentUnreadable
 ├── PreconditionFailed            412, the object is not the version that If-Match names
@@ -180,6 +182,7 @@ from app.errors.mail_server import (
     WebLoginNeeded,
 )
 from app.errors.requests import (
+    AlreadyAnswered,
     AlreadyExists,
     AnswerToAutomaticMail,
     AttachmentUnreadable,
@@ -187,6 +190,7 @@ from app.errors.requests import (
     CycleRunning,
     FieldFault,
     Forbidden,
+    IdempotencyKeySpent,
     IdempotencyMismatch,
     InvalidInput,
     MailboxTaken,
@@ -215,6 +219,7 @@ __all__ = [
     "REFUSED_LOGIN_CODES",
     "AccessDenied",
     "AdministratorNeeded",
+    "AlreadyAnswered",
     "AlreadyExists",
     "AnswerToAutomaticMail",
     "ApplicationPasswordNeeded",
@@ -244,6 +249,7 @@ __all__ = [
     "Forbidden",
     "GatewayError",
     "HostUnreachable",
+    "IdempotencyKeySpent",
     "IdempotencyMismatch",
     "ImapSwitchedOff",
     "InvalidInput",

@@ -65,6 +65,16 @@ class IdempotencyMismatch(Conflict):
     default_detail = "This Idempotency-Key was used before with another request."
 
 
+class IdempotencyKeySpent(Conflict):
+    code = "idempotency_key_spent"
+    default_detail = "The submission of this Idempotency-Key was deleted, so it is not known whether to send it again; use a new key to send it."
+
+
+class AlreadyAnswered(Conflict):
+    code = "already_answered"
+    default_detail = "The message is answered, or an answer waits to be sent; its `answers` tell. Repeat with `also` to answer it all the same."
+
+
 class AnswerToAutomaticMail(Conflict):
     code = "answer_to_automatic_mail"
     default_detail = "The message was sent by a program, and so is this answer; the two could go on for ever (RFC 3834 §2)."

@@ -11,7 +11,7 @@ from app.models.cursors import CursorKey
 from app.models.events import Event, Feed, Webhook, WebhookDelivery
 from app.models.fetching import Cycle, Lease, Quarantined, ServerMessage
 from app.models.messages import Message, MessageBody
-from app.models.sending import Submission, SubmissionBody, SubmissionRecipient
+from app.models.sending import DeletedSubmission, Submission, SubmissionBody, SubmissionRecipient
 
 __all__ = [
     "ApiKey",
@@ -21,6 +21,7 @@ __all__ = [
     "CredentialLink",
     "CursorKey",
     "Cycle",
+    "DeletedSubmission",
     "Event",
     "Feed",
     "GroupBinding",

@@ -9,6 +9,7 @@ from sqlalchemy import (
     LargeBinary,
     Text,
     UniqueConstraint,
+    false,
 )
 from sqlmodel import Field, SQLModel
 
@@ -66,10 +67,33 @@ class Submission(SQLModel, table=True):
     """The enhanced status code (RFC 3463) of the last refusal."""
     error_server_text: str | None = Field(default=None, sa_type=Text)
     """The server's own words, our credentials masked."""
+    marks_processed: bool = Field(default=False, sa_column_kwargs={"server_default": false()})
+    """Whether the answered message is to be marked as processed when this was sent."""
     sent_copy: SentCopyState = enum_column(SentCopyState, default=SentCopyState.PENDING)
     sent_copy_attempts: int = 0
     created_at: datetime = Field(sa_type=UtcDateTime)
     updated_at: datetime = Field(sa_type=UtcDateTime)
+
+
+class DeletedSubmission(SQLModel, table=True):
+    """What remains of a deleted submission. It outlives its connector, if it answered a message of another one."""
+
+    __tablename__ = "deleted_submissions"
+    __table_args__ = (
+        Index("ix_deleted_submissions_created_by_idempotency_key", "created_by", "idempotency_key"),
+    )
+
+    id: str = Field(primary_key=True)
+    connector_id: str
+    created_by: str
+    idempotency_key: str | None = None
+    """Null: none was given, or its time is over."""
+    request_sha256: str
+    status: SubmissionStatus = enum_column(SubmissionStatus)
+    """The last one."""
+    in_reply_to_message_id: str | None = Field(default=None, index=True)
+    created_at: datetime = Field(sa_type=UtcDateTime)
+    deleted_at: datetime = Field(sa_type=UtcDateTime, index=True)
 
 
 class SubmissionBody(SQLModel, table=True):

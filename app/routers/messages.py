@@ -5,7 +5,6 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Query, Request, Response, status
 
 from app.deps import CursorsDep, GatewayDep, PrincipalDep, ReadSession, WaitingCallerDep, WriteSession
-from app.models import Message
 from app.problems import problem_responses
 from app.routers import downloads
 from app.routers.callers_first import CallerFirst
@@ -13,6 +12,7 @@ from app.routers.waiting import until_filled
 from app.schemas.fields import Id, Page
 from app.schemas.messages import (
     AddressRead,
+    AnswerRead,
     ConnectorTally,
     DeletedCount,
     GroupTally,
@@ -24,12 +24,13 @@ from app.schemas.messages import (
     MessageUpdate,
 )
 from app.services.messages import counting, deletion, reading, state
+from app.services.messages.reading import Detail, Listed
 from app.services.messages.selection import MessageFilter
 from app.states import MessageOrder
 
 router = APIRouter(route_class=CallerFirst, prefix="/messages", tags=["messages"])
 
-COLUMNS = frozenset(MessageRead.model_fields) - {"from_"}
+COLUMNS = frozenset(MessageRead.model_fields) - {"from_", "answers"}
 
 
 @router.get("", responses=problem_responses(403, 404, 429, 503))
@@ -85,7 +86,7 @@ def get_message(gateway: GatewayDep, principal: PrincipalDep, message_id: Id) ->
     """A message with its text, its safe HTML, and the list of attachments."""
     detail = reading.get_message(gateway, principal, message_id)
     return MessageDetail(
-        **_values(detail.message),
+        **_values(detail),
         text=detail.text,
         html=detail.html,
         attachments=detail.attachments,
@@ -126,7 +127,8 @@ def update_message(
     session: WriteSession, principal: PrincipalDep, message_id: Id, body: MessageUpdate
 ) -> MessageRead:
     """Mark a message as processed, or as new again."""
-    return _read(state.set_state(session, principal, message_id, body.state))
+    message = state.set_state(session, principal, message_id, body.state)
+    return _read(reading.with_answers(session, principal, message))
 
 
 @router.delete("/{message_id}", status_code=status.HTTP_204_NO_CONTENT, responses=problem_responses(403, 404))
@@ -135,12 +137,14 @@ def delete_message(session: WriteSession, principal: PrincipalDep, message_id: I
     deletion.delete_one(session, principal, message_id)
 
 
-def _read(message: Message) -> MessageRead:
-    return MessageRead(**_values(message))
+def _read(listed: Listed) -> MessageRead:
+    return MessageRead(**_values(listed))
 
 
-def _values(message: Message) -> dict[str, Any]:
+def _values(listed: Listed | Detail) -> dict[str, Any]:
+    message = listed.message
     values = {name: getattr(message, name) for name in COLUMNS}
     known = message.from_name is not None or message.from_address is not None
     sender = AddressRead(name=message.from_name, address=message.from_address or "") if known else None
-    return {**values, "from": sender}
+    answers = [AnswerRead.model_validate(answer) for answer in listed.answers]
+    return {**values, "from": sender, "answers": answers}

@@ -101,9 +101,14 @@ def get_submission_attachment(
 
 
 @router.post("/{submission_id}/retry", responses=problem_responses(403, 404, 409))
-def retry_submission(session: WriteSession, principal: PrincipalDep, submission_id: Id) -> SubmissionDetail:
-    """Send a failed, partly sent or uncertain submission again, to the recipients that have not got it or may not have."""
-    ending.retry(session, principal, submission_id)
+def retry_submission(
+    session: WriteSession, principal: PrincipalDep, submission_id: Id, also: bool = False
+) -> SubmissionDetail:
+    """Send a failed, partly sent or uncertain submission again, to the recipients that have not got it or may not have.
+
+    If somebody has answered the same message meanwhile, this needs `also`.
+    """
+    ending.retry(session, principal, submission_id, also=also)
     return _in_full(submissions.get_submission(session, principal, submission_id))
 
 

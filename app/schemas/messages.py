@@ -5,7 +5,7 @@ from typing import Annotated, Self
 from pydantic import AwareDatetime, ConfigDict, Field, StringConstraints, model_validator
 
 from app.schemas.fields import Id, Input, ListQuery, Name, Output, Time
-from app.states import MessageOrder, MessageState, QuarantineState
+from app.states import MessageOrder, MessageState, QuarantineState, SubmissionStatus
 
 SearchWords = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
 """The words to search for. Each must occur in the subject, the addresses or the text."""
@@ -14,6 +14,17 @@ SearchWords = Annotated[str, StringConstraints(strip_whitespace=True, min_length
 class AddressRead(Output):
     name: str | None
     address: str
+
+
+class AnswerRead(Output):
+    """An answer to a message. Of an answer from a mailbox that the caller may not read, only `at` is told."""
+
+    submission_id: str | None
+    status: SubmissionStatus | None
+    by: str | None
+    """`user:…` or `key:…`."""
+    at: Time
+    """When it was asked for."""
 
 
 class MessageRead(Output):
@@ -41,6 +52,7 @@ class MessageRead(Output):
     has_attachments: bool
     is_auto_reply: bool
     sha256: str
+    answers: list[AnswerRead]
 
     model_config = ConfigDict(from_attributes=True, populate_by_name=True)
 

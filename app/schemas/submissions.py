@@ -48,6 +48,10 @@ class SubmissionCreate(Input):
     auto_submitted: Literal["auto-replied", "auto-generated"] | None = None
     """Marks the mail as written by a program (RFC 3834), so that other programs do not answer it."""
     send_at: AwareDatetime | None = None
+    also: bool = False
+    """Answer the message even if somebody has answered it already."""
+    mark_processed: bool = False
+    """Mark the answered message as processed when the answer was sent. For those who may mark it themselves."""
 
 
 class SubmissionsQuery(ListQuery):

@@ -28,7 +28,7 @@
 
 A room imports from the rooms after it, never from those before it:
 
-    connectors → fetching → messages | sending → events | mailboxes → access → cursors → pages
+    connectors → fetching → sending → messages → events | mailboxes → access → cursors → pages
 
 `messages` and `sending` do not know each other, nor do `events` and `mailboxes`. import-linter keeps this order.
 """

@@ -107,7 +107,7 @@ class TestList:
             *("id", "connector_id", "state", "folder", "uid", "uidvalidity", "message_id_header"),
             *("in_reply_to", "references", "conversation_id", "from", "to", "cc", "reply_to", "subject"),
             *("snippet", "internal_date", "date_header", "stored_at", "moved_at", "size_octets"),
-            *("has_attachments", "is_auto_reply", "sha256"),
+            *("has_attachments", "is_auto_reply", "sha256", "answers"),
         }
 
     def test_filters_by_connector_and_state(

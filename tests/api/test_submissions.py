@@ -283,7 +283,7 @@ class TestAnswer:
         answer = client.post("/submissions", json=wanted, headers=JANA)
         assert answer.status_code == 201, answer.text
         assert answer.json()["subject"] == expected
-        own = client.post("/submissions", json=body(orders, in_reply_to=message_id), headers=JANA)
+        own = client.post("/submissions", json=body(orders, in_reply_to=message_id, also=True), headers=JANA)
         assert own.json()["subject"] == "Order"
 
     def test_a_message_without_a_message_id_gives_no_thread(

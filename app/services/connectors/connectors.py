@@ -25,7 +25,7 @@ from app.services.connectors.status import settle
 from app.services.fetching import leases
 from app.services.messages import deletion, selection
 from app.services.pages import Slice
-from app.services.sending import ending
+from app.services.sending import ending, remains
 from app.states import ConnectorStatus
 
 DELETE_ROUNDS = 10
@@ -178,6 +178,7 @@ def delete_connector(
             require_version(session, connector, version)
             if not selection.count_of(session, connector_id):
                 ending.end_queued(session, connector_id, cancels=cancel_submissions)
+                remains.keep_answers_of(session, connector_id)
                 _note(
                     session,
                     principal,

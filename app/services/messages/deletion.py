@@ -18,7 +18,7 @@ from app.audit_actions import AuditAction
 from app.errors import NotFound
 from app.events import EventType, message_event
 from app.gateway import Gateway
-from app.models import Connector, Message, MessageBody, ServerMessage, Submission
+from app.models import Connector, DeletedSubmission, Message, MessageBody, ServerMessage, Submission
 from app.schemas.messages import MessagesDelete
 from app.services.access import audit
 from app.services.access.audit import Actor
@@ -124,9 +124,12 @@ def _delete(
             col(ServerMessage.message_id).is_(None),
             settled,
         ),
-        update(Submission)
-        .where(col(Submission.in_reply_to_message_id).in_(ids))
-        .values(in_reply_to_message_id=None),
+        *(
+            update(table)
+            .where(col(table.in_reply_to_message_id).in_(ids))
+            .values(in_reply_to_message_id=None)
+            for table in (Submission, DeletedSubmission)
+        ),
         delete(MessageBody).where(col(MessageBody.message_id).in_(ids)),
         delete(Message).where(col(Message.id).in_(ids)),
     ):

@@ -21,6 +21,7 @@ from app.services import pages
 from app.services.access import audit
 from app.services.access.rules import Action, Principal
 from app.services.messages import arrivals, pieces, searching, selection
+from app.services.messages.answers import Answer, answers_to
 from app.services.messages.inline_images import link_images
 from app.services.messages.ordering import Ordering
 from app.services.messages.selection import MessageFilter
@@ -34,10 +35,19 @@ UNKNOWN_TYPE = "application/octet-stream"
 
 
 @dataclass(frozen=True, slots=True)
+class Listed:
+    """A message as lists show it."""
+
+    message: Message
+    answers: Sequence[Answer]
+
+
+@dataclass(frozen=True, slots=True)
 class Detail:
     """A message with its content, without the bytes as received."""
 
     message: Message
+    answers: Sequence[Answer]
     text: str | None
     html: str | None
     attachments: Sequence[dict[str, Any]]
@@ -64,7 +74,7 @@ def list_messages(
     *,
     after: str | None,
     limit: int,
-) -> Slice[Message]:
+) -> Slice[Listed]:
     """A page of messages. For polling, they come in the order in which they became visible: the page then always has a position
     to go on from. It is the one of the last message on the page, or on an empty page the one of the request. It is never
     beyond the last message, so nothing that is committed later can lie before it.
@@ -78,10 +88,13 @@ def list_messages(
     ordering = Ordering(order)
     if filters.searches_text:
         with gateway.searches.taken(principal.name):
-            found = searching.search(gateway, principal, filters, ordering, after=after, limit=limit)
+            matching = searching.search(gateway, principal, filters, ordering, after=after, limit=limit)
+        with gateway.db.reading() as session:
+            found = _listed(session, principal, matching)
     else:
         with gateway.db.reading() as session:
-            found = _page(session, principal, filters, ordering, after=after, limit=limit)
+            page = _page(session, principal, filters, ordering, after=after, limit=limit)
+            found = _listed(session, principal, page)
     if found.has_more:
         return found
     return replace(found, next_after=(found.next_after or "0") if ordering.is_for_polling else None)
@@ -106,6 +119,16 @@ def _page(
     return replace(found, next_after=ordering.position_of(found.data[-1]) if found.data else after)
 
 
+def _listed(session: Session, principal: Principal, page: Slice[Message]) -> Slice[Listed]:
+    answers = answers_to(session, principal, [message.id for message in page.data])
+    return page.map(lambda message: Listed(message, answers.get(message.id, [])))
+
+
+def with_answers(session: Session, principal: Principal, message: Message) -> Listed:
+    """One message as lists show it."""
+    return Listed(message, answers_to(session, principal, [message.id]).get(message.id, []))
+
+
 def get_message(gateway: Gateway, principal: Principal, message_id: str) -> Detail:
     """A message with its content. The images in its HTML point to its attachments. The audit trail records who got it, unless
     `AUDIT_READS` leaves that out.
@@ -115,12 +138,12 @@ def get_message(gateway: Gateway, principal: Principal, message_id: str) -> Deta
     """
     with gateway.db.reading() as session:
         connector = selection.require(session, principal, Action.READ_CONTENT, message_id)
-        detail = _detail(session, message_id)
+        detail = _detail(session, principal, message_id)
     _note(gateway, principal, AuditAction.MESSAGE_READ, message_id, connector)
     return detail
 
 
-def _detail(session: Session, message_id: str) -> Detail:
+def _detail(session: Session, principal: Principal, message_id: str) -> Detail:
     statement = (
         select(
             Message,
@@ -144,7 +167,8 @@ def _detail(session: Session, message_id: str) -> Detail:
             if (name := each["content_id"] if named else f"attachment-{each['n']}")
         }
         html = link_images(html, addresses)
-    return Detail(message=message, text=text, html=html, attachments=attachments, defects=defects)
+    answers = with_answers(session, principal, message).answers
+    return Detail(message, answers, text=text, html=html, attachments=attachments, defects=defects)
 
 
 def get_source(gateway: Gateway, principal: Principal, message_id: str) -> Download:

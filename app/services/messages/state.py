@@ -16,6 +16,7 @@ from app.errors import NotFound
 from app.events import EventType, NewEvent, message_event
 from app.models import Connector, Message
 from app.services.access import audit
+from app.services.access.audit import Actor
 from app.services.access.rules import Action, Principal
 from app.services.events import outbox
 from app.services.events.recipients import recipients_of
@@ -67,25 +68,29 @@ def set_state(session: Session, principal: Principal, message_id: str, state: Me
     locked = lock(session, [message_id])
     if not locked:
         raise NotFound
-    message = locked[0]
-    if message.state == state:
-        return message
+    if locked[0].state != state:
+        _change(session, principal, connector, locked[0], state)
+    return locked[0]
+
+
+def mark_answered(session: Session, by: Actor, message_id: str) -> None:
+    """Mark a message as processed, because the answer to it was sent, if it still exists and is new. `by` asked for the answer.
+    Appends the event to the outbox: call it last."""
+    locked = lock(session, [message_id])
+    connector = session.get(Connector, locked[0].connector_id) if locked else None
+    if connector is not None and locked[0].state != MessageState.PROCESSED:
+        _change(session, by, connector, locked[0], MessageState.PROCESSED)
+
+
+def _change(session: Session, by: Actor, connector: Connector, message: Message, state: MessageState) -> None:
     changes = {"state": [message.state.value, state.value]}
-    subject = f"messages/{message_id}"
-    audit.note(
-        session,
-        principal,
-        AuditAction.MESSAGE_STATE_CHANGED,
-        subject,
-        connector_id=connector.id,
-        changes=changes,
-    )
+    subject, action = f"messages/{message.id}", AuditAction.MESSAGE_STATE_CHANGED
+    audit.note(session, by, action, subject, connector_id=connector.id, changes=changes)
     message.state = state
     message.processed_at = clock.utc_now() if state == MessageState.PROCESSED else None
     session.flush()
     if state == MessageState.PROCESSED:
         outbox.append(session, [_event(session, EventType.MESSAGE_PROCESSED, connector, message.id)])
-    return message
 
 
 def _event(session: Session, event_type: EventType, connector: Connector, message_id: str) -> NewEvent:

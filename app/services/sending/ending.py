@@ -19,7 +19,7 @@ from app.models import Connector, Submission, SubmissionBody
 from app.services.access import audit, rules
 from app.services.access.rules import Action, Principal
 from app.services.events import outbox
-from app.services.sending import bindings
+from app.services.sending import answering, bindings, remains
 from app.services.sending.outcomes import UNSETTLED, conclude, note_error, recipients_of, without_source
 from app.states import RecipientStatus, SentCopyState, SubmissionStatus
 
@@ -42,12 +42,9 @@ def remove(session: Session, principal: Principal, submission_id: str) -> None:
     """
     submission = required(session, principal, submission_id)
     if submission.status in DELETABLE:
-        session.execute(
-            delete(Submission).where(
-                col(Submission.id) == submission_id, col(Submission.status).in_(DELETABLE)
-            ),
-            execution_options={"synchronize_session": False},
-        )
+        if not _claimed(session, submission, submission.status, of=submission.status):
+            raise WrongState("Somebody else has just sent it again or deleted it.")
+        remains.delete_kept(session, [submission_id])
         _note(session, principal, AuditAction.SUBMISSION_DELETED, submission)
         session.expunge(submission)
         return
@@ -66,11 +63,13 @@ def remove(session: Session, principal: Principal, submission_id: str) -> None:
     _forget(session, submission)
 
 
-def retry(session: Session, principal: Principal, submission_id: str) -> None:
-    """Queue a submission again for the recipients that have not got it, or of whom nobody knows.
+def retry(session: Session, principal: Principal, submission_id: str, *, also: bool = False) -> None:
+    """Queue a submission again for the recipients that have not got it, or of whom nobody knows. `also`: even if somebody has
+    answered the same message since.
 
     Raises:
         ScopeMissing, NotFound
+        AlreadyAnswered
         WrongState: it has not failed, or its mail is no longer kept.
     """
     submission = required(session, principal, submission_id)
@@ -81,15 +80,19 @@ def retry(session: Session, principal: Principal, submission_id: str) -> None:
     )
     if session.execute(kept).first() is None:
         raise WrongState("The mail was ended before such mail was kept; send it anew.")
-    if submission.next_attempt_at is not None:  # of one that is partly sent
+    if submission.status == SubmissionStatus.PARTLY_SENT and submission.next_attempt_at is not None:
         raise WrongState("The copy of this mail is still to be filed; try again later.")
+    if submission.in_reply_to_message_id is not None and not also:
+        answering.require_none(session, submission.in_reply_to_message_id, but=submission.id)
     if not _claimed(session, submission, SubmissionStatus.QUEUED, of=submission.status):
         raise WrongState("Somebody else has just sent it again.")
     _note(session, principal, AuditAction.SUBMISSION_RETRIED, submission)
     connector = session.get(Connector, submission.connector_id)
     assert connector is not None
     now = clock.utc_now()
-    for recipient in recipients_of(session, submission_id):
+    recipients = recipients_of(session, submission_id)
+    has_gone_out = any(recipient.status == RecipientStatus.BOUNCED for recipient in recipients)
+    for recipient in recipients:
         if recipient.status != RecipientStatus.SENT:
             recipient.status, recipient.detail = RecipientStatus.PENDING, None
     submission.made_for = bindings.made_for(connector)
@@ -97,7 +100,9 @@ def retry(session: Session, principal: Principal, submission_id: str) -> None:
     submission.dated_at = None
     note_error(submission, None)
     if submission.sent_copy != SentCopyState.FILED:
-        submission.sent_copy, submission.sent_copy_attempts = SentCopyState.PENDING, 0
+        # A mail that came back may be in Sent, though that was not recorded: a look there proves nothing any more.
+        submission.sent_copy = SentCopyState.FAILED if has_gone_out else SentCopyState.PENDING
+        submission.sent_copy_attempts = 0
     session.flush()
 
 
@@ -159,6 +164,8 @@ def delete_old(gateway: Gateway) -> int:
         for statuses, days in ((SENT, sent_days), (NOT_SENT, failed_days)):
             if days is not None:
                 deleted += _delete_of(gateway, connector_id, statuses, days)
+    with gateway.db.unit_of_work() as session:
+        remains.forget_old(session)
     if deleted:
         log.info("submissions_deleted", number=deleted)
     return deleted
@@ -174,12 +181,13 @@ def _delete_of(gateway: Gateway, connector_id: str, statuses: tuple[SubmissionSt
             col(Submission.updated_at) < clock.utc_now() - timedelta(days=days),
         )
         .limit(DELETED_AT_ONCE)
+        .with_for_update(skip_locked=True)  # one that somebody is sending again
     )
     deleted = 0
     while True:
         with gateway.db.unit_of_work() as session:
             ids = session.execute(old).scalars().all()
-            session.execute(delete(Submission).where(col(Submission.id).in_(ids)))
+            remains.delete_kept(session, ids)
         deleted += len(ids)
         if len(ids) < DELETED_AT_ONCE:
             return deleted

@@ -5,6 +5,7 @@ A recipient is `pending` before the first attempt, and `deferred` while another 
 """
 
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from datetime import timedelta
 from typing import Any
 
@@ -45,6 +46,7 @@ def without_source() -> Select[Any]:
 def conclude(session: Session, submission: Submission, recipients: Sequence[SubmissionRecipient]) -> None:
     """End a submission whose recipients are all settled. Appends the event to the outbox: call it last."""
     now = clock.utc_now()
+    statuses = {recipient.status for recipient in recipients}
     submission.status = status_of(recipients)
     submission.updated_at = now
     is_sent = submission.status in {SubmissionStatus.SENT, SubmissionStatus.PARTLY_SENT}
@@ -55,8 +57,9 @@ def conclude(session: Session, submission: Submission, recipients: Sequence[Subm
         if delay is None and submission.sent_copy != SentCopyState.FILED:
             submission.sent_copy = SentCopyState.NONE
     else:
-        submission.next_attempt_at = None
-        submission.sent_copy = SentCopyState.NONE
+        is_looked_for = submission.status == SubmissionStatus.UNCERTAIN and _would_prove(submission, statuses)
+        submission.next_attempt_at = now if is_looked_for else None
+        submission.sent_copy, submission.sent_copy_attempts = SentCopyState.NONE, 0
     session.flush()
     event = submission_event(
         EventType.SUBMISSION_SENT if is_sent else EventType.SUBMISSION_FAILED,
@@ -65,6 +68,12 @@ def conclude(session: Session, submission: Submission, recipients: Sequence[Subm
         status=submission.status,
     )
     outbox.append(session, [event])
+
+
+def _would_prove(submission: Submission, statuses: AbstractSet[RecipientStatus]) -> bool:
+    """Whether the mail in Sent would prove that this attempt has sent it: no earlier one has, as far as anybody knows."""
+    has_gone_out = bool(statuses & {RecipientStatus.SENT, RecipientStatus.BOUNCED})
+    return submission.sent_copy == SentCopyState.PENDING and not has_gone_out
 
 
 def status_of(recipients: Sequence[SubmissionRecipient]) -> SubmissionStatus:

@@ -4,7 +4,7 @@ The invariants:
 
 1. The attempt is committed before the network is used: its number, its start, and the end of its time. A row that is
    still `sending` after that time belongs to a process that died. Nobody knows whether the mail went out, so the row
-   becomes `uncertain`, and the gateway never sends it again by itself.
+   becomes `uncertain`, and the gateway never sends it again by itself. It only looks for it in Sent (`looking`).
 2. An update that names the expected status claims a row: only one of two instances gets it.
 3. No transaction is open during a conversation with a server.
 4. A connector has one attempt at a time, which keeps its mails in order. One server (host, port and security) gets at
@@ -13,7 +13,7 @@ The invariants:
    this connector rests.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -39,7 +39,7 @@ from app.server_cooldown import server_name
 from app.services import logins
 from app.services.mailboxes import credentials, shares
 from app.services.mailboxes.credentials import StoredSecret
-from app.services.sending import bindings, contents, outcomes, rates, sent_copies
+from app.services.sending import answering, bindings, contents, looking, outcomes, rates, sent_copies
 from app.services.sending.kept import Kept
 from app.states import ConnectorStatus, Security, SendingStatus, SubmissionStatus
 from app.worker_pool import Task, WorkerPool
@@ -76,6 +76,7 @@ class Attempt:
     recipients: Sequence[str]
     source_zstd: bytes
     dated_at: datetime
+    marks_processed: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +152,8 @@ class Sender:
             return False
         if isinstance(claimed, sent_copies.Copy):
             sent_copies.file(self._gateway, claimed, kept)
+        elif isinstance(claimed, looking.Look):
+            looking.carry_out(self._gateway, claimed, kept)
         elif isinstance(claimed, Attempt):
             error = carry_out(self._gateway, claimed, kept)
             if logins.is_about_smtp_login(error):  # this mailbox's trouble alone
@@ -181,8 +184,8 @@ def limits_of(gateway: Gateway) -> Limits:
 
 def claim_next(
     session: Session, connector_id: str, limits: Limits
-) -> Attempt | sent_copies.Copy | _Settled | None:
-    """Claim the next work that is due for a connector, mails before copies. None: there is nothing."""
+) -> Attempt | sent_copies.Copy | looking.Look | _Settled | None:
+    """Claim the next work that is due for a connector, mails before copies and looks. None: there is nothing."""
     now = clock.utc_now()
     may = _may_be_done(now)
     statement = (
@@ -215,14 +218,21 @@ def claim_next(
     )
     if claimed.first() is None:
         return None
-    if status in {SubmissionStatus.SENT, SubmissionStatus.PARTLY_SENT}:
-        return sent_copies.claim(session, submission_id) or _Settled()
+    if (claim := _AFTER_SENDING.get(status)) is not None:
+        return claim(session, submission_id) or _Settled()
     statement = outcomes.without_source().where(col(Submission.id) == submission_id)
     submission: Submission = session.execute(statement).scalar_one()
     if status == SubmissionStatus.SENDING:
         outcomes.give_up_unended(session, submission)
         return _Settled()
     return _begin(session, submission, now) or _Settled()
+
+
+_AFTER_SENDING: dict[SubmissionStatus, Callable[[Session, str], sent_copies.Copy | looking.Look | None]] = {
+    SubmissionStatus.SENT: sent_copies.claim,
+    SubmissionStatus.PARTLY_SENT: sent_copies.claim,
+    SubmissionStatus.UNCERTAIN: looking.claim,
+}
 
 
 def _begin(session: Session, submission: Submission, now: datetime) -> Attempt | None:
@@ -263,6 +273,7 @@ def _begin(session: Session, submission: Submission, now: datetime) -> Attempt |
         recipients=[recipient.address for recipient in recipients],
         source_zstd=source,
         dated_at=submission.dated_at,
+        marks_processed=submission.marks_processed,
     )
 
 
@@ -296,6 +307,8 @@ def carry_out(gateway: Gateway, attempt: Attempt, kept: Kept) -> GatewayError | 
         logins.note_sending_trouble(gateway, attempt.secret, error)
     with gateway.db.unit_of_work() as session:
         outcomes.record(session, attempt.submission_id, attempt.number, results, error)
+    if attempt.marks_processed:
+        answering.mark_processed(gateway, attempt.submission_id)
     return error
 
 
@@ -332,13 +345,14 @@ def _is_due(now: datetime) -> ColumnElement[bool]:
 
 
 def _is_open() -> ColumnElement[bool]:
-    """Whether there may be work left: to send it, to end an attempt, or to file its copy."""
+    """Whether there may be work left: to send it, to end an attempt, to file its copy, or to look for it in Sent."""
     return col(Submission.status).in_(
         (
             SubmissionStatus.QUEUED,
             SubmissionStatus.SENDING,
             SubmissionStatus.SENT,
             SubmissionStatus.PARTLY_SENT,
+            SubmissionStatus.UNCERTAIN,
         )
     )
 
@@ -352,7 +366,9 @@ def _may_be_done(now: datetime) -> ColumnElement[bool]:
         col(Submission.status) == SubmissionStatus.SENDING,
         and_(col(Submission.status) == SubmissionStatus.QUEUED, may_send),
         and_(
-            col(Submission.status).in_((SubmissionStatus.SENT, SubmissionStatus.PARTLY_SENT)),
+            col(Submission.status).in_(
+                (SubmissionStatus.SENT, SubmissionStatus.PARTLY_SENT, SubmissionStatus.UNCERTAIN)
+            ),
             col(Connector.status) != ConnectorStatus.STOPPED,
         ),
     )

@@ -22,7 +22,7 @@ from app.mime.compose import parse_mailbox, with_bcc
 from app.models import Connector, Submission, SubmissionBody
 from app.services.mailboxes import credentials, folders
 from app.services.mailboxes.credentials import StoredSecret
-from app.services.sending import bindings, sent_filing
+from app.services.sending import answering, bindings, sent_filing
 from app.services.sending.contents import as_sent
 from app.services.sending.kept import Kept
 from app.states import FileSent, SentCopyState
@@ -51,6 +51,7 @@ class Copy:
     """Whether nothing is filed by us this time, if there is no copy yet."""
     is_filed: bool
     """Whether we have filed it before: then the gateway only looks whether there is another one now."""
+    marks_processed: bool
 
 
 def claim(session: Session, submission_id: str) -> Copy | None:
@@ -84,11 +85,14 @@ def claim(session: Session, submission_id: str) -> Copy | None:
         attempt=submission.sent_copy_attempts,
         is_filed=submission.sent_copy == SentCopyState.FILED,
         is_left_to_provider=sent_filing.leaves_it(connector, submission.sent_copy_attempts),
+        marks_processed=submission.marks_processed,
     )
 
 
 def file(gateway: Gateway, copy: Copy, kept: Kept) -> None:
     """File a claimed copy, and record the outcome."""
+    if copy.marks_processed:  # the process died after the mail was sent
+        answering.mark_processed(gateway, copy.submission_id)
     error: GatewayError | None = None
     found: list[int] = []
     try:
@@ -136,12 +140,10 @@ def _record(
 
 def _file_once(server: ImapSession, copy: Copy) -> int:
     """Make sure that there is one copy. Returns how many there were."""
-    found = folders.find_special(server.list_folders(), folders.SENT)
-    if found is None:
+    folder = _folder(server)
+    if folder is None:
         folder = server.personal_prefix() + folders.DEFAULT_NAMES[folders.SENT]
         server.create_folder(folder)
-    else:
-        folder = found.name
     server.select(folder)
     uids = server.search_header("Message-ID", copy.message_id_header)
     raw = as_sent(copy.source_zstd, copy.dated_at)
@@ -159,6 +161,20 @@ def _take_away_ours(server: ImapSession, uids: Sequence[int], raw: bytes) -> Non
     if ours and server.can_expunge_uids:
         server.flag_deleted(ours)
         server.expunge_uids(ours)
+
+
+def is_filed(server: ImapSession, message_id_header: str) -> bool:
+    """Whether the Sent folder holds a mail with this Message-ID."""
+    folder = _folder(server)
+    if folder is None:
+        return False
+    server.select(folder)
+    return bool(server.search_header("Message-ID", message_id_header))
+
+
+def _folder(server: ImapSession) -> str | None:
+    found = folders.find_special(server.list_folders(), folders.SENT)
+    return found.name if found is not None else None
 
 
 def _end(submission: Submission, state: SentCopyState) -> None:

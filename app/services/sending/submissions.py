@@ -15,7 +15,6 @@ import json
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from dataclasses import field as made_by
 from datetime import datetime, timedelta
 
 from sqlalchemy import select
@@ -26,17 +25,15 @@ from app import clock
 from app.adapters import compression
 from app.audit_actions import AuditAction
 from app.errors import (
-    AnswerToAutomaticMail,
+    AlreadyAnswered,
     FieldFault,
     IdempotencyMismatch,
     InvalidInput,
-    NotFound,
     TooLarge,
     WrongState,
 )
 from app.gateway import Gateway
 from app.ids import conversation_of_root, new_id
-from app.mime.answering import Parent, Thread, reply_subject, thread_of
 from app.mime.compose import (
     Draft,
     Mailbox,
@@ -51,8 +48,6 @@ from app.mime.text import clean_line
 from app.models import (
     Connector,
     Credential,
-    Message,
-    MessageBody,
     Submission,
     SubmissionBody,
     SubmissionRecipient,
@@ -62,15 +57,15 @@ from app.services import pages
 from app.services.access import audit, rules
 from app.services.access.rules import Action, Principal
 from app.services.pages import Slice
-from app.services.sending import bindings, contents
+from app.services.sending import answering, bindings, contents, remains
 from app.services.sending.ending import required
 from app.services.sending.outcomes import without_source
 from app.states import ConnectorKind, RecipientStatus, SubmissionStatus
 
 SEND_AT_MAX = timedelta(days=366)
 NAME_MAX_CHARS = 200
+LATER_FIELDS = frozenset({"also", "from_", "mark_processed"})
 RECIPIENT_FIELDS = ("to", "cc", "bcc")
-NOT_A_MESSAGE = FieldFault("/in_reply_to", "is not a message that you may read")
 _LINE_BREAKS = str.maketrans("", "", " \t\r\n")
 
 
@@ -86,15 +81,6 @@ class Detailed:
     """Whether the caller may read the mailbox, and so what was sent and what the mail server said."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Answered:
-    """The values that the headers of an answer take from the answered message."""
-
-    subject: str = ""
-    conversation_id: str | None = None
-    thread: Thread = made_by(default_factory=Thread)
-
-
 def create(
     gateway: Gateway, principal: Principal, wanted: SubmissionCreate, *, idempotency_key: str | None = None
 ) -> Detailed:
@@ -104,6 +90,8 @@ def create(
         ScopeMissing, NotFound, InvalidInput, TooLarge
         WrongState: the connector has no credentials.
         IdempotencyMismatch: the key was used with another request.
+        IdempotencyKeySpent: the submission of this key was deleted.
+        AlreadyAnswered: somebody has answered the message, and no further answer is wanted.
     """
     fingerprint = _fingerprint(wanted)
     with gateway.db.reading() as session:
@@ -111,8 +99,9 @@ def create(
         earlier = _find_earlier(session, principal, idempotency_key, fingerprint)
         if earlier is not None:
             return earlier
+        remains.require_unspent(session, principal.name, idempotency_key, fingerprint)
         _require_sendable(session, connector)
-        answered = _answered(session, principal, connector, wanted)
+        answered = answering.answered(session, principal, connector, wanted)
     # To build a mail of 30 MB takes a second. So it is not inside the transaction, which on SQLite is the only writer.
     now = clock.utc_now()
     send_at = _checked_send_at(wanted.send_at, now)
@@ -134,6 +123,7 @@ def create(
         envelope_from=sender.address,
         subject=draft.subject,
         in_reply_to_message_id=wanted.in_reply_to,
+        marks_processed=wanted.mark_processed,
         conversation_id=answered.conversation_id
         or conversation_of_root(connector.id, draft.message_id_header),
         source_zstd=compression.compress(raw),
@@ -155,8 +145,14 @@ def create(
     try:
         with gateway.db.unit_of_work() as session:
             _connector(session, principal, wanted.connector_id)  # it may have been deleted meanwhile
+            earlier = _earlier_answer(session, principal, wanted, idempotency_key, fingerprint)
+            if earlier is not None:
+                return earlier
             session.add(submission)
             session.flush()
+            remains.require_unspent(
+                session, principal.name, idempotency_key, fingerprint
+            )  # deleted meanwhile
             session.add_all([*recipients, body])
             session.flush()
             changes = {"recipients": [None, len(recipients)]}
@@ -237,11 +233,11 @@ def _detailed(session: Session, principal: Principal, submissions: Sequence[Subm
 
 def _fingerprint(wanted: SubmissionCreate) -> str:
     """The hash of the request. The JSON is ASCII only, because the request may hold text that UTF-8 cannot encode."""
-    given = wanted.model_dump()
-    if wanted.from_ is None:  # so that a key from before this field still meets its request
-        del given["from_"]
-    values = json.dumps(given, sort_keys=True, default=str)
-    return hashlib.sha256(values.encode("ascii")).hexdigest()
+    # What was added later counts only if it is said: a request is the same before and after an upgrade.
+    values = wanted.model_dump()
+    values = {name: value for name, value in values.items() if value or name not in LATER_FIELDS}
+    text = json.dumps(values, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode("ascii")).hexdigest()
 
 
 def _find_earlier(
@@ -260,6 +256,28 @@ def _find_earlier(
     return _with_body(session, principal, submission)
 
 
+def _earlier_answer(
+    session: Session,
+    principal: Principal,
+    wanted: SubmissionCreate,
+    idempotency_key: str | None,
+    fingerprint: str,
+) -> Detailed | None:
+    """Make sure that an answer is the only one, if it is to be. Returns what the same request has made meanwhile."""
+    if wanted.in_reply_to is None:
+        return None
+    try:
+        exists = answering.require_none(session, wanted.in_reply_to, wanted=not wanted.also)
+    except AlreadyAnswered:
+        earlier = _find_earlier(session, principal, idempotency_key, fingerprint)
+        if earlier is None:
+            raise
+        return earlier
+    if not exists:
+        raise InvalidInput(answering.NOT_A_MESSAGE)
+    return None
+
+
 def _require_sendable(session: Session, connector: Connector) -> None:
     if connector.smtp_host is None:
         fault = "has no smtp settings, so nothing can be sent from it"
@@ -267,31 +285,6 @@ def _require_sendable(session: Session, connector: Connector) -> None:
     credential = select(col(Credential.connector_id)).where(col(Credential.connector_id) == connector.id)
     if session.execute(credential).first() is None:
         raise WrongState("This connector has no credentials yet.")
-
-
-def _answered(
-    session: Session, principal: Principal, connector: Connector, wanted: SubmissionCreate
-) -> _Answered:
-    if wanted.in_reply_to is None:
-        return _Answered()
-    message = session.get(Message, wanted.in_reply_to)
-    if message is None:
-        rules.require_on(session, principal, Action.READ_CONTENT, connector)
-        raise InvalidInput(NOT_A_MESSAGE)
-    try:
-        rules.require(session, principal, Action.READ_CONTENT, message.connector_id)
-    except NotFound as exc:
-        raise InvalidInput(NOT_A_MESSAGE) from exc
-    if wanted.auto_submitted is not None and message.is_auto_reply:
-        raise AnswerToAutomaticMail
-    body = session.get(MessageBody, message.id)
-    source = compression.decompress(body.source_zstd) if body is not None else b""
-    parent = Parent(message.message_id_header, message.in_reply_to, message.references)
-    return _Answered(
-        subject=reply_subject(message.subject or ""),
-        conversation_id=message.conversation_id,
-        thread=thread_of(parent, source),
-    )
 
 
 def _checked_send_at(send_at: datetime | None, now: datetime) -> datetime | None:
@@ -362,7 +355,7 @@ def _sender(connector: Connector, wanted: SubmissionCreate) -> Mailbox:
 
 def _draft(
     wanted: SubmissionCreate,
-    answered: _Answered,
+    answered: answering.Answered,
     sender: Mailbox,
     addressees: dict[str, list[Mailbox]],
     now: datetime,

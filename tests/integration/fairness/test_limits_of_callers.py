@@ -76,7 +76,7 @@ def test_a_search_whose_time_is_up_is_continued_by_its_cursor_and_misses_none(
     pages, after, has_more = 0, None, True
     while has_more:
         page = reading.list_messages(gateway, JANA, MessageFilter(q="invoice"), after=after, limit=50)
-        found += [message.subject for message in page.data]
+        found += [listed.message.subject for listed in page.data]
         assert page.next_after != after or not page.has_more
         pages, after, has_more = pages + 1, page.next_after, page.has_more
     assert found == ["invoice 1", "invoice 4", "invoice 5", "invoice 9"]

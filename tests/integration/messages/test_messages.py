@@ -42,7 +42,7 @@ def session(gateway: Gateway) -> Iterator[Session]:
 def poll_once(gateway: Gateway, after: str | None, limit: int = 7) -> tuple[list[str], str]:
     page = reading.list_messages(gateway, MEMBER, EVERYTHING, after=after, limit=limit)
     assert page.next_after is not None
-    return [message.id for message in page.data], page.next_after
+    return [listed.message.id for listed in page.data], page.next_after
 
 
 def messages_of(session: Session) -> dict[str, Message]:
