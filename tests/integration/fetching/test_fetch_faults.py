@@ -291,6 +291,25 @@ class TestAFolder:
         there.set(logged_in_at=None)  # for example, its password does not work any more
         assert back.fetch_well().stored == 1
 
+    def test_ring_that_a_stranger_closes_without_the_password_stops_nobody(
+        self, gateway: Gateway, dovecot: Dovecot
+    ) -> None:
+        user = dovecot.new_user()
+        strangers = mailbox(
+            gateway,
+            dovecot,
+            user=user,
+            password="a guess",
+            owner="eve",
+            source_folder="Trash",
+            processed_folder="INBOX",
+        )
+        assert strangers.fetch().error_code == "login_refused"
+        mine = mailbox(gateway, dovecot, user=user, owner="jana")
+        dovecot.deliver(user, mail())
+        assert mine.fetch_well().stored == 1
+        assert (mine.raws("INBOX"), len(mine.raws("Trash"))) == ([], 1)
+
     @pytest.mark.parametrize(
         "name", ["Koš s mezerou", 'With "quotes"', "Zpracováno", "100 % & more", "-dash"]
     )
