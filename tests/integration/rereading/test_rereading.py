@@ -231,7 +231,7 @@ def test_the_number_of_an_attachment_keeps_its_meaning(service: httpx.Client, ol
 
 
 def test_a_killed_run_is_run_again_and_ends_well(upgraded_url: str) -> None:
-    multiply(upgraded_url, 60)
+    multiply(upgraded_url, 16)
     process = command(upgraded_url)
     wait_until(lambda: READER in readers(upgraded_url) or process.poll() is not None, 60, "a batch")
     process.send_signal(signal.SIGKILL)
@@ -244,7 +244,7 @@ def test_a_killed_run_is_run_again_and_ends_well(upgraded_url: str) -> None:
 
 
 def test_two_runs_at_once_read_everything_right(upgraded_url: str) -> None:
-    multiply(upgraded_url, 40)
+    multiply(upgraded_url, 8)
     runs = [command(upgraded_url), command(upgraded_url)]
     for run in runs:
         _printed, errors = run.communicate(timeout=180)
@@ -276,9 +276,9 @@ def assert_all_are_read(url: str) -> None:
 
 
 def test_what_callers_delete_and_mark_meanwhile_stays_so(service: httpx.Client, old_url: str) -> None:
-    multiply(old_url, 40)
+    multiply(old_url, 8)
     ids = [row["id"] for row in all_messages(service)]
-    deleted, marked = ids[200::3], ids[1::3]
+    deleted, marked = ids[60::3], ids[1::3]
     process = command(old_url)
     try:
         for message_id in marked:
@@ -291,7 +291,7 @@ def test_what_callers_delete_and_mark_meanwhile_stays_so(service: httpx.Client, 
     run_command(old_url)
     assert set(readers(old_url)) == {READER}
     after = {row["id"]: row["state"] for row in all_messages(service)}
-    assert set(after) == set(ids) - set(ids[200::3])
+    assert set(after) == set(ids) - set(ids[60::3])
     assert {after[each] for each in marked if each in after} == {"processed"}
 
 
