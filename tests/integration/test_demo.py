@@ -40,7 +40,7 @@ def test_one_round_checks_itself_and_leaves_nothing_behind(
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("how", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.soak)])
 def test_it_ends_on_a_signal_and_leaves_nothing_behind(
     tmp_path: Path, environment: dict[str, str], how: signal.Signals
 ) -> None:
