@@ -23,7 +23,7 @@ from tools.servers.imap_proxy import ImapProxy
 
 SEED = int(os.environ.get("CRASH_SEED", "1"))
 PAIRS = int(os.environ.get("CRASH_PAIRS", "200"))
-SAMPLE = 3
+SAMPLE = 2
 SETTLING_CYCLES = 3
 TAKEOVER_S = 5.0
 """Longer than the lease and a command's deadline in these tests."""

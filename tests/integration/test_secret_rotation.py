@@ -193,7 +193,7 @@ def test_a_password_changed_meanwhile_is_not_overwritten(
 def test_a_killed_command_is_run_again_and_ends_well(
     settings: SettingsFactory, rotating: Settings, only_new: SecretBox, database_url: str, tmp_path: Path
 ) -> None:
-    fill(settings(secret_keys=OLD), credentials=1500, webhooks=5)
+    fill(settings(secret_keys=OLD), credentials=600, webhooks=5)
     environment = {
         **os.environ,
         "GATEWAY_DATABASE_URL": database_url,
@@ -213,7 +213,7 @@ def test_a_killed_command_is_run_again_and_ends_well(
     assert (second.returncode, second.stderr.count("Traceback")) == (0, 0), second.stderr
     gateway = Gateway.from_settings(rotating)
     with gateway.db.reading() as session:
-        assert plaintexts(session, only_new) == expected(1500, 5)
+        assert plaintexts(session, only_new) == expected(600, 5)
     gateway.close()
     assert OLD not in second.stdout + second.stderr
     assert "password connector" not in second.stdout + second.stderr

@@ -173,7 +173,7 @@ def fetch_by_several(
     assert len(box.events("message.stored")) == len(announced) == len(delivered)
 
 
-@pytest.mark.parametrize("instances", [2, 4])
+@pytest.mark.parametrize("instances", [3])
 def test_several_instances_on_one_mailbox_double_nothing(
     box: Mailbox, imap_proxy: ImapProxy, settings: SettingsFactory, tmp_path: Path, instances: int
 ) -> None:
