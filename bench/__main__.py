@@ -1,10 +1,11 @@
-"""`make bench`: measures the fetch cycle; `make bench ARGS=reader`: the reader. Further arguments go to the benchmark."""
+"""`make bench`: measures the fetch cycle; `ARGS=reader`: the reader; `ARGS=abuse`: what abuse costs others. Further arguments go
+to the benchmark."""
 
 import sys
 
-from bench import fetch, reader
+from bench import abuse, fetch, reader
 
-BENCHES = {"fetch": fetch.main, "reader": reader.main}
+BENCHES = {"abuse": abuse.main, "fetch": fetch.main, "reader": reader.main}
 
 
 def main() -> None:
