@@ -67,6 +67,13 @@ REQUESTS = {
         " them.",
         "Read the object again and check what has changed. If your request is still correct, repeat it with the new `ETag`.",
     ),
+    "cursor_gone": Entry(
+        "The cursor is ahead of the feed, or the event at its position is another one: the gateway's database was restored"
+        " from a backup. `cursors` holds two cursors of the same list: `oldest`, before everything that is kept, and"
+        " `latest`, at the end.",
+        "Go on with `cursors.oldest`, and ignore what you know already by its id. If you want only what happens from now on,"
+        " go on with `cursors.latest`.",
+    ),
     "wrong_state": Entry(
         "The state of the object does not allow this action; `detail` says what prevents it. For example, the connector is"
         " paused or has no credentials, or the submission is no longer queued.",

@@ -16,7 +16,7 @@ from starlette.exceptions import HTTPException
 
 from app import errors
 from app.schemas.faults import faults_in
-from app.schemas.problems import Fault, Problem
+from app.schemas.problems import Fault, FeedCursors, Problem
 
 log = structlog.get_logger(__name__)
 
@@ -26,6 +26,7 @@ STATUSES: dict[type[errors.GatewayError], int] = {
     errors.NotFound: 404,
     errors.Conflict: 409,
     errors.RequestTooSlow: 408,
+    errors.CursorGone: 410,
     errors.PreconditionFailed: 412,
     errors.TooLarge: 413,
     errors.InvalidInput: 422,
@@ -109,6 +110,9 @@ def answer_to(request: Request, error: errors.GatewayError) -> JSONResponse:
     faults = None
     if isinstance(error, errors.InvalidInput):
         faults = [Fault(pointer=fault.pointer, detail=fault.detail) for fault in error.faults]
+    cursors = None
+    if isinstance(error, errors.CursorGone):
+        cursors = FeedCursors(oldest=error.oldest, latest=error.latest)
     if isinstance(error, errors.MailServerError):
         log.info(
             "mail_server_error",
@@ -124,6 +128,7 @@ def answer_to(request: Request, error: errors.GatewayError) -> JSONResponse:
         detail=error.detail,
         retryable=error.retryable,
         faults=faults,
+        cursors=cursors,
         headers=headers,
     )
 
@@ -182,6 +187,7 @@ def problem(
     detail: str,
     retryable: bool,
     faults: Sequence[Fault] | None = None,
+    cursors: FeedCursors | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> JSONResponse:
     """One problem answer. Its `type` is absolute if the gateway knows its own address."""
@@ -195,6 +201,7 @@ def problem(
         retryable=retryable,
         request_id=getattr(request.state, "request_id", ""),
         errors=list(faults) if faults is not None else None,
+        cursors=cursors,
     )
     return JSONResponse(
         body.model_dump(exclude_none=True),

@@ -22,6 +22,7 @@ GatewayError                      code, retryable
 │   ├── AnswerToAutomaticMail
 │   └── AttachmentUnreadable
 ├── PreconditionFailed            412, the object is not the version that If-Match names
+├── CursorGone                    410, with the cursors to begin again
 ├── InvalidInput                  422, with errors[{pointer, detail}]
 ├── RequestTooSlow                408
 ├── TooLarge                      413
@@ -187,6 +188,7 @@ from app.errors.requests import (
     AnswerToAutomaticMail,
     AttachmentUnreadable,
     Conflict,
+    CursorGone,
     CycleRunning,
     FieldFault,
     Forbidden,
@@ -239,6 +241,7 @@ __all__ = [
     "ConnectionRefused",
     "CopiesUnknown",
     "CopyNotRemoved",
+    "CursorGone",
     "CycleRunning",
     "DiskNearlyFull",
     "FieldFault",

@@ -90,6 +90,15 @@ class PreconditionFailed(GatewayError):
     default_detail = "The object has changed since the version that If-Match names; read it again."
 
 
+class CursorGone(GatewayError):
+    code = "cursor_gone"
+    default_detail = "The cursor is not one of this feed: the database was restored from a backup. Begin again with one of `cursors`."
+
+    def __init__(self, *, oldest: str, latest: str) -> None:
+        self.oldest, self.latest = oldest, latest
+        super().__init__()
+
+
 @dataclass(frozen=True)
 class FieldFault:
     """One fault of the input: a JSON Pointer (RFC 6901) to the field, and what is wrong with it."""

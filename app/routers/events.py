@@ -20,15 +20,15 @@ from app.problems import problem_responses
 from app.routers.callers_first import CallerFirst
 from app.routers.waiting import IDENTIFY_EVERY_S, FeedWatch, until_filled, watch_of
 from app.schemas.events import EventRead, EventsQuery, StreamQuery
-from app.schemas.fields import Page
+from app.schemas.fields import CURSOR_MAX_CHARS, Page
 from app.services import pages
 from app.services.access.rules import Principal
 from app.services.cursors import Cursors
-from app.services.events import feed
+from app.services.events import feed, places
 from app.services.pages import Slice
 
 router = APIRouter(
-    route_class=CallerFirst, prefix="/events", tags=["events"], responses=problem_responses(403, 429)
+    route_class=CallerFirst, prefix="/events", tags=["events"], responses=problem_responses(403, 410, 429)
 )
 
 HEARTBEAT_S = 15.0
@@ -68,7 +68,7 @@ async def list_events(
 ) -> Page[EventRead]:
     """List events in commit order, beginning with the oldest that is still kept.
 
-    Poll with `after` set to the last `next_cursor`: you miss no event and get none twice. With `wait_s`, an empty page
+    Poll with `after` set to the last `next_cursor`: you miss no event and get none twice. `after=latest` begins at the end. With `wait_s`, an empty page
     comes only after that time.
     """
     cursors = cursors_of(CURSORS, is_feed=True)
@@ -76,11 +76,11 @@ async def list_events(
         request,
         caller,
         lambda principal, after: feed.list_events(gateway, principal, after=after, limit=query.limit),
-        cursors.opened(query.after),
+        await run_in_threadpool(places.opened, gateway, cursors, query.after),
         query.wait_s,
     )
     read = page.map(lambda event: feed.as_cloud_event(gateway, event))
-    return Page[EventRead].model_validate(cursors.sealed(read))
+    return Page[EventRead].model_validate(await run_in_threadpool(places.sealed, gateway, cursors, read))
 
 
 @dataclass(frozen=True)
@@ -89,17 +89,21 @@ class _Start:
 
     cursors: Cursors
     after: str | None
+    is_latest: bool = False
+    """Whether the client has no cursor yet for where it begins."""
 
 
 def _start(
+    gateway: GatewayDep,
     cursors_of: CursorsDep,
     query: Annotated[StreamQuery, Query()],
-    last_event_id: Annotated[str | None, Header(max_length=100)] = None,
+    last_event_id: Annotated[str | None, Header(max_length=CURSOR_MAX_CHARS)] = None,
 ) -> _Start:
     cursors = cursors_of(CURSORS, is_feed=True)
     if last_event_id:
-        return _Start(cursors, cursors.opened(last_event_id, field="last-event-id"))
-    return _Start(cursors, cursors.opened(query.after))
+        return _Start(cursors, places.opened(gateway, cursors, last_event_id, field="last-event-id"))
+    after = places.opened(gateway, cursors, query.after)
+    return _Start(cursors, after, query.after == places.LATEST)
 
 
 @router.get("/stream", response_class=StreamingResponse, responses=STREAM_RESPONSES)
@@ -111,7 +115,8 @@ async def stream_events(
 ) -> StreamingResponse:
     """Send the same events as server-sent events, as they happen.
 
-    `Last-Event-ID` takes precedence over `after`; clients send it by themselves when they connect again. The stream ends
+    `Last-Event-ID` takes precedence over `after`; clients send it by themselves when they connect again. `after=latest`
+    begins at the end, and the first block gives its cursor as `id`. The stream ends
     now and then, so that the gateway checks the caller's rights again: connect again.
     """
 
@@ -121,10 +126,16 @@ async def stream_events(
     gateway.waiting.require_room(caller.principal.name)
     # Before the first byte, so that an error gets an error status.
     first = await run_in_threadpool(look, start.after, caller.principal)
+    head = f"retry: {RECONNECT_AFTER_MS}\n: connected\n"
+    if start.is_latest and first.next_after is not None:
+        # A client that is cut off before the first event goes on from here, and not at the end of that time.
+        end = await run_in_threadpool(places.cursor_at, gateway, start.cursors, str(start.after))
+        head += f"id: {end}\n\n"
     octets = _stream(
         gateway,
         watch_of(request.app),
         first,
+        head=head.encode(),
         cursors=start.cursors,
         identify_again=caller.identify_again,
         look=look,
@@ -160,6 +171,7 @@ async def _stream(
     watch: FeedWatch,
     page: Slice[Event],
     *,
+    head: bytes,
     cursors: Cursors,
     identify_again: Callable[[], Principal],
     look: Callable[[str | None, Principal], Slice[Event]],
@@ -167,7 +179,8 @@ async def _stream(
     """The octets of the stream, beginning with its first page. It ends soon after the caller's key or token has ended."""
     loop = asyncio.get_running_loop()
     end = loop.time() + STREAM_LIFETIME_S
-    yield f"retry: {RECONNECT_AFTER_MS}\n\n".encode()
+    # No empty line after it, nor after a comment: some clients make an empty event of a block without data.
+    yield head
     beat = loop.time() + HEARTBEAT_S
     try:
         while True:
@@ -175,7 +188,7 @@ async def _stream(
                 yield _written(gateway, cursors, event)
             now = loop.time()
             if not page.data and now >= beat:
-                yield b": still here\n\n"
+                yield b": still here\n"
             # What the caller may not see moves neither this nor the end: it would tell when others have mail.
             if page.data or now >= beat:
                 beat = now + HEARTBEAT_S
@@ -198,5 +211,5 @@ def _position(page: Slice[Event]) -> int:
 
 
 def _written(gateway: Gateway, cursors: Cursors, event: Event) -> bytes:
-    cursor = cursors.seal(event.position).encode()
+    cursor = places.cursor_of(cursors, event).encode()
     return b"id: " + cursor + b"\ndata: " + orjson.dumps(feed.as_cloud_event(gateway, event)) + b"\n\n"

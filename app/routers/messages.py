@@ -3,8 +3,10 @@
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Request, Response, status
+from starlette.concurrency import run_in_threadpool
 
 from app.deps import CursorsDep, GatewayDep, PrincipalDep, ReadSession, WaitingCallerDep, WriteSession
+from app.errors import FieldFault, InvalidInput
 from app.problems import problem_responses
 from app.routers import downloads
 from app.routers.callers_first import CallerFirst
@@ -23,6 +25,7 @@ from app.schemas.messages import (
     MessagesQuery,
     MessageUpdate,
 )
+from app.services.events import places
 from app.services.messages import counting, deletion, reading, state
 from app.services.messages.reading import Detail, Listed
 from app.services.messages.selection import MessageFilter
@@ -33,7 +36,7 @@ router = APIRouter(route_class=CallerFirst, prefix="/messages", tags=["messages"
 COLUMNS = frozenset(MessageRead.model_fields) - {"from_", "answers"}
 
 
-@router.get("", responses=problem_responses(403, 404, 429, 503))
+@router.get("", responses=problem_responses(403, 404, 410, 429, 503))
 async def list_messages(
     request: Request,
     gateway: GatewayDep,
@@ -44,10 +47,12 @@ async def list_messages(
     """List messages in the order in which they became visible, or the newest first.
 
     Poll with `after` set to the last `next_cursor`: you miss no message and get none twice, except one that came back to
-    the source folder. With `wait_s`, an empty page comes only after that time.
+    the source folder. `after=latest` begins at the end, in the order of arrival. With `wait_s`, an empty page comes only after that time.
     """
-    filters = MessageFilter(**query.model_dump(exclude={"order", "after", "limit", "wait_s"}))
     is_feed = query.order is MessageOrder.ARRIVAL
+    if query.after == places.LATEST and not is_feed:
+        raise InvalidInput(FieldFault("/after", "`latest` needs the order of arrival"))
+    filters = MessageFilter(**query.model_dump(exclude={"order", "after", "limit", "wait_s"}))
     cursors = cursors_of("messages" if is_feed else "messages newest first", is_feed=is_feed)
     page = await until_filled(
         request,
@@ -55,10 +60,15 @@ async def list_messages(
         lambda principal, after: reading.list_messages(
             gateway, principal, filters, query.order, after=after, limit=query.limit
         ),
-        cursors.opened(query.after),
+        await run_in_threadpool(places.opened, gateway, cursors, query.after)
+        if is_feed
+        else cursors.opened(query.after),
         query.wait_s,
     )
-    return Page[MessageRead].model_validate(cursors.sealed(page.map(_read)))
+    read = page.map(_read)
+    if not is_feed:
+        return Page[MessageRead].model_validate(cursors.sealed(read))
+    return Page[MessageRead].model_validate(await run_in_threadpool(places.sealed, gateway, cursors, read))
 
 
 @router.get("/counts", responses=problem_responses(403))

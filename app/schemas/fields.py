@@ -71,7 +71,8 @@ class Input(BaseModel):
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
 
-Cursor = Annotated[str, StringConstraints(max_length=200)]
+CURSOR_MAX_CHARS = 200
+Cursor = Annotated[str, StringConstraints(max_length=CURSOR_MAX_CHARS)]
 Limit = Annotated[int, Field(ge=1, le=200)]
 
 

@@ -12,6 +12,15 @@ class Fault(Output):
     detail: str
 
 
+class FeedCursors(Output):
+    """Where a caller can begin again whose cursor is not one of this feed."""
+
+    oldest: str
+    """Before the oldest event that is kept."""
+    latest: str
+    """At the end of the feed."""
+
+
 class Problem(Output):
     """The body of every error answer, `application/problem+json`."""
 
@@ -23,3 +32,5 @@ class Problem(Output):
     retryable: bool
     request_id: str
     errors: list[Fault] | None = None
+    cursors: FeedCursors | None = None
+    """Only with `cursor_gone`."""

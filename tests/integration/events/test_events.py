@@ -181,7 +181,7 @@ def test_a_stream_that_shows_nothing_beats_evenly_however_much_happens_to_others
     try:
         with live.stream("GET", "/events/stream", headers=Callers.user("eva"), timeout=60) as stream:
             lines = (line for line in stream.iter_lines() if line)
-            assert [next(lines) for _ in range(4)] == ["retry: 2000", *[": still here"] * 3]
+            assert [next(lines) for _ in range(4)] == ["retry: 2000", ": connected", *[": still here"] * 2]
     finally:
         is_over.set()
         writer.join()
@@ -197,3 +197,22 @@ def test_events_older_than_the_retention_go_and_the_cursor_stays_good(gateway: G
     with gateway.db.reading() as session:
         assert [event.position for event in outbox.events_after(session, 0, limit=10)] == [3]
     assert feed.delete_old(gateway) == 0
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_stream_from_the_end_gives_its_place_at_once_and_goes_on_from_there(
+    gateway: Gateway, live: httpx.Client
+) -> None:
+    box = connector(gateway, groups=["orders"])
+    reader = Callers.user("petr", groups=["orders"])
+    store(gateway, box, mail("1"), mail("2"))
+    with live.stream("GET", "/events/stream?after=latest", headers=reader, timeout=60) as stream:
+        first = stream.iter_lines()
+        assert [next(first), next(first)] == ["retry: 2000", ": connected"]
+        place = next(first).removeprefix("id: ")
+        assert next(first) == "", "a client takes an id when its block ends"
+    [missed] = store(gateway, box, mail("3"))
+    again = {**reader, "Last-Event-ID": place}
+    with live.stream("GET", "/events/stream?after=latest", headers=again, timeout=60) as stream:
+        data = next(line for line in stream.iter_lines() if line.startswith("data: "))
+    assert missed in data
