@@ -207,6 +207,24 @@ class TestAServerThat:
                 pytest.fail("connected")
         assert b"planted" not in b"".join(said)
 
+    def test_says_more_than_its_answer_before_tls_gets_no_password(self, access: ConnectionPolicy) -> None:
+        said: list[bytes] = []
+
+        def speak(connection: socket.socket) -> None:
+            for line in connection.makefile("rb"):
+                said.append(line)
+                answer = line.split()[0] + b" OK go\r\n"
+                if b"STARTTLS" in line:  # and what somebody on the way has put behind it
+                    connection.sendall(answer + b"* CAPABILITY IMAP4rev1 AUTH=PLAIN\r\n")
+                else:
+                    connection.sendall(b"* CAPABILITY IMAP4rev1 STARTTLS\r\n" + answer)
+
+        with serving(speak) as port:
+            server = ServerAddress("127.0.0.1", port, Security.STARTTLS, "u")
+            with pytest.raises(ConnectionLost), imap.connect(server, "planted", access):
+                pytest.fail("connected")
+        assert said[-1].split()[1] == b"STARTTLS"
+
     def test_a_silent_server_is_given_up_in_time(self, access: ConnectionPolicy) -> None:
         hasty = ConnectionPolicy(access.network, access.tls, 1.0, 1.0, 1000)
         with scripted(b"") as port:
