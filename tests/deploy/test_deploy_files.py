@@ -1,37 +1,22 @@
-"""The programs that read the files in deploy/ check them. The steps of the image run one by one."""
+"""The programs that read the files in deploy/ check them."""
 
 import json
 import os
-import re
-import shlex
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
-import httpx
 import jsonschema_rs
 import pytest
 import yaml
 
 from app.config import Settings
-from tests.deploy.conftest import interpreter_for
 from tests.support.settings import ROOT
 from tools.servers.certificates import Certificates
-from tools.servers.process import (
-    end,
-    free_port,
-    server_account,
-    start,
-    wait_until,
-    work_folder,
-)
 from tools.servers.unpack import COMPOSE, NGINX, SYSTEMD, installed_folder, library_path, unpacked
 
 DEPLOY = ROOT / "deploy"
-IMAGE_FOLDERS = ("build", "opt", "data")
-STEP = re.compile(r"^(FROM|COPY|RUN|ENV|USER|WORKDIR|VOLUME|EXPOSE|HEALTHCHECK|CMD)\s+(.*)$", re.MULTILINE)
 
 
 @pytest.fixture(scope="module")
@@ -112,92 +97,3 @@ def test_nginx_takes_the_sample_and_refuses_it_misspelt(tmp_path: Path) -> None:
     done = check(sample)
     assert done.returncode == 0, done.stderr
     assert check(sample.replace("proxy_buffering off", "proxy_bufering off")).returncode != 0
-
-
-def test_the_image_is_built_and_runs_step_by_step() -> None:
-    """The steps of deploy/Dockerfile with its folders below a temporary one, and its user's command at the end."""
-    account = server_account()
-    image = work_folder("gateway-image-", account)
-    image.chmod(0o755)
-    values: dict[str, str] = {}
-    steps = STEP.findall((DEPLOY / "Dockerfile").read_text())
-    assert [word for word, _ in steps].count("FROM") == 2
-    command: list[str] = []
-    stage = 0
-    for word, rest in steps:
-        stage += word == "FROM"
-        if word == "FROM":
-            wanted = re.match(r"python:(\d+)\.(\d+)-slim", rest)
-            assert wanted is not None
-            assert (int(wanted[1]), int(wanted[2])) >= (3, 11)
-        elif word == "COPY" and stage == 1:
-            copy(rest, image / "build")
-        elif word == "RUN":
-            execute(moved(rest, image), image / "build")
-        elif word == "ENV":
-            values |= dict(each.split("=", 1) for each in shlex.split(moved(rest, image)))
-        elif word == "CMD":
-            command = json.loads(rest)
-        elif word == "USER":
-            assert re.fullmatch(r"[1-9]\d+:[1-9]\d+", rest)
-    port = free_port()
-    command = [str(image / "opt/gateway/bin" / command[0]), *command[1:]]
-    command[command.index("--host") + 1], command[command.index("--port") + 1] = "127.0.0.1", str(port)
-    if os.geteuid() == 0:
-        os.chown(image / "data", account.uid, account.gid)
-    settings = {
-        "GATEWAY_DATABASE_URL": values["GATEWAY_DATABASE_URL"],
-        "GATEWAY_SECRET_KEYS": "a-secret-key-of-thirty-two-characters-or-more",
-        "GATEWAY_JWT_SECRET": "a-jwt-secret-of-thirty-two-bytes-or-more",
-    }
-    server = start(command, account, image / "data", die_with="KILL", environment=settings)
-    check = health_check(steps, port)
-    try:
-        wait_until(lambda: check() or server.poll() is not None, 60, "the image's health check")
-        assert server.poll() is None, (image / "data/output.log").read_text()
-        assert (image / "data/gateway.db").exists()
-        assert httpx.get(f"http://127.0.0.1:{port}/docs", trust_env=False).status_code == 200
-    finally:
-        end(server, grace_s=30)
-    shutil.rmtree(image)
-
-
-def health_check(steps: list[tuple[str, str]], port: int) -> Any:
-    """Run the image's health check against the port. Returns whether it passes."""
-    (text,) = [rest for word, rest in steps if word == "HEALTHCHECK"]
-    words = json.loads(text[text.index("CMD ") + 4 :])
-    words = [sys.executable, *(each.replace(":8000/", f":{port}/") for each in words[1:])]
-    return lambda: subprocess.run(words, capture_output=True, check=False, timeout=30).returncode == 0
-
-
-def moved(text: str, image: Path) -> str:
-    """A step with the image's folders below the temporary one."""
-    text = re.sub(rf"(?<![\w.]){re.escape('/')}({'|'.join(IMAGE_FOLDERS)})(?=[/\s]|$)", rf"{image}/\1", text)
-    text = re.sub(r"(sqlite:////)data/", rf"sqlite:///{image}/data/", text)
-    return re.sub(r"\bpython -m venv", f"{interpreter_for(server_account(), image)} -m venv", text)
-
-
-def copy(rest: str, target: Path) -> None:
-    """Copy files of the checkout that git knows, as a clean checkout would have them."""
-    *sources, _ = rest.split()
-    target.mkdir(exist_ok=True)
-    for source in sources:
-        listed = subprocess.run(
-            ["git", "ls-files", "--cached", "--others", "--exclude-standard", source],
-            cwd=ROOT, capture_output=True, text=True, check=True,
-        )  # fmt: skip
-        for name in listed.stdout.splitlines():
-            (target / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(ROOT / name, target / name)
-
-
-def execute(step: str, folder: Path) -> None:
-    """Run one step in the shell; giving files to the image's user is left to who is root."""
-    step = re.sub(r" && chown \S+ \S+$", "", step)
-    clean = {
-        name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "VIRTUAL_ENV"))
-    }
-    done = subprocess.run(
-        ["sh", "-ec", step], cwd=folder, env=clean, capture_output=True, text=True, check=False, timeout=600
-    )
-    assert done.returncode == 0, f"{step}\n{done.stdout}{done.stderr}"

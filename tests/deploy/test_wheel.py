@@ -1,4 +1,5 @@
-"""The product runs from a built wheel: in another folder, as an ordinary user, with what production installs."""
+"""The steps of the image build a wheel and install it with what production needs. From there the product runs, in
+another folder, as an ordinary user."""
 
 import os
 import re
@@ -12,8 +13,9 @@ import httpx
 
 from app import __version__
 from tests.deploy.conftest import Installed, run
+from tests.deploy.image import Image, health_check
 from tests.support.settings import ROOT
-from tools.servers.process import command_as, free_port, wait_until
+from tools.servers.process import command_as, end, free_port, start, wait_until
 
 SETTINGS = {
     "GATEWAY_SECRET_KEYS": "a-secret-key-of-thirty-two-characters-or-more",
@@ -64,11 +66,31 @@ def test_production_installs_the_tested_versions_and_no_tools_of_developers() ->
     assert {"fastapi", "sqlmodel", "imapclient", "psycopg-binary"} <= set(production)
     assert not {"pytest", "mypy", "playwright", "ruff", "hypothesis", "pymap"} & set(production)
     needed = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
-    assert {re.split(r"[\[><=]", each)[0] for each in needed} <= set(production)
+    assert {re.split(r"[\[><=]", each)[0].replace(".", "-") for each in needed} <= set(production)
 
 
 def test_the_command_prints_its_version(installed: Installed) -> None:
     assert call(installed, "--version") == f"imap-gateway {__version__}\n"
+
+
+def test_the_image_runs_as_its_user(image: Image) -> None:
+    """Its folders lie below a temporary one; its command and its health check are those of deploy/Dockerfile."""
+    port = free_port()
+    command = [str(image.folder / "opt/gateway/bin" / image.command[0]), *image.command[1:]]
+    command[command.index("--host") + 1], command[command.index("--port") + 1] = "127.0.0.1", str(port)
+    data = image.folder / "data"
+    if os.geteuid() == 0:
+        os.chown(data, image.account.uid, image.account.gid)
+    settings = {"GATEWAY_DATABASE_URL": image.values["GATEWAY_DATABASE_URL"], **SETTINGS}
+    server = start(command, image.account, data, die_with="KILL", environment=settings)
+    check = health_check(image.steps, port)
+    try:
+        wait_until(lambda: check() or server.poll() is not None, 60, "the image's health check")
+        assert server.poll() is None, (data / "output.log").read_text()
+        assert (data / "gateway.db").exists()
+        assert httpx.get(f"http://127.0.0.1:{port}/docs", trust_env=False).status_code == 200
+    finally:
+        end(server, grace_s=30)
 
 
 def test_it_migrates_and_serves_as_an_ordinary_user(installed: Installed) -> None:
