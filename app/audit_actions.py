@@ -41,6 +41,7 @@ class AuditAction(StrEnum):
     SUBMISSION_CANCELLED = "submission.cancelled"
     SUBMISSION_RETRIED = "submission.retried"
     SUBMISSION_DELETED = "submission.deleted"
+    SUBMISSION_READ = "submission.read"
     SUBMISSION_SOURCE_READ = "submission.source_read"
     SUBMISSION_ATTACHMENT_READ = "submission.attachment_read"
     QUARANTINE_RETRIED = "quarantine.retried"

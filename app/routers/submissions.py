@@ -65,9 +65,9 @@ def list_submissions(
 
 
 @router.get("/{submission_id}", responses=problem_responses(403, 404))
-def get_submission(session: ReadSession, principal: PrincipalDep, submission_id: Id) -> SubmissionDetail:
+def get_submission(gateway: GatewayDep, principal: PrincipalDep, submission_id: Id) -> SubmissionDetail:
     """A submission, with the result for each recipient, and what was asked to be sent."""
-    return _in_full(submissions.get_submission(session, principal, submission_id))
+    return _in_full(submissions.read(gateway, principal, submission_id))
 
 
 @router.get(

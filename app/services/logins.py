@@ -35,6 +35,7 @@ from app.errors import (
     LoginWanted,
     MailServerError,
     MailServerTimeout,
+    SendingLimitReached,
     SettingsChanged,
 )
 from app.events import EventType, connector_event
@@ -53,6 +54,8 @@ log = structlog.get_logger(__name__)
 MAX_REFUSED_LOGINS = 2
 """Of one password, over IMAP and SMTP together."""
 SPENT = "The mail server has refused this password twice, so it is not tried again. Enter another one, or resume the connector."
+PAST_LOGIN = frozenset({LoginWanted.code, SendingLimitReached.code})
+"""Trouble of an account that its login does not show: only a mail that is sent ends it."""
 WAITS = Growing(first_s=60, longest_s=1800)
 """Between attempts to send, after trouble at the login."""
 STOPPABLE = frozenset(
@@ -237,7 +240,8 @@ def _note_smtp(gateway: Gateway, secret: StoredSecret, error: GatewayError | Non
         if connector is None:
             return
         if error is None:
-            forget_sending(connector)
+            if connector.sending_error_code not in PAST_LOGIN:
+                forget_sending(connector)
             connector.smtp_logged_in_at = clock.utc_now()
             return
         is_stopped = connector.sending_status == SendingStatus.STOPPED
@@ -254,11 +258,24 @@ def _note_smtp(gateway: Gateway, secret: StoredSecret, error: GatewayError | Non
 
 def is_about_smtp_login(error: GatewayError | None) -> bool:
     """Whether this error is the server's answer to the login over SMTP, and not an error of the network. A server that wants
-    a login before it takes a mail has answered too."""
-    if isinstance(error, LoginWanted):
+    a login before it takes a mail has answered too, and one that takes no more from this account for now."""
+    if is_about_account(error):
         return True
     is_network = isinstance(error, ConnectionLost | MailServerTimeout)
     return isinstance(error, MailServerError) and error.command == "AUTH" and not is_network
+
+
+def is_about_account(error: GatewayError | None) -> bool:
+    """Whether the server takes no mail from this account for now, or without a login."""
+    return isinstance(error, LoginWanted | SendingLimitReached)
+
+
+def note_sent(gateway: Gateway, secret: StoredSecret) -> None:
+    """A mail went out: what was in the way of this account is over."""
+    with gateway.db.unit_of_work() as session:
+        connector = _locked(session, secret)
+        if connector is not None and connector.sending_error_code in PAST_LOGIN:
+            forget_sending(connector)
 
 
 def note_sending_trouble(gateway: Gateway, secret: StoredSecret, error: GatewayError) -> None:

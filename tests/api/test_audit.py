@@ -2,7 +2,7 @@
 
 import json
 from datetime import timedelta
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import pytest
 import time_machine
@@ -168,6 +168,32 @@ class TestWhatIsTold:
                 assert client.get(f"/messages/{message_id}{read}", headers=MEMBER).status_code == 200
             records = trail(client, message_id=message_id)
         assert told(records) == [("user:petr", "message.source_read")]
+
+    @pytest.mark.parametrize("kept", ["all", "sources"])
+    def test_readings_of_what_was_sent_are_told_as_those_of_messages(
+        self, settings: SettingsFactory, smtp_server: SmtpServer, kept: Literal["all", "sources"]
+    ) -> None:
+        colleague = Callers.user("zofie", groups=["orders"])
+        with TestClient(create_app(settings(audit_reads=kept))) as client:
+            gateway = cast(FastAPI, client.app).state.gateway
+            at = sending_connector(gateway, smtp_server, groups=["orders"])
+            file = {"name": "a.txt", "content_base64": "eA=="}
+            body = {"connector_id": at.id, "to": ["a@firma.cz"], "text": "x", "attachments": [file]}
+            sent = client.post("/submissions", json=body, headers=MEMBER).json()
+            path = f"/submissions/{sent['id']}"
+            assert client.get(path, headers=MEMBER).json()["text"] == "x"  # the one who wrote it
+            assert client.get(path, headers=ADMIN).status_code in {200, 404}  # sees no text
+            for what in ("", "/attachments/1", "/source"):
+                assert client.get(path + what, headers=colleague).status_code == 200
+            records = trail(client, subject=path.removeprefix("/"))
+        read = ["submission.read", "submission.attachment_read"] if kept == "all" else []
+        assert told(records) == [
+            ("user:petr", "submission.created"),
+            *(("user:zofie", action) for action in [*read, "submission.source_read"]),
+        ]
+        assert [each["changes"] for each in records if each["action"] == "submission.attachment_read"] == (
+            [{"attachment": [None, 1]}] if read else []
+        )
 
     def test_sending_and_cancelling(
         self, client: TestClient, gateway: Gateway, smtp_server: SmtpServer

@@ -16,6 +16,7 @@ from app.errors import (
     MailTooLarge,
     RecipientRefused,
     SenderRefused,
+    SendingLimitReached,
     TooManyConnections,
 )
 
@@ -27,6 +28,12 @@ _LARGE = re.compile(
     rb"\b(?:too (?:large|big)|maximum (?:message|mail) size|size (?:limit|exceeds))|exceeds .{0,40}\bsize\b",
     re.I,
 )
+_SPENT = re.compile(
+    rb"(?:daily|hourly|sending|submission|message|recipient).{0,60}(?:limit|quota)|(?:limit|quota).{0,60}(?:day|hour|daily|sending)",
+    re.I | re.S,
+)
+_IS_OVER = re.compile(rb"exceed|reached", re.I)
+_SENDING = re.compile(rb"send|submission", re.I)
 _SYNTAX = frozenset({500, 501, 502, 503, 504, 555})
 _ABOUT_MAIL = {"MAIL": SenderRefused, "RCPT": RecipientRefused, "DATA": MailRefused}
 
@@ -60,6 +67,8 @@ def meaning_of(reply: Reply, command: str) -> type[MailServerError]:
         return TooManyConnections
     if command not in _ABOUT_MAIL:
         return MailServerUnavailable if 400 <= code < 500 else CommandRefused
+    if is_limit(reply):
+        return SendingLimitReached
     if 400 <= code < 500:
         return MailDeferred
     return _meaning_in_transaction(reply, command)
@@ -73,6 +82,21 @@ def _meaning_in_transaction(reply: Reply, command: str) -> type[MailServerError]
     if reply[0] < 500 or (reply[0] in _SYNTAX and enhanced_status(reply) is None):
         return CommandRefused
     return _ABOUT_MAIL[command]
+
+
+def is_limit(reply: Reply) -> bool:
+    """Whether the account has sent as much as it may for now. Providers say so by 550 too, but only with these codes: Google
+    X.4.5, Exchange Online X.1.90 and X.2.2, Apple X.7.1. Their words must say it as well, as the codes mean other things."""
+    status = _ENHANCED.match(reply[1])
+    if (
+        reply[0] < 400
+        or status is None
+        or _SPENT.search(reply[1]) is None
+        or _IS_OVER.search(reply[1]) is None
+    ):
+        return False
+    code = status[2] + b"." + status[3]
+    return code in {b"4.5", b"1.90"} or (code in {b"2.2", b"7.1"} and _SENDING.search(reply[1]) is not None)
 
 
 def _is_size(reply: Reply, command: str) -> bool:

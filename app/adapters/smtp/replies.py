@@ -11,8 +11,10 @@ from app.adapters.smtp.values import Outcome, RecipientResult
 from app.errors import (
     CertificateRefused,
     ConnectionLost,
+    LoginWanted,
     MailServerError,
     MailServerTimeout,
+    SendingLimitReached,
 )
 
 
@@ -23,8 +25,10 @@ def result_of(
     code = reply[0]
     if code < 300 and outcome is None:
         return RecipientResult(address, Outcome.ACCEPTED, code, enhanced_status(reply))
-    found = outcome or (Outcome.REFUSED if code >= 500 else Outcome.DEFERRED)
-    return RecipientResult(address, found, code, enhanced_status(reply), _error(reply, command))
+    error = _error(reply, command)
+    is_final = code >= 500 and not isinstance(error, LoginWanted | SendingLimitReached)
+    found = outcome or (Outcome.REFUSED if is_final else Outcome.DEFERRED)
+    return RecipientResult(address, found, code, enhanced_status(reply), error)
 
 
 def expect(reply: tuple[int, bytes], code: int, command: str) -> None:

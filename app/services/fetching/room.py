@@ -11,7 +11,7 @@ from sqlmodel import col
 
 from app.errors import DiskNearlyFull, QuotaReached
 from app.gateway import Gateway
-from app.models import Message
+from app.models import Message, Submission
 
 
 class Room:
@@ -24,11 +24,15 @@ class Room:
             self._folder = Path(make_url(gateway.db.url).database or "").absolute().parent
         self._left: int | None = gateway.settings.connector_quota_octets
         if self._left is not None:
-            statement = select(func.coalesce(func.sum(col(Message.size_octets)), 0)).where(
+            received = select(func.coalesce(func.sum(col(Message.size_octets)), 0)).where(
                 col(Message.connector_id) == connector_id
             )
+            # What was sent and is kept; its length as stored is known without reading it.
+            sent = select(func.coalesce(func.sum(func.length(col(Submission.source_zstd))), 0)).where(
+                col(Submission.connector_id) == connector_id
+            )
             with gateway.db.reading() as session:
-                self._left -= int(session.execute(statement).scalar_one())
+                self._left -= sum(int(session.execute(each).scalar_one()) for each in (received, sent))
 
     def require(self, octets: int) -> None:
         """Check for mails of this size, and count nothing: it is the server's word.

@@ -68,14 +68,12 @@ def get_source(gateway: Gateway, principal: Principal, submission_id: str) -> Fi
     """
     with gateway.db.reading() as session:
         source_zstd, dated_at, connector_id = _kept(session, principal, submission_id)
-    with gateway.db.unit_of_work() as session:  # without a record the source is not given out
-        subject = f"submissions/{submission_id}"
-        audit.note(session, principal, AuditAction.SUBMISSION_SOURCE_READ, subject, connector_id=connector_id)
+    note_reading(gateway, principal, AuditAction.SUBMISSION_SOURCE_READ, submission_id, connector_id)
     return File(as_sent(source_zstd, dated_at), "message/rfc822", f"submission-{submission_id}.eml")
 
 
 def get_attachment(gateway: Gateway, principal: Principal, submission_id: str, n: int) -> File:
-    """The content of the n-th attachment.
+    """The content of the n-th attachment. The audit trail records who got it, as for messages.
 
     Raises:
         ScopeMissing, NotFound
@@ -86,12 +84,29 @@ def get_attachment(gateway: Gateway, principal: Principal, submission_id: str, n
     each = next((each for each in body.attachments if each["n"] == n), None) if body is not None else None
     if each is None:
         raise NotFound
-    with gateway.db.unit_of_work() as session:
-        subject, action = f"submissions/{submission_id}", AuditAction.SUBMISSION_ATTACHMENT_READ
-        audit.note(session, principal, action, subject, connector_id=connector_id)
+    note_reading(gateway, principal, AuditAction.SUBMISSION_ATTACHMENT_READ, submission_id, connector_id, n=n)
     raw = compression.decompress(source_zstd)
     content = base64.b64decode(raw[each["at"] : each["at"] + each["encoded_octets"]])
     return File(content, each["content_type"], each["name"], each["inline"])
+
+
+def note_reading(
+    gateway: Gateway,
+    principal: Principal,
+    action: AuditAction,
+    submission_id: str,
+    connector_id: str,
+    *,
+    n: int | None = None,
+) -> None:
+    """Record that somebody reads content, by the same rule as for messages (`AUDIT_READS`). Call it before the content is given
+    out: without a record it is not."""
+    if gateway.settings.audit_reads == "sources" and action is not AuditAction.SUBMISSION_SOURCE_READ:
+        return
+    changes = {"attachment": [None, n]} if n is not None else None
+    with gateway.db.unit_of_work() as session:
+        subject = f"submissions/{submission_id}"
+        audit.note(session, principal, action, subject, connector_id=connector_id, changes=changes)
 
 
 def _kept(session: Session, principal: Principal, submission_id: str) -> tuple[bytes, datetime | None, str]:

@@ -26,7 +26,6 @@ from app.adapters import smtp
 from app.adapters.smtp import Envelope, Limits, RecipientResult
 from app.errors import (
     GatewayError,
-    LoginWanted,
     MailServerError,
     MailServerTimeout,
     MailServerUnavailable,
@@ -77,6 +76,8 @@ class Attempt:
     source_zstd: bytes
     dated_at: datetime
     marks_processed: bool
+    is_on_trial: bool
+    """Whether the server took no mail from this account the last time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,6 +275,7 @@ def _begin(session: Session, submission: Submission, now: datetime) -> Attempt |
         source_zstd=source,
         dated_at=submission.dated_at,
         marks_processed=submission.marks_processed,
+        is_on_trial=connector.sending_error_code in logins.PAST_LOGIN,
     )
 
 
@@ -302,14 +304,26 @@ def carry_out(gateway: Gateway, attempt: Attempt, kept: Kept) -> GatewayError | 
         server_line=getattr(error, "server_line", None),
         outcomes=sorted(str(result.outcome) for result in results),
     )
-    is_lasting = logins.is_about_smtp_server(error) and error is not None and not error.retryable
-    if error is not None and (is_lasting or isinstance(error, LoginWanted)):
-        logins.note_sending_trouble(gateway, attempt.secret, error)
+    trouble = _trouble(results, error)
+    if trouble is not None:
+        logins.note_sending_trouble(gateway, attempt.secret, trouble)
+    elif attempt.is_on_trial and error is None:
+        logins.note_sent(gateway, attempt.secret)
     with gateway.db.unit_of_work() as session:
         outcomes.record(session, attempt.submission_id, attempt.number, results, error)
     if attempt.marks_processed:
         answering.mark_processed(gateway, attempt.submission_id)
     return error
+
+
+def _trouble(results: Sequence[RecipientResult], error: GatewayError | None) -> GatewayError | None:
+    """What the connector tells as the reason for which its mail waits. None: it is about this mail, or passes by itself."""
+    if error is None:
+        return next((each.error for each in results if logins.is_about_account(each.error)), None)
+    if logins.is_about_account(error):
+        return error
+    is_lasting = not error.retryable or getattr(error, "command", None) == "STARTTLS"
+    return error if is_lasting and logins.is_about_smtp_server(error) else None
 
 
 def _due_connectors(session: Session, now: datetime, *, except_for: Sequence[str]) -> Sequence[_Due]:

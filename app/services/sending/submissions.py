@@ -208,6 +208,23 @@ def get_submission(session: Session, principal: Principal, submission_id: str) -
     return _with_body(session, principal, required(session, principal, submission_id))
 
 
+def read(gateway: Gateway, principal: Principal, submission_id: str) -> Detailed:
+    """One submission with its content. The audit trail records who got that, unless `AUDIT_READS` leaves it out; not of the
+    caller who wrote it, who asks what became of it.
+
+    Raises:
+        ScopeMissing, NotFound
+    """
+    with gateway.db.reading() as session:
+        found = get_submission(session, principal, submission_id)
+    submission = found.submission
+    if found.may_read and found.body is not None and submission.created_by != principal.name:
+        contents.note_reading(
+            gateway, principal, AuditAction.SUBMISSION_READ, submission_id, submission.connector_id
+        )
+    return found
+
+
 def _connector(session: Session, principal: Principal, connector_id: str) -> Connector:
     return rules.require(session, principal, Action.SEND, connector_id)
 

@@ -1,15 +1,22 @@
 """Fetching stops where there is no room, says so, leaves mail on the server, and goes on by itself."""
 
+import base64
 import contextlib
+import secrets
 from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import delete
+from sqlmodel import col
 
 from app import clock
 from app.gateway import Gateway
+from app.models import Connector, Submission
+from app.services.access.rules import Principal, PrincipalKind
 from app.services.messages import deletion
 from tests.support.fetched_mailbox import Mailbox, mailbox
+from tests.support.sending_mailbox import submit
 from tests.support.settings import SettingsFactory
 from tests.support.stored_mail import TESTER, mail
 from tools.servers.dovecot import Dovecot
@@ -50,6 +57,26 @@ def test_a_connector_keeps_no_more_than_its_quota_and_goes_on_when_there_is_room
     deletion.delete_of_connector(limited, TESTER, box.connector_id)
     box.fetch_well()
     assert (box.connector.status, len(box.messages()), box.raws("INBOX")) == ("active", 1, [])
+
+
+def test_what_was_sent_and_is_kept_takes_room_too(limited: Gateway, dovecot: Dovecot) -> None:
+    box = mailbox(limited, dovecot, first_fetch="all")
+    noise = base64.b64encode(secrets.token_bytes(8000)).decode()
+    by = Principal(kind=PrincipalKind.KEY, id="sender", scopes=frozenset({"submissions:write"}))
+    for smtp_host in ("smtp.firma.invalid", None):  # the password of this mailbox is for one without SMTP
+        with limited.db.unit_of_work() as session:
+            connector = session.get(Connector, box.connector_id)
+            assert connector is not None
+            connector.smtp_host = smtp_host
+        if smtp_host is not None:
+            submit(limited, box.connector, by=by, text=noise)
+    dovecot.deliver(box.user, LARGE)
+    assert box.fetch().error_code == "quota_reached"
+    require_stopped(box, "quota_reached")
+    with limited.db.unit_of_work() as session:
+        session.execute(delete(Submission).where(col(Submission.connector_id) == box.connector_id))
+    box.fetch_well()
+    assert len(box.messages()) == 1
 
 
 def test_below_the_free_space_nothing_is_fetched(

@@ -2,6 +2,7 @@
 
 import dataclasses
 import ipaddress
+import itertools
 import socket
 import ssl
 import threading
@@ -93,6 +94,14 @@ def recipients(gateway: Gateway, submission_id: str) -> dict[str, str]:
 
 def _recipients(session: Session, submission_id: str) -> Sequence[SubmissionRecipient]:
     return outcomes.recipients_of(session, submission_id)
+
+
+def sending_of(gateway: Gateway, connector: Connector) -> Connector:
+    """The connector as it is now."""
+    with gateway.db.reading() as session:
+        found = session.get(Connector, connector.id)
+    assert found is not None
+    return found
 
 
 def events(gateway: Gateway) -> list[tuple[str, str]]:
@@ -322,6 +331,61 @@ class TestRefusals:
         assert recipients(gateway, row.id) == {A: "deferred"}
         assert row.error_server_text is not None
         assert row.error_server_text.encode() == replies[-1].strip()
+
+    def test_starttls_that_is_refused_for_now_is_told_by_the_connector(
+        self, gateway: Gateway, sender: Sender, smtp_server: SmtpServer
+    ) -> None:
+        with scripted_server([b"220 hi\r\n", b"250 hi\r\n", b"454 4.7.0 TLS not available\r\n"]) as port:
+            at = sending_connector(gateway, smtp_server, smtp_security="starttls", smtp_port=port)
+            made = submit(gateway, at, A)
+            run(sender)
+        assert state(gateway, made.submission.id).status == "queued"
+        found = sending_of(gateway, at)
+        assert (found.sending_status, found.sending_error_code) == ("waiting", "mail_server_unavailable")
+        assert found.sending_error_server_text == "454 4.7.0 TLS not available"
+
+    @pytest.mark.parametrize(
+        ("step", "said", "code"),
+        [
+            ("sender_reply", "530 5.7.0 Authentication required", "login_wanted"),
+            ("recipient", "530 5.7.0 Authentication required", "login_wanted"),
+            ("sender_reply", "550 5.4.5 Daily user sending limit exceeded", "sending_limit_reached"),
+            ("data_reply", "550 5.4.5 Daily user sending limit exceeded", "sending_limit_reached"),
+            ("recipient", "550 5.1.90 You have reached your daily limit", "sending_limit_reached"),
+        ],
+    )
+    def test_an_account_from_which_nothing_is_taken_waits_longer_and_longer(
+        self,
+        gateway: Gateway,
+        sender: Sender,
+        mailbox: Connector,
+        smtp_server: SmtpServer,
+        step: str,
+        said: str,
+        code: str,
+    ) -> None:
+        if step == "recipient":
+            smtp_server.behaviour.recipient_replies = {A: said}
+        else:
+            setattr(smtp_server.behaviour, step, said)
+        made = [submit(gateway, mailbox, A).submission.id for _ in range(3)]
+        waits, after, asked = [], timedelta(), smtp_server.connections
+        for _ in range(4):
+            with time_machine.travel(clock.utc_now() + after, tick=True):
+                run(sender)
+                row = sending_of(gateway, mailbox)
+                assert (row.sending_status, row.sending_error_code) == ("waiting", code)
+                assert row.sending_next_attempt_at is not None
+                waits.append(row.sending_next_attempt_at - clock.utc_now())
+            after += waits[-1]
+        assert smtp_server.connections - asked <= 4
+        assert all(before * 1.3 < later for before, later in itertools.pairwise(waits))
+        assert {state(gateway, each).status for each in made} == {"queued"}
+        smtp_server.reset()
+        run_later(sender, after + timedelta(hours=5))
+        assert {state(gateway, each).status for each in made} == {"sent"}
+        row = sending_of(gateway, mailbox)
+        assert (row.sending_status, row.sending_error_code) == ("active", None)
 
     def test_starttls_that_is_not_offered_is_about_the_server_and_the_connector_says_so(
         self, gateway: Gateway, sender: Sender, smtp_server: SmtpServer
