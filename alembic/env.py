@@ -34,5 +34,11 @@ try:
         )
         with context.begin_transaction():
             context.run_migrations()
+        if database.is_sqlite:
+            lost = session.connection().exec_driver_sql("PRAGMA foreign_key_check").all()
+            if lost:
+                raise SystemExit(
+                    f"The migration would leave {len(lost)} rows that refer to nothing: nothing was changed."
+                )
 finally:
     database.close()

@@ -35,7 +35,7 @@ class _WritingSession(Session):
     """Notes which work its transaction brings."""
 
 
-event.listen(_WritingSession, "after_flush", wakeups.note_work)
+event.listen(_WritingSession, "after_flush", wakeups.record_work)
 
 
 class Database:

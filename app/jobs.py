@@ -76,14 +76,14 @@ class Jobs:
             worker.pool,
             start_due,
             worker.next_due,
-            succeeded=lambda: self._note_success(name),
+            succeeded=lambda: self._record_success(name),
             hears_all=lambda: self._gateway.db.hears_others,
         )
         self._gateway.db.wakeups.subscribe(topic, due_clock.wake)
         self._clocks.append(due_clock)
         self._schedule(name, due_clock.tick, seconds=TICK_S)
 
-    def _note_success(self, name: str) -> None:
+    def _record_success(self, name: str) -> None:
         self._gateway.last_runs[name] = clock.utc_now()
 
     def _add(self, name: str, call: Callable[[], object], *, seconds: float) -> None:

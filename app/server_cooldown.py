@@ -39,7 +39,7 @@ class ServerCooldown:
         self._lock = threading.Lock()
         self._refusals: dict[str, _Refusals] = {}
 
-    def note_turned_away(self, server: str, mailbox: str) -> None:
+    def record_turned_away(self, server: str, mailbox: str) -> None:
         """The server turned this mailbox away, for a reason that holds for other mailboxes too."""
         now = clock.utc_now()
         with self._lock:
@@ -54,7 +54,7 @@ class ServerCooldown:
             refusals.until = now + pause
         log.warning("server_cooldown_started", server=server, pause_s=round(pause.total_seconds()))
 
-    def note_let_in(self, server: str) -> None:
+    def record_let_in(self, server: str) -> None:
         """The server let a mailbox in: forget what it did before."""
         with self._lock:
             known = self._refusals.pop(server, None)

@@ -90,7 +90,7 @@ def work_of(session: Session) -> set[Topic]:
     return topics
 
 
-def note_work(session: Session, _context: UOWTransaction) -> None:
+def record_work(session: Session, _context: UOWTransaction) -> None:
     """Note what a flush brings. A listener of SQLAlchemy's `after_flush`."""
     soon = clock.utc_now() + SOON
     for row in [*session.new, *session.dirty]:

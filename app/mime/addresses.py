@@ -89,7 +89,7 @@ class _Reader:
             self._flush()
         if len(self._found) > self._room:
             del self._found[self._room :]
-            self._defects.note(DefectCode.ADDRESSES_LIMIT, f"{self._where}: more than {ADDRESSES_MAX}")
+            self._defects.record(DefectCode.ADDRESSES_LIMIT, f"{self._where}: more than {ADDRESSES_MAX}")
         return self._found
 
     def _special(self, at: int) -> int:
@@ -124,7 +124,7 @@ class _Reader:
         quoted = _QUOTED.match(self._value, at)
         if quoted is None:
             self._quotes = False
-            self._defects.note(DefectCode.BAD_ADDRESS, f"unclosed quote in {self._where}")
+            self._defects.record(DefectCode.BAD_ADDRESS, f"unclosed quote in {self._where}")
             return at + 1
         follows = self._value[quoted.end() : quoted.end() + 1]
         if follows in ("@", ".", " ") and (address := _QUOTED_ADDRESS.match(self._value, at)):
@@ -144,7 +144,7 @@ class _Reader:
         end = self._comment_end(at)
         if end is None:
             self._comments = False
-            self._defects.note(DefectCode.BAD_ADDRESS, f"unclosed comment in {self._where}")
+            self._defects.record(DefectCode.BAD_ADDRESS, f"unclosed comment in {self._where}")
             self._phrase.append("(")
             return at + 1
         self._comment = self._comment or self._value[at + 1 : end - 1]
@@ -193,7 +193,7 @@ class _Reader:
         if angle is not None and ("@" in angle or angle.strip()):
             addresses = _addresses_in(angle)
             if len(addresses) == 1 and '"' not in angle and _SPACE_IN_WORD.search(_without_comments(angle)):
-                self._defects.note(DefectCode.BAD_ADDRESS, f"white space in an address in {self._where}")
+                self._defects.record(DefectCode.BAD_ADDRESS, f"white space in an address in {self._where}")
             self._take(phrase, addresses, comment, has_angle=True)
         else:
             self._without_angle(phrase, quoted, comment)
@@ -232,7 +232,7 @@ class _Reader:
             self._alone(name)
         for address in addresses:
             if "@" not in address:
-                self._defects.note(DefectCode.BAD_ADDRESS, f"no address in {self._where}")
+                self._defects.record(DefectCode.BAD_ADDRESS, f"no address in {self._where}")
             self._found.append(Address(name or None, address))
             name = ""
 
@@ -246,7 +246,7 @@ class _Reader:
 
     def _alone(self, piece: str) -> None:
         """Take somebody without an address. A single word is the name of a local mailbox (MAILER-DAEMON)."""
-        self._defects.note(DefectCode.BAD_ADDRESS, f"no address in {self._where}")
+        self._defects.record(DefectCode.BAD_ADDRESS, f"no address in {self._where}")
         if len(piece.split()) == 1 and "=?" not in piece:
             self._found += [Address(None, each) for each in [_bare(piece)] if each]
         elif name := self._decoded(piece):

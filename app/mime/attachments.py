@@ -60,7 +60,7 @@ def _name(part: Part, n: int, defects: Defects) -> str:
     stated = part.stated_name
     name = clean_name(stated)
     if name != stated and stated:
-        defects.note(DefectCode.ATTACHMENT_NAME_CHANGED, f"attachment {n}")
+        defects.record(DefectCode.ATTACHMENT_NAME_CHANGED, f"attachment {n}")
     if not name and part.media_type in _MAIL_TYPES:
         name = _mail_name(part)
     return name or f"attachment-{n}.{extension_of(part.media_type)}"

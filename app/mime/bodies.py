@@ -60,10 +60,10 @@ class BodyReader:
         if len(value) > limit or len(data) > 4 * limit:
             is_html = part.media_type == "text/html"
             code = DefectCode.HTML_TRUNCATED if is_html else DefectCode.TEXT_TRUNCATED
-            self._defects.note(code, f"more than {limit} characters")
+            self._defects.record(code, f"more than {limit} characters")
         cleaned = clean_text(value, limit)
         if (REPLACEMENT in cleaned or len(value) > limit) and "\x00" in value:
-            self._defects.note(DefectCode.CONTROL_CHARACTERS, f"NUL in {part.media_type}")
+            self._defects.record(DefectCode.CONTROL_CHARACTERS, f"NUL in {part.media_type}")
         value = without_marks(cleaned)
         if decoded.pasted:
             pasted = decode(decoded.pasted[: 4 * limit], "", self._defects, where=part.media_type)
@@ -124,12 +124,12 @@ class BodyReader:
                 escaped = _escaped(self.plain(part))
                 pieces.append(ShownHtml(escaped, escaped))
             elif len(source) > max(budget, 0) or is_html_bomb(source):
-                self._defects.note(DefectCode.HTML_WITHHELD, "too deep or too much")
+                self._defects.record(DefectCode.HTML_WITHHELD, "too deep or too much")
             else:
                 budget -= len(source)
                 pieces.append(read_html(source, self.images))
                 if pieces[-1].is_withheld:
-                    self._defects.note(DefectCode.HTML_WITHHELD, "grows too much")
+                    self._defects.record(DefectCode.HTML_WITHHELD, "grows too much")
         return ShownHtml("\n".join(each.html for each in pieces), "\n".join(each.marked for each in pieces))
 
     def _rendered(self, parts: list[Part], rich: ShownHtml) -> str:

@@ -45,13 +45,13 @@ def decode(data: bytes, label: str, defects: Defects, *, where: str) -> str:
     """
     codec = python_codec(label)
     if codec is None:
-        defects.note(DefectCode.UNKNOWN_CHARSET, f"{label[:60]} in {where}")
+        defects.record(DefectCode.UNKNOWN_CHARSET, f"{label[:60]} in {where}")
         codec = ""
     if codec in ("", "ascii", "utf-8"):
         return _decode_utf8(data, codec, defects, where)
     fitting = _fitting(codec, data)
     if fitting != codec and fitting == "utf-8":
-        defects.note(DefectCode.BAD_ENCODING, f"{codec} in {where}")
+        defects.record(DefectCode.BAD_ENCODING, f"{codec} in {where}")
     if fitting == "cp932":
         return _decode_cp932(data, defects, where)
     is_wider = fitting in _READERS and len(data) <= _WIDER_MAX_OCTETS
@@ -59,7 +59,7 @@ def decode(data: bytes, label: str, defects: Defects, *, where: str) -> str:
     try:
         return data.decode(fitting, strict)
     except UnicodeError:
-        defects.note(DefectCode.BAD_ENCODING, f"{codec} in {where}")
+        defects.record(DefectCode.BAD_ENCODING, f"{codec} in {where}")
     try:
         return data.decode(fitting, lenient)
     except UnicodeError:  # some decoders fail even with "replace"
@@ -71,7 +71,7 @@ def _decode_cp932(data: bytes, defects: Defects, where: str) -> str:
     text = data.decode("cp932", "replace")
     if _NO_CP932.search(text):
         text = _NO_CP932.sub(REPLACEMENT, text)
-        defects.note(DefectCode.BAD_ENCODING, f"cp932 in {where}")
+        defects.record(DefectCode.BAD_ENCODING, f"cp932 in {where}")
     return text
 
 
@@ -87,7 +87,7 @@ def _decode_utf8(data: bytes, codec: str, defects: Defects, where: str) -> str:
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError:
-        defects.note(DefectCode.BAD_ENCODING, f"{codec or 'no charset'} in {where}")
+        defects.record(DefectCode.BAD_ENCODING, f"{codec or 'no charset'} in {where}")
     text = data.decode("utf-8", "replace")
     return text if codec == "utf-8" or _is_nearly_utf8(data, text) else data.decode("cp1252", "replace")
 

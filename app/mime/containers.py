@@ -59,7 +59,9 @@ class _Opener:
             if opening is None:
                 continue
             if self._is_over_the_limit(part, level):
-                self._defects.note(DefectCode.PARTS_LIMIT, "more containers, or deeper ones, than are opened")
+                self._defects.record(
+                    DefectCode.PARTS_LIMIT, "more containers, or deeper ones, than are opened"
+                )
                 return
             opening(self, part)
             if part.children:
@@ -85,13 +87,13 @@ class _Opener:
         inner = read_tree(signed.content, self._defects, depth=part.depth + 1, parts=self._parts, place=place)
         part.children.append(inner)
         if not signed.is_whole:
-            self._note_damage(part)
+            self._record_damage(part)
 
     def open_tnef(self, part: Part) -> None:
         tnef = read_tnef(self._decoded(part))
         if tnef is None:
             if part.media_type in _TNEF_TYPES:
-                self._defects.note(DefectCode.CONTAINER_UNREADABLE, part.media_type)
+                self._defects.record(DefectCode.CONTAINER_UNREADABLE, part.media_type)
             return
         for file in tnef.files[: max(PARTS_MAX - self._parts, 0)]:
             if file.name or file.content:
@@ -99,7 +101,7 @@ class _Opener:
         part.children.append(_tnef_message(part, tnef))
         part.kept = _MAIL_CLASS.fullmatch(tnef.message_class) is None
         if not tnef.is_whole:
-            self._note_damage(part)
+            self._record_damage(part)
 
     def open_text(self, part: Part) -> None:
         text = self._decoded(part)
@@ -114,9 +116,9 @@ class _Opener:
             name = decode(file.name, part.parameters.get("charset", ""), self._defects, where="uuencode")
             part.children.append(_inner(part, file.content, type_of(name), name=name))
 
-    def _note_damage(self, part: Part) -> None:
+    def _record_damage(self, part: Part) -> None:
         part.kept = True
-        self._defects.note(DefectCode.CONTAINER_UNREADABLE, f"{part.media_type} is damaged or cut off")
+        self._defects.record(DefectCode.CONTAINER_UNREADABLE, f"{part.media_type} is damaged or cut off")
 
 
 def _opening(part: Part) -> Callable[[_Opener, Part], None] | None:

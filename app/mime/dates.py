@@ -76,7 +76,7 @@ def _moment(said: dict[str, str | None], comments: list[str], defects: Defects |
     )
     if not rest and not any(_offset(each, local) is not None for each in comments):
         if defects is not None:
-            defects.note(DefectCode.BAD_DATE, "no zone: read as UTC")
+            defects.record(DefectCode.BAD_DATE, "no zone: read as UTC")
         return clean_date(local)
     offset = _offset(rest, local) if rest else next(
         found for each in comments if (found := _offset(each, local)) is not None

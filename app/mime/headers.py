@@ -56,7 +56,7 @@ def split_fields(raw: bytes, begin: int, end: int, defects: Defects) -> Fields:
     room = ADDRESS_FIELDS_MAX_OCTETS
     for count, match in enumerate(field_lines(raw, begin, end)):
         if count == FIELDS_MAX:
-            defects.note(DefectCode.HEADERS_LIMIT, f"more than {FIELDS_MAX} headers")
+            defects.record(DefectCode.HEADERS_LIMIT, f"more than {FIELDS_MAX} headers")
         if count == FIELDS_LOOKED_AT_MAX:
             break
         name = match[1].lower()
@@ -64,17 +64,17 @@ def split_fields(raw: bytes, begin: int, end: int, defects: Defects) -> Fields:
             value = match[2]
             if torn := _TORN.match(raw, match.end(), end):
                 value += _NO_FIELD.sub(b"", torn[0])
-                defects.note(DefectCode.BAD_HEADER, f"a line that is no field within {name.decode()}")
+                defects.record(DefectCode.BAD_HEADER, f"a line that is no field within {name.decode()}")
             if len(value) > FIELD_MAX_OCTETS:
                 value = value[:FIELD_MAX_OCTETS]
-                defects.note(DefectCode.HEADER_TRUNCATED, name.decode())
+                defects.record(DefectCode.HEADER_TRUNCATED, name.decode())
             if name in _ADDRESS_FIELDS:
                 room -= len(value)
             same = fields.setdefault(name, [])
             if len(same) < (ADDRESS_FIELDS_MAX if name in _ADDRESS_FIELDS and room > 0 else SAME_FIELD_MAX):
                 same.append(value.rstrip())
             elif name in _ADDRESS_FIELDS:
-                defects.note(DefectCode.ADDRESSES_LIMIT, f"{name.decode()}: too many fields")
+                defects.record(DefectCode.ADDRESSES_LIMIT, f"{name.decode()}: too many fields")
     return fields
 
 
@@ -88,7 +88,7 @@ def read_subject(fields: Fields, charset: str, defects: Defects) -> str | None:
         return None
     value = decode_value(first(fields, b"subject"), defects, where="subject", charset=charset)
     if "\x00" in value:
-        defects.note(DefectCode.CONTROL_CHARACTERS, "subject")
+        defects.record(DefectCode.CONTROL_CHARACTERS, "subject")
     return clean_line(decode_words(value, defects, where="subject"), SUBJECT_MAX_CHARS)
 
 
@@ -108,7 +108,7 @@ def read_references(fields: Fields, defects: Defects) -> tuple[str, ...]:
     for raw in fields.get(b"references", ()):
         ids += read_message_ids(raw, defects, where="references")
     if len(ids) > REFERENCES_MAX:
-        defects.note(DefectCode.REFERENCES_LIMIT, f"{len(ids)}")
+        defects.record(DefectCode.REFERENCES_LIMIT, f"{len(ids)}")
         ids = ids[:1] + ids[1 - REFERENCES_MAX :]
     return ids
 
@@ -143,7 +143,7 @@ def _read_date(fields: Fields, defects: Defects) -> datetime | None:
         if moment := read_date(value, defects):
             return moment
         if raw.strip():
-            defects.note(DefectCode.BAD_DATE, value[:100])
+            defects.record(DefectCode.BAD_DATE, value[:100])
     return None
 
 

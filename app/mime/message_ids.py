@@ -42,7 +42,7 @@ def read_message_ids(raw: bytes, defects: Defects, *, where: str) -> tuple[str, 
         value = html.unescape(value)
     ids, has_prose = _scan(value)
     if value.strip(" <>") and (not ids or "<" not in value):
-        defects.note(DefectCode.BAD_MESSAGE_ID, where)
+        defects.record(DefectCode.BAD_MESSAGE_ID, where)
     if has_prose and len(ids) > 1 and not value.lstrip().startswith("<"):
         # "Message from Jan <jan@firma.cz> of Monday <87x@firma.cz>": people come before the identifier of the mail.
         ids = ids[-1:]

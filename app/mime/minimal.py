@@ -19,7 +19,7 @@ _CHARSET = re.compile(rb"\bcharset\s{0,10}+=\s{0,10}+[\"']?([A-Za-z0-9_.:-]{1,40
 def parse_minimal(raw: bytes, code: DefectCode, detail: str = "") -> ParsedMail:
     """The header fields, without text and attachments, with the defect that says why."""
     defects = Defects()
-    defects.note(code, detail)
+    defects.record(code, detail)
     head = without_indent(normalise(raw[:HEAD_MAX_OCTETS], defects))
     begin = find_header(head)[0] or 0
     end = min(
@@ -30,6 +30,6 @@ def parse_minimal(raw: bytes, code: DefectCode, detail: str = "") -> ParsedMail:
     try:
         envelope = read_envelope(split_fields(head, begin, end, defects), charset, defects)
     except Exception as exc:  # the last resort: the mail is stored even if its header breaks our reader
-        defects.note(DefectCode.PARSER_ERROR, type(exc).__name__)
+        defects.record(DefectCode.PARSER_ERROR, type(exc).__name__)
         envelope = {}
     return ParsedMail(**envelope, defects=defects.listed())

@@ -70,7 +70,7 @@ class Defects:
     def __init__(self) -> None:
         self._found: dict[DefectCode, str] = {}
 
-    def note(self, code: DefectCode, detail: str = "") -> None:
+    def record(self, code: DefectCode, detail: str = "") -> None:
         if code not in self._found:
             self._found[code] = clean_line(detail, DETAIL_MAX_CHARS)
 

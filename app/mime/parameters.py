@@ -41,7 +41,7 @@ def read_parameters(
     not UTF-8 is read in `charset`.
     """
     if len(raw) > STRUCTURED_MAX_OCTETS:
-        defects.note(DefectCode.HEADER_TRUNCATED, where)
+        defects.record(DefectCode.HEADER_TRUNCATED, where)
         raw = raw[:STRUCTURED_MAX_OCTETS]
     value = decode_value(raw, defects, where=where, charset=charset)
     head = value.partition(";")[0]
@@ -64,7 +64,7 @@ def _scan(value: str, at: int, defects: Defects, where: str) -> list[tuple[str, 
                 break
             continue
         if len(found) == PARAMETERS_MAX:
-            defects.note(DefectCode.PARAMETERS_LIMIT, where)
+            defects.record(DefectCode.PARAMETERS_LIMIT, where)
             break
         at = name.end()
         key = name.group(1).lower()

@@ -97,7 +97,7 @@ def _parse(raw: bytes, *, with_html: bool, listed: Sequence[Listed]) -> ParsedMa
     envelope = read_envelope(mail.root.fields, header_charset(mail.root), mail.defects)
     texts = mail.bodies.texts(mail.sections, with_html=with_html)
     if not with_html:
-        mail.defects.note(DefectCode.HTML_WITHHELD, "read without its HTML")
+        mail.defects.record(DefectCode.HTML_WITHHELD, "read without its HTML")
     attachments = tuple(mail.info(each) for each in mail.attachments)
     # Without HTML, no library sees the mail.
     report = read_report(mail.root, texts.text, envelope, with_free_text=with_html)

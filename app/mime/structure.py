@@ -159,7 +159,7 @@ class _Walker:
             at = self._take(hit, *found) if found else self._line_end(hit + 1)
         if self._open:
             if self._parts <= PARTS_MAX:
-                self._defects.note(
+                self._defects.record(
                     DefectCode.UNCLOSED_MULTIPART, f"boundary {self._open[-1].delimiter!r:.80}"
                 )
             self._close(0, len(self._raw))
@@ -170,11 +170,11 @@ class _Walker:
         begin, is_guess = find_header(raw)
         if begin is None:
             # There is no header: the text begins here, after the empty line that would have ended the header.
-            self._defects.note(DefectCode.NO_HEADERS)
+            self._defects.record(DefectCode.NO_HEADERS)
             blank = _BLANK_LINE.match(raw)
             return self._part({}, blank.end() if blank else 0, None)
         if is_guess:
-            self._defects.note(DefectCode.BAD_HEADER, "the first line is no field")
+            self._defects.record(DefectCode.BAD_HEADER, "the first line is no field")
         end, body = self._blanks.after(begin)
         if end == len(raw):
             end = body = self._header_without_end(begin)
@@ -186,7 +186,7 @@ class _Walker:
         early = early_end(self._raw, begin, end)
         if early is None:
             return end, body
-        self._defects.note(DefectCode.BAD_HEADER, "no empty line after the header")
+        self._defects.record(DefectCode.BAD_HEADER, "no empty line after the header")
         return early
 
     def _header_without_end(self, begin: int) -> int:
@@ -196,7 +196,7 @@ class _Walker:
             if match.start() != at:
                 break
             at = min(match.end() + 1, len(self._raw))
-        self._defects.note(DefectCode.BAD_HEADER, "no empty line after the header")
+        self._defects.record(DefectCode.BAD_HEADER, "no empty line after the header")
         return at
 
     def _line_end(self, at: int) -> int:
@@ -226,7 +226,7 @@ class _Walker:
             return line_end
         self._parts += 1
         if self._parts > PARTS_MAX:
-            self._defects.note(DefectCode.PARTS_LIMIT, f"more than {PARTS_MAX} parts; the rest is not read")
+            self._defects.record(DefectCode.PARTS_LIMIT, f"more than {PARTS_MAX} parts; the rest is not read")
             self._close(0, content_end)
             return line_end
         part = self._read_part(min(line_end + 1, len(self._raw)), self._open[-1].part)
@@ -263,7 +263,7 @@ class _Walker:
         if _MEDIA_TYPE.fullmatch(head):
             media_type = head
         elif stated and stated != "text":
-            self._defects.note(DefectCode.BAD_CONTENT_TYPE, stated)
+            self._defects.record(DefectCode.BAD_CONTENT_TYPE, stated)
             if parameters.get("name") or disposition_parameters.get("filename"):
                 media_type = "application/octet-stream"
         return Part(
@@ -289,7 +289,7 @@ class _Walker:
         if part.media_type.startswith("multipart/"):
             delimiter = self._delimiter_of(part)
             if delimiter and part.depth >= DEPTH_MAX:
-                self._defects.note(
+                self._defects.record(
                     DefectCode.DEPTH_LIMIT, f"deeper than {DEPTH_MAX}; what is inside is not read"
                 )
             elif delimiter:
@@ -306,7 +306,7 @@ class _Walker:
         # Only for the whole mail is it worth a search to check that the named boundary exists.
         if stated and (part.parent is not None or self._raw.find(stated, part.begin) >= 0):
             return stated
-        self._defects.note(DefectCode.MISSING_BOUNDARY, part.media_type)
+        self._defects.record(DefectCode.MISSING_BOUNDARY, part.media_type)
         guess = _DELIMITER_AND_FIELD.search(self._raw, part.begin, part.begin + GUESS_MAX_OCTETS)
         return guess[1] if guess and guess[1] not in self._levels else stated
 
@@ -323,7 +323,7 @@ class _Walker:
                 self._levels[ended.delimiter] = ended.shadowed
             ended.part.end = max(end, ended.part.begin)
             if not ended.part.children:
-                self._defects.note(DefectCode.MISSING_BOUNDARY, "a multipart without parts")
+                self._defects.record(DefectCode.MISSING_BOUNDARY, "a multipart without parts")
 
 
 def read_tree(raw: bytes, defects: Defects, *, depth: int = 0, parts: int = 0, place: str = "") -> Part:
@@ -349,11 +349,11 @@ def normalise(raw: bytes, defects: Defects) -> bytes:
     is already there), would be one endless header."""
     raw = without_indent(raw)
     if b"\r" in raw[:65536] and b"\n" not in raw:
-        defects.note(DefectCode.BARE_CR, "lines end in CR")
+        defects.record(DefectCode.BARE_CR, "lines end in CR")
         return raw.replace(b"\r", b"\n")
     line_end = raw.find(b"\n", 0, 65536)
     if line_end >= 2 and raw[line_end - 2 : line_end] == b"\r\r":
-        defects.note(DefectCode.BARE_CR, "lines end in CR CR LF")
+        defects.record(DefectCode.BARE_CR, "lines end in CR CR LF")
         return raw.replace(b"\r\r\n", b"\r\n")
     return raw
 

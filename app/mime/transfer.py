@@ -89,7 +89,7 @@ def decode_transfer(
     if encoding in _BASE64:
         decoded, well_formed = _decode_base64_part(data, is_text=is_text)
         if not well_formed:
-            defects.note(DefectCode.BAD_TRANSFER_ENCODING, f"base64 in {where}")
+            defects.record(DefectCode.BAD_TRANSFER_ENCODING, f"base64 in {where}")
         return decoded
     if encoding in _QUOTED_PRINTABLE:
         if b"= " in data or b"=\t" in data:
@@ -99,9 +99,9 @@ def decode_transfer(
         content = decode_uuencoded(data)
         if content is not None:
             return Decoded(content)
-        defects.note(DefectCode.BAD_TRANSFER_ENCODING, f"{encoding} in {where}")
+        defects.record(DefectCode.BAD_TRANSFER_ENCODING, f"{encoding} in {where}")
     elif encoding not in _IDENTITY:
-        defects.note(DefectCode.BAD_TRANSFER_ENCODING, f"{encoding[:60]} in {where}")
+        defects.record(DefectCode.BAD_TRANSFER_ENCODING, f"{encoding[:60]} in {where}")
     return Decoded(data)
 
 

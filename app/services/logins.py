@@ -65,7 +65,7 @@ STOPPABLE = frozenset(
 
 @contextlib.contextmanager
 def opened(gateway: Gateway, connector: Connector) -> Iterator[ImapSession]:
-    """A session logged in with the stored password. It ends with the block. How the server received us is noted.
+    """A session logged in with the stored password. It ends with the block. How the server received us is recorded.
 
     Raises:
         SecretUnreadable, TooManyRefusedLogins
@@ -77,15 +77,15 @@ def opened(gateway: Gateway, connector: Connector) -> Iterator[ImapSession]:
     name = server_name(present.imap_host, present.imap_port, present.imap_security)
     try:
         with logged_in(gateway, secret, server) as mailbox:
-            gateway.server_cooldown.note_let_in(name)
+            gateway.server_cooldown.record_let_in(name)
             yield mailbox
     except LoginRefused as exc:
         if exc.was_tried:  # the server looked at the password
-            gateway.server_cooldown.note_let_in(name)
+            gateway.server_cooldown.record_let_in(name)
         raise
     except MailServerError as exc:
         if exc.turned_away:
-            gateway.server_cooldown.note_turned_away(name, present.imap_username)
+            gateway.server_cooldown.record_turned_away(name, present.imap_username)
         raise
 
 
@@ -132,9 +132,9 @@ def over_imap(gateway: Gateway, secret: StoredSecret, *, ends_at: float = math.i
         try:
             yield
         except LoginRefused as exc:
-            _note_imap(gateway, secret, exc)
+            _record_imap(gateway, secret, exc)
             raise
-        _note_imap(gateway, secret, None)
+        _record_imap(gateway, secret, None)
 
 
 @contextlib.contextmanager
@@ -149,9 +149,9 @@ def over_smtp(gateway: Gateway, secret: StoredSecret) -> Iterator[None]:
             yield
         except GatewayError as exc:
             if is_about_smtp_login(exc):
-                _note_smtp(gateway, secret, exc)
+                _record_smtp(gateway, secret, exc)
             raise
-        _note_smtp(gateway, secret, None)
+        _record_smtp(gateway, secret, None)
 
 
 @contextlib.contextmanager
@@ -175,9 +175,9 @@ def over_smtp_of_test(
         try:
             yield
         except LoginRefused as exc:
-            _note_smtp(gateway, secret, exc)
+            _record_smtp(gateway, secret, exc)
             raise
-        _note_smtp(gateway, secret, None)
+        _record_smtp(gateway, secret, None)
 
 
 @contextlib.contextmanager
@@ -215,7 +215,7 @@ def _left_over_smtp(connector: Connector) -> int:
     return 0 if connector.sending_status == SendingStatus.STOPPED else _left(connector)
 
 
-def _note_imap(gateway: Gateway, secret: StoredSecret, refusal: LoginRefused | None) -> None:
+def _record_imap(gateway: Gateway, secret: StoredSecret, refusal: LoginRefused | None) -> None:
     """Record that IMAP accepted the password, or refused it."""
     if refusal is None and not _is_news(gateway, secret.connector_id):
         return
@@ -231,7 +231,7 @@ def _note_imap(gateway: Gateway, secret: StoredSecret, refusal: LoginRefused | N
         _stop_where_due(session, connector, refusal)
 
 
-def _note_smtp(gateway: Gateway, secret: StoredSecret, error: GatewayError | None) -> None:
+def _record_smtp(gateway: Gateway, secret: StoredSecret, error: GatewayError | None) -> None:
     """Record the outcome of a login over SMTP. A success starts sending again. After a failure, sending waits or stops."""
     if error is None and not _is_news(gateway, secret.connector_id, over_smtp=True):
         return
@@ -245,7 +245,7 @@ def _note_smtp(gateway: Gateway, secret: StoredSecret, error: GatewayError | Non
             connector.smtp_logged_in_at = clock.utc_now()
             return
         is_stopped = connector.sending_status == SendingStatus.STOPPED
-        _note_sending_error(connector, error)
+        _record_sending_error(connector, error)
         if is_stopped:  # somebody tests while sending is stopped
             connector.sending_next_attempt_at = None
             return
@@ -270,7 +270,7 @@ def is_about_account(error: GatewayError | None) -> bool:
     return isinstance(error, LoginWanted | SendingLimitReached)
 
 
-def note_sent(gateway: Gateway, secret: StoredSecret) -> None:
+def record_sent(gateway: Gateway, secret: StoredSecret) -> None:
     """A mail went out: what was in the way of this account is over."""
     with gateway.db.unit_of_work() as session:
         connector = _locked(session, secret)
@@ -278,9 +278,9 @@ def note_sent(gateway: Gateway, secret: StoredSecret) -> None:
             forget_sending(connector)
 
 
-def note_sending_trouble(gateway: Gateway, secret: StoredSecret, error: GatewayError) -> None:
+def record_sending_trouble(gateway: Gateway, secret: StoredSecret, error: GatewayError) -> None:
     """Record trouble that is not the mail's, met outside the login itself: sending waits, and the connector says why."""
-    _note_smtp(gateway, secret, error)
+    _record_smtp(gateway, secret, error)
 
 
 def is_about_smtp_server(error: GatewayError | None) -> bool:
@@ -330,7 +330,7 @@ def _stop_where_due(session: Session, connector: Connector, refusal: LoginRefuse
         return
     is_imap_good = connector.refused_logins == 0 and connector.imap_logged_in_at is not None
     if not was_spent:
-        _note_sending_error(connector, refusal)
+        _record_sending_error(connector, refusal)
         connector.sending_status = SendingStatus.STOPPED
         connector.sending_next_attempt_at = None
     event = EventType.CONNECTOR_SENDING_STOPPED
@@ -354,7 +354,7 @@ def _stop_where_due(session: Session, connector: Connector, refusal: LoginRefuse
     )
 
 
-def _note_sending_error(connector: Connector, error: GatewayError) -> None:
+def _record_sending_error(connector: Connector, error: GatewayError) -> None:
     if connector.sending_status != SendingStatus.STOPPED:
         connector.sending_failed_attempts += 1
     connector.sending_error_code = error.code

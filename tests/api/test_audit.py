@@ -219,7 +219,7 @@ class TestWhatIsTold:
         for uid in (1, 2, 3):
             with gateway.db.unit_of_work() as session:
                 place = NumberedFolder(at.id, "INBOX", 1)
-                quarantine.note_failure(session, place, uid, reason="too_large", at_once=True)
+                quarantine.record_failure(session, place, uid, reason="too_large", at_once=True)
         one = client.get("/quarantine", headers=MEMBER).json()["data"][0]["id"]
         client.post(f"/quarantine/{one}/retry", headers=MEMBER)
         client.post("/quarantine/retry", json={"reason": "too_large"}, headers=MEMBER)

@@ -24,11 +24,11 @@ def orders(gateway: Gateway) -> Connector:
     return connector(gateway, groups=["orders"])
 
 
-def note(gateway: Gateway, at: Connector, uid: int, reason: str = "too_large", **arguments: Any) -> bool:
+def record(gateway: Gateway, at: Connector, uid: int, reason: str = "too_large", **arguments: Any) -> bool:
     """Note a failure; whether it gave an event."""
     values: dict[str, Any] = {"at_once": reason == "too_large", **arguments}
     with gateway.db.unit_of_work() as session:
-        event = quarantine.note_failure(
+        event = quarantine.record_failure(
             session, NumberedFolder(at.id, "INBOX", 1), uid, reason=reason, **values
         )
         return event is not None
@@ -43,7 +43,7 @@ class TestNoting:
     def test_the_third_failure_quarantines_and_is_announced_once(
         self, gateway: Gateway, orders: Connector
     ) -> None:
-        assert [note(gateway, orders, 1, "timeout") for _ in range(4)] == [False, False, True, False]
+        assert [record(gateway, orders, 1, "timeout") for _ in range(4)] == [False, False, True, False]
         with gateway.db.reading() as session:
             noted = quarantine.failed_uids(session, NumberedFolder(orders.id, "INBOX", 1))
             assert (noted.left_alone, noted.suspects) == (frozenset({1}), frozenset())
@@ -52,13 +52,13 @@ class TestNoting:
     def test_a_mail_that_another_try_cannot_help_is_quarantined_at_once(
         self, gateway: Gateway, orders: Connector
     ) -> None:
-        assert note(gateway, orders, 1, "too_large")
+        assert record(gateway, orders, 1, "too_large")
 
     def test_a_mail_that_was_taken_in_leaves_the_quarantine(
         self, gateway: Gateway, orders: Connector
     ) -> None:
-        note(gateway, orders, 1)
-        note(gateway, orders, 2)
+        record(gateway, orders, 1)
+        record(gateway, orders, 2)
         with gateway.db.unit_of_work() as session:
             quarantine.forget(session, NumberedFolder(orders.id, "INBOX", 1), [1])
             quarantine.forget(session, NumberedFolder(orders.id, "INBOX", 1), [])
@@ -71,8 +71,8 @@ class TestList:
         self, client: TestClient, gateway: Gateway, orders: Connector
     ) -> None:
         known = Known(size_octets=99, from_address="a\x00\ud800@x", subject="big\r\none")
-        note(gateway, orders, 5, known=known)
-        note(gateway, orders, 6, "timeout")
+        record(gateway, orders, 5, known=known)
+        record(gateway, orders, 6, "timeout")
         [row] = client.get("/quarantine", headers=JANA).json()["data"]
         assert (row["uid"], row["state"], row["reason"], row["attempts"]) == (
             5,
@@ -85,7 +85,7 @@ class TestList:
 
     def test_the_quarantine_has_pages(self, client: TestClient, gateway: Gateway, orders: Connector) -> None:
         for uid in range(1, 4):
-            note(gateway, orders, uid)
+            record(gateway, orders, uid)
         first = client.get("/quarantine?limit=2", headers=JANA)
         assert uids(first) == [1, 2]
         second = client.get("/quarantine", params={"after": first.json()["next_cursor"]}, headers=JANA)
@@ -96,8 +96,8 @@ class TestList:
         self, client: TestClient, gateway: Gateway, callers: Callers, orders: Connector
     ) -> None:
         private = connector(gateway, owner="petr")
-        note(gateway, orders, 1)
-        note(gateway, private, 2)
+        record(gateway, orders, 1)
+        record(gateway, private, 2)
         assert uids(client.get("/quarantine", headers=JANA)) == [1]
         assert uids(client.get("/quarantine", headers=PETR)) == [2]
         assert uids(client.get("/quarantine", headers=ADMIN)) == []
@@ -119,7 +119,7 @@ class TestList:
 
 class TestRetry:
     def quarantined_id(self, gateway: Gateway, at: Connector) -> str:
-        note(gateway, at, 1)
+        record(gateway, at, 1)
         with gateway.db.reading() as session:
             return session.exec(select(Quarantined.id)).one()
 

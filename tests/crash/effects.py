@@ -28,21 +28,21 @@ class Effects:
         self._wrap(WiredIMAP4, "send")
         self._wrap(WiredIMAP4, "_command_complete")
         self._wrap(engine.dialect, "do_commit")
-        event.listen(engine, "before_cursor_execute", lambda *_: self._note())
-        event.listen(engine, "after_cursor_execute", lambda *_: self._note())
+        event.listen(engine, "before_cursor_execute", lambda *_: self._record())
+        event.listen(engine, "after_cursor_execute", lambda *_: self._record())
 
     def _wrap(self, owner: Any, name: str) -> None:
         original: Callable[..., Any] = getattr(owner, name)
 
         def counted(*args: Any, **kwargs: Any) -> Any:
-            self._note()
+            self._record()
             done = original(*args, **kwargs)
-            self._note()
+            self._record()
             return done
 
         setattr(owner, name, counted)
 
-    def _note(self) -> None:
+    def _record(self) -> None:
         with self._lock:
             self.count += 1
             is_reached = self.count == self._at

@@ -68,7 +68,7 @@ class TestAUnitOfWork:
         assert order == ["first", "second"]
 
     def test_errors_do_not_show_the_written_values(self, gateway: Gateway) -> None:
-        row = connector(gateway)
+        row = connector(gateway, logged_in_at=clock.utc_now())
         with pytest.raises(IntegrityError) as caught, gateway.db.unit_of_work() as session:
             session.add(
                 Connector(**{**row.model_dump(warnings=False), "id": "other", "name": "planted-secret"})

@@ -181,7 +181,7 @@ class World:
                 Cycle(id=new_id(), connector_id=made.id, started_at=clock.utc_now(), outcome=CycleOutcome.OK)
             )
             place = NumberedFolder(made.id, made.source_folder, uidvalidity=1)
-            quarantine.note_failure(session, place, 999, reason="too_large", at_once=True)
+            quarantine.record_failure(session, place, 999, reason="too_large", at_once=True)
             return {
                 name: session.scalars(select(col(table.id)).where(col(table.connector_id) == made.id)).one()
                 for name, table in (("quarantined", Quarantined), ("binding", GroupBinding))

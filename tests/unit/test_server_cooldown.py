@@ -24,7 +24,7 @@ def cooldown() -> ServerCooldown:
 
 def turn_away(cooldown: ServerCooldown, *mailboxes: str) -> None:
     for mailbox in mailboxes:
-        cooldown.note_turned_away(HOST, mailbox)
+        cooldown.record_turned_away(HOST, mailbox)
 
 
 def pause_s(cooldown: ServerCooldown, now: time_machine.Traveller) -> int:
@@ -53,7 +53,7 @@ def test_three_mailboxes_turned_away_start_a_cooldown_and_one_never_does(cooldow
 @pytest.mark.usefixtures("now")
 def test_a_mailbox_that_is_let_in_between_keeps_the_cooldown_from_starting(cooldown: ServerCooldown) -> None:
     turn_away(cooldown, "a", "b")
-    cooldown.note_let_in(HOST)
+    cooldown.record_let_in(HOST)
     turn_away(cooldown, "c", "d")
     assert cooldown.may_connect(HOST, connected=5)
 
@@ -79,7 +79,7 @@ def test_the_pauses_grow_to_half_an_hour_and_one_that_is_let_in_ends_them(
         turn_away(cooldown, "d")
     assert all(30 * 2**number <= pause <= 60 * 2**number for number, pause in enumerate(pauses[:5]))
     assert all(PAUSE.longest_s / 2 <= pause <= PAUSE.longest_s for pause in pauses[6:])
-    cooldown.note_let_in(HOST)
+    cooldown.record_let_in(HOST)
     assert cooldown.may_connect(HOST, connected=5)
     assert not cooldown.was_turned_away(HOST, "a")
 

@@ -110,11 +110,11 @@ def test_a_pool_tells_when_a_task_has_ended_and_has_room_by_then(pool: WorkerPoo
     ended = threading.Event()
     running: list[list[str]] = []
 
-    def note() -> None:
+    def record() -> None:
         running.append(pool.running())
         ended.set()
 
-    pool.when_ended(note)
+    pool.when_ended(record)
     assert pool.start(Task("a", lambda: True))
     assert ended.wait(WAIT_S)
     assert running == [[]]

@@ -93,11 +93,11 @@ class Tab:
         self.context.set_default_timeout(TIMEOUT_MS)
         self.context.on("request", lambda request: self.requests.append(f"{request.method} {request.url}"))
         self.context.on("weberror", lambda error: self.errors.append(str(error.error)))
-        self.context.on("console", self._note_error)
+        self.context.on("console", self._record_error)
         self.context.on("dialog", self._dismiss)
         self.page = self.context.new_page()
 
-    def _note_error(self, said: ConsoleMessage) -> None:
+    def _record_error(self, said: ConsoleMessage) -> None:
         if said.type == "error":
             self.errors.append(said.text)
 

@@ -163,7 +163,7 @@ class ImapProxy:
             parts = _TAG.match(line)
             assert parts is not None, line
             tag, command = parts[1], parts[2].rstrip(b"\r\n")
-            self._note(command)
+            self._record(command)
 
             def pass_on(tag: bytes = tag, line: bytes = line) -> list[bytes]:
                 server.sendall(line)
@@ -210,7 +210,7 @@ class ImapProxy:
                         return fault
         return None
 
-    def _note(self, command: bytes) -> None:
+    def _record(self, command: bytes) -> None:
         text = command.decode("utf-8", "replace")
         self.commands.append(text.split()[0] if text.upper().startswith(("LOGIN", "AUTH")) else text)
 

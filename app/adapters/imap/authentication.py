@@ -79,7 +79,7 @@ def log_in(
         try:
             _identify(imap)
         except MailServerError:
-            silent_at_id.note(server.host, server.port)
+            silent_at_id.record(server.host, server.port)
             raise
 
 

@@ -112,7 +112,7 @@ class WiredIMAP4(imaplib.IMAP4):
         library.tagpre = imaplib.Int2AP(SystemRandom().randint(4096, 65535))
         self._our_tag = re.compile(re.escape(library.tagpre) + rb"\d++\Z")
         self.greeting = self._read_greeting()
-        self._note_alert(self.greeting.texts[0])
+        self._record_alert(self.greeting.texts[0])
         if self.greeting.kind == "BYE":
             raise MailServerUnavailable(
                 "The mail server turned the connection away.",
@@ -217,7 +217,7 @@ class WiredIMAP4(imaplib.IMAP4):
         return line
 
     def _end(self, line: Tagged) -> None:
-        self._note_alert(line.text)
+        self._record_alert(line.text)
         pending: dict[bytes, Any] = self.tagged_commands
         if line.tag in pending:
             pending[line.tag] = (line.status, [line.text])
@@ -241,7 +241,7 @@ class WiredIMAP4(imaplib.IMAP4):
             self._responses.append(response)
 
     def _file_status(self, response: Response) -> None:
-        self._note_alert(response.texts[0])
+        self._record_alert(response.texts[0])
         if response.kind == "BYE":
             self._bye = response.texts[0]
             self.untagged_responses["BYE"] = [self._bye]
@@ -267,7 +267,7 @@ class WiredIMAP4(imaplib.IMAP4):
         if self._count > MAX_UNTAGGED_RESPONSES:
             raise ConnectionLost(server_line="too many untagged responses")
 
-    def _note_alert(self, line: bytes) -> None:
+    def _record_alert(self, line: bytes) -> None:
         """Keep the text that the server wants its user to see (RFC 9051 §7.1: clients MUST show it)."""
         found = _ALERT.search(line[:MAX_STATUS_OCTETS])
         if found:

@@ -14,7 +14,7 @@ class SilentServers:
         self._lock = threading.Lock()
         self._until: dict[tuple[str, int], float] = {}
 
-    def note(self, host: str, port: int) -> None:
+    def record(self, host: str, port: int) -> None:
         """This server gets no ID for a day."""
         with self._lock:
             if len(self._until) >= MAX_SERVERS:

@@ -36,7 +36,7 @@ _PREFIX_CHARS = len("gwk_") + 8
 _SECRET_OCTETS = 32
 _PREFIX_ALPHABET = string.ascii_lowercase + string.digits
 _BY_KEY = f"{PrincipalKind.KEY}:"
-_USE_NOTED_EVERY = timedelta(minutes=1)
+_USE_RECORDED_EVERY = timedelta(minutes=1)
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ def issue(
         expires_at=expires_at,
     )
     session.add(row)
-    audit.note(
+    audit.record(
         session,
         by,
         AuditAction.API_KEY_CREATED,
@@ -163,7 +163,7 @@ def end(session: Session, row: ApiKey, *, by: Actor) -> None:
     if row.revoked_at is None:
         row.revoked_at = clock.utc_now()
         session.add(row)
-        audit.note(session, by, AuditAction.API_KEY_REVOKED, f"api-keys/{row.id}")
+        audit.record(session, by, AuditAction.API_KEY_REVOKED, f"api-keys/{row.id}")
     session.execute(delete(KeyGrant).where(col(KeyGrant.api_key_id) == row.id))
     session.flush()
 
@@ -202,10 +202,10 @@ def is_valid(row: ApiKey) -> bool:
 
 def is_use_to_be_recorded(row: ApiKey) -> bool:
     """Whether `last_used_at` is old enough to be worth a write."""
-    return row.last_used_at is None or clock.utc_now() - row.last_used_at >= _USE_NOTED_EVERY
+    return row.last_used_at is None or clock.utc_now() - row.last_used_at >= _USE_RECORDED_EVERY
 
 
-def note_use(session: Session, key_id: str) -> None:
+def record_use(session: Session, key_id: str) -> None:
     """Set `last_used_at` to now."""
     session.execute(update(ApiKey).where(col(ApiKey.id) == key_id).values(last_used_at=clock.utc_now()))
 

@@ -63,7 +63,7 @@ def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str
     }
 
 
-def note(
+def record(
     session: Session,
     by: Actor,
     action: AuditAction,

@@ -36,7 +36,7 @@ def _by_key(gateway: Gateway, key: str, origin: str | None) -> Principal:
         row = api_keys.recognise(session, key)
     if api_keys.is_use_to_be_recorded(row):
         with gateway.db.unit_of_work() as session:
-            api_keys.note_use(session, row.id)
+            api_keys.record_use(session, row.id)
     return Principal(
         kind=PrincipalKind.KEY,
         id=row.id,

@@ -34,7 +34,7 @@ def create(session: Session, principal: Principal, body: GroupBindingCreate) -> 
     )
     session.add(binding)
     _flush(session)
-    _note(session, principal, AuditAction.GROUP_BINDING_CREATED, binding, before=None)
+    _record(session, principal, AuditAction.GROUP_BINDING_CREATED, binding, before=None)
     return binding
 
 
@@ -79,7 +79,7 @@ def change(session: Session, principal: Principal, binding_id: str, *, group: st
         rules.require(session, principal, Action.BIND_GROUPS, binding.connector_id, lock=True)
         before, binding.group = binding.group, group
         _flush(session)
-        _note(session, principal, AuditAction.GROUP_BINDING_CHANGED, binding, before=before)
+        _record(session, principal, AuditAction.GROUP_BINDING_CHANGED, binding, before=before)
     return binding
 
 
@@ -91,15 +91,15 @@ def delete(session: Session, principal: Principal, binding_id: str) -> None:
     """
     binding = get(session, principal, binding_id)
     session.delete(binding)
-    _note(session, principal, AuditAction.GROUP_BINDING_DELETED, binding, before=binding.group)
+    _record(session, principal, AuditAction.GROUP_BINDING_DELETED, binding, before=binding.group)
     session.flush()
 
 
-def _note(
+def _record(
     session: Session, principal: Principal, action: AuditAction, binding: GroupBinding, *, before: str | None
 ) -> None:
     after = binding.group if action is not AuditAction.GROUP_BINDING_DELETED else None
-    audit.note(
+    audit.record(
         session,
         principal,
         action,

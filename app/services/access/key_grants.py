@@ -58,7 +58,7 @@ def grant(session: Session, principal: Principal, connector_id: str, key_id: str
     if found is None:
         found = KeyGrant(api_key_id=key_id, connector_id=connector_id, granted_at=clock.utc_now())
         session.add(found)
-        _note(session, principal, AuditAction.KEY_GRANTED, connector_id, key, before=None)
+        _record(session, principal, AuditAction.KEY_GRANTED, connector_id, key, before=None)
         session.flush()
     return Granted(key, found.granted_at)
 
@@ -75,11 +75,11 @@ def withdraw(session: Session, principal: Principal, connector_id: str, key_id: 
         raise NotFound
     session.delete(found)
     key = session.get_one(ApiKey, key_id)
-    _note(session, principal, AuditAction.KEY_GRANT_WITHDRAWN, connector_id, key, before=key.name)
+    _record(session, principal, AuditAction.KEY_GRANT_WITHDRAWN, connector_id, key, before=key.name)
     session.flush()
 
 
-def _note(
+def _record(
     session: Session,
     principal: Principal,
     action: AuditAction,
@@ -90,4 +90,4 @@ def _note(
 ) -> None:
     after = key.name if before is None else None
     changes = {"key": [before, after]}
-    audit.note(session, principal, action, f"api-keys/{key.id}", connector_id=connector_id, changes=changes)
+    audit.record(session, principal, action, f"api-keys/{key.id}", connector_id=connector_id, changes=changes)

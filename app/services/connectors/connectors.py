@@ -151,7 +151,7 @@ def patch(
             passwords.discard(session, principal, connector)
         password = body.credentials.password if body.credentials is not None else None
         apply(session, gateway, principal, connector, wanted=wanted, password=password)
-        _note_changes(session, principal, connector, before)
+        _record_changes(session, principal, connector, before)
         return detailed(session, principal, connector)
 
 
@@ -179,7 +179,7 @@ def delete_connector(
             if not selection.count_of(session, connector_id):
                 ending.end_queued(session, connector_id, cancels=cancel_submissions)
                 remains.keep_answers_of(session, connector_id)
-                _note(
+                _record(
                     session,
                     principal,
                     AuditAction.CONNECTOR_DELETED,
@@ -210,7 +210,7 @@ def pause(gateway: Gateway, principal: Principal, connector_id: str) -> Detailed
         connector = rules.require(session, principal, Action.OPERATE, connector_id, lock=True)
         connector.paused = True
         settle(session, connector)
-        _note(session, principal, AuditAction.CONNECTOR_PAUSED, connector)
+        _record(session, principal, AuditAction.CONNECTOR_PAUSED, connector)
         return detailed(session, principal, connector)
 
 
@@ -224,7 +224,7 @@ def resume(gateway: Gateway, principal: Principal, connector_id: str) -> Detaile
         connector = rules.require(session, principal, Action.OPERATE, connector_id, lock=True)
         connector.paused = False
         settle(session, connector, anew=True)
-        _note(session, principal, AuditAction.CONNECTOR_RESUMED, connector)
+        _record(session, principal, AuditAction.CONNECTOR_RESUMED, connector)
         return detailed(session, principal, connector)
 
 
@@ -259,7 +259,7 @@ def _create(
     require_free_mailbox(session, principal, connector)
     session.add(connector)
     external_ids.flush(session)
-    _note(
+    _record(
         session,
         principal,
         AuditAction.CONNECTOR_CREATED,
@@ -303,11 +303,11 @@ def _replace(
     before = audited_settings(connector)
     password = body.credentials.password if body.credentials is not None else None
     apply(session, gateway, principal, connector, wanted=body, password=password)
-    _note_changes(session, principal, connector, before)
+    _record_changes(session, principal, connector, before)
     return detailed(session, principal, connector)
 
 
-def _note(
+def _record(
     session: Session,
     principal: Principal,
     action: AuditAction,
@@ -316,12 +316,12 @@ def _note(
     changes: Mapping[str, Any] | None = None,
 ) -> None:
     subject = f"connectors/{connector.id}"
-    audit.note(session, principal, action, subject, connector_id=connector.id, changes=changes)
+    audit.record(session, principal, action, subject, connector_id=connector.id, changes=changes)
 
 
-def _note_changes(
+def _record_changes(
     session: Session, principal: Principal, connector: Connector, before: Mapping[str, Any]
 ) -> None:
     changes = differences(before, audited_settings(connector))
     if changes:
-        _note(session, principal, AuditAction.CONNECTOR_CHANGED, connector, changes=changes)
+        _record(session, principal, AuditAction.CONNECTOR_CHANGED, connector, changes=changes)

@@ -132,7 +132,7 @@ def create(gateway: Gateway, principal: Principal, connector_id: str, *, base_ur
             created_by=principal.name,
         )
         session.add(link)
-        _note(session, principal, AuditAction.CREDENTIAL_LINK_CREATED, link)
+        _record(session, principal, AuditAction.CREDENTIAL_LINK_CREATED, link)
     return CreatedLink(f"{start}{PATH}/{token}", link.expires_at)
 
 
@@ -144,7 +144,7 @@ def withdraw(session: Session, principal: Principal, connector_id: str) -> None:
     """
     rules.require(session, principal, Action.MAKE_CREDENTIAL_LINK, connector_id, lock=True)
     for link in _delete_unused(session, connector_id):
-        _note(session, principal, AuditAction.CREDENTIAL_LINK_WITHDRAWN, link)
+        _record(session, principal, AuditAction.CREDENTIAL_LINK_WITHDRAWN, link)
 
 
 def view(gateway: Gateway, token: str) -> Viewed:
@@ -182,7 +182,7 @@ def check(gateway: Gateway, token: str, password: str, *, seen: str, origin: str
         if again is None:
             raise NotFound
         if report.imap.code in REFUSED_LOGIN_CODES:
-            _note(session, _visitor(link, origin), AuditAction.CREDENTIAL_LINK_REFUSED, link)
+            _record(session, _visitor(link, origin), AuditAction.CREDENTIAL_LINK_REFUSED, link)
         else:
             again.refused_logins -= 1
         viewed = _viewed(session, again, connector)
@@ -239,7 +239,7 @@ def connect(
         by, before = _visitor(link, origin), audited_settings(connector)
         if connector.first_fetch is None and first_fetch is not None:
             set_first_fetch(connector, first_fetch)
-            _note(
+            _record(
                 session,
                 by,
                 AuditAction.CONNECTOR_CHANGED,
@@ -247,7 +247,7 @@ def connect(
                 changes=differences(before, audited_settings(connector)),
             )
         link.used_at = clock.utc_now()
-        _note(session, by, AuditAction.CREDENTIAL_LINK_USED, link)
+        _record(session, by, AuditAction.CREDENTIAL_LINK_USED, link)
         session.flush()
         # The link was made for the owner, so its password counts as entered by the owner.
         sealing = SealedBy.LINK if connector.owner is not None else None
@@ -344,7 +344,7 @@ def _visitor(link: CredentialLink, origin: str | None) -> NamedActor:
     return NamedActor(f"link:{link.id}", origin)
 
 
-def _note(
+def _record(
     session: Session,
     by: Actor,
     action: AuditAction,
@@ -353,7 +353,7 @@ def _note(
     changes: Mapping[str, Any] | None = None,
 ) -> None:
     subject = f"credential-links/{link.id}"
-    audit.note(session, by, action, subject, connector_id=link.connector_id, changes=changes)
+    audit.record(session, by, action, subject, connector_id=link.connector_id, changes=changes)
 
 
 def _digest(token: str) -> str:

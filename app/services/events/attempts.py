@@ -58,9 +58,9 @@ def ends_batch(outcome: Outcome) -> bool:
 
 
 def record(session: Session, webhook: Webhook, attempt: Attempt, outcome: Outcome) -> None:
-    """Record an attempt on the delivery and its webhook."""
+    """Record an attempt on the delivery and its webhook. A refusal that comes late changes nothing of what has ended."""
     row = session.get(WebhookDelivery, attempt.delivery_id, with_for_update=True)
-    if row is None:
+    if row is None or (row.status is not DeliveryStatus.PENDING and not outcome.is_delivered):
         return
     now = clock.utc_now()
     row.attempts += 1
@@ -134,7 +134,7 @@ def _disable(session: Session, webhook: Webhook, reason: DisabledReason, outcome
     log.warning("webhook_disabled", webhook_id=webhook.id, reason=reason, error=outcome.error_code)
     subject = f"webhooks/{webhook.id}"
     changes = {"active": [True, False], "disabled_reason": [None, reason]}
-    audit.note(session, audit.DELIVERY, AuditAction.WEBHOOK_DISABLED, subject, changes=changes)
+    audit.record(session, audit.DELIVERY, AuditAction.WEBHOOK_DISABLED, subject, changes=changes)
     event = webhook_disabled_event(
         webhook_id=webhook.id, reason=reason, code=outcome.error_code, status=outcome.status
     )

@@ -95,7 +95,8 @@ class Deliverer:
             due, unconcerned = self._due(session)
         if unconcerned:
             with self._gateway.db.unit_of_work() as session:
-                for webhook_id in unconcerned:
+                # In one order, so that two instances never wait for each other.
+                for webhook_id in sorted(unconcerned):
                     webhook = session.get(Webhook, webhook_id, with_for_update=True)
                     if webhook is not None:
                         queueing.queue_batch(session, webhook)
@@ -296,7 +297,7 @@ def send_test(gateway: Gateway, principal: Principal, webhook_id: str) -> Outcom
         webhook = webhooks.get(session, principal, webhook_id)
     gateway.checks.count(principal.name)
     with gateway.db.unit_of_work() as session:
-        audit.note(session, principal, AuditAction.WEBHOOK_TESTED, f"webhooks/{webhook_id}")
+        audit.record(session, principal, AuditAction.WEBHOOK_TESTED, f"webhooks/{webhook_id}")
     event_id = new_id()
     body = cloud_event(
         event_id=event_id,

@@ -76,7 +76,7 @@ def create(gateway: Gateway, principal: Principal, body: WebhookCreate) -> Creat
         )
         webhook_secrets.set_headers(gateway, row, body.headers)
         session.add(row)
-        _note(session, principal, AuditAction.WEBHOOK_CREATED, row, before={})
+        _record(session, principal, AuditAction.WEBHOOK_CREATED, row, before={})
     return Created(row, secret)
 
 
@@ -139,7 +139,7 @@ def change(gateway: Gateway, principal: Principal, webhook_id: str, body: Webhoo
             queueing.go_on(session, row)
         row.acts_for = principal.name
         row.updated_at = clock.utc_now()
-        _note(session, principal, AuditAction.WEBHOOK_CHANGED, row, before=before)
+        _record(session, principal, AuditAction.WEBHOOK_CHANGED, row, before=before)
     return row
 
 
@@ -155,7 +155,7 @@ def rotate_secret(
         row = get(session, principal, webhook_id, for_update=True)
         secret = webhook_secrets.rotate(gateway, row, previous_valid)
         row.updated_at = clock.utc_now()
-        audit.note(session, principal, AuditAction.WEBHOOK_SECRET_ROTATED, f"webhooks/{row.id}")
+        audit.record(session, principal, AuditAction.WEBHOOK_SECRET_ROTATED, f"webhooks/{row.id}")
     return Created(row, secret)
 
 
@@ -167,7 +167,7 @@ def delete(session: Session, principal: Principal, webhook_id: str) -> None:
     """
     row = get(session, principal, webhook_id)
     session.delete(row)
-    _note(session, principal, AuditAction.WEBHOOK_DELETED, row, before=_audited_settings(row))
+    _record(session, principal, AuditAction.WEBHOOK_DELETED, row, before=_audited_settings(row))
     session.flush()
 
 
@@ -236,11 +236,11 @@ def _audited_settings(row: Webhook) -> dict[str, Any]:
     }
 
 
-def _note(
+def _record(
     session: Session, principal: Principal, action: AuditAction, row: Webhook, *, before: dict[str, Any]
 ) -> None:
     after = _audited_settings(row) if action is not AuditAction.WEBHOOK_DELETED else {}
-    audit.note(session, principal, action, f"webhooks/{row.id}", changes=differences(before, after))
+    audit.record(session, principal, action, f"webhooks/{row.id}", changes=differences(before, after))
 
 
 def _require_visible(session: Session, principal: Principal, connector_ids: Sequence[str]) -> None:

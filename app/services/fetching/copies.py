@@ -133,7 +133,7 @@ class CopyFinder:
         target = Target(folder, selected.uidvalidity, min(search.first_uids.values()))
         candidates = self._candidates(search, target)
         if candidates and self._may_look(search):
-            self._note_look(search)
+            self._record_look(search)
             self._compare(search, candidates)
             self._keep_progress(search, target)
         return search
@@ -162,11 +162,11 @@ class CopyFinder:
         looks = max(row.looks for row in search.rows)
         if looks < MAX_LOOKS or looks % RARELY == 0:
             return True
-        self._note_look(search)
+        self._record_look(search)
         search.open.update(row.id for row in search.rows)
         return False
 
-    def _note_look(self, search: _Search) -> None:
+    def _record_look(self, search: _Search) -> None:
         """Count the search before it begins: a mail that breaks the connection must not do so in every cycle."""
         with self._context.gateway.db.unit_of_work() as session:
             self._context.lease.confirm(session)

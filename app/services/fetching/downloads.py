@@ -121,7 +121,7 @@ class Downloads:
             return [], exc
         came = [mail for mail in fetched if mail.raw is not None]
         if came:
-            self._note_come()
+            self._record_come()
         return came, None
 
     def _missing(self, batch: Sequence[MailInfo], came: Sequence[FetchedMail]) -> list[MailInfo]:
@@ -151,7 +151,7 @@ class Downloads:
 
     # Which failures count against which mails
 
-    def _note_come(self) -> None:
+    def _record_come(self) -> None:
         """A mail has come. So the mails that were requested before it and did not come are at fault themselves."""
         self.has_come = True
         self._in_a_row = 0
@@ -174,7 +174,7 @@ class Downloads:
         failed = [failure.info.uid for failure in self._failures]
         is_proof = self.has_come or not needs_one or self._store.are_long_suspect(failed)
         if is_proof and self._mover.gives_mail():
-            self._note_come()
+            self._record_come()
             return
         error = self._failures[-1].error
         # In the next cycle, other mails come first.
@@ -193,12 +193,12 @@ class Downloads:
     def _cut_over(self, batch: Sequence[MailInfo], exc: MailServerError) -> None:
         reason = "timeout" if isinstance(exc, MailServerTimeout) else "connection_lost"
         if len(batch) == 1:
-            self._store.note_cut(batch[0].uid, reason, known=_known(batch[0]))
+            self._store.record_cut(batch[0].uid, reason, known=_known(batch[0]))
         else:
             self._store.suspect([info.uid for info in batch], reason)
 
     def _hold_against(self, info: MailInfo, reason: str) -> None:
-        self._count(self._store.note_failure(info.uid, reason, known=_known(info)))
+        self._count(self._store.record_failure(info.uid, reason, known=_known(info)))
 
     def _count(self, is_quarantined: bool) -> bool:
         self._context.tally.quarantined += is_quarantined

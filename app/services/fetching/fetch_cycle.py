@@ -196,21 +196,21 @@ class _Cycle:
             self.stopping,
         )
         mover = Mover(context, uidnext=selected.uidnext or 1)
-        self._note_deaths(source)
+        self._record_deaths(source)
         mover.recover(left_over)
         present = self.imap.search_undeleted()
         self.tally.found = len(present)
-        candidates, noted = self._candidates(source, present, mover)
-        if self._needs_confirmation(len(candidates) + len(noted.suspects)):
+        candidates, doubtful = self._candidates(source, present, mover)
+        if self._needs_confirmation(len(candidates) + len(doubtful.suspects)):
             self.tally.awaits_confirmation = True
             return
-        self._note_baseline(source, selected, present)
+        self._record_baseline(source, selected, present)
         candidates = self._wanted(source, candidates)
         self.tally.has_more = len(candidates) > TURN_MAILS
-        store = Store(context, has_displaced=has_displaced, unparsed=noted.deadly)
+        store = Store(context, has_displaced=has_displaced, unparsed=doubtful.deadly)
         intake = Intake(context, store, mover, Room(self.gateway, self.connector.id))
         intake.take_in(
-            candidates[:TURN_MAILS], sorted(noted.suspects - noted.cut_over), sorted(noted.cut_over)
+            candidates[:TURN_MAILS], sorted(doubtful.suspects - doubtful.cut_over), sorted(doubtful.cut_over)
         )
         if has_displaced and not self.tally.has_more:
             # All mails of the folder have been compared by their bytes, so a mail that was not found is not there.
@@ -281,7 +281,7 @@ class _Cycle:
                 ledger.pending_at(session, source),
             )
 
-    def _note_deaths(self, source: NumberedFolder) -> None:
+    def _record_deaths(self, source: NumberedFolder) -> None:
         """Record which mails the previous holder of the lease was taking in when its process died."""
         in_hand = self.lease.left_in_hand
         if in_hand is None or in_hand.uidvalidity != source.uidvalidity:
@@ -289,7 +289,7 @@ class _Cycle:
         with self.gateway.db.unit_of_work() as session:
             self.lease.confirm(session)
             stored = ledger.known_uids(session, source, in_hand.uids)
-            quarantine.note_deaths(session, source, [uid for uid in in_hand.uids if uid not in stored])
+            quarantine.record_deaths(session, source, [uid for uid in in_hand.uids if uid not in stored])
 
     def _candidates(
         self, source: NumberedFolder, present: Sequence[int], mover: Mover
@@ -317,7 +317,7 @@ class _Cycle:
         is_first = self.connector.first_fetch is None and self.connector.baseline_at is None
         return is_first and waiting > CONFIRM_ABOVE
 
-    def _note_baseline(self, source: NumberedFolder, selected: Selected, present: Sequence[int]) -> None:
+    def _record_baseline(self, source: NumberedFolder, selected: Selected, present: Sequence[int]) -> None:
         """At the first fetch, record the UID below which mail was there before the connector."""
         if self.connector.baseline_at is not None:
             return

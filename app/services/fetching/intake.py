@@ -122,8 +122,8 @@ class Intake:
             subject=header.subject,
             internal_date=info.internal_date,
         )
-        self._note_failure(info.uid, "too_large", at_once=True, known=known)
+        self._record_failure(info.uid, "too_large", at_once=True, known=known)
 
-    def _note_failure(self, uid: int, reason: str, *, at_once: bool = False, known: Known) -> None:
-        if self._store.note_failure(uid, reason, at_once=at_once, known=known):
+    def _record_failure(self, uid: int, reason: str, *, at_once: bool = False, known: Known) -> None:
+        if self._store.record_failure(uid, reason, at_once=at_once, known=known):
             self._context.tally.quarantined += 1

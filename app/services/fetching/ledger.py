@@ -134,12 +134,12 @@ def add(
         announced_octets=announced_octets,
         move_state=MoveState.PENDING,
     )
-    note_intent(row, intent)
+    record_intent(row, intent)
     session.add(row)
     return row
 
 
-def note_intent(row: ServerMessage, intent: MoveIntent) -> None:
+def record_intent(row: ServerMessage, intent: MoveIntent) -> None:
     """Before the move, record the values that show afterwards whether it happened."""
     row.move_state = MoveState.PENDING
     row.uidnext_at_move = intent.uidnext

@@ -103,7 +103,7 @@ class Mover:
             if row.uid in flagged and row.id not in looked.found and row.id not in looked.open
         ]
         self._take_out_copied([row for row in here if row.id in looked.found], looked.found, done)
-        self._note(done.departed)
+        self._record(done.departed)
         self._report_doubled(done)
         self.held += sum(1 for row in here if row.id in looked.open)
         rest = [row for row in here if row.uid not in flagged and row.id not in looked.found]
@@ -116,7 +116,7 @@ class Mover:
             MailServerError
         """
         found = self._copies.look(rows).found
-        self._note([departure_of(row, found) for row in rows])
+        self._record([departure_of(row, found) for row in rows])
 
     def move(self, rows: Sequence[ServerMessage]) -> None:
         """Move mails whose intent is committed, and record the proved moves.
@@ -140,7 +140,7 @@ class Mover:
             refusal = exc
             self._after_refusal(rows, exc, done)
         gone = {each.row.id for each in done.departed}
-        self._note(done.departed)
+        self._record(done.departed)
         self._report_if_late(len(done.departed))
         self._report_doubled(done)
         if refusal is not None and not done.departed:
@@ -340,10 +340,10 @@ class Mover:
                 self._context.lease.confirm(session)
                 batch = ledger.rows_of(session, [row.id for row in rows[start : start + BATCH_MAILS]])
                 for row in batch:
-                    ledger.note_intent(row, intent)
+                    ledger.record_intent(row, intent)
             self.move(batch)
 
-    def _note(self, departed: Sequence[Departed]) -> None:
+    def _record(self, departed: Sequence[Departed]) -> None:
         if not departed:
             return
         self._uidnext = self._context.imap.next_uid(self._uidnext)

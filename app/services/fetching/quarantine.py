@@ -111,7 +111,7 @@ def failed_uids(session: Session, source: NumberedFolder) -> FailedUids:
     )
 
 
-def note_failure(
+def record_failure(
     session: Session,
     source: NumberedFolder,
     uid: int,
@@ -135,7 +135,7 @@ def note_failure(
     return None
 
 
-def note_cut(
+def record_cut(
     session: Session, source: NumberedFolder, uid: int, *, reason: str, known: Known | None = None
 ) -> None:
     """Record that the connection broke while only this mail was requested. It does not count as a failure yet: see
@@ -152,7 +152,7 @@ def prove(session: Session, source: NumberedFolder, uid: int) -> NewEvent | None
     """Other mails have come since the connection broke at this one, so count the failure. Returns the event to append, if
     the mail is now quarantined."""
     row = _row(session, source, uid, "connection_lost")
-    return note_failure(session, source, uid, reason=row.reason) if row.is_unproved else None
+    return record_failure(session, source, uid, reason=row.reason) if row.is_unproved else None
 
 
 def suspect(session: Session, source: NumberedFolder, uids: Sequence[int], *, reason: str) -> None:
@@ -172,7 +172,7 @@ def are_long_suspect(session: Session, source: NumberedFolder, uids: Sequence[in
     return bool(session.execute(statement).scalar_one() == len(set(uids)))
 
 
-def note_deaths(session: Session, source: NumberedFolder, uids: Sequence[int]) -> None:
+def record_deaths(session: Session, source: NumberedFolder, uids: Sequence[int]) -> None:
     """The process died while it was taking these mails in. They are tried one by one. After `MAX_ATTEMPTS` deaths they are
     stored without being parsed."""
     suspect(session, source, uids, reason=PROCESS_DIED)
@@ -242,7 +242,7 @@ def retry(session: Session, principal: Principal, quarantine_id: str) -> Quarant
         raise NotFound
     _release(session, [row.id], [connector.id])
     subject = f"quarantine/{row.id}"
-    audit.note(session, principal, AuditAction.QUARANTINE_RETRIED, subject, connector_id=connector.id)
+    audit.record(session, principal, AuditAction.QUARANTINE_RETRIED, subject, connector_id=connector.id)
     session.refresh(row)
     return row
 

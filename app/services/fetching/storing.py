@@ -92,10 +92,10 @@ class Store:
             log.warning("batch_not_stored", connector_id=self._context.connector.id, error=type(exc).__name__)
             return _sum([self._take_alone(mail, intent) for mail in mails])
 
-    def note_failure(self, uid: int, reason: str, *, at_once: bool = False, known: Known) -> bool:
+    def record_failure(self, uid: int, reason: str, *, at_once: bool = False, known: Known) -> bool:
         """Record that a mail could not be taken in. Returns whether it is now quarantined."""
         with self._context.gateway.db.unit_of_work() as session:
-            event = quarantine.note_failure(
+            event = quarantine.record_failure(
                 session, self._context.source, uid, reason=reason, at_once=at_once, known=known
             )
             if event is not None:
@@ -104,11 +104,11 @@ class Store:
             log.warning("mail_quarantined", connector_id=self._context.connector.id, uid=uid, reason=reason)
         return event is not None
 
-    def note_cut(self, uid: int, reason: str, *, known: Known) -> None:
+    def record_cut(self, uid: int, reason: str, *, known: Known) -> None:
         """Record that the connection broke while only this mail was requested. The next cycle finds out whether the mail is at
         fault."""
         with self._context.gateway.db.unit_of_work() as session:
-            quarantine.note_cut(session, self._context.source, uid, reason=reason, known=known)
+            quarantine.record_cut(session, self._context.source, uid, reason=reason, known=known)
 
     def prove(self, uid: int) -> bool:
         """Other mails have come since the connection broke at this one. Returns whether it is now quarantined."""
@@ -154,7 +154,7 @@ class Store:
             return self._commit([mail], intent)
         except NOT_STORABLE:
             known = Known(size_octets=mail.size_octets, internal_date=mail.fetched.internal_date)
-            is_quarantined = self.note_failure(mail.uid, "store_failed", known=known)
+            is_quarantined = self.record_failure(mail.uid, "store_failed", known=known)
             return Stored([], quarantined=int(is_quarantined))
 
     def _commit(self, mails: Sequence[_Mail], intent: MoveIntent) -> Stored:
@@ -173,7 +173,7 @@ class Store:
             for uid, row_id in known_ids.items():
                 row = known[row_id]
                 ledger.replace_at(row, self._context.source, uid)
-                ledger.note_intent(row, intent)
+                ledger.record_intent(row, intent)
                 rows.append(row)
             quarantine.forget(session, self._context.source, [mail.uid for mail in mails])
             session.flush()
@@ -261,7 +261,7 @@ class Store:
         ]
         for (uid, (row, message)), position in zip(returned.items(), positions[len(new) :], strict=True):
             ledger.replace_at(row, self._context.source, uid)
-            ledger.note_intent(row, intent)
+            ledger.record_intent(row, intent)
             state.mark_returned(
                 session,
                 message,
@@ -279,7 +279,7 @@ class Store:
             for message_id, mail in new
             if mail.parsed.report is not None
         ]
-        return bounces.note(session, self._context.connector, reports) if reports else []
+        return bounces.record(session, self._context.connector, reports) if reports else []
 
     def _events(self, session: Session, subjects: Sequence[tuple[EventType, str]]) -> list[NewEvent]:
         recipients = recipients_of(session, self._context.connector)

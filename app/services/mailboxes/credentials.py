@@ -110,7 +110,7 @@ def enter(
     if sealing is not None:
         _seal(connector, sealing)
     _void_links(session, connector.id)
-    _note(session, by, AuditAction.CREDENTIALS_ENTERED, connector.id)
+    _record(session, by, AuditAction.CREDENTIALS_ENTERED, connector.id)
     session.flush()
 
 
@@ -148,7 +148,7 @@ def discard(session: Session, connector_id: str, *, by: Actor) -> None:
     credential = session.get(Credential, connector_id)
     if credential is not None:
         session.delete(credential)
-        _note(session, by, AuditAction.CREDENTIALS_DISCARDED, connector_id)
+        _record(session, by, AuditAction.CREDENTIALS_DISCARDED, connector_id)
         session.flush()
 
 
@@ -183,5 +183,5 @@ def _void_links(session: Session, connector_id: str) -> None:
     session.execute(delete(CredentialLink).where(*unused))
 
 
-def _note(session: Session, by: Actor, action: AuditAction, connector_id: str) -> None:
-    audit.note(session, by, action, f"connectors/{connector_id}", connector_id=connector_id)
+def _record(session: Session, by: Actor, action: AuditAction, connector_id: str) -> None:
+    audit.record(session, by, action, f"connectors/{connector_id}", connector_id=connector_id)

@@ -41,7 +41,7 @@ def delete_one(session: Session, principal: Principal, message_id: str) -> None:
     if not _delete(session, [message_id], []):
         raise NotFound
     subject = f"messages/{message_id}"
-    audit.note(session, principal, AuditAction.MESSAGE_DELETED, subject, connector_id=connector.id)
+    audit.record(session, principal, AuditAction.MESSAGE_DELETED, subject, connector_id=connector.id)
 
 
 def delete_matching(gateway: Gateway, principal: Principal, body: MessagesDelete) -> int:

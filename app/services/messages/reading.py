@@ -139,7 +139,7 @@ def get_message(gateway: Gateway, principal: Principal, message_id: str) -> Deta
     with gateway.db.reading() as session:
         connector = selection.require(session, principal, Action.READ_CONTENT, message_id)
         detail = _detail(session, principal, message_id)
-    _note(gateway, principal, AuditAction.MESSAGE_READ, message_id, connector)
+    _record(gateway, principal, AuditAction.MESSAGE_READ, message_id, connector)
     return detail
 
 
@@ -187,7 +187,7 @@ def get_source(gateway: Gateway, principal: Principal, message_id: str) -> Downl
         row = session.execute(statement).one_or_none()
     if row is None:
         raise NotFound
-    _note(gateway, principal, AuditAction.MESSAGE_SOURCE_READ, message_id, connector)
+    _record(gateway, principal, AuditAction.MESSAGE_SOURCE_READ, message_id, connector)
     return Download(
         octets=row[0],
         pieces=pieces.of_source(gateway, message_id),
@@ -222,7 +222,7 @@ def get_attachment(gateway: Gateway, principal: Principal, message_id: str, n: i
         raise ParserBusy from exc
     if found is None:
         raise NotFound
-    _note(gateway, principal, AuditAction.ATTACHMENT_READ, message_id, connector, n=n)
+    _record(gateway, principal, AuditAction.ATTACHMENT_READ, message_id, connector, n=n)
     content_type = listed["content_type"] if listed["content_type"] in SAFE_TYPES else UNKNOWN_TYPE
     return Download(
         octets=len(found.content),
@@ -233,7 +233,7 @@ def get_attachment(gateway: Gateway, principal: Principal, message_id: str, n: i
     )
 
 
-def _note(
+def _record(
     gateway: Gateway,
     principal: Principal,
     action: AuditAction,
@@ -248,4 +248,4 @@ def _note(
     changes = {"attachment": [None, n]} if n is not None else None
     subject = f"messages/{message_id}"
     with gateway.db.unit_of_work() as session:
-        audit.note(session, principal, action, subject, connector_id=connector.id, changes=changes)
+        audit.record(session, principal, action, subject, connector_id=connector.id, changes=changes)

@@ -85,7 +85,7 @@ def mark_answered(session: Session, by: Actor, message_id: str) -> None:
 def _change(session: Session, by: Actor, connector: Connector, message: Message, state: MessageState) -> None:
     changes = {"state": [message.state.value, state.value]}
     subject, action = f"messages/{message.id}", AuditAction.MESSAGE_STATE_CHANGED
-    audit.note(session, by, action, subject, connector_id=connector.id, changes=changes)
+    audit.record(session, by, action, subject, connector_id=connector.id, changes=changes)
     message.state = state
     message.processed_at = clock.utc_now() if state == MessageState.PROCESSED else None
     session.flush()

@@ -35,7 +35,7 @@ class Report:
     content: DeliveryReport
 
 
-def note(session: Session, received_by: Connector, reports: Sequence[Report]) -> list[NewEvent]:
+def record(session: Session, received_by: Connector, reports: Sequence[Report]) -> list[NewEvent]:
     """Record what reports say that a mailbox has received. Returns the events, which the caller appends to the outbox.
 
     It locks the submissions. Call it before the feed is locked.
@@ -81,7 +81,7 @@ def _apply(session: Session, submission: Submission, failed: Sequence[Undelivere
         recipient.status, recipient.detail = RecipientStatus.BOUNCED, outcomes.with_codes(_error(each))
         news.append(each)
     if news and submission.status in ENDED:
-        outcomes.note_error(submission, _error(news[0]))
+        outcomes.record_error(submission, _error(news[0]))
         submission.error_enhanced_status = news[0].enhanced_status
         submission.status = outcomes.status_of(recipients)
         submission.updated_at = clock.utc_now()

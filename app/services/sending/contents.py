@@ -68,7 +68,7 @@ def get_source(gateway: Gateway, principal: Principal, submission_id: str) -> Fi
     """
     with gateway.db.reading() as session:
         source_zstd, dated_at, connector_id = _kept(session, principal, submission_id)
-    note_reading(gateway, principal, AuditAction.SUBMISSION_SOURCE_READ, submission_id, connector_id)
+    record_reading(gateway, principal, AuditAction.SUBMISSION_SOURCE_READ, submission_id, connector_id)
     return File(as_sent(source_zstd, dated_at), "message/rfc822", f"submission-{submission_id}.eml")
 
 
@@ -84,13 +84,15 @@ def get_attachment(gateway: Gateway, principal: Principal, submission_id: str, n
     each = next((each for each in body.attachments if each["n"] == n), None) if body is not None else None
     if each is None:
         raise NotFound
-    note_reading(gateway, principal, AuditAction.SUBMISSION_ATTACHMENT_READ, submission_id, connector_id, n=n)
+    record_reading(
+        gateway, principal, AuditAction.SUBMISSION_ATTACHMENT_READ, submission_id, connector_id, n=n
+    )
     raw = compression.decompress(source_zstd)
     content = base64.b64decode(raw[each["at"] : each["at"] + each["encoded_octets"]])
     return File(content, each["content_type"], each["name"], each["inline"])
 
 
-def note_reading(
+def record_reading(
     gateway: Gateway,
     principal: Principal,
     action: AuditAction,
@@ -106,7 +108,7 @@ def note_reading(
     changes = {"attachment": [None, n]} if n is not None else None
     with gateway.db.unit_of_work() as session:
         subject = f"submissions/{submission_id}"
-        audit.note(session, principal, action, subject, connector_id=connector_id, changes=changes)
+        audit.record(session, principal, action, subject, connector_id=connector_id, changes=changes)
 
 
 def _kept(session: Session, principal: Principal, submission_id: str) -> tuple[bytes, datetime | None, str]:

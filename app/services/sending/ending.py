@@ -20,7 +20,7 @@ from app.services.access import audit, rules
 from app.services.access.rules import Action, Principal
 from app.services.events import outbox
 from app.services.sending import answering, bindings, remains
-from app.services.sending.outcomes import UNSETTLED, conclude, note_error, recipients_of, without_source
+from app.services.sending.outcomes import UNSETTLED, conclude, recipients_of, record_error, without_source
 from app.states import RecipientStatus, SentCopyState, SubmissionStatus
 
 log = structlog.get_logger(__name__)
@@ -45,14 +45,14 @@ def remove(session: Session, principal: Principal, submission_id: str) -> None:
         if not _claimed(session, submission, submission.status, of=submission.status):
             raise WrongState("Somebody else has just sent it again or deleted it.")
         remains.delete_kept(session, [submission_id])
-        _note(session, principal, AuditAction.SUBMISSION_DELETED, submission)
+        _record(session, principal, AuditAction.SUBMISSION_DELETED, submission)
         session.expunge(submission)
         return
     if not _claimed(session, submission, SubmissionStatus.CANCELLED):
         raise WrongState(
             "Only a queued submission can be cancelled, and only a failed or uncertain one deleted."
         )
-    _note(session, principal, AuditAction.SUBMISSION_CANCELLED, submission)
+    _record(session, principal, AuditAction.SUBMISSION_CANCELLED, submission)
     recipients = recipients_of(session, submission_id)
     if any(recipient.status in {RecipientStatus.SENT, RecipientStatus.UNCERTAIN} for recipient in recipients):
         for recipient in recipients:
@@ -86,7 +86,7 @@ def retry(session: Session, principal: Principal, submission_id: str, *, also: b
         answering.require_none(session, submission.in_reply_to_message_id, but=submission.id)
     if not _claimed(session, submission, SubmissionStatus.QUEUED, of=submission.status):
         raise WrongState("Somebody else has just sent it again.")
-    _note(session, principal, AuditAction.SUBMISSION_RETRIED, submission)
+    _record(session, principal, AuditAction.SUBMISSION_RETRIED, submission)
     connector = session.get(Connector, submission.connector_id)
     assert connector is not None
     now = clock.utc_now()
@@ -98,7 +98,7 @@ def retry(session: Session, principal: Principal, submission_id: str, *, also: b
     submission.made_for = bindings.made_for(connector)
     submission.queued_at = submission.next_attempt_at = submission.updated_at = now
     submission.dated_at = None
-    note_error(submission, None)
+    record_error(submission, None)
     if submission.sent_copy != SentCopyState.FILED:
         # A mail that came back may be in Sent, though that was not recorded: a look there proves nothing any more.
         submission.sent_copy = SentCopyState.FAILED if has_gone_out else SentCopyState.PENDING
@@ -209,9 +209,9 @@ def required(session: Session, principal: Principal, submission_id: str) -> Subm
     return submission
 
 
-def _note(session: Session, principal: Principal, action: AuditAction, submission: Submission) -> None:
+def _record(session: Session, principal: Principal, action: AuditAction, submission: Submission) -> None:
     subject = f"submissions/{submission.id}"
-    audit.note(session, principal, action, subject, connector_id=submission.connector_id)
+    audit.record(session, principal, action, subject, connector_id=submission.connector_id)
 
 
 def _claimed(

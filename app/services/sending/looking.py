@@ -108,6 +108,6 @@ def _record(session: Session, look: Look, *, is_found: bool) -> None:
         if recipient.status == RecipientStatus.UNCERTAIN:
             recipient.status, recipient.detail = RecipientStatus.SENT, None
     if outcomes.status_of(recipients) == SubmissionStatus.SENT:
-        outcomes.note_error(submission, None)
+        outcomes.record_error(submission, None)
     outcomes.conclude(session, submission, recipients)
     submission.sent_copy, submission.next_attempt_at = SentCopyState.FILED, None

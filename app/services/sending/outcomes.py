@@ -115,7 +115,7 @@ def record(
         if recipient.status == RecipientStatus.BOUNCED:  # the report was faster than this record
             continue
         recipient.status, recipient.detail = _STATUSES[result.outcome], _sentence(result)
-    note_error(submission, error or _reason(results))
+    record_error(submission, error or _reason(results))
     if error is not None and (logins.is_about_smtp_server(error) or logins.is_about_smtp_login(error)):
         submission.attempted_at = None  # nothing was sent that could count
     if error is None:
@@ -165,7 +165,7 @@ def refuse_rest(session: Session, submission: Submission, detail: str) -> None:
 
 def give_up_unended(session: Session, submission: Submission) -> None:
     """End a submission whose attempt has no known end."""
-    note_error(submission, OutcomeUnknown())
+    record_error(submission, OutcomeUnknown())
     _settle_rest(
         session,
         submission,
@@ -182,7 +182,7 @@ def _settle_rest(session: Session, submission: Submission, status: RecipientStat
     conclude(session, submission, recipients)
 
 
-def note_error(submission: Submission, error: GatewayError | None) -> None:
+def record_error(submission: Submission, error: GatewayError | None) -> None:
     """Keep why the last attempt did not bring the mail to all; None: it did."""
     codes = getattr(error, "response_code", None) or ""
     submission.error_code = error.code if error is not None else None

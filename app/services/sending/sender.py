@@ -306,9 +306,9 @@ def carry_out(gateway: Gateway, attempt: Attempt, kept: Kept) -> GatewayError | 
     )
     trouble = _trouble(results, error)
     if trouble is not None:
-        logins.note_sending_trouble(gateway, attempt.secret, trouble)
+        logins.record_sending_trouble(gateway, attempt.secret, trouble)
     elif attempt.is_on_trial and error is None:
-        logins.note_sent(gateway, attempt.secret)
+        logins.record_sent(gateway, attempt.secret)
     with gateway.db.unit_of_work() as session:
         outcomes.record(session, attempt.submission_id, attempt.number, results, error)
     if attempt.marks_processed:

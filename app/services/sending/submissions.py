@@ -156,7 +156,7 @@ def create(
             session.add_all([*recipients, body])
             session.flush()
             changes = {"recipients": [None, len(recipients)]}
-            audit.note(
+            audit.record(
                 session,
                 principal,
                 AuditAction.SUBMISSION_CREATED,
@@ -219,7 +219,7 @@ def read(gateway: Gateway, principal: Principal, submission_id: str) -> Detailed
         found = get_submission(session, principal, submission_id)
     submission = found.submission
     if found.may_read and found.body is not None and submission.created_by != principal.name:
-        contents.note_reading(
+        contents.record_reading(
             gateway, principal, AuditAction.SUBMISSION_READ, submission_id, submission.connector_id
         )
     return found
