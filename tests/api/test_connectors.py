@@ -440,7 +440,7 @@ class TestSending:
         assert changed["has_credentials"] is True
 
     @pytest.mark.parametrize(
-        ("settings", "pointer"),
+        ("values", "pointer"),
         [
             ({"smtp": {**SMTP, "rate_per_minute": 0}}, "/smtp/rate_per_minute"),
             ({"smtp": {**SMTP, "rate_per_day": 1.5}}, "/smtp/rate_per_day"),
@@ -452,9 +452,9 @@ class TestSending:
         ],
     )
     def test_what_cannot_be_is_refused(
-        self, client: TestClient, settings: dict[str, Any], pointer: str
+        self, client: TestClient, values: dict[str, Any], pointer: str
     ) -> None:
-        answer = client.post("/connectors", json=shared(**settings), headers=ADMIN)
+        answer = client.post("/connectors", json=shared(**values), headers=ADMIN)
         problem(answer, 422, "invalid_input")
         assert [fault["pointer"] for fault in answer.json()["errors"]] == [pointer]
 
