@@ -8,7 +8,7 @@ short lines, and only of mail that comes from a mail server. A report proves not
 import logging
 import re
 from collections.abc import Iterator, Mapping
-from email import message_from_bytes
+from email.parser import BytesParser
 from typing import Any
 
 import idna
@@ -187,7 +187,7 @@ def _from_text(root: Part, text: str) -> tuple[Undelivered, ...]:
     if _DELAY.search(" ".join(f"{subject} {said}".split())):
         return ()
     try:
-        _, permanent = all_failures(message_from_bytes(_short(root, text)))
+        _, permanent = all_failures(BytesParser().parsebytes(_short(root, text)))
     except Exception:  # what a pattern of the library fails on is no report that it knows
         return ()
     addresses = sorted({comparable(each.decode("ascii", "replace")) for each in permanent})

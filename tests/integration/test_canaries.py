@@ -34,7 +34,10 @@ from tools.servers.smtp import SmtpServer
 SECRET_KEY = "the-secret-key-of-the-canaries-is-long-enough"
 MAX_MESSAGE_OCTETS = 20_000
 GROUP = "sales"
-MESSAGE_TABLES = {"messages", "message_bodies", "quarantine", "submissions", "submission_recipients"}
+MESSAGE_TABLES = {
+    *("messages", "message_bodies", "quarantine"),
+    *("submissions", "submission_bodies", "submission_recipients"),
+}
 READERS = {"member", "owner", "key"}
 
 
