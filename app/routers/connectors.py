@@ -262,11 +262,11 @@ def list_cycles(
 async def _resolving(
     gateway: Gateway,
     principal: Principal,
-    body: ConnectorCreate | ConnectorPut | ConnectorPatch,
+    settings: ConnectorCreate | ConnectorPut | ConnectorPatch,
     call: Callable[[], Result],
 ) -> Result:
-    """Run a call that checks the servers of the body: among those that wait for others' servers, if a name server is asked."""
-    if addresses.may_resolve(body.imap, body.smtp):
+    """Run a call that checks the servers of these settings: among those that wait for others' servers, if a name server is asked."""
+    if addresses.may_resolve(settings.imap, settings.smtp):
         return await gateway.server_requests.run(principal.name, call)
     return await run_in_threadpool(call)
 
