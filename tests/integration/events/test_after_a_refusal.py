@@ -12,11 +12,12 @@ from sqlmodel import col
 
 from app import clock
 from app.adapters import process
+from app.adapters.webhook_client import Outcome
 from app.gateway import Gateway
 from app.models import AuditRecord, Connector, Event, Webhook
 from app.schemas.events import WebhookCreate, WebhookUpdate
 from app.services.events import attempts, deliveries, webhooks
-from app.states import DisabledReason
+from app.states import DeliveryStatus, DisabledReason
 from tests.integration.events.test_webhooks import ADMIN, deliver, rows, subjects, webhook
 from tests.support.stored_mail import connector, mail, store
 from tools.servers.http_receiver import Answer, HttpReceiver
@@ -60,6 +61,22 @@ class TestARefusedEvent:
         assert len(http_receiver.requests) == 13
         assert subjects(http_receiver.requests)[-1] == f"messages/{fresh}"
         assert [row.put_aside for row in rows(gateway)] == [1] * 12 + [0]
+
+    def test_a_refusal_that_is_recorded_late_does_not_reopen_what_was_delivered(
+        self, gateway: Gateway, box: Connector, http_receiver: HttpReceiver
+    ) -> None:
+        made = webhook(gateway, http_receiver)
+        store(gateway, box)
+        deliver(gateway, made)
+        [delivered] = rows(gateway)
+        late = attempts.Attempt(delivered.id, "an event", b"")
+        with gateway.db.unit_of_work() as session:
+            row = session.get(Webhook, made.row.id)
+            assert row is not None
+            attempts.record(session, row, late, Outcome(status=422, error_code="refused"))
+        [after] = rows(gateway)
+        assert (after.status, after.attempts) == (DeliveryStatus.DELIVERED, 1)
+        assert read(gateway, made).failing_since is None
 
     def test_events_that_were_put_aside_come_along_with_a_busy_feed(
         self, gateway: Gateway, box: Connector, http_receiver: HttpReceiver
