@@ -250,7 +250,8 @@ def _batch(gateway: Gateway, session: Session, webhook: Webhook) -> _Batch | Non
 
 
 def _pending(session: Session, webhook: Webhook) -> list[tuple[WebhookDelivery, Event]]:
-    """What is due: the fresh events in commit order, then some that were put aside."""
+    """What is due: fresh events in commit order, and right after the first of them some that were put aside. Were they last, a
+    receiver so slow that each batch ends early would never get them."""
     statement = (
         select(WebhookDelivery, Event)
         .join(Event, col(Event.position) == col(WebhookDelivery.event_position))
@@ -266,7 +267,8 @@ def _pending(session: Session, webhook: Webhook) -> list[tuple[WebhookDelivery, 
         col(WebhookDelivery.next_attempt_at), col(WebhookDelivery.event_position)
     )
     room = RETRIES_BESIDE_FRESH if found else BATCH
-    return [*found, *((row, event) for row, event in session.execute(aside.limit(room)))]
+    due_again = [(row, event) for row, event in session.execute(aside.limit(room))]
+    return [*found[:1], *due_again, *found[1:]]
 
 
 def _allowed(session: Session, webhook: Webhook, found: Sequence[tuple[WebhookDelivery, Event]]) -> set[str]:
