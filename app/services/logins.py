@@ -9,8 +9,11 @@ together.
     SMTP refused twice, IMAP accepted       only sending stops; queued mail waits
     SMTP refused, or failed at the login    sending waits a while, then tries again
 
-No more logins of a connector are under way at once than may still be refused (`login_places`): two while none was refused,
+No more logins with a password are under way at once than may still be refused (`login_places`): two while none was refused,
 then one after another. So a third is never refused, whoever tries at the same moment, on whichever instance.
+
+Several connectors may log in to one mailbox, one for each folder. If they have the same password, they share the places, and
+a refusal of one counts for all of them. Over SMTP it counts for those that also name the same server for sending.
 
 New credentials, other servers and `resume` reset all of this (`connectors.status`). A successful login over SMTP, for
 example in a test, starts sending again. Refusals that have stopped only sending do not count against IMAP any more.
@@ -19,10 +22,11 @@ example in a test, starts sending again. Refusals that have stopped only sending
 import contextlib
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import structlog
-from sqlmodel import Session
+from sqlalchemy import select
+from sqlmodel import Session, col
 
 from app import clock
 from app.adapters import imap
@@ -40,7 +44,7 @@ from app.errors import (
 )
 from app.events import EventType, connector_event
 from app.gateway import Gateway
-from app.models import Connector, Credential
+from app.models import Connector
 from app.server_cooldown import server_name
 from app.services.events import outbox
 from app.services.events.recipients import recipients_of
@@ -191,9 +195,11 @@ def _in_turn(
 ) -> Iterator[None]:
     """A block in which no more logins are under way than may still be refused (`left`)."""
     ends_at = min(ends_at, time.monotonic() + gateway.settings.command_timeout_s)
+    with gateway.db.reading() as session:
+        place = min(credentials.with_same_login(session, gateway, secret))
     for alone in (False, True):
         wait_s = ends_at - time.monotonic()
-        with gateway.login_places.held(secret.connector_id, alone=alone, wait_s=wait_s):
+        with gateway.login_places.held(place, alone=alone, wait_s=wait_s):
             with gateway.db.reading() as session:
                 connector = session.get(Connector, secret.connector_id)
             still = left(connector) if connector is not None else MAX_REFUSED_LOGINS
@@ -220,15 +226,15 @@ def _record_imap(gateway: Gateway, secret: StoredSecret, refusal: LoginRefused |
     if refusal is None and not _is_news(gateway, secret.connector_id):
         return
     with gateway.db.unit_of_work() as session:
-        connector = _locked(session, secret)
+        connector, others = _locked(session, gateway, secret)
         if connector is None:
             return
         if refusal is None:
-            connector.refused_logins = 0
             connector.imap_logged_in_at = clock.utc_now()
-            return
-        connector.refused_logins += 1
-        _stop_where_due(session, connector, refusal)
+        for each in (connector, *others):
+            each.refused_logins = each.refused_logins + 1 if refusal is not None else 0
+        if refusal is not None:
+            _stop_where_due(session, [connector, *others], refusal)
 
 
 def _record_smtp(gateway: Gateway, secret: StoredSecret, error: GatewayError | None) -> None:
@@ -236,12 +242,14 @@ def _record_smtp(gateway: Gateway, secret: StoredSecret, error: GatewayError | N
     if error is None and not _is_news(gateway, secret.connector_id, over_smtp=True):
         return
     with gateway.db.unit_of_work() as session:
-        connector = _locked(session, secret)
+        connector, others = _locked(session, gateway, secret)
         if connector is None:
             return
+        alike = [connector, *(each for each in others if _smtp_login(each) == _smtp_login(connector))]
         if error is None:
-            if connector.sending_error_code not in PAST_LOGIN:
-                forget_sending(connector)
+            for each in alike:
+                if each.sending_error_code not in PAST_LOGIN:
+                    forget_sending(each)
             connector.smtp_logged_in_at = clock.utc_now()
             return
         is_stopped = connector.sending_status == SendingStatus.STOPPED
@@ -252,8 +260,9 @@ def _record_smtp(gateway: Gateway, secret: StoredSecret, error: GatewayError | N
         connector.sending_status = SendingStatus.WAITING
         connector.sending_next_attempt_at = clock.utc_now() + WAITS.after(connector.sending_failed_attempts)
         if isinstance(error, LoginRefused):
-            connector.sending_refused_logins += 1
-            _stop_where_due(session, connector, error)
+            for each in alike:
+                each.sending_refused_logins += 1
+            _stop_where_due(session, alike, error)
 
 
 def is_about_smtp_login(error: GatewayError | None) -> bool:
@@ -273,7 +282,7 @@ def is_about_account(error: GatewayError | None) -> bool:
 def record_sent(gateway: Gateway, secret: StoredSecret) -> None:
     """A mail went out: what was in the way of this account is over."""
     with gateway.db.unit_of_work() as session:
-        connector = _locked(session, secret)
+        connector, _others = _locked(session, gateway, secret)
         if connector is not None and connector.sending_error_code in PAST_LOGIN:
             forget_sending(connector)
 
@@ -315,37 +324,58 @@ def _is_news(gateway: Gateway, connector_id: str, *, over_smtp: bool = False) ->
     return connector.refused_logins > 0 or connector.imap_logged_in_at is None
 
 
-def _locked(session: Session, secret: StoredSecret) -> Connector | None:
-    """The connector, if this is still its password."""
-    connector = session.get(Connector, secret.connector_id, with_for_update=True)
-    credential = session.get(Credential, secret.connector_id)
-    is_current = credential is not None and credential.ciphertext == secret.ciphertext
-    return connector if is_current else None
+def _locked(
+    session: Session, gateway: Gateway, secret: StoredSecret
+) -> tuple[Connector | None, list[Connector]]:
+    """The connector, if this is still its password, and the others that log in to the mailbox with it. Locked in the order of
+    their ids: two that record at once wait for each other, and not both at the same time."""
+    ciphertexts = credentials.with_same_login(session, gateway, secret)
+    rows = select(Connector).where(col(Connector.id).in_(ciphertexts)).order_by(col(Connector.id))
+    locked = session.execute(rows.with_for_update(), execution_options={"populate_existing": True})
+    current = [
+        connector
+        for connector in locked.scalars().all()
+        if credentials.ciphertext_of(session, connector.id) == ciphertexts[connector.id]
+    ]
+    own = next((each for each in current if each.id == secret.connector_id), None)
+    return own, [each for each in current if each is not own]
 
 
-def _stop_where_due(session: Session, connector: Connector, refusal: LoginRefused) -> None:
-    was_spent = connector.sending_status == SendingStatus.STOPPED
-    refused = connector.refused_logins + (0 if was_spent else connector.sending_refused_logins)
-    if refused < MAX_REFUSED_LOGINS:
-        return
-    is_imap_good = connector.refused_logins == 0 and connector.imap_logged_in_at is not None
-    if not was_spent:
-        _record_sending_error(connector, refusal)
-        connector.sending_status = SendingStatus.STOPPED
-        connector.sending_next_attempt_at = None
-    event = EventType.CONNECTOR_SENDING_STOPPED
-    if not is_imap_good:
-        if connector.status not in STOPPABLE:
-            return
-        connector.status = ConnectorStatus.STOPPED
-        connector.logged_in_at = None  # a password that does not work keeps nobody out of the mailbox
-        connector.next_fetch_at = None
-        connector.last_error_code = refusal.code
-        connector.last_error_detail = refusal.detail
-        connector.last_error_server_text = refusal.server_text
-        connector.last_error_at = clock.utc_now()
-        event = EventType.CONNECTOR_STOPPED
-    log.warning("logins_stopped", connector_id=connector.id, event_type=event.value, refused=refused)
+def _smtp_login(connector: Connector) -> tuple[str | None, str | None]:
+    return connector.smtp_host, connector.smtp_username
+
+
+def _stop_where_due(session: Session, connectors: Sequence[Connector], refusal: LoginRefused) -> None:
+    """Stop those of the connectors with one password, or their sending, whose logins were refused often enough."""
+    is_imap_good = any(each.refused_logins == 0 and each.imap_logged_in_at is not None for each in connectors)
+    for connector in connectors:
+        was_spent = connector.sending_status == SendingStatus.STOPPED
+        refused = connector.refused_logins + (0 if was_spent else connector.sending_refused_logins)
+        if refused < MAX_REFUSED_LOGINS:
+            continue
+        if not was_spent:
+            _record_sending_error(connector, refusal)
+            connector.sending_status = SendingStatus.STOPPED
+            connector.sending_next_attempt_at = None
+        if is_imap_good:
+            _announce(session, connector, EventType.CONNECTOR_SENDING_STOPPED, refusal)
+        elif connector.status in STOPPABLE:
+            _stop(connector, refusal)
+            _announce(session, connector, EventType.CONNECTOR_STOPPED, refusal)
+
+
+def _stop(connector: Connector, refusal: LoginRefused) -> None:
+    connector.status = ConnectorStatus.STOPPED
+    connector.logged_in_at = None  # a password that does not work keeps nobody out of the mailbox
+    connector.next_fetch_at = None
+    connector.last_error_code = refusal.code
+    connector.last_error_detail = refusal.detail
+    connector.last_error_server_text = refusal.server_text
+    connector.last_error_at = clock.utc_now()
+
+
+def _announce(session: Session, connector: Connector, event: EventType, refusal: LoginRefused) -> None:
+    log.warning("logins_stopped", connector_id=connector.id, event_type=event.value, code=refusal.code)
     recipients = recipients_of(session, connector)
     session.flush()
     outbox.append(

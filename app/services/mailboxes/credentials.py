@@ -7,6 +7,7 @@ together: a password never meets settings of another moment.
 `secret_binding` binds older rows; they can be read until that is done.
 """
 
+import contextlib
 import json
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -85,6 +86,31 @@ def stored(session: Session, connector: Connector, credential: Credential) -> St
     return StoredSecret(connector.id, credential.ciphertext, servers_of(connector), tries, takes_unbound)
 
 
+def with_same_login(session: Session, gateway: Gateway, secret: StoredSecret) -> dict[str, str]:
+    """The ciphertexts of this password, by the ids of the connectors that log in with it to the same mailbox. Several may: one
+    for each folder. A connector with another password is not among them, so a stranger's guesses count for nobody else."""
+    own = session.get(Connector, secret.connector_id)
+    found = {secret.connector_id: secret.ciphertext}
+    if own is None:
+        return found
+    statement = (
+        select(Connector, Credential)
+        .join(Credential, col(Credential.connector_id) == col(Connector.id))
+        .where(
+            col(Connector.imap_host) == own.imap_host,
+            col(Connector.imap_username) == own.imap_username,
+            col(Connector.id) != own.id,
+        )
+    )
+    others = session.execute(statement).all()
+    password = decrypted(gateway, secret) if others else None
+    for connector, credential in others:
+        with contextlib.suppress(SecretUnreadable):
+            if decrypted(gateway, stored(session, connector, credential)) == password:
+                found[connector.id] = credential.ciphertext
+    return found
+
+
 def enter(
     session: Session,
     gateway: Gateway,
@@ -155,6 +181,12 @@ def discard(session: Session, connector_id: str, *, by: Actor) -> None:
 def exist(session: Session, connector_id: str) -> bool:
     """Whether a password is stored."""
     return session.get(Credential, connector_id) is not None
+
+
+def ciphertext_of(session: Session, connector_id: str) -> str | None:
+    """The stored password of a connector, encrypted; None where there is none."""
+    credential = session.get(Credential, connector_id, populate_existing=True)
+    return credential.ciphertext if credential is not None else None
 
 
 def decrypted(gateway: Gateway, secret: StoredSecret) -> str:

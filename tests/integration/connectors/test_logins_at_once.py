@@ -1,8 +1,9 @@
-"""Logins of one connector that are under way at the same moment: together they are refused twice, never a third time."""
+"""Logins with one password that are under way at the same moment, of one connector or of several for one mailbox: together
+they are refused twice, never a third time."""
 
 import itertools
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
@@ -16,7 +17,7 @@ from tests.support.callers import Callers
 from tests.support.served_gateway import served_gateway
 from tools.servers.postgres import Postgres
 from tools.servers.process import wait_until
-from tools.servers.scripted_imap import ScriptedImap, Session
+from tools.servers.scripted_imap import ScriptedFolder, ScriptedImap, Session, says
 from tools.servers.smtp import SmtpServer
 
 NUMBERS = itertools.count()
@@ -46,7 +47,7 @@ def instances(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[list[h
         yield made
 
 
-def connected(client: httpx.Client, imap: ScriptedImap, smtp: SmtpServer) -> str:
+def connected(client: httpx.Client, imap: ScriptedImap, smtp: SmtpServer, **settings: Any) -> str:
     """A connector whose first cycle went well."""
     headers = Callers.user("administrator", admin=True)
     body = {
@@ -58,6 +59,7 @@ def connected(client: httpx.Client, imap: ScriptedImap, smtp: SmtpServer) -> str
         "processed_folder": "Trash",
         "credentials": {"type": "password", "password": "heslo"},
         "first_fetch": "all",
+        **settings,
     }
     answer = client.post("/connectors", json=body, headers=headers)
     assert answer.status_code == 201, answer.text
@@ -82,13 +84,33 @@ def ask(client: httpx.Client, connector_id: str, what: str) -> httpx.Response:
     return client.post(f"/connectors/{connector_id}/{what}", headers=headers)
 
 
-def ask_at_once(instances: Sequence[httpx.Client], connector_id: str) -> list[httpx.Response]:
+def ask_at_once(instances: Sequence[httpx.Client], *connector_ids: str) -> list[httpx.Response]:
     with ThreadPoolExecutor(len(ASKED)) as pool:
         asked = [
             pool.submit(ask, client, connector_id, what)
-            for client, what in zip(itertools.cycle(instances), ASKED, strict=False)
+            for client, connector_id, what in zip(
+                itertools.cycle(instances), itertools.cycle(connector_ids), ASKED, strict=False
+            )
         ]
         return [each.result() for each in asked]
+
+
+def refused_together(imap: ScriptedImap, before: int) -> Callable[[Session, bytes, bytes], bool]:
+    """Refuses each login as soon as all who were asked are there. `before`: how many commands the server had got by then."""
+
+    def all_are_there() -> bool:
+        """The first command of each connection is CAPABILITY."""
+        return imap.commands[before:].count("CAPABILITY") >= len(ASKED)
+
+    def refuse(session: Session, tag: bytes, _command: bytes) -> bool:
+        def answer() -> None:
+            wait_until(all_are_there, WAIT_S, "all of them")
+            session.send(tag + b" NO [AUTHENTICATIONFAILED] no\r\n")
+
+        Thread(target=answer, daemon=True).start()
+        return True
+
+    return refuse
 
 
 def test_are_refused_twice_together(instances: list[httpx.Client]) -> None:
@@ -96,18 +118,7 @@ def test_are_refused_twice_together(instances: list[httpx.Client]) -> None:
         connector_id = connected(instances[0], imap, smtp)
         before = len(imap.commands)
 
-        def refused_when_all_are_there(session: Session, tag: bytes, _command: bytes) -> bool:
-            def answer() -> None:
-                """The first command of each connection is CAPABILITY."""
-                wait_until(
-                    lambda: imap.commands[before:].count("CAPABILITY") >= len(ASKED), WAIT_S, "all of them"
-                )
-                session.send(tag + b" NO [AUTHENTICATIONFAILED] no\r\n")
-
-            Thread(target=answer, daemon=True).start()
-            return True
-
-        imap.on(rb"LOGIN", refused_when_all_are_there)
+        imap.on(rb"LOGIN", refused_together(imap, before))
         smtp.password = "another"
         answers = ask_at_once(instances, connector_id)
         assert {each.status_code for each in answers} == {200, 502}
@@ -136,3 +147,29 @@ def test_are_refused_twice_together(instances: list[httpx.Client]) -> None:
             return bool(answer.json()["status"] == "sent")
 
         wait_until(is_sent, WAIT_S, "the mail that waited")
+
+
+def test_of_two_connectors_for_one_mailbox_are_refused_twice_together(instances: list[httpx.Client]) -> None:
+    with ScriptedImap() as imap, SmtpServer(user="info", password="heslo", auth_required=True) as smtp:
+        imap.folders[b"Archive"], imap.folders[b"Other"] = ScriptedFolder(5000), ScriptedFolder(6000)
+        first = connected(instances[0], imap, smtp)
+        second = connected(instances[-1], imap, smtp, source_folder="Archive")
+        another = {"type": "password", "password": "another"}
+        stranger = connected(instances[0], imap, smtp, source_folder="Other", credentials=another)
+        # A login that is accepted counts for both.
+        for refused in (first, second, second):
+            imap.on(rb"LOGIN", says(b"NO [AUTHENTICATIONFAILED] no"))
+            assert ask(instances[0], refused, "test").json()["imap"]["code"] == "login_refused"
+            imap.well()
+            assert ask(instances[-1], first, "test").json()["imap"]["ok"]
+        assert {shown(instances[0], each)["status"] for each in (first, second)} == {"active"}
+        before = len(imap.commands)
+        imap.on(rb"LOGIN", refused_together(imap, before))
+        for _ in range(3):
+            ask_at_once(instances, first, second)
+        refused_logins = [each for each in imap.commands[before:] if each.startswith("LOGIN")]
+        assert len(refused_logins) == 2
+        for connector_id in (first, second):
+            now = shown(instances[-1], connector_id)
+            assert (now["status"], now["last_error"]["code"]) == ("stopped", "login_refused")
+        assert shown(instances[0], stranger)["status"] == "active", "its password is another one"
