@@ -21,6 +21,7 @@ from app.errors import (
     MailServerError,
     MailServerRejected,
     MailServerTimeout,
+    NoRightToMove,
     NotFound,
     OverQuota,
     ProcessedFolderMissing,
@@ -67,6 +68,8 @@ class Report:
     """The name of the folder on the server."""
     waiting_messages: int | None = None
     """Mails in the source folder."""
+    is_right_to_move_unknown: bool = False
+    """The server has said nothing about it, neither yes nor no."""
 
     @property
     def ok(self) -> bool:
@@ -89,6 +92,10 @@ class Turns:
 
 
 PASSED = Check(ok=True)
+NOT_TOLD = (
+    "The last fetch was not allowed to move mail out of the folder. This mail server shows only to a fetch whether that has "
+    "changed: give the account the right, then fetch."
+)
 TO_BE_MADE = Check(ok=True, detail="There is no such folder yet; the gateway creates it when it is needed.")
 
 
@@ -128,7 +135,11 @@ def check_stored(gateway: Gateway, principal: Principal, connector_id: str) -> R
         imap=lambda ends_at: logins.over_imap(gateway, secret, ends_at=ends_at),
         smtp=lambda ends_at: logins.over_smtp_of_test(gateway, secret, connector, ends_at=ends_at),
     )
-    return check_with(gateway, connector, credentials.decrypted(gateway, secret), secret.tries, turns)
+    password = credentials.decrypted(gateway, secret)
+    report = check_with(gateway, connector, password, secret.tries, turns)
+    if report.is_right_to_move_unknown and connector.last_error_code == NoRightToMove.code:
+        return replace(report, source_folder=_failed(NoRightToMove(NOT_TOLD)))
+    return report
 
 
 def check_with(
@@ -285,12 +296,11 @@ def _waiting_for(
 
 def _check_rights(mailbox: ImapSession, source: str, target: str, report: Report) -> Report:
     try:
-        opening.require_rights(mailbox, source, target)
+        return replace(report, is_right_to_move_unknown=not opening.require_rights(mailbox, source, target))
     except (ProcessedFolderMissing, OverQuota) as exc:
         return replace(report, processed_folder=_failed(mailbox.masked(exc)))
     except MailServerRejected as exc:
         return replace(report, source_folder=_failed(mailbox.masked(exc)))
-    return report
 
 
 def _address(server: ImapServer) -> ServerAddress:

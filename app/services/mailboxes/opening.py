@@ -70,9 +70,10 @@ def select_source(imap: ImapSession, folder: str) -> Selected:
         raise (FolderForbidden if is_about_rights(exc) else FolderNotSelectable)(**told) from exc
 
 
-def require_rights(imap: ImapSession, source: str, target: str) -> None:
+def require_rights(imap: ImapSession, source: str, target: str) -> bool:
     """Find out, without moving anything, whether mail may be moved out of the selected folder. By the rights that the
-    server tells (RFC 4314); where it tells none, by moving a mail that cannot be there.
+    server tells (RFC 4314); where it tells none, by moving a mail that cannot be there. Returns whether the server has told
+    that it may: an OK to the move of nothing does not (Dovecot 2.3 and 2.4 look at the right for each mail that they move).
 
     Raises:
         NoRightToMove, ProcessedFolderMissing, OverQuota
@@ -85,6 +86,7 @@ def require_rights(imap: ImapSession, source: str, target: str) -> None:
         raise NoRightToMove(NO_RIGHT_TO_FILE, command="MYRIGHTS")
     if told is None:
         _try_to_move_nothing(imap, target)
+    return told is not None
 
 
 def _try_to_move_nothing(imap: ImapSession, target: str) -> None:

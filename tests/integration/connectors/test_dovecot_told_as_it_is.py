@@ -1,7 +1,9 @@
 """What a real Dovecot shows and refuses, told by a test and by a fetch: its certificate, and rights that it does not tell."""
 
 import itertools
+import re
 import shutil
+import socket
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -123,9 +125,52 @@ def test_its_certificate(client: httpx.Client, tmp_path: Path, code: str | None)
         server.stop()
 
 
+VARYING = re.compile(rb"\(\d+\.\d+ .*secs\)|HIGHESTMODSEQ \d+|MODSEQ \(\d+\)|session=\S+")
+NO_SUCH_UID = "4294967295"
+CHANGE_NOTHING = [
+    ("CAPABILITY",),
+    ("NAMESPACE",),
+    ("LIST", '""', '"*"', "RETURN (SPECIAL-USE SUBSCRIBED CHILDREN STATUS (MESSAGES UNSEEN))"),
+    ("LIST", '""', '"*"', "RETURN (MYRIGHTS)"),
+    ("MYRIGHTS", "INBOX"),
+    ("GETACL", "INBOX"),
+    ("STATUS", "INBOX", "(MESSAGES UNSEEN)"),
+    ("EXAMINE", "INBOX"),
+    ("SELECT", "INBOX"),
+    ("UID", "SEARCH", "ALL"),
+    ("UID", "FETCH", "1:*", "(FLAGS)"),
+    ("UID", "STORE", NO_SUCH_UID, "+FLAGS", "(\\Deleted)"),
+    ("UID", "STORE", "1:*", "(UNCHANGEDSINCE 0)", "+FLAGS", "(\\Deleted)"),
+    ("UID", "COPY", NO_SUCH_UID, "Trash"),
+    ("UID", "MOVE", NO_SUCH_UID, "Trash"),
+    ("UID", "MOVE", "1:*", '"no such folder"'),
+    ("UID", "EXPUNGE", NO_SUCH_UID),
+    ("EXPUNGE",),
+    ("UNSELECT",),
+]
+
+
+def answers_that_change_nothing(server: Dovecot, user: str) -> list[bytes]:
+    """All that a server says to whatever could tell rights and leaves the mailbox as it is, without times; sorted, because
+    Dovecot lists folders in the order of the disk."""
+    with socket.create_connection((server.host, server.port), 60) as connection:
+        lines = connection.makefile("rb")
+        lines.readline()
+        told: list[bytes] = []
+        for number, command in enumerate([("LOGIN", user, server.password), *CHANGE_NOTHING]):
+            tag = f"a{number} "
+            connection.sendall((tag + " ".join(command) + "\r\n").encode())
+            while not (line := lines.readline()).startswith(tag.encode()):
+                assert line, command
+                told.append(line)
+            told.append(line)
+        return sorted(VARYING.sub(b"", line) for line in told)
+
+
 @pytest.mark.parametrize("can_be_asked", [True, False])
 def test_a_right_to_move_that_is_missing(client: httpx.Client, can_be_asked: bool) -> None:
-    """Dovecot answers OK to a move of nothing: where it does not tell rights, only a real move finds out."""
+    """Dovecot answers OK to a move of nothing: where it does not tell rights, only a real move finds out. All else that it
+    says is the same with and without the right."""
     folder = work_folder("acl-", server_account())
     file = folder / "acl"
     file.write_text("INBOX owner lrswitp\n")
@@ -143,6 +188,15 @@ def test_a_right_to_move_that_is_missing(client: httpx.Client, can_be_asked: boo
         cycle = ask(client, connector_id, "fetch")
         assert (cycle["error"]["code"], cycle["stored"]) == ("no_right_to_move", 0)
         assert (len(server.messages(user)), len(server.messages(user, "Trash"))) == (3, 0)
+        # From now on a test knows it as well, and says so until a fetch has found it otherwise.
+        assert ask(client, connector_id, "test")["source_folder"]["code"] == "no_right_to_move"
+        answers_that_change_nothing(server, user)  # after that, no mail is recent
+        without = answers_that_change_nothing(server, user)
+        file.write_text("INBOX owner lrswitep\n")
+        assert (answers_that_change_nothing(server, user) == without) is not can_be_asked
+        assert ask(client, connector_id, "fetch")["error"] is None
+        assert ask(client, connector_id, "test")["source_folder"]["code"] is None
+        assert (len(server.messages(user)), len(server.messages(user, "Trash"))) == (0, 3)
     finally:
         server.stop()
         shutil.rmtree(folder)
