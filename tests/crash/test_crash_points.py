@@ -23,7 +23,8 @@ from tools.servers.imap_proxy import ImapProxy
 
 SEED = int(os.environ.get("CRASH_SEED", "1"))
 PAIRS = int(os.environ.get("CRASH_PAIRS", "200"))
-SAMPLE = 2
+SAMPLE = int(os.environ.get("CRASH_SAMPLE", "2"))
+"""Of the points of each workload, where not all of them are tried."""
 SETTLING_CYCLES = 3
 TAKEOVER_S = 5.0
 """Longer than the lease and a command's deadline in these tests."""
@@ -142,12 +143,17 @@ def hasty_bench(
     yield from bench_with(killer, settings, dovecot, imap_proxy, command_timeout_s=1, lease_s=1)
 
 
+def sampled(seed: str, count: int) -> list[int]:
+    """Points out of so many, in random order."""
+    return random.Random(seed).sample(range(1, count + 1), min(SAMPLE, count))
+
+
 @pytest.mark.parametrize("name", WORKLOADS)
 def test_a_sample_of_the_points_to_die_at(bench: Bench, name: str) -> None:
     workload = WORKLOADS[name]
     count = bench.effects(workload)
     assert count > 50
-    points = random.Random(f"{SEED} {name}").sample(range(1, count), SAMPLE)
+    points = sampled(f"{SEED} {name}", count)
     for point in points:
         print(f"{name}: dying at effect {point} of {count}, CRASH_SEED={SEED}")
         bench.die_at(workload, point)
@@ -179,7 +185,7 @@ def test_dying_again_while_recovering(bench: Bench, name: str) -> None:
 def test_a_sample_of_the_points_to_stand_still_at(hasty_bench: Bench, name: str) -> None:
     workload = WORKLOADS[name]
     count = hasty_bench.effects(workload)
-    for point in random.Random(f"{SEED} still {name}").sample(range(1, count), 2):
+    for point in sampled(f"{SEED} still {name}", count):
         print(f"{name}: standing still at effect {point} of {count}, CRASH_SEED={SEED}")
         hasty_bench.stand_still_at(workload, point)
 

@@ -19,7 +19,8 @@ from tools.servers.dovecot import Dovecot
 from tools.servers.imap_proxy import Exchange, Fault, ImapProxy, answer, cut_after, cut_before
 
 SEED = int(os.environ.get("CUT_SEED", "1"))
-CUTS = 8
+CUTS = int(os.environ.get("CUT_SAMPLE", "8"))
+"""Of the octets of a session, where not all of them are tried."""
 SHARES = 8
 """Tests that share all octets among them, so that several workers have something to do."""
 MAX_CYCLES = 6
