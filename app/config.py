@@ -28,6 +28,7 @@ with `POLL_INTERVAL_S`.
 """
 IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 
+DNS_PORT = 53
 MIN_SECRET_KEY_CHARS = 32
 NO_KEYS = "GATEWAY_SECRET_KEYS (print one with: imap-gateway generate-secret)"
 MIN_JWT_SECRET_OCTETS = 32
@@ -58,6 +59,10 @@ class Settings(BaseSettings):
     """Private or loopback ranges in which the gateway may contact mail and webhook hosts; none by default."""
     mail_ports: Annotated[tuple[int, ...], NoDecode] = (143, 993, 25, 465, 587)
     """The ports that a connector may name outside the allowed private networks."""
+
+    dns_servers: Annotated[tuple[tuple[str, int], ...], NoDecode] = ()
+    """The DNS servers to ask for the names of mail servers and webhook receivers, as `192.0.2.1` or `192.0.2.1:53`. None: those
+    of the machine, with its own list of names (`/etc/hosts`)."""
 
     poll_interval_s: int = Field(default=60, ge=1)
     lease_s: int = Field(default=30, ge=1)
@@ -166,6 +171,13 @@ class Settings(BaseSettings):
     def _are_ports(cls, value: tuple[int, ...]) -> tuple[int, ...]:
         if any(not 1 <= port <= 65535 for port in value):
             raise ValueError("each must be a port from 1 to 65535")
+        return value
+
+    @field_validator("dns_servers", mode="before")
+    @classmethod
+    def _split_servers(cls, value: object) -> object:
+        if isinstance(value, str):
+            return [_address_and_port(item.strip()) for item in value.split(",") if item.strip()]
         return value
 
     @field_validator("cors_origins")
@@ -293,3 +305,19 @@ def _as_browsers_say(origin: str) -> str:
 def _sentence(error: Mapping[str, Any]) -> str:
     setting = ENV_PREFIX + str(error["loc"][0]).upper() if error["loc"] else ENV_PREFIX.rstrip("_")
     return f"{setting}: {str(error['msg']).removeprefix('Value error, ')}"
+
+
+def _address_and_port(text: str) -> tuple[str, int]:
+    """From `192.0.2.1`, `192.0.2.1:53`, `2001:db8::1` or `[2001:db8::1]:53`."""
+    try:
+        return str(ipaddress.ip_address(text)), DNS_PORT
+    except ValueError:
+        address, _, port = text.rpartition(":")
+        bare = address[1:-1] if address.startswith("[") and address.endswith("]") else address
+        try:
+            parsed = str(ipaddress.ip_address(bare)), int(port)
+        except ValueError:
+            parsed = "", 0
+        if not 1 <= parsed[1] <= 65535:
+            raise ValueError("each must be an address, or an address and a port, as 192.0.2.1:53") from None
+        return parsed

@@ -6,6 +6,7 @@ from datetime import datetime
 
 from app import clock
 from app.adapters.cursorbox import CursorKeeper
+from app.adapters.dns import DnsClient
 from app.adapters.handshake import verifying_context
 from app.adapters.identity import TokenVerifier, verifier_from
 from app.adapters.imap import SilentServers
@@ -38,6 +39,8 @@ class Gateway:
     identity: TokenVerifier
     mail_network: NetworkPolicy
     webhook_network: NetworkPolicy
+    autoconfig_network: NetworkPolicy
+    dns: DnsClient
     tls: ssl.SSLContext
     """Verifies mail servers."""
     parsers: ParserPool
@@ -73,14 +76,18 @@ class Gateway:
     @classmethod
     def from_settings(cls, settings: Settings) -> "Gateway":
         private = settings.allowed_private_networks
+        dns = DnsClient(settings.dns_servers)
+        lookup = dns.addresses if settings.dns_servers else None
         db = Database(settings.database_url, pool_size=settings.database_sessions)
         return cls(
             settings=settings,
             db=db,
             secrets=SecretBox(settings.secret_keys),
             identity=verifier_from(settings),
-            mail_network=NetworkPolicy(private, public_ports=settings.mail_ports),
-            webhook_network=NetworkPolicy(private, public_ports=(80, 443, 8080, 8443)),
+            mail_network=NetworkPolicy(private, settings.mail_ports, lookup),
+            webhook_network=NetworkPolicy(private, (80, 443, 8080, 8443), lookup),
+            autoconfig_network=NetworkPolicy(private, (443,), lookup),
+            dns=dns,
             tls=verifying_context(ssl.get_default_verify_paths()),
             parsers=ParserPool(settings.fetch_threads),
             metrics=Metrics(),

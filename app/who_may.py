@@ -49,6 +49,7 @@ ROUTES: dict[str, Rule] = {
         "those who may change the connector; if there is none that the caller may change, those who may create",
         "connectors:write",
     ),
+    "POST /connectors/discover": Special("every user with a token", "connectors:write"),
     "POST /connectors/test": Special("every user with a token", "connectors:write"),
     "POST /connectors/{}/test": Action.OPERATE,
     "GET /connectors/{}/folders": Action.LIST_FOLDERS,

@@ -6,7 +6,7 @@ A name that does not exist and one that leads only to forbidden addresses look a
 
 import ipaddress
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from app.adapters.racing import connect_first, in_turns
@@ -34,6 +34,8 @@ class NetworkPolicy:
     allowed_private_networks: Sequence[IPNetwork] = ()
     public_ports: Sequence[int] | None = None
     """Ports allowed outside the private networks; None means any."""
+    lookup: Callable[[str], list[str]] | None = None
+    """Gives the addresses of a name, or raises HostUnreachable; None: the machine does."""
 
     def is_allowed_private(self, address: IPAddress) -> bool:
         """Whether an address, or the IPv4 address inside it, is in the allowed private networks."""
@@ -60,12 +62,7 @@ class NetworkPolicy:
         Raises:
             HostUnreachable: the name does not resolve, or resolves only to forbidden addresses.
         """
-        try:
-            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        # ValueError: a NUL in the name; UnicodeError: a label that IDNA refuses.
-        except (OSError, ValueError) as exc:
-            raise HostUnreachable from exc
-        addresses = dict.fromkeys(_plain(str(entry[4][0])) for entry in found)
+        addresses = dict.fromkeys(_plain(address) for address in self._addresses(host, port))
         permitted = [
             address
             for address in addresses
@@ -74,6 +71,16 @@ class NetworkPolicy:
         if not permitted:
             raise HostUnreachable
         return in_turns(permitted)
+
+    def _addresses(self, host: str, port: int) -> list[str]:
+        if self.lookup is not None and not _is_of_machine(host):
+            return self.lookup(host)
+        try:
+            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        # ValueError: a NUL in the name; UnicodeError: a label that IDNA refuses.
+        except (OSError, ValueError) as exc:
+            raise HostUnreachable from exc
+        return [str(entry[4][0]) for entry in found]
 
     def connect(self, host: str, port: int, timeout_s: float, *, private_only: bool = False) -> socket.socket:
         """A TCP connection to the first address that answers, in plain text as yet; `private_only` as for `resolve`.
@@ -97,6 +104,14 @@ class NetworkPolicy:
             HostUnreachable: as in `resolve`.
         """
         return all(self.is_allowed_private(address) for address in self.resolve(host, port))
+
+
+def _is_of_machine(host: str) -> bool:
+    """Whether no DNS is needed: an address, or the name of this machine."""
+    try:
+        return host.rstrip(".").lower() == "localhost" or bool(ipaddress.ip_address(host))
+    except ValueError:
+        return False
 
 
 def embedded_ipv4(address: IPAddress) -> ipaddress.IPv4Address | None:

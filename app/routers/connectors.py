@@ -31,11 +31,13 @@ from app.schemas.connectors import (
     ServerRead,
     SmtpRead,
 )
+from app.schemas.discovery import DiscoverRead, DiscoverRequest
 from app.schemas.fields import Id, Line, ListQuery, Page
 from app.services.access.rules import Principal
 from app.services.connectors import addresses, checks, connectors, passwords
 from app.services.connectors.detailed import Detailed
 from app.services.connectors.settings import first_fetch_of, retention_of, server_of, smtp_of
+from app.services.discovery import discovery
 from app.services.events.recipients import notifies_users
 from app.services.fetching import history
 
@@ -81,6 +83,18 @@ async def check_new_connector(
         principal.name, lambda: checks.check_new(gateway, principal, body)
     )
     return ConnectorTestRead.model_validate(report)
+
+
+@router.post("/discover", responses=problem_responses(429, 503))
+async def discover_servers(
+    body: DiscoverRequest, gateway: GatewayDep, principal: PrincipalDep
+) -> DiscoverRead:
+    """Find the mail servers of an address. Nobody logs in, and the address is sent to nobody: only its domain. Empty if none
+    was found. The answer comes after 10 s at the latest. Try a candidate with `POST /connectors/test` before you save it."""
+    found = await gateway.server_requests.run(
+        principal.name, lambda: discovery.discover(gateway, principal, body.email_address)
+    )
+    return DiscoverRead.model_validate({"candidates": found})
 
 
 @router.put(

@@ -2,6 +2,7 @@
 
     connectors/   The settings of a mailbox: create, change, pause, delete; try a login; the one-time link by which an
                   owner enters the password.
+    discovery/    The mail servers of an address, found from the address alone; the facts about providers.
     fetching/     Mail from the server into the database: start the mailboxes that are due (`sweep`), one run
                   (`fetch_cycle`), the parts of a run, how a run ends (`outcomes`), when the next one is due: how often
                   a mailbox is polled, and the back-off of a failing one (`schedule`), the history of runs, the

@@ -52,6 +52,7 @@ CALLS: dict[str, Call] = {
             "imap": {**SERVER, "username": "{username}"},
         },
     ),
+    "POST /connectors/discover": Call("/connectors/discover", {"email_address": "info@seznam.cz"}),
     "POST /connectors/test": Call(
         "/connectors/test", {"imap": {**SERVER, "username": "info"}, "credentials": PASSWORD}
     ),
@@ -149,6 +150,7 @@ SPECIAL: dict[str, dict[str, str | Action]] = {
         "absent": "yes yes yes 403 403 yes yes 403",
     },
     "POST /connectors/test": {"shared": "yes yes yes yes yes yes yes yes"},
+    "POST /connectors/discover": {"shared": "yes yes yes yes yes yes yes yes"},
 }
 """What the rules in words mean, for each kind of object."""
 

@@ -1,5 +1,6 @@
 """A real HTTP receiver for tests of webhooks. It records requests and gives the answers that a test sets."""
 
+import ssl
 import threading
 import time
 from collections import deque
@@ -41,7 +42,8 @@ class HttpReceiver:
 
     host = "127.0.0.1"
 
-    def __init__(self) -> None:
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
+        """`tls`: speak HTTPS."""
         self._requests: list[ReceivedRequest] = []
         self._arrived = threading.Condition()
         self._answers: deque[Answer] = deque([Answer()])
@@ -61,6 +63,8 @@ class HttpReceiver:
                 pass  # the requests are kept, so nothing needs printing
 
         self._server = ThreadingHTTPServer((self.host, 0), Handler)
+        if tls is not None:
+            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
         self._server.daemon_threads = True
         self._server.block_on_close = False  # a keep-alive connection must not hold up the end of a run
         self._thread = threading.Thread(
@@ -70,7 +74,7 @@ class HttpReceiver:
             daemon=True,
         )
         self.port = int(self._server.server_address[1])
-        self.url = f"http://{self.host}:{self.port}"
+        self.url = f"http{'s' if tls is not None else ''}://{self.host}:{self.port}"
 
     def start(self) -> Self:
         """Start answering."""

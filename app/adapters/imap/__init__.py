@@ -16,7 +16,7 @@ from app.adapters.imap.answers.folder_status import FolderStatus
 from app.adapters.imap.answers.listing import SPECIAL_USES
 from app.adapters.imap.answers.status import Selected
 from app.adapters.imap.errors import is_about_rights
-from app.adapters.imap.login import connect
+from app.adapters.imap.login import capabilities, connect
 from app.adapters.imap.session import ImapSession
 from app.adapters.imap.silence import SilentServers
 from app.adapters.imap.values import ConnectionPolicy, FetchedMail, Folder, MailInfo, ServerAddress
@@ -32,6 +32,7 @@ __all__ = [
     "Selected",
     "ServerAddress",
     "SilentServers",
+    "capabilities",
     "connect",
     "is_about_rights",
 ]

@@ -46,6 +46,19 @@ def connect(
         session.end()
 
 
+def capabilities(server: ServerAddress, access: ConnectionPolicy) -> frozenset[str]:
+    """What a server offers before anybody has logged in. Nothing is tried.
+
+    Raises:
+        MailServerError: the errors of `open_session`.
+    """
+    _, session = open_session(server, access, Mask(server.username, None))
+    try:
+        return session.capabilities
+    finally:
+        session.end()
+
+
 @contextlib.contextmanager
 def _masking(session: ImapSession, mask: Mask) -> Iterator[None]:
     try:

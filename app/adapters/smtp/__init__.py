@@ -8,6 +8,7 @@ smtplib's own `data`, `login` and `starttls` are not used. The first does not di
 second encodes a password as ASCII, the third wraps the socket in one step that no deadline can interrupt.
 """
 
+from app.adapters.smtp.opening import extensions
 from app.adapters.smtp.submission import Session, check, is_worn_out, submit
 from app.adapters.smtp.values import Envelope, Limits, Outcome, RecipientResult, Server
 
@@ -19,6 +20,7 @@ __all__ = [
     "Server",
     "Session",
     "check",
+    "extensions",
     "is_worn_out",
     "submit",
 ]

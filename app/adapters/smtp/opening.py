@@ -37,6 +37,41 @@ def logged_in(
     Raises:
         MailServerError
     """
+    with _greeted(server, network, tls, limits, stopping=stopping, ehlo_name=ehlo_name) as (client, watch):
+        with logging_in(), told_in_full(server, client, watch), translated_errors("AUTH"):
+            log_in(client, server)
+        yield client, watch
+
+
+def extensions(
+    server: Server,
+    network: NetworkPolicy,
+    tls: ssl.SSLContext,
+    limits: Limits,
+    *,
+    ehlo_name: str | None = None,
+) -> dict[str, str]:
+    """The extensions that a server offers before anybody has logged in (RFC 5321 §4.1.1.1), with their parameters. Names are
+    in small letters. Nothing is tried.
+
+    Raises:
+        MailServerError
+    """
+    with _greeted(server, network, tls, limits, ehlo_name=ehlo_name) as (client, _):
+        return dict(client.esmtp_features)
+
+
+@contextlib.contextmanager
+def _greeted(
+    server: Server,
+    network: NetworkPolicy,
+    tls: ssl.SSLContext,
+    limits: Limits,
+    *,
+    stopping: Callable[[], bool] = lambda: False,
+    ehlo_name: str | None,
+) -> Iterator[tuple[Client, Watch]]:
+    """A session in which nobody has logged in."""
     begun = time.monotonic()
     # Plain text, also for the password, is allowed only inside the allowed private networks.
     connection = network.connect(
@@ -50,8 +85,6 @@ def logged_in(
         try:
             with told_in_full(server, client, watch), translated_errors("EHLO"):
                 _greet(client, server, tls, limits)
-            with logging_in(), told_in_full(server, client, watch), translated_errors("AUTH"):
-                log_in(client, server)
             yield client, watch
         finally:
             client.leave()
