@@ -29,15 +29,16 @@ Json = dict[str, Any]
 
 
 class StandardLibrary:
-    """The child, started when it is needed and again after it died."""
+    """The child, started when it is needed and again after it died. It gets up to `cpu_s` of CPU time for a mail."""
 
-    def __init__(self) -> None:
+    def __init__(self, cpu_s: int = CPU_S) -> None:
+        self._cpu_s = cpu_s
         self._child: subprocess.Popen[bytes] | None = None
 
     def read(self, raw: bytes) -> Json:
         """What the library makes of a mail."""
         if self._child is None:
-            command = [sys.executable, "-m", "tools.agreement.standard_library"]
+            command = [sys.executable, "-m", "tools.agreement.standard_library", str(self._cpu_s)]
             self._child = subprocess.Popen(
                 command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
             )
@@ -145,11 +146,13 @@ def _part(part: EmailMessage) -> Json:
 
 
 def main() -> None:
-    """Answer until standard input ends: a number of octets in a line, then so many; a line of JSON."""
+    """Answer until standard input ends: a number of octets in a line, then so many; a line of JSON. The first argument is
+    the CPU time for a mail, in seconds."""
+    cpu_s = int(sys.argv[1])
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_OCTETS, MEMORY_OCTETS))
     _, hard = resource.getrlimit(resource.RLIMIT_CPU)
     while line := sys.stdin.buffer.readline():
-        resource.setrlimit(resource.RLIMIT_CPU, (int(time.process_time()) + CPU_S, hard))
+        resource.setrlimit(resource.RLIMIT_CPU, (int(time.process_time()) + cpu_s, hard))
         raw = sys.stdin.buffer.read(int(line))
         print(json.dumps(read(raw)), flush=True)
 
