@@ -8,7 +8,7 @@ WORKERS ?= 2
 # Tests wait for servers, leases and clocks, too, so two cores have work for three of them.
 TEST_WORKERS ?= 3
 # The tests that break things on purpose: all of them, including those that `make test` leaves out.
-SOAKED := tests/crash tests/integration tests/walks
+SOAKED := tests/agreement tests/crash tests/deploy tests/integration tests/walks
 
 QUICK := tests/unit tests/api
 # Has an environment of its own, because nothing of the gateway needs it.
@@ -53,7 +53,7 @@ quick: $(STAMP) ## run unit and API tests on SQLite alone, while you write
 test: $(STAMP) ## run all tests; real servers that are not installed are unpacked into .servers
 	@$(BIN)/python -m tools.servers.unpack
 	@$(COMPILE)
-	@$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: format lint types arrows docs test ## what CI runs: format, lint, types, imports, documents, tests
 

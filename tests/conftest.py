@@ -24,7 +24,7 @@ from tests.support.figures import FIGURES, TOTALS
 from tests.support.schema import migrate
 from tests.support.settings import ROOT, SettingsFactory
 
-pytest_plugins = ["tests.servers.fixtures"]
+pytest_plugins = ["tests.servers.fixtures", "tests.support.long_files"]
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

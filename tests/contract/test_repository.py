@@ -6,6 +6,7 @@ import subprocess
 
 import pytest
 
+from tests.support.long_files import LONG_FILES
 from tests.support.settings import ROOT
 
 PYTHON_FILES = sorted(
@@ -77,3 +78,7 @@ def test_no_file_names_a_path_of_a_machine_or_an_index(pattern: str) -> None:
         and re.search(pattern, (ROOT / name).read_text(encoding="utf-8", errors="replace"))
     ]
     assert naming == []
+
+
+def test_each_file_of_tests_that_goes_first_exists() -> None:
+    assert [name for name in LONG_FILES if not (ROOT / "tests" / name).is_file()] == []

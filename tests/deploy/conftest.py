@@ -1,4 +1,5 @@
-"""A wheel of this checkout, installed as the image installs it, once for all tests of a worker."""
+"""A wheel of this checkout, installed as the image installs it, once for all tests of a worker; by `make soak` with all that
+pip fetches, too."""
 
 import shutil
 import subprocess
@@ -22,6 +23,7 @@ class Installed:
     wheel: Path
     home: Path
     account: Account
+    is_quick: bool
 
     @property
     def command(self) -> Path:
@@ -36,9 +38,9 @@ def run(*command: str | Path, cwd: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.fixture(scope="session")
-def image() -> Iterator[Image]:
-    made = built_image()
+@pytest.fixture(scope="session", params=["quick", pytest.param("from pip", marks=pytest.mark.soak)])
+def image(request: pytest.FixtureRequest) -> Iterator[Image]:
+    made = built_image(is_quick=request.param == "quick")
     yield made
     shutil.rmtree(made.folder)
 
@@ -48,5 +50,5 @@ def installed(image: Image) -> Iterator[Installed]:
     home = work_folder("gateway-wheel-", image.account)
     home.chmod(0o755)
     (wheel,) = (image.folder / "build" / "wheels").glob("imap_gateway-*.whl")
-    yield Installed(image.folder / "opt" / "gateway", wheel, home, image.account)
+    yield Installed(image.folder / "opt" / "gateway", wheel, home, image.account, image.is_quick)
     shutil.rmtree(home)

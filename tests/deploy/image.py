@@ -1,4 +1,8 @@
-"""The steps of deploy/Dockerfile, run one by one with the image's folders below a temporary one."""
+"""The steps of deploy/Dockerfile, run one by one with the image's folders below a temporary one.
+
+pip takes a minute to fetch and compile what production needs. `make setup` has had it do so already, with the same hashes; so
+a quick build copies these distributions, in these versions, into the image's environments. `make soak` has pip do it.
+"""
 
 import json
 import os
@@ -11,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.deploy.distributions import copied_to, pins
 from tests.deploy.interpreter import interpreter_for
 from tests.support.settings import ROOT
 from tools.servers.process import Account, server_account, work_folder
@@ -24,6 +29,7 @@ class Image:
     """A built image: where it lies, and what its last steps say."""
 
     folder: Path
+    is_quick: bool
     account: Account
     steps: list[tuple[str, str]]
     values: dict[str, str]
@@ -32,7 +38,7 @@ class Image:
     """CMD, as it stands in the file."""
 
 
-def built_image() -> Image:
+def built_image(*, is_quick: bool) -> Image:
     """Run all steps in an empty folder, which stays; the caller removes it."""
     account = server_account()
     folder = work_folder("gateway-image-", account)
@@ -51,14 +57,14 @@ def built_image() -> Image:
         elif word == "COPY" and stage == 1:
             copy(rest, folder / "build")
         elif word == "RUN":
-            execute(moved(rest, folder), folder / "build")
+            (execute_quickly if is_quick else execute)(moved(rest, folder), folder / "build")
         elif word == "ENV":
             values |= dict(each.split("=", 1) for each in shlex.split(moved(rest, folder)))
         elif word == "CMD":
             command = json.loads(rest)
         elif word == "USER":
             assert re.fullmatch(r"[1-9]\d+:[1-9]\d+", rest)
-    return Image(folder, account, steps, values, command)
+    return Image(folder, is_quick, account, steps, values, command)
 
 
 def health_check(steps: list[tuple[str, str]], port: int) -> Callable[[], bool]:
@@ -90,9 +96,25 @@ def copy(rest: str, target: Path) -> None:
             shutil.copy(ROOT / name, target / name)
 
 
+def execute_quickly(step: str, folder: Path) -> None:
+    """Run one step, but copy what pip would fetch."""
+    for command in step.split(" && "):
+        words = shlex.split(command)
+        if words[1:3] == ["-m", "venv"]:
+            execute(f"{command} --without-pip", folder)
+            copied_to(Path(words[3]), ["pip"])
+            pip = Path(words[3], "bin", "pip")
+            pip.write_text('#!/bin/sh\nexec "$(dirname "$0")/python" -m pip "$@"\n')
+            pip.chmod(0o755)
+        elif "--require-hashes" in words:
+            copied_to(Path(words[0]).parents[1], pins(folder / words[-1]))
+        else:
+            execute(command, folder)
+
+
 def execute(step: str, folder: Path) -> None:
     """Run one step in the shell; giving files to the image's user is left to who is root."""
-    step = re.sub(r" && chown \S+ \S+$", "", step)
+    step = re.sub(r"( && |^)chown \S+ \S+$", "", step)
     clean = {
         name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "VIRTUAL_ENV"))
     }

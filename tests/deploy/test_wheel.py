@@ -13,6 +13,7 @@ import httpx
 
 from app import __version__
 from tests.deploy.conftest import Installed, run
+from tests.deploy.distributions import copied_to, pins, with_needs
 from tests.deploy.image import Image, health_check
 from tests.support.settings import ROOT
 from tools.servers.process import command_as, end, free_port, start, wait_until
@@ -43,10 +44,6 @@ def call(installed: Installed, *arguments: str) -> str:
     return done.stdout
 
 
-def pins(name: str) -> dict[str, str]:
-    return dict(re.findall(r"^([A-Za-z0-9_.-]+)==(\S+)", (ROOT / name).read_text(), re.MULTILINE))
-
-
 def test_the_wheel_carries_the_migrations_and_no_top_level_alembic(installed: Installed) -> None:
     names = zipfile.ZipFile(installed.wheel).namelist()
     scripts = {
@@ -58,8 +55,9 @@ def test_the_wheel_carries_the_migrations_and_no_top_level_alembic(installed: In
 
 
 def test_production_installs_the_tested_versions_and_no_tools_of_developers() -> None:
-    production, tested, build = map(
-        pins, ("requirements-production.lock", "requirements.lock", "requirements-build.lock")
+    production, tested, build = (
+        pins(ROOT / name)
+        for name in ("requirements-production.lock", "requirements.lock", "requirements-build.lock")
     )
     assert production.items() <= tested.items()
     assert build.items() <= tested.items()
@@ -131,15 +129,21 @@ def test_it_migrates_and_serves_as_an_ordinary_user(installed: Installed) -> Non
     assert "Traceback" not in log.read_text()
 
 
-def test_the_demo_runs_from_the_wheel_with_its_extra(installed: Installed) -> None:
+def test_the_demo_runs_from_the_wheel_with_its_extra_and_leaves_nothing_behind(installed: Installed) -> None:
     """Last in this file: it adds to the environment what production does not install."""
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
-    pip += ["--python", str(installed.environment / "bin" / "python")]
-    run(*pip, "install", f"{installed.wheel}[demo]", cwd=installed.home)
+    pip += ["--python", str(installed.environment / "bin" / "python"), "install"]
+    if installed.is_quick:
+        copied_to(installed.environment, with_needs("aiosmtpd", "pymap"))
+        pip.append("--no-index")  # Fails if the extra needs anything that is missing.
+    run(*pip, f"{installed.wheel}[demo]", cwd=installed.home)
+    temporary = installed.home / "temporary"
+    temporary.mkdir()
+    temporary.chmod(0o777)
     done = subprocess.run(
         command_as(installed.account, [installed.command, "demo", "--once"]),
         cwd=installed.home,
-        env=environment(installed),
+        env={**environment(installed), "TMPDIR": str(temporary)},
         capture_output=True,
         text=True,
         check=False,
@@ -147,3 +151,4 @@ def test_the_demo_runs_from_the_wheel_with_its_extra(installed: Installed) -> No
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Everything happened as it should." in done.stdout
+    assert list(temporary.iterdir()) == []

@@ -1,4 +1,4 @@
-"""The demo, as a newcomer starts it."""
+"""The demo, as a newcomer starts it. One round of it runs from the wheel in each run: tests/deploy/test_wheel.py."""
 
 import os
 import re
@@ -24,6 +24,7 @@ def environment(tmp_path: Path) -> dict[str, str]:
     return {**kept, "TMPDIR": str(tmp_path)}
 
 
+@pytest.mark.soak
 def test_one_round_checks_itself_and_leaves_nothing_behind(
     tmp_path: Path, environment: dict[str, str]
 ) -> None:
