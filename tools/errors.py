@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from app import error_guide
+from app.error_guide import page
 
 if __name__ == "__main__":
-    page = Path(__file__).resolve().parents[1] / "docs" / "errors.md"
-    page.write_text(error_guide.markdown(), encoding="utf-8")
+    file = Path(__file__).resolve().parents[1] / "docs" / "errors.md"
+    file.write_text(page.markdown(), encoding="utf-8")

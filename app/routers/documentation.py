@@ -7,7 +7,7 @@ import fastapi_offline
 from fastapi import APIRouter, Response
 from fastapi.responses import FileResponse
 
-from app import error_guide
+from app.error_guide import page as error_page
 from app.web_pages import page
 
 router = APIRouter()
@@ -64,7 +64,7 @@ def get_documentation() -> Response:
 
 @router.get("/docs/errors")
 def get_errors() -> Response:
-    return Response(error_guide.html(), media_type="text/html; charset=utf-8", headers=page.HEADERS)
+    return Response(error_page.html(), media_type="text/html; charset=utf-8", headers=page.HEADERS)
 
 
 @router.get("/docs/start.js")

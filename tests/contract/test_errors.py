@@ -4,7 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from app import error_guide, errors
+from app import errors
+from app.error_guide import page as error_page
+from app.error_guide import quarantine as reasons
 from app.problems import status_of
 from app.services.fetching import quarantine
 from tests.support.settings import ROOT
@@ -56,19 +58,17 @@ def test_the_tree_at_the_top_of_the_file_names_every_error(error: type[errors.Ga
 
 def test_the_guide_has_an_entry_for_each_code_and_no_other() -> None:
     made_by_framework = {"method_not_allowed"}
-    assert (
-        set(error_guide.entries()) == {error.code for error in ALL} | {"internal_error"} | made_by_framework
-    )
+    assert set(error_page.entries()) == {error.code for error in ALL} | {"internal_error"} | made_by_framework
 
 
 def test_no_code_stands_in_two_sections_of_the_guide() -> None:
-    assert sum(map(len, error_guide.SECTIONS.values())) == len(error_guide.entries())
+    assert sum(map(len, error_page.SECTIONS.values())) == len(error_page.entries())
 
 
 def test_the_guide_says_what_to_do_for_each_reason_of_the_quarantine() -> None:
-    assert set(error_guide.REASONS_TO_DO) == set(quarantine.DETAILS)
+    assert set(reasons.TO_DO) == set(quarantine.DETAILS)
 
 
 def test_the_page_of_errors_is_fresh() -> None:
     page = (ROOT / "docs" / "errors.md").read_text(encoding="utf-8")
-    assert page == error_guide.markdown(), "stale; run: python -m tools.errors"
+    assert page == error_page.markdown(), "stale; run: python -m tools.errors"
