@@ -12,6 +12,7 @@ sanitise          The tags and attributes of HTML that may stay; then `shown_htm
                   `looks`, `colours`, `style_sheets`, `html_attributes` and `shown_links`.
 plain, snippet    Text for lists and for search, without what is quoted (`quotes`).
 automatic         Whether a machine wrote the mail; `delivery_report` is what a report of a server says.
-compose           The bytes of a mail to send, over `answering` and `file_names`.
+compose           The bytes of a mail to send, over `entered_addresses`, `written_headers` and `file_names`;
+                  `control_characters` keeps line breaks out of headers, `answering` says what an answer takes over.
 reader_1          How the reader before this one numbered attachments.
 """

@@ -8,10 +8,11 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from app.mime.compose import has_controls, usable_msg_id
+from app.mime.control_characters import has_controls
 from app.mime.headers import split_fields
 from app.mime.model import Defects
 from app.mime.text import clean_line
+from app.mime.written_headers import usable_msg_id
 
 SUBJECT_MAX_CHARS = 900
 HEADER_MAX_OCTETS = 512 * 1024

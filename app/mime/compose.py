@@ -1,15 +1,12 @@
 """Builds the bytes of a mail from what a caller wants to send (RFC 5322, MIME, RFC 2047, RFC 2231).
 
-No text from a caller reaches a header unchanged. Control characters are refused in the value, and in the text of encoded
-words in it: Python up to 3.12 decodes `=?UTF-8?Q?=0A?=Bcc: a@b` while it folds, and writes the line break into the
-header. Addresses are taken apart and rebuilt. This module then encodes and folds every value itself, because the folding
-of `email` differs between releases (3.11 loses the quotes around a comma in a long display name). The finished header is
-read again and compared with what was meant.
+No text from a caller reaches a header unchanged. Control characters are refused (`control_characters`), addresses are taken
+apart and built again (`entered_addresses`), and every value is encoded and folded here (`written_headers`). The finished
+header is read again and compared with what was meant.
 
 The result is 7-bit: no server on the way needs an extension for it.
 """
 
-import base64
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -19,43 +16,17 @@ from email.parser import BytesHeaderParser
 from email.policy import EmailPolicy, compat32
 from email.utils import format_datetime
 
-import idna
-
 from app.errors import FieldFault, InvalidInput
+from app.mime.control_characters import is_unicode, refuse_controls
+from app.mime.entered_addresses import Mailbox, rebuilt_address
 from app.mime.file_names import filename_parameter, is_plain
+from app.mime.written_headers import addresses, encoded_words, folded, msg_id, unstructured
 
-_CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
-_ENCODED_WORD = re.compile(r"=\?([^?]*)\?([bBqQ])\?(.*?)\?=")
-_MAX_DECODING_ROUNDS = 5
-_Q_OCTET = re.compile(rb"=([0-9A-Fa-f]{2})")
-_QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
-_PLAIN_NAME = re.compile(r"[A-Za-z0-9]+(?: [A-Za-z0-9]+)*")
-# RFC 5321 §4.1.2: Dot-string, or Quoted-string. Dots in unusual places need quotes; NTT docomo gave out such addresses.
-_LOCAL_PART = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*")
-_ODD_DOTS = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]+")
-# Without characters that a careless server could mistake for the end of the path: quotes, backslashes, angle brackets.
-_QUOTED_LOCAL_PART = re.compile(r'"[ !#-;=?-\[\]-~]+"')
-_DOMAIN = re.compile(
-    r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9])?(?:\.[A-Za-z0-9](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9])?)*"
-)
-# With what RFC 5322 does not allow and programs write: spaces, odd characters, up to a whole line.
-_MSG_ID = re.compile(r"<[!-;=?-~](?:[ !-;=?-~]{0,992}[!-;=?-~])?>")
 _CONTENT_ID = re.compile(r"[!#-'*+\--;=?-~]{1,200}")
 _MEDIA_TYPE = re.compile(r"[A-Za-z0-9!#$&^_.+-]{1,80}/[A-Za-z0-9!#$&^_.+-]{1,80}")
 
-_LINE_CHARS = 66  # beside the longest name of a header of ours, a line stays below RFC 5322's 78
-_WORD_OCTETS = 36
-_LONGEST_LINE = 998  # RFC 5322 §2.1.1
 _MAX_REFERENCES = 20
 _MIME_HEADERS = frozenset({"mime-version", "content-type", "content-transfer-encoding"})
-
-
-@dataclass(frozen=True)
-class Mailbox:
-    """A rebuilt address: ASCII, the domain as A-labels in lower case; the name is any text without controls."""
-
-    address: str
-    name: str | None = None
 
 
 @dataclass(frozen=True)
@@ -115,89 +86,7 @@ def with_bcc(raw: bytes, bcc: Sequence[Mailbox]) -> bytes:
     if not bcc:
         return raw
     first, line_end, rest = raw.partition(b"\r\n")
-    return b"".join([first, line_end, f"Bcc: {_addresses(bcc)}".encode(), line_end, rest])
-
-
-def parse_mailbox(text: str, pointer: str) -> Mailbox:
-    """Read `addr` or `Name <addr>`.
-
-    Raises:
-        InvalidInput: with `pointer`.
-    """
-    refuse_controls(text, pointer)
-    text = text.strip()
-    if not text.endswith(">"):
-        return Mailbox(rebuilt_address(text, pointer))
-    name, opened, address = text[:-1].rpartition("<")
-    name = name.strip()
-    if _QUOTED.fullmatch(name):
-        name = re.sub(r"\\(.)", r"\1", name[1:-1]).strip()
-    # "a@b.cz, Jan <c@d.cz>" is two addresses, and must not become one address with a strange name.
-    elif not opened or re.search(r"[<>]", name) or ("@" in name and re.search(r"[,;]", name)):
-        raise InvalidInput(FieldFault(pointer, "must be one address: `addr` or `Name <addr>`"))
-    return Mailbox(rebuilt_address(address, pointer), name or None)
-
-
-def rebuilt_address(address: str, pointer: str) -> str:
-    """An address in its form for SMTP and headers, with the domain in A-labels (RFC 5890) and lower case.
-
-    Raises:
-        InvalidInput: with `pointer`.
-    """
-    local, at, domain = address.strip().rpartition("@")
-    if not at:
-        raise InvalidInput(FieldFault(pointer, "must be an e-mail address"))
-    if not local.isascii():
-        raise InvalidInput(FieldFault(pointer, "must have only ASCII characters before the @"))
-    if not _LOCAL_PART.fullmatch(local) and _ODD_DOTS.fullmatch(local):
-        local = f'"{local}"'
-    elif not _LOCAL_PART.fullmatch(local) and not _QUOTED_LOCAL_PART.fullmatch(local):
-        raise InvalidInput(FieldFault(pointer, "must be an e-mail address"))
-    if len(local) > 64:
-        raise InvalidInput(FieldFault(pointer, "must be an e-mail address"))
-    if not domain.isascii():
-        try:
-            domain = idna.encode(domain, uts46=True).decode()
-        except UnicodeError as exc:
-            raise InvalidInput(FieldFault(pointer, "must have a valid domain")) from exc
-    if not _DOMAIN.fullmatch(domain) or len(local) + 1 + len(domain) > 254:
-        raise InvalidInput(FieldFault(pointer, "must have a valid domain"))
-    return f"{local}@{domain.lower()}"
-
-
-def refuse_controls(value: str, pointer: str) -> None:
-    """Refuse a header value that contains a control character, also inside encoded words.
-
-    Raises:
-        InvalidInput: with `pointer`.
-    """
-    if not _is_unicode(value):
-        raise InvalidInput(FieldFault(pointer, "must be valid Unicode"))
-    if has_controls(value):
-        raise InvalidInput(FieldFault(pointer, "must not contain control characters, encoded or not"))
-
-
-def has_controls(value: str) -> bool:
-    """Whether the value contains a control character or line separator, at any depth of encoded words."""
-    for _ in range(_MAX_DECODING_ROUNDS):
-        if _CONTROLS.search(value):
-            return True
-        words = [_decoded(*match) for match in _ENCODED_WORD.findall(value)]
-        if any(any(octet < 0x20 or octet == 0x7F for octet in octets) for octets, _ in words):
-            return True
-        replacements = iter(text for _, text in words)
-        decoded = _ENCODED_WORD.sub(lambda _match: next(replacements), value)  # noqa: B023 - used at once
-        if decoded == value:
-            return False
-        value = decoded
-    return True  # nobody nests them so deep without bad intent
-
-
-def usable_msg_id(value: str | None) -> str | None:
-    """A Message-ID from a received mail, if a header of ours can hold it. A space in it stays: its mailer looks for it so."""
-    if value is None or not _MSG_ID.fullmatch(value) or has_controls(value):
-        return None
-    return value
+    return b"".join([first, line_end, f"Bcc: {addresses(bcc)}".encode(), line_end, rest])
 
 
 class _Written(str):
@@ -243,7 +132,7 @@ def _refuse_what_cannot_be_sent(draft: Draft) -> None:
             if rebuilt_address(mailbox.address, f"/{field}/{position}") != mailbox.address:
                 raise InvalidInput(FieldFault(f"/{field}/{position}", "must be an e-mail address"))
     for field, text in (("text", draft.text), ("html", draft.html)):
-        if text is not None and ("\0" in text or not _is_unicode(text)):
+        if text is not None and ("\0" in text or not is_unicode(text)):
             raise InvalidInput(FieldFault(f"/{field}", "must be valid Unicode without NUL"))
     if draft.text is None and draft.html is None and not draft.attachments:
         raise InvalidInput(FieldFault("/text", "is required if there is neither html nor an attachment"))
@@ -286,31 +175,25 @@ def _refuse_content_id(content_id: str, others: set[str], draft: Draft, pointer:
 def _headers(draft: Draft) -> Iterator[tuple[str, str]]:
     """The names and finished values, in the order of the mail."""
     yield "Date", format_datetime(draft.date)
-    yield "From", _addresses([draft.sender])
+    yield "From", addresses([draft.sender])
     if draft.to:
-        yield "To", _addresses(draft.to)
+        yield "To", addresses(draft.to)
     if draft.cc:
-        yield "Cc", _addresses(draft.cc)
+        yield "Cc", addresses(draft.cc)
     if draft.reply_to:
-        yield "Reply-To", _addresses(draft.reply_to)
+        yield "Reply-To", addresses(draft.reply_to)
     if draft.subject.strip():
-        yield "Subject", _unstructured(draft.subject.strip())
-    yield "Message-ID", _msg_id(draft.message_id_header)
+        yield "Subject", unstructured(draft.subject.strip())
+    yield "Message-ID", msg_id(draft.message_id_header)
     if draft.in_reply_to is not None:
-        yield "In-Reply-To", _folded("In-Reply-To", [_msg_id(draft.in_reply_to)])
-    references = [_msg_id(reference) for reference in draft.references]
+        yield "In-Reply-To", folded("In-Reply-To", [msg_id(draft.in_reply_to)])
+    references = [msg_id(reference) for reference in draft.references]
     if len(references) > _MAX_REFERENCES:  # RFC 5537 §3.4.4: the first and the last ones matter
         references = references[:1] + references[1 - _MAX_REFERENCES :]
     if references:
-        yield "References", _folded("References", references)
+        yield "References", folded("References", references)
     if draft.auto_submitted is not None:
         yield "Auto-Submitted", draft.auto_submitted
-
-
-def _folded(name: str, words: Sequence[str]) -> str:
-    """Each word on a line of its own, the first behind the name of the header if there is room."""
-    is_long = len(name) + 2 + len(words[0]) > _LONGEST_LINE
-    return "\r\n ".join(["", *words] if is_long else words)
 
 
 def _fill(message: EmailMessage, draft: Draft) -> None:
@@ -341,7 +224,7 @@ def _describe(part: Message, attachment: OutgoingAttachment) -> None:
     for name in ("Content-Disposition", "Content-Type", "Content-ID"):
         del part[name]
     name = attachment.name
-    in_type = f'"{name}"' if is_plain(name) else f'"{_encoded_words(name)}"'
+    in_type = f'"{name}"' if is_plain(name) else f'"{encoded_words(name)}"'
     part["Content-Type"] = _Written(f"{attachment.content_type.lower()};\r\n name={in_type}")
     if attachment.content_id is not None:
         part["Content-ID"] = _Written(f"<{attachment.content_id}>")
@@ -366,77 +249,3 @@ def _verify(raw: bytes, intended: Sequence[tuple[str, str]]) -> None:
         or raw.count(b"\n") != line_ends
     ):
         raise RuntimeError("the mail that was built is not the one that was meant")
-
-
-def _addresses(mailboxes: Sequence[Mailbox]) -> str:
-    return ",\r\n ".join(_mailbox(mailbox) for mailbox in mailboxes)
-
-
-def _mailbox(mailbox: Mailbox) -> str:
-    if mailbox.name is None or not mailbox.name.strip():
-        return mailbox.address
-    name = mailbox.name.strip()
-    if _PLAIN_NAME.fullmatch(name) and len(name) < _LINE_CHARS:
-        phrase = name
-    elif name.isascii() and "=?" not in name and len(name) < _LINE_CHARS:
-        phrase = '"' + name.replace("\\", "\\\\").replace('"', '\\"') + '"'
-    else:
-        phrase = _encoded_words(name)
-    fold = "\r\n" if len(phrase) + len(mailbox.address) > _LINE_CHARS else ""
-    return f"{phrase}{fold} <{mailbox.address}>"
-
-
-def _unstructured(value: str) -> str:
-    """The text unchanged if it is ASCII, does not look like an encoded word, and can be folded at single spaces."""
-    if not value.isascii() or "=?" in value:
-        return _encoded_words(value)
-    lines = [""]
-    for word in re.split(r"(?<=[^ ])(?= [^ ])", value):
-        if len(word) > _LINE_CHARS:
-            return _encoded_words(value)
-        if len(lines[-1]) + len(word) > _LINE_CHARS:
-            lines.append("")
-        lines[-1] += word
-    return "\r\n".join(lines)
-
-
-def _encoded_words(value: str) -> str:
-    """Encoded words (RFC 2047 §2) of at most 75 characters. None ends inside a character (§5)."""
-    words, octets = [], b""
-    for character in value:
-        encoded = character.encode()
-        if len(octets) + len(encoded) > _WORD_OCTETS:
-            words.append(octets)
-            octets = b""
-        octets += encoded
-    words.append(octets)
-    return "\r\n ".join(f"=?utf-8?B?{base64.b64encode(word).decode()}?=" for word in words)
-
-
-def _msg_id(value: str) -> str:
-    if usable_msg_id(value) is None:
-        raise ValueError("not a Message-ID")
-    return value
-
-
-def _decoded(charset: str, encoding: str, payload: str) -> tuple[bytes, str]:
-    """The octets of an encoded word, and their text as far as it is known."""
-    octets = payload.encode()
-    if encoding in "qQ":
-        octets = _Q_OCTET.sub(lambda match: bytes([int(match[1], 16)]), octets.replace(b"_", b" "))
-    else:
-        kept = re.sub(rb"[^A-Za-z0-9+/]", b"", octets)
-        kept = kept[: len(kept) - (len(kept) % 4 == 1)]
-        octets = base64.b64decode(kept + b"=" * (-len(kept) % 4))
-    try:
-        return octets, octets.decode(charset.partition("*")[0], "replace")
-    except (LookupError, ValueError):
-        return octets, octets.decode("utf-8", "replace")
-
-
-def _is_unicode(value: str) -> bool:
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

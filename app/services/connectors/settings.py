@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import ValidationError
 
 from app.errors import InvalidInput
-from app.mime.compose import rebuilt_address
+from app.mime.entered_addresses import rebuilt_address
 from app.models import Connector, Credential
 from app.schemas.connectors import (
     ConnectorSettings,

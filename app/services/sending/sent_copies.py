@@ -18,7 +18,8 @@ from app.adapters.imap import ImapSession
 from app.backoff import Growing
 from app.errors import GatewayError, MailServerError, SecretUnreadable, TooManyRefusedLogins
 from app.gateway import Gateway
-from app.mime.compose import parse_mailbox, with_bcc
+from app.mime.compose import with_bcc
+from app.mime.entered_addresses import parse_mailbox
 from app.models import Connector, Submission, SubmissionBody
 from app.services.mailboxes import credentials, folders
 from app.services.mailboxes.credentials import StoredSecret
