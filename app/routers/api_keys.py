@@ -35,7 +35,7 @@ def list_api_keys(
 ) -> Page[ApiKeyRead]:
     """List API keys, oldest first, including revoked ones. The list never shows the keys themselves."""
     cursors = cursors_of("api-keys")
-    page = api_keys.list_keys(session, principal, limit=query.limit, after=cursors.opened(query.after))
+    page = api_keys.list_keys(session, principal, query, after=cursors.opened(query.after))
     return Page[ApiKeyRead].model_validate(cursors.sealed(page))
 
 

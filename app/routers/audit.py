@@ -10,7 +10,6 @@ from app.routers.callers_first import CallerFirst
 from app.schemas.audit import AuditQuery, AuditRecordRead
 from app.schemas.fields import Page
 from app.services.access import audit
-from app.services.access.audit import AuditFilter
 
 router = APIRouter(route_class=CallerFirst, prefix="/audit", tags=["audit"], responses=problem_responses(403))
 
@@ -23,9 +22,6 @@ def list_audit_records(
     query: Annotated[AuditQuery, Query()],
 ) -> Page[AuditRecordRead]:
     """Who did what, to which object, and from where, the latest first. Records hold no secrets and no content of mails."""
-    filters = AuditFilter(**query.model_dump(exclude={"after", "limit"}))
     cursors = cursors_of("audit")
-    page = audit.list_records(
-        session, principal, filters, after=cursors.opened(query.after), limit=query.limit
-    )
+    page = audit.list_records(session, principal, query, after=cursors.opened(query.after))
     return Page[AuditRecordRead].model_validate(cursors.sealed(page))

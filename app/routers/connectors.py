@@ -67,9 +67,7 @@ def list_connectors(
 ) -> Page[ConnectorRead | ConnectorShort]:
     """List connectors, oldest first. Members of a bound group see only a few fields."""
     cursors = cursors_of("connectors")
-    page = connectors.list_connectors(
-        session, principal, after=cursors.opened(query.after), limit=query.limit
-    )
+    page = connectors.list_connectors(session, principal, query, after=cursors.opened(query.after))
     return Page[ConnectorRead | ConnectorShort].model_validate(cursors.sealed(page.map(_read)))
 
 
@@ -269,7 +267,7 @@ def list_cycles(
     """List the last 200 fetch cycles, the latest first."""
     cursors = cursors_of(f"connectors/{connector_id}/cycles")
     after = cursors.opened(query.after)
-    page = history.list_cycles(session, principal, connector_id, after=after, limit=query.limit)
+    page = history.list_cycles(session, principal, connector_id, query, after=after)
     return Page[CycleRead].model_validate(cursors.sealed(page.map(_cycle)))
 
 

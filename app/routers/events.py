@@ -20,7 +20,7 @@ from app.problems import problem_responses
 from app.routers.callers_first import CallerFirst
 from app.routers.waiting import IDENTIFY_EVERY_S, FeedWatch, until_filled, watch_of
 from app.schemas.events import EventRead, EventsQuery, StreamQuery
-from app.schemas.fields import CURSOR_MAX_CHARS, Page
+from app.schemas.fields import CURSOR_MAX_CHARS, ListQuery, Page
 from app.services import pages
 from app.services.access.rules import Principal
 from app.services.cursors import Cursors
@@ -36,7 +36,7 @@ HEARTBEAT_S = 15.0
 STREAM_LIFETIME_S = 600.0
 """After this time the client connects again, and the gateway checks again what its token or key may see."""
 RECONNECT_AFTER_MS = 2000
-STREAM_PAGE = 100
+STREAM_PAGE = ListQuery(limit=100)
 CURSORS = "events"
 """List and stream have the same cursors."""
 STREAM_RESPONSES: dict[int | str, dict[str, Any]] = {
@@ -75,7 +75,7 @@ async def list_events(
     page = await until_filled(
         request,
         caller,
-        lambda principal, after: feed.list_events(gateway, principal, after=after, limit=query.limit),
+        lambda principal, after: feed.list_events(gateway, principal, query, after=after),
         await run_in_threadpool(places.opened, gateway, cursors, query.after),
         query.wait_s,
     )
@@ -121,7 +121,7 @@ async def stream_events(
     """
 
     def look(after: str | None, principal: Principal) -> Slice[Event]:
-        return feed.list_events(gateway, principal, after=after, limit=STREAM_PAGE)
+        return feed.list_events(gateway, principal, STREAM_PAGE, after=after)
 
     gateway.waiting.require_room(caller.principal.name)
     # Before the first byte, so that an error gets an error status.

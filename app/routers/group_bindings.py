@@ -42,8 +42,7 @@ def list_group_bindings(
 ) -> Page[GroupBindingRead]:
     """List bindings, oldest first, for one connector or for all."""
     cursors = cursors_of("group-bindings")
-    given = {**query.model_dump(), "after": cursors.opened(query.after)}
-    found = group_bindings.list_bindings(session, principal, **given)
+    found = group_bindings.list_bindings(session, principal, query, after=cursors.opened(query.after))
     return Page[GroupBindingRead].model_validate(cursors.sealed(found))
 
 

@@ -28,7 +28,6 @@ from app.schemas.messages import (
 from app.services.events import places
 from app.services.messages import counting, deletion, reading, state
 from app.services.messages.reading import Detail, Listed
-from app.services.messages.selection import MessageFilter
 from app.states import MessageOrder
 
 router = APIRouter(route_class=CallerFirst, prefix="/messages", tags=["messages"])
@@ -52,14 +51,11 @@ async def list_messages(
     is_feed = query.order is MessageOrder.ARRIVAL
     if query.after == places.LATEST and not is_feed:
         raise InvalidInput(FieldFault("/after", "`latest` needs the order of arrival"))
-    filters = MessageFilter(**query.model_dump(exclude={"order", "after", "limit", "wait_s"}))
     cursors = cursors_of("messages" if is_feed else "messages newest first", is_feed=is_feed)
     page = await until_filled(
         request,
         caller,
-        lambda principal, after: reading.list_messages(
-            gateway, principal, filters, query.order, after=after, limit=query.limit
-        ),
+        lambda principal, after: reading.list_messages(gateway, principal, query, after=after),
         await run_in_threadpool(places.opened, gateway, cursors, query.after)
         if is_feed
         else cursors.opened(query.after),

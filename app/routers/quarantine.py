@@ -24,10 +24,7 @@ def list_quarantined(
 ) -> Page[QuarantinedRead]:
     """List the mails that could not be taken in, with the reasons. They are still in their folder on the mail server."""
     cursors = cursors_of("quarantine")
-    after = cursors.opened(query.after)
-    page = quarantine.list_quarantined(
-        session, principal, connector_id=query.connector_id, after=after, limit=query.limit
-    )
+    page = quarantine.list_quarantined(session, principal, query, after=cursors.opened(query.after))
     return Page[QuarantinedRead].model_validate(cursors.sealed(page.map(_read)))
 
 

@@ -59,8 +59,7 @@ def list_submissions(
 ) -> Page[SubmissionRead]:
     """List the submissions of the connectors from which the caller may send, oldest first."""
     cursors = cursors_of("submissions")
-    given = {**query.model_dump(), "after": cursors.opened(query.after)}
-    page = submissions.list_submissions(session, principal, **given)
+    page = submissions.list_submissions(session, principal, query, after=cursors.opened(query.after))
     return Page[SubmissionRead].model_validate(cursors.sealed(page.map(_read)))
 
 

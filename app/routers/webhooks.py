@@ -46,7 +46,7 @@ def list_webhooks(
 ) -> Page[WebhookRead]:
     """List webhooks, oldest first."""
     cursors = cursors_of("webhooks")
-    page = webhooks.list_webhooks(session, principal, after=cursors.opened(query.after), limit=query.limit)
+    page = webhooks.list_webhooks(session, principal, query, after=cursors.opened(query.after))
     return Page[WebhookRead].model_validate(cursors.sealed(page.map(_read)))
 
 
@@ -92,7 +92,7 @@ def list_deliveries(
     """List finished and open deliveries, the latest event first, for as long as events are kept."""
     cursors = cursors_of(f"webhooks/{webhook_id}/deliveries", is_feed=True)
     after = cursors.opened(query.after)
-    page = webhooks.list_deliveries(session, principal, webhook_id, after=after, limit=query.limit)
+    page = webhooks.list_deliveries(session, principal, webhook_id, query, after=after)
     read = page.map(lambda row: {**row[0].model_dump(), "event_id": row[1].id, "event_type": row[1].type})
     return Page[DeliveryRead].model_validate(cursors.sealed(read))
 

@@ -68,7 +68,7 @@ EmailAddress = Annotated[
 class Input(BaseModel):
     """The base of everything that a caller sends."""
 
-    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
 CURSOR_MAX_CHARS = 200

@@ -10,8 +10,6 @@ from sqlmodel import Session
 
 from app.errors import FieldFault, InvalidInput
 
-DEFAULT_LIMIT = 50
-
 Item = TypeVar("Item")
 Other = TypeVar("Other")
 

@@ -22,10 +22,11 @@ from app.errors import FieldFault, Forbidden, InvalidInput, NotFound, Unauthenti
 from app.ids import new_id
 from app.models import ApiKey, Connector, KeyGrant
 from app.schemas.api_keys import ApiKeyCreate
+from app.schemas.fields import ListQuery
 from app.services.access import audit, rules
 from app.services.access.audit import Actor
 from app.services.access.rules import Principal, PrincipalKind
-from app.services.pages import DEFAULT_LIMIT, Slice, cut
+from app.services.pages import Slice, cut
 
 KEY_START = "gwk_"
 SCOPE = "admin"
@@ -127,7 +128,7 @@ def issue(
 
 
 def list_keys(
-    session: Session, principal: Principal, *, limit: int = DEFAULT_LIMIT, after: str | None = None
+    session: Session, principal: Principal, query: ListQuery, *, after: str | None
 ) -> Slice[ApiKey]:
     """The keys that a caller manages, oldest first, including revoked ones.
 
@@ -139,9 +140,9 @@ def list_keys(
     found: list[ApiKey] = []
     for row in _managed(session, principal, after_id=start):
         found.append(row)
-        if len(found) > limit:
+        if len(found) > query.limit:
             break
-    return cut(found, limit, lambda row: row.id)
+    return cut(found, query.limit, lambda row: row.id)
 
 
 def revoke(session: Session, principal: Principal, key_id: str) -> None:

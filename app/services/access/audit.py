@@ -8,7 +8,7 @@ that was moved to another server and one that was only renamed.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any, Protocol
 
 from sqlalchemy import delete, select
@@ -19,6 +19,7 @@ from app.audit_actions import AuditAction
 from app.gateway import Gateway
 from app.ids import new_id
 from app.models import AuditRecord
+from app.schemas.audit import AuditQuery
 from app.services import pages
 from app.services.access import rules
 from app.services.access.rules import Principal
@@ -118,25 +119,10 @@ def _record(
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AuditFilter:
-    """Selects records. A field that is None does not restrict."""
-
-    connector_id: str | None = None
-    actor: str | None = None
-    action: str | None = None
-    subject: str | None = None
-    message_id: str | None = None
-    origin: str | None = None
-    since: datetime | None = None
-    until: datetime | None = None
-    """Only what was before this time."""
-
-
 def list_records(
-    session: Session, principal: Principal, filters: AuditFilter, *, after: str | None, limit: int
+    session: Session, principal: Principal, query: AuditQuery, *, after: str | None
 ) -> Slice[AuditRecord]:
-    """The records, the latest first. A key that is limited to certain connectors sees only the actions on these.
+    """The records that match every filter, the latest first. A key that is limited to certain connectors sees only the actions on these.
 
     Raises:
         ScopeMissing, Forbidden, InvalidInput
@@ -146,21 +132,21 @@ def list_records(
     if principal.connector_limit is not None:
         statement = statement.where(col(AuditRecord.connector_id).in_(principal.connector_limit))
     for column, value in (
-        (col(AuditRecord.connector_id), filters.connector_id),
-        (col(AuditRecord.actor), filters.actor),
-        (col(AuditRecord.action), filters.action),
-        (col(AuditRecord.subject), filters.subject),
-        (col(AuditRecord.subject), f"messages/{filters.message_id}" if filters.message_id else None),
-        (col(AuditRecord.origin), filters.origin),
+        (col(AuditRecord.connector_id), query.connector_id),
+        (col(AuditRecord.actor), query.actor),
+        (col(AuditRecord.action), query.action),
+        (col(AuditRecord.subject), query.subject),
+        (col(AuditRecord.subject), f"messages/{query.message_id}" if query.message_id else None),
+        (col(AuditRecord.origin), query.origin),
     ):
         if value is not None:
             statement = statement.where(column == value)
-    if filters.since is not None:
-        statement = statement.where(col(AuditRecord.at) >= filters.since)
-    if filters.until is not None:
-        statement = statement.where(col(AuditRecord.at) < filters.until)
+    if query.since is not None:
+        statement = statement.where(col(AuditRecord.at) >= query.since)
+    if query.until is not None:
+        statement = statement.where(col(AuditRecord.at) < query.until)
     return pages.entities(
-        session, statement, col(AuditRecord.id), after=after, limit=limit, latest_first=True
+        session, statement, col(AuditRecord.id), after=after, limit=query.limit, latest_first=True
     )
 
 

@@ -9,7 +9,7 @@ from app.audit_actions import AuditAction
 from app.errors import AlreadyExists, NotFound, WrongState
 from app.ids import new_id
 from app.models import GroupBinding
-from app.schemas.group_bindings import GroupBindingCreate
+from app.schemas.group_bindings import GroupBindingCreate, GroupBindingsQuery
 from app.services import pages
 from app.services.access import audit, rules
 from app.services.access.rules import Action, Principal
@@ -53,7 +53,7 @@ def get(session: Session, principal: Principal, binding_id: str) -> GroupBinding
 
 
 def list_bindings(
-    session: Session, principal: Principal, *, connector_id: str | None, after: str | None, limit: int
+    session: Session, principal: Principal, query: GroupBindingsQuery, *, after: str | None
 ) -> Slice[GroupBinding]:
     """The bindings that the caller may change, oldest first.
 
@@ -62,10 +62,10 @@ def list_bindings(
     """
     visible = rules.visible_connector_ids(principal, Action.BIND_GROUPS)
     statement = select(GroupBinding).where(col(GroupBinding.connector_id).in_(visible))
-    if connector_id is not None:
-        rules.require(session, principal, Action.BIND_GROUPS, connector_id)
-        statement = statement.where(col(GroupBinding.connector_id) == connector_id)
-    return pages.entities(session, statement, col(GroupBinding.id), after=after, limit=limit)
+    if query.connector_id is not None:
+        rules.require(session, principal, Action.BIND_GROUPS, query.connector_id)
+        statement = statement.where(col(GroupBinding.connector_id) == query.connector_id)
+    return pages.entities(session, statement, col(GroupBinding.id), after=after, limit=query.limit)
 
 
 def change(session: Session, principal: Principal, binding_id: str, *, group: str | None) -> GroupBinding:

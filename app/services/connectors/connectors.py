@@ -13,6 +13,7 @@ from app.gateway import Gateway
 from app.ids import new_id
 from app.models import Connector, Credential
 from app.schemas.connectors import ConnectorCreate, ConnectorPatch, ConnectorPut
+from app.schemas.fields import ListQuery
 from app.services import pages
 from app.services.access import audit, rules
 from app.services.access.audit import differences
@@ -42,7 +43,7 @@ def get(session: Session, principal: Principal, connector_id: str) -> Detailed:
 
 
 def list_connectors(
-    session: Session, principal: Principal, *, after: str | None, limit: int
+    session: Session, principal: Principal, query: ListQuery, *, after: str | None
 ) -> Slice[Detailed]:
     """The connectors that the caller sees, oldest first.
 
@@ -54,7 +55,7 @@ def list_connectors(
         .outerjoin(Credential, col(Credential.connector_id) == col(Connector.id))
         .where(rules.visible_connectors(principal, Action.SEE_SHORT))
     )
-    found = pages.rows(session, statement, col(Connector.id), after=after, limit=limit)
+    found = pages.rows(session, statement, col(Connector.id), after=after, limit=query.limit)
     in_full = rules.visible_connector_ids(principal, Action.SEE_SETTINGS)
     ids = [row[0].id for row in found.data]
     full_ids = set(session.execute(in_full.where(col(Connector.id).in_(ids))).scalars())

@@ -13,6 +13,7 @@ from app import clock
 from app.events import SOURCE, cloud_event
 from app.gateway import Gateway
 from app.models import Event
+from app.schemas.fields import ListQuery
 from app.services import pages
 from app.services.access import rules
 from app.services.access.rules import SCOPES, Action, Principal, PrincipalKind
@@ -22,7 +23,9 @@ from app.services.pages import Slice
 DELETE_BATCH = 500
 
 
-def list_events(gateway: Gateway, principal: Principal, *, after: str | None, limit: int) -> Slice[Event]:
+def list_events(
+    gateway: Gateway, principal: Principal, query: ListQuery, *, after: str | None
+) -> Slice[Event]:
     """A page of the feed with the events that the caller may see. Without `after`, it begins with the oldest event.
 
     A page that is not full has the end of the feed as its cursor, so that a caller who sees few events of a busy feed does
@@ -36,9 +39,9 @@ def list_events(gateway: Gateway, principal: Principal, *, after: str | None, li
     with gateway.db.reading() as session:
         # Get this first: an event that is committed between the two statements has a higher position.
         end = outbox.last_position(session)
-        found = outbox.events_after(session, position, *visible, limit=limit + 1)
-    page = found[:limit]
-    has_more = len(found) > limit
+        found = outbox.events_after(session, position, *visible, limit=query.limit + 1)
+    page = found[: query.limit]
+    has_more = len(found) > query.limit
     last = page[-1].position if page else position
     return Slice(
         data=page,

@@ -27,6 +27,7 @@ from app.gateway import Gateway
 from app.ids import new_id
 from app.models import Connector, Event, Webhook, WebhookDelivery
 from app.schemas.events import WebhookCreate, WebhookUpdate
+from app.schemas.fields import ListQuery
 from app.services import pages
 from app.services.access import audit, rules
 from app.services.access.audit import differences
@@ -93,7 +94,9 @@ def get(session: Session, principal: Principal, webhook_id: str, *, for_update: 
     return row
 
 
-def list_webhooks(session: Session, principal: Principal, *, after: str | None, limit: int) -> Slice[Webhook]:
+def list_webhooks(
+    session: Session, principal: Principal, query: ListQuery, *, after: str | None
+) -> Slice[Webhook]:
     """Webhooks, oldest first. A key that is limited to certain connectors sees only its own.
 
     Raises:
@@ -103,7 +106,7 @@ def list_webhooks(session: Session, principal: Principal, *, after: str | None, 
     statement = select(Webhook)
     if principal.connector_limit is not None:
         statement = statement.where(col(Webhook.acts_for) == principal.name)
-    return pages.entities(session, statement, col(Webhook.id), after=after, limit=limit)
+    return pages.entities(session, statement, col(Webhook.id), after=after, limit=query.limit)
 
 
 def change(gateway: Gateway, principal: Principal, webhook_id: str, body: WebhookUpdate) -> Webhook:
@@ -172,7 +175,7 @@ def delete(session: Session, principal: Principal, webhook_id: str) -> None:
 
 
 def list_deliveries(
-    session: Session, principal: Principal, webhook_id: str, *, after: str | None, limit: int
+    session: Session, principal: Principal, webhook_id: str, query: ListQuery, *, after: str | None
 ) -> Slice[tuple[WebhookDelivery, Event]]:
     """The deliveries of a webhook with their events, the latest event first.
 
@@ -186,7 +189,7 @@ def list_deliveries(
         .where(col(WebhookDelivery.webhook_id) == webhook_id)
     )
     position = col(WebhookDelivery.event_position)
-    found = pages.rows(session, statement, position, after=after, limit=limit, latest_first=True)
+    found = pages.rows(session, statement, position, after=after, limit=query.limit, latest_first=True)
     return found.map(lambda row: (row[0], row[1]))
 
 

@@ -9,6 +9,7 @@ from sqlmodel import Session, col
 from app.errors import CopyNotRemoved, CycleRunning, MailboxTaken, TooManyRequests, WrongState
 from app.gateway import Gateway
 from app.models import Connector, Cycle
+from app.schemas.fields import ListQuery
 from app.server_cooldown import server_name
 from app.services import pages
 from app.services.access import rules
@@ -42,7 +43,7 @@ LOOK_EVERY_S = 0.1
 
 
 def list_cycles(
-    session: Session, principal: Principal, connector_id: str, *, after: str | None, limit: int
+    session: Session, principal: Principal, connector_id: str, query: ListQuery, *, after: str | None
 ) -> Slice[Cycle]:
     """The cycles of a connector, the latest first.
 
@@ -51,7 +52,9 @@ def list_cycles(
     """
     rules.require(session, principal, Action.SEE_SETTINGS, connector_id)
     statement = select(Cycle).where(col(Cycle.connector_id) == connector_id)
-    return pages.entities(session, statement, col(Cycle.id), after=after, limit=limit, latest_first=True)
+    return pages.entities(
+        session, statement, col(Cycle.id), after=after, limit=query.limit, latest_first=True
+    )
 
 
 def fetch_now(gateway: Gateway, principal: Principal, connector_id: str) -> Cycle:

@@ -19,7 +19,7 @@ from app.events import NewEvent, quarantined_event
 from app.ids import new_id
 from app.mime.text import clean_line
 from app.models import Connector, Quarantined
-from app.schemas.messages import QuarantineRetry
+from app.schemas.messages import QuarantineQuery, QuarantineRetry
 from app.services import pages
 from app.services.access import audit, rules
 from app.services.access.rules import Action, Principal
@@ -212,7 +212,7 @@ def forget(session: Session, source: NumberedFolder, uids: Sequence[int]) -> Non
 
 
 def list_quarantined(
-    session: Session, principal: Principal, *, connector_id: str | None, after: str | None, limit: int
+    session: Session, principal: Principal, query: QuarantineQuery, *, after: str | None
 ) -> Slice[Quarantined]:
     """The mails in quarantine that the caller may see, oldest first.
 
@@ -223,10 +223,10 @@ def list_quarantined(
     statement = select(Quarantined).where(
         col(Quarantined.state) == QuarantineState.QUARANTINED, col(Quarantined.connector_id).in_(visible)
     )
-    if connector_id is not None:
-        rules.require(session, principal, Action.READ_CONTENT, connector_id)
-        statement = statement.where(col(Quarantined.connector_id) == connector_id)
-    return pages.entities(session, statement, col(Quarantined.id), after=after, limit=limit)
+    if query.connector_id is not None:
+        rules.require(session, principal, Action.READ_CONTENT, query.connector_id)
+        statement = statement.where(col(Quarantined.connector_id) == query.connector_id)
+    return pages.entities(session, statement, col(Quarantined.id), after=after, limit=query.limit)
 
 
 def retry(session: Session, principal: Principal, quarantine_id: str) -> Quarantined:

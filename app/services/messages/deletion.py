@@ -52,7 +52,7 @@ def delete_matching(gateway: Gateway, principal: Principal, body: MessagesDelete
     Raises:
         ScopeMissing, NotFound, InvalidInput
     """
-    filters = MessageFilter(**body.model_dump())
+    filters = MessageFilter.of(body)
     with gateway.db.reading() as session:
         matching = conditions(session, principal, Action.WRITE_CONTENT, filters)
     if filters.q is not None:

@@ -17,6 +17,7 @@ from app.errors import AttachmentUnreadable, NotFound, ParserBusy
 from app.gateway import Gateway
 from app.mime.attachments import clean_name
 from app.models import Connector, Message, MessageBody
+from app.schemas.messages import MessagesQuery
 from app.services import pages
 from app.services.access import audit
 from app.services.access.rules import Action, Principal
@@ -26,7 +27,6 @@ from app.services.messages.inline_images import link_images
 from app.services.messages.ordering import Ordering
 from app.services.messages.selection import MessageFilter
 from app.services.pages import Slice
-from app.states import MessageOrder
 
 # No browser runs these types, even if it ignores `nosniff`. For every other type the sender's word does not count.
 IMAGE_TYPES = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp"})
@@ -67,15 +67,9 @@ class Download:
 
 
 def list_messages(
-    gateway: Gateway,
-    principal: Principal,
-    filters: MessageFilter,
-    order: MessageOrder = MessageOrder.ARRIVAL,
-    *,
-    after: str | None,
-    limit: int,
+    gateway: Gateway, principal: Principal, query: MessagesQuery, *, after: str | None
 ) -> Slice[Listed]:
-    """A page of messages. For polling, they come in the order in which they became visible: the page then always has a position
+    """A page of the messages that match every filter. For polling, they come in the order in which they became visible: the page then always has a position
     to go on from. It is the one of the last message on the page, or on an empty page the one of the request. It is never
     beyond the last message, so nothing that is committed later can lie before it.
 
@@ -85,7 +79,7 @@ def list_messages(
         ScopeMissing, NotFound, InvalidInput
         TooManyRequests, Overloaded: as many searches run as may.
     """
-    ordering = Ordering(order)
+    filters, ordering, limit = MessageFilter.of(query), Ordering(query.order), query.limit
     if filters.searches_text:
         with gateway.searches.taken(principal.name):
             matching = searching.search(gateway, principal, filters, ordering, after=after, limit=limit)

@@ -1,13 +1,14 @@
 """Selects messages: those that a caller may see, and those that match the filters of a list."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from datetime import datetime
 
 from sqlalchemy import ColumnElement, Select, exists, false, func, select
 from sqlmodel import Session, col
 
 from app.models import Connector, GroupBinding, Message, MessageBody
+from app.schemas.messages import MessagesDelete, MessagesQuery
 from app.services.access import rules
 from app.services.access.rules import Action, Principal, PrincipalKind
 from app.services.messages import search_text
@@ -57,6 +58,11 @@ class MessageFilter:
     def searches_text(self) -> bool:
         """Whether the texts have to be read for it, which no index serves."""
         return any(getattr(self, name) is not None for name in TEXT_FIELDS)
+
+    @classmethod
+    def of(cls, given: MessagesQuery | MessagesDelete) -> "MessageFilter":
+        """The filters of a request."""
+        return cls(**given.model_dump(include={each.name for each in fields(cls)}))
 
     def without_text(self) -> "MessageFilter":
         """The same, but for what is searched for in texts."""

@@ -34,15 +34,9 @@ from app.errors import (
 )
 from app.gateway import Gateway
 from app.ids import conversation_of_root, new_id
-from app.mime.compose import (
-    Draft,
-    Mailbox,
-    OutgoingAttachment,
-    compose,
-    has_controls,
-    parse_mailbox,
-    rebuilt_address,
-)
+from app.mime.compose import Draft, OutgoingAttachment, compose
+from app.mime.control_characters import has_controls
+from app.mime.entered_addresses import Mailbox, parse_mailbox, rebuilt_address
 from app.mime.file_names import without_marks
 from app.mime.text import clean_line
 from app.models import (
@@ -52,7 +46,7 @@ from app.models import (
     SubmissionBody,
     SubmissionRecipient,
 )
-from app.schemas.submissions import SubmissionAttachment, SubmissionCreate
+from app.schemas.submissions import SubmissionAttachment, SubmissionCreate, SubmissionsQuery
 from app.services import pages
 from app.services.access import audit, rules
 from app.services.access.rules import Action, Principal
@@ -175,13 +169,7 @@ def create(
 
 
 def list_submissions(
-    session: Session,
-    principal: Principal,
-    *,
-    connector_id: str | None,
-    status: str | None,
-    after: str | None,
-    limit: int,
+    session: Session, principal: Principal, query: SubmissionsQuery, *, after: str | None
 ) -> Slice[Detailed]:
     """The submissions of the connectors from which the caller may send, oldest first.
 
@@ -190,12 +178,12 @@ def list_submissions(
     """
     visible = rules.visible_connector_ids(principal, Action.SEND)
     statement = without_source().where(col(Submission.connector_id).in_(visible))
-    if connector_id is not None:
-        _connector(session, principal, connector_id)
-        statement = statement.where(col(Submission.connector_id) == connector_id)
-    if status is not None:
-        statement = statement.where(col(Submission.status) == status)
-    found = pages.entities(session, statement, col(Submission.id), after=after, limit=limit)
+    if query.connector_id is not None:
+        _connector(session, principal, query.connector_id)
+        statement = statement.where(col(Submission.connector_id) == query.connector_id)
+    if query.status is not None:
+        statement = statement.where(col(Submission.status) == query.status)
+    found = pages.entities(session, statement, col(Submission.id), after=after, limit=query.limit)
     return replace(found, data=_detailed(session, principal, found.data))
 
 

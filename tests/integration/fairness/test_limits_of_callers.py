@@ -8,10 +8,9 @@ import pytest
 
 from app.errors import TooManyRequests
 from app.gateway import Gateway
-from app.schemas.messages import MessagesDelete
+from app.schemas.messages import MessagesDelete, MessagesQuery
 from app.services.access.rules import Principal, PrincipalKind
 from app.services.messages import deletion, reading, searching
-from app.services.messages.selection import MessageFilter
 from tests.support.callers import UserHeaders
 from tests.support.live_gateway import live_gateway
 from tests.support.settings import SettingsFactory
@@ -52,16 +51,16 @@ def test_a_caller_has_so_many_streams_and_long_polls_and_others_have_theirs(
 
 
 def test_a_caller_runs_so_many_searches_and_others_run_theirs(gateway: Gateway) -> None:
-    nothing = MessageFilter(q="nothing")
+    nothing = MessagesQuery(q="nothing")
     with gateway.searches.taken(BOB.name), gateway.searches.taken(BOB.name):
         with pytest.raises(TooManyRequests):
-            reading.list_messages(gateway, BOB, nothing, after=None, limit=50)
+            reading.list_messages(gateway, BOB, nothing, after=None)
         with pytest.raises(TooManyRequests):
             deletion.delete_matching(gateway, BOB, MessagesDelete(q="nothing"))
         # Lists that read no texts are not counted, and others search.
-        assert not reading.list_messages(gateway, BOB, MessageFilter(), after=None, limit=50).data
-        assert not reading.list_messages(gateway, JANA, nothing, after=None, limit=50).data
-    assert not reading.list_messages(gateway, BOB, nothing, after=None, limit=50).data
+        assert not reading.list_messages(gateway, BOB, MessagesQuery(), after=None).data
+        assert not reading.list_messages(gateway, JANA, nothing, after=None).data
+    assert not reading.list_messages(gateway, BOB, nothing, after=None).data
 
 
 def test_a_search_whose_time_is_up_is_continued_by_its_cursor_and_misses_none(
@@ -75,7 +74,7 @@ def test_a_search_whose_time_is_up_is_continued_by_its_cursor_and_misses_none(
     found: list[str | None] = []
     pages, after, has_more = 0, None, True
     while has_more:
-        page = reading.list_messages(gateway, JANA, MessageFilter(q="invoice"), after=after, limit=50)
+        page = reading.list_messages(gateway, JANA, MessagesQuery(q="invoice"), after=after)
         found += [listed.message.subject for listed in page.data]
         assert page.next_after != after or not page.has_more
         pages, after, has_more = pages + 1, page.next_after, page.has_more

@@ -13,19 +13,17 @@ from app import clock
 from app.events import EventType, message_event
 from app.gateway import Gateway
 from app.models import Connector, Event, Message, MessageBody, ServerMessage
-from app.schemas.messages import MessagesDelete
+from app.schemas.messages import MessagesDelete, MessagesQuery
 from app.services.access.rules import Principal, PrincipalKind
 from app.services.events import outbox
 from app.services.events.recipients import recipients_of
 from app.services.messages import deletion, reading, selection, state
 from app.services.messages.inline_images import link_images
 from app.services.messages.search_text import fold
-from app.services.messages.selection import MessageFilter
 from app.states import MessageState, MoveState
 from tests.support.stored_mail import TESTER, connector, mail, store, store_in
 
 MEMBER = Principal(kind=PrincipalKind.USER, id="jana", groups=frozenset({"g"}))
-EVERYTHING = MessageFilter()
 
 
 @pytest.fixture
@@ -40,7 +38,7 @@ def session(gateway: Gateway) -> Iterator[Session]:
 
 
 def poll_once(gateway: Gateway, after: str | None, limit: int = 7) -> tuple[list[str], str]:
-    page = reading.list_messages(gateway, MEMBER, EVERYTHING, after=after, limit=limit)
+    page = reading.list_messages(gateway, MEMBER, MessagesQuery(limit=limit), after=after)
     assert page.next_after is not None
     return [listed.message.id for listed in page.data], page.next_after
 
