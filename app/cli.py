@@ -75,7 +75,7 @@ def main() -> None:
         _exit(database_reach.why_unusable(_settings().database_url), EXIT_FAILED)
     except GatewayError as error:
         _exit(error.detail, EXIT_FAILED)
-    except OperationalError:  # an old schema, say
+    except OperationalError:  # for example, an old schema
         _exit(database_reach.why_unusable(_settings().database_url), EXIT_FAILED)
 
 
@@ -116,7 +116,7 @@ def serve(
     for name in unknown_names(ENV_FILE):
         log.warning("setting_unknown", name=name)
     if os.geteuid() == 0:
-        log.warning("runs_as_root", advice="run the service as a user of its own: docs/installing.md")
+        log.warning("runs_as_root", advice="run the service as a separate user: docs/installing.md")
     database_files.make_private(settings.database_url)
     http_protocol.raise_descriptor_limit()
     with _right_to_serve(settings):

@@ -76,17 +76,18 @@ class Settings(BaseSettings):
     """The name of this machine in EHLO; None: the address of the connection (RFC 5321 §4.1.3)."""
     fetch_threads: int = Field(default=8, ge=1, le=256)
     connector_quota_octets: int | None = Field(default=None, ge=1)
-    """How many octets of mail one connector keeps; None: any number."""
+    """The largest number of octets of mail that the gateway keeps for one connector. None: no limit."""
     free_disk_octets: int = Field(default=64 * 1024 * 1024, ge=0)
-    """With less free space on the disk of an SQLite database nothing is fetched; 0: whatever is free."""
+    """If the disk of an SQLite database has less free space than this, nothing is fetched. 0: no limit."""
     waiting_per_caller: int = Field(default=30, ge=1)
     """The largest number of event streams and long polls that one caller may have open."""
     connectors_per_owner: int = Field(default=200, ge=1)
-    """How many mailboxes users who are no administrators may connect for themselves."""
+    """The largest number of personal mailboxes that a user who is no administrator may connect."""
     links_per_caller: int = Field(default=1000, ge=1)
-    """How many of the links for entering a password that one caller has made may be valid and unused."""
+    """The largest number of valid, unused links for entering a password that one caller may have."""
     links_per_minute: int = Field(default=60, ge=1)
-    """How many of these one caller may make; enough to set up a company's mailboxes by a script."""
+    """The largest number of such links that one caller may make in a minute. It is enough for a script that sets up the
+    mailboxes of a company."""
     searches: int = Field(default=6, ge=1, le=30)
     """The largest number of searches that run at once."""
     searches_per_caller: int = Field(default=2, ge=1)
@@ -102,11 +103,11 @@ class Settings(BaseSettings):
     events_retention_days: int = Field(default=30, ge=1)
     audit_retention_days: int = Field(default=365, ge=1)
     audit_reads: Literal["all", "sources"] = "all"
-    """Which readings of a mail the audit trail tells: `all`, or only those of its bytes as received."""
+    """Which readings of mails the audit trail records: `all`, or only those of the mail as received (`sources`)."""
     run_jobs: bool = True
     """False: this process answers HTTP only; another one fetches, sends and delivers."""
     metrics_token: SecretStr | None = Field(default=None, min_length=16)
-    """Whoever reads `/metrics` sends it as a bearer token. None: connections from this machine alone may read it."""
+    """A client sends it as a bearer token to read `/metrics`. None: only connections from this machine may read it."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["auto", "json", "text"] = "auto"
     """`auto`: readable text if standard error is a terminal, otherwise JSON."""

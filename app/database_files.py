@@ -53,7 +53,7 @@ def narrow(path: Path) -> None:
 
 
 def forget_deleted(database_url: str) -> None:
-    """Empty the write-ahead log: it keeps pages of deleted mail until other data overwrite them.
+    """Empty the write-ahead log: it keeps pages of deleted mail until other data overwrites them.
 
     In the database file itself, `secure_delete` overwrites deleted data. If readers or writers are busy for too long, the
     next call does this.

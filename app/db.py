@@ -32,7 +32,7 @@ SQLITE_PAGE_OCTETS = 16_384
 
 
 class _WritingSession(Session):
-    """Notes which work its transaction brings."""
+    """Records which work its transaction brings, so that the workers can be woken."""
 
 
 event.listen(_WritingSession, "after_flush", wakeups.record_work)
@@ -75,7 +75,7 @@ class Database:
             yield session
 
     def listen(self) -> None:
-        """From now on, hear also the commits of other processes."""
+        """Notice the commits of other processes, too, from now on."""
         path = database_files.path_of(self.url)
         if not self.is_sqlite:
             self._others = Notifications(
@@ -117,10 +117,10 @@ def _postgres_engine(url: str, pool_size: int) -> Engine:
     def _on_connect(dbapi_connection: Any, _record: object) -> None:
         with dbapi_connection.cursor() as cursor:
             cursor.execute("SET TIME ZONE 'UTC'")
-            # No transaction of ours waits for anything. If one does, its process has stopped, and its locks would hold
-            # up all others.
+            # Our transactions wait for nothing. If one waits, its process has stopped, and its locks would block all
+            # others.
             cursor.execute(f"SET idle_in_transaction_session_timeout = '{IDLE_IN_TRANSACTION_S}s'")
-            # A server tuned for speed may have the default `off`, which loses the last commits in a crash.
+            # An operator who wants speed may have set the default to `off`, which loses the last commits in a crash.
             cursor.execute(
                 "SELECT set_config('synchronous_commit', 'on', false)"
                 " WHERE current_setting('synchronous_commit') = 'off'"

@@ -47,7 +47,7 @@ def identified(request: Request) -> Principal:
 
 
 def identify_again(request: Request) -> Principal:
-    """Verify the token of a request that may have waited for long.
+    """Verify the token again, of a request that may have waited for a long time.
 
     Raises:
         Unauthenticated
@@ -69,7 +69,7 @@ PrincipalDep = Annotated[Principal, Depends(get_principal)]
 
 @dataclass(frozen=True)
 class WaitingCaller:
-    """The caller of a request that may wait for long."""
+    """The caller of a request that may wait for a long time."""
 
     principal: Principal
     identify_again: Callable[[], Principal]
@@ -89,7 +89,8 @@ def _expected_version(
         str | None, Header(description="The `ETag` that was read; 412 for any other.")
     ] = None,
 ) -> str | None:
-    """The version of an object that the caller has seen. Empty, which is none, for anything that is not one strong ETag."""
+    """The version of the object that the caller has seen. Empty, which matches no version, if the header is not exactly one strong
+    ETag."""
     if if_match is None:
         return None
     value = ", ".join(request.headers.getlist("if-match"))

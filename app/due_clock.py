@@ -1,9 +1,9 @@
-"""A clock that wakes a job when work is due, and not before.
+"""A clock that runs a job when work is due, and not before.
 
-It looks when the next known work is due, when somebody wakes it (a commit has brought work, a task has ended), and every
-`TICK_S` in any case, for what nobody has told. It never spins: work that is due and cannot start now, for example because all
-threads are busy, is offered again when a task ends, or after `HELD_BACK_S`. And a job that is woken all the time rests as
-long as it worked.
+The clock looks for due work at three times: when the next known work is due; when somebody wakes it, because a commit has brought
+work or a task has ended; and at least every `TICK_S`, in case nobody has woken it. It never runs in an endless loop without a
+pause: work that is due but cannot start now, for example because all threads are busy, is looked at again when a task ends, or
+after `HELD_BACK_S`. After each look the clock pauses for at least the time that the look took.
 """
 
 import threading
@@ -20,15 +20,15 @@ log = structlog.get_logger(__name__)
 
 TICK_S = 5.0
 HELD_BACK_S = 1.0
-"""Also the pause after an error, and the pause while the commits of other processes are not heard."""
+"""The pause if work had to be held back, after an error, and while the commits of other processes are not noticed."""
 SHORTEST_PAUSE_S = 0.001
 
 
 class DueClock:
     """Runs one job in a thread of its own.
 
-    `start_due` starts what is due and returns whether something had to be held back; `next_due` says when the next work is
-    due, as far as the store knows. `succeeded` is called after each look without an error; `hears_all` says whether every
+    `start_due` starts the due work, and returns whether it had to hold something back. `next_due` returns when the next work is
+    due, as far as the database knows. `succeeded` is called after each look without an error. `hears_all` returns whether every
     commit that brings work wakes this clock.
     """
 
@@ -54,7 +54,7 @@ class DueClock:
         pool.when_ended(self.wake)
 
     def tick(self) -> None:
-        """Start the clock if it is not running, and let it look now."""
+        """Start the clock if it is not running, and make it look now."""
         if self._stopping.is_set():
             return
         if self._thread is None or not self._thread.is_alive():
@@ -63,11 +63,11 @@ class DueClock:
         self.wake()
 
     def wake(self) -> None:
-        """Let it look now. From any thread."""
+        """Make it look now. May be called from any thread."""
         self._woken.set()
 
     def stop(self) -> None:
-        """Look no more, and wait until the present look has ended."""
+        """Stop the clock, and wait until the present look has ended."""
         self._stopping.set()
         self._woken.set()
         if self._thread is not None:
@@ -80,17 +80,17 @@ class DueClock:
             try:
                 pause_s = self._look()
             except Exception as exc:
-                # It looks again. The log says what happened, without the error's text, which may hold values.
+                # The clock looks again. The log names the error without its text, which may hold values.
                 log.error("job_failed", job=self._name, error=type(exc).__name__)
                 self._stopping.wait(HELD_BACK_S)
                 continue
             ended = time.monotonic()
             self._woken.wait(pause_s)
-            # Whatever wakes it: it rests as long as it worked.
+            # Even if something wakes it, it pauses as long as it worked.
             self._stopping.wait(max(ended - started - (time.monotonic() - ended), SHORTEST_PAUSE_S))
 
     def _look(self) -> float:
-        """Start what is due. Returns the pause until the next look, in seconds."""
+        """Start the due work. Returns the pause until the next look, in seconds."""
         is_held_back = self._start_due()
         self._succeeded()
         if self._woken.is_set():
@@ -99,5 +99,5 @@ class DueClock:
         now = clock.utc_now()
         times = [each for each in (self._next_due(), self._pool.next_rest_end()) if each is not None]
         pauses_s = [(each - now).total_seconds() for each in times]
-        # Whatever was due just now has had its chance: it is running, or something holds it back.
+        # Work that was due is now running, or it was held back: do not look again at once.
         return min([longest_s, *(pause_s if pause_s > 0 else HELD_BACK_S for pause_s in pauses_s)])

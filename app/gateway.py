@@ -49,23 +49,23 @@ class Gateway:
     checks: RateLimit
     """Limits the trial logins of callers, so that nobody uses the gateway as a port scanner."""
     failed_fetches: RateLimit
-    """Limits fetches by command with settings that have never worked, for each caller."""
+    """Limits, for each caller, `POST …/fetch` with settings that have never worked."""
     links: RateLimit
     """Limits the links for entering a password that a caller makes."""
     login_places: LoginPlaces
-    """The logins under way."""
+    """The logins that are running."""
     login_budget: LoginBudget
-    """Limits refused logins, so that nobody guesses passwords through the gateway."""
+    """Limits refused logins, so that nobody can guess passwords through the gateway."""
     silent_at_id: SilentServers
     """The mail servers that never answer ID."""
     server_cooldown: ServerCooldown
-    """The mail servers that the sweep leaves alone."""
+    """The mail servers to which the sweep does not connect for a while."""
     waiting: Places
     """The event streams and long polls that callers have open."""
     searches: Places
-    """The searches under way."""
+    """The searches that are running."""
     server_requests: ServerRequests
-    """The threads for requests that wait for another party's server."""
+    """The threads for requests that wait for a mail server or a receiver of webhooks."""
     attachments: Turns
     """The threads that wait for the parser to take an attachment out of a mail. Fetching keeps half of the parsers."""
     cursors: CursorKeeper = field(default_factory=CursorKeeper)

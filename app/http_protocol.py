@@ -1,7 +1,8 @@
 """The HTTP server's connections: how many there may be, and how long a client may take.
 
-Nothing here looks at a request. A connection costs a descriptor, and whoever opens one has shown no token yet: their
-number stays below the process's limit, so that fetching, sending and the database keep what they need.
+This module does not look at requests. A connection costs a file descriptor, and a client can open one without a token. So the
+number of connections stays below the limit of the process, and fetching, sending and the database keep the descriptors that they
+need.
 """
 
 import asyncio
@@ -15,20 +16,20 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 log = structlog.get_logger(__name__)
 
 HEAD_S = 10.0
-"""From the first octet (of a connection: from its beginning) until the head of the request is complete. What a client
-still sends of a body after it was answered counts too."""
+"""The time within which the head of a request must arrive: from the beginning of the connection, or from the first octet of a
+later request. The rest of a body that was already answered counts, too."""
 STALL_LOOK_S = 15.0
 STALL_OCTETS = 64 * 1024
-"""A client that takes less than this of its answer in that time is cut off: the answer is kept in memory for it."""
+"""A client that takes less than this of its answer within `STALL_LOOK_S` is cut off, because its answer is kept in memory."""
 REFUSALS_LOGGED_EVERY_S = 10.0
 DESCRIPTORS_FOR_ONE_FETCH = 8
-"""Of a fetching thread: the mail server, the parser's pipes, files."""
+"""For one fetching thread: the connection to the mail server, the pipes of the parser, files."""
 DESCRIPTORS_FOR_ONE_SESSION = 3
-"""Of a database session: on SQLite the file, its write-ahead log and its index."""
+"""For one database session: on SQLite the database file, its write-ahead log and its index."""
 DESCRIPTORS_OTHERWISE = 64
 BACKLOG = 100
-"""How many connections the event loop accepts in one round. One that is refused keeps its descriptor for the rounds in which
-its protocol is made, is told, and is closed."""
+"""How many connections the event loop accepts in one round. A refused connection keeps its descriptor for the few rounds until
+it is closed."""
 ROUNDS_TO_REFUSE = 4
 CLOSE_AT_ONCE = struct.pack("ii", 1, 0)
 """struct linger: on, for no time."""
@@ -43,7 +44,7 @@ def raise_descriptor_limit() -> None:
 
 
 def protocol_class(*, fetch_threads: int, database_sessions: int) -> type[H11Protocol]:
-    """The protocol for uvicorn: it keeps descriptors back for so many fetching threads and database sessions."""
+    """The protocol for uvicorn. It reserves descriptors for this number of fetching threads and database sessions."""
     reserve = (
         DESCRIPTORS_OTHERWISE
         + BACKLOG * ROUNDS_TO_REFUSE
@@ -106,7 +107,7 @@ class _Protocol(H11Protocol):
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
-        if self._is_at_work():  # the next request had come already
+        if self._is_at_work():  # the next request has already arrived
             self._stop_waiting_for_head()
 
     def pause_writing(self) -> None:

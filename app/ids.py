@@ -1,5 +1,5 @@
-"""Identifiers of our own rows: UUID version 7 (RFC 9562 §5.7). Callers do not interpret them; they ascend in time for the
-sake of our indexes."""
+"""Identifiers of our own rows: UUID version 7 (RFC 9562 §5.7). For callers they have no meaning. They ascend with time,
+which keeps our indexes small and fast."""
 
 import hashlib
 import secrets

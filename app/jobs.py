@@ -1,7 +1,7 @@
 """The jobs that run in this process beside the HTTP interface. Each makes one call of a service.
 
-The scheduler runs the jobs that go by time. Fetching, sending and delivering go by what is due: each has a `DueClock`, which
-commits wake, and the scheduler only lets it look from time to time.
+The scheduler runs jobs at fixed intervals. Fetching, sending and delivering start when work is due: each has a `DueClock`, which
+commits wake. The scheduler only makes the clock look from time to time.
 
 By default APScheduler 3 drops a run that starts a second late. So every job here has a long grace time. A job never runs
 twice at the same time, and one run makes up for all missed runs.
@@ -62,7 +62,7 @@ class Jobs:
         self._scheduler.start()
 
     def stop(self) -> None:
-        """Start no more work, and wait for the work that runs."""
+        """Start no more work, and wait until the running work has ended."""
         for due_clock in self._clocks:
             due_clock.stop()
         self._sweeper.stop()
@@ -104,6 +104,6 @@ def _run(gateway: Gateway, name: str, call: Callable[[], object]) -> None:
         call()
         gateway.last_runs[name] = clock.utc_now()
     except Exception as exc:
-        # The job runs again at its next turn. The log says what happened, without the error's text, which may hold values.
+        # The job runs again at its next time. The log names the error without its text, which may hold values.
         log.error("job_failed", job=name, error=type(exc).__name__)
         raise

@@ -1,8 +1,8 @@
-"""Counts refused logins, so that nobody guesses passwords through the gateway. The counts are in this process: each instance
-counts for itself.
+"""Counts refused logins, so that nobody can guess passwords through the gateway. Each instance has its own counts, in memory.
 
-A login takes its place before the server is asked, in the counts of all its names. When the login ends, the place is given
-back, unless the login was refused: then it counts for a minute. So many logins at the same time gain nothing.
+A login has several names, for example its caller and its user name, and each name has a count. The login takes a place in all these
+counts before the server is asked. When the login ends, it gives the places back, unless the server refused it: then it counts for
+a minute. So it is no advantage to make many logins at the same time.
 """
 
 import threading
@@ -14,11 +14,11 @@ from app.errors import TooManyRefusedLogins
 
 PERIOD_S = 60.0
 LOOK_AGAIN_S = 5
-"""The wait where no login was refused, but as many are under way as may be refused."""
+"""The wait if no login was refused yet, but as many are running as may be refused."""
 
 
 class Taken:
-    """The place of one login. It ends once: what is said after that does not matter."""
+    """The place of one login. The first call of `end` counts; later ones do nothing."""
 
     def __init__(self, budget: "LoginBudget", names: frozenset[str]) -> None:
         self._budget = budget
@@ -32,7 +32,7 @@ class Taken:
 
 
 class LoginBudget:
-    """The counts by name. It remembers only names with logins under way, or refused in the last minute."""
+    """The counts by name. It keeps only names of logins that are running, or were refused in the last minute."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -43,7 +43,7 @@ class LoginBudget:
 
     def take(self, limits: Mapping[str, int], *, also: Iterable[str] = ()) -> Taken:
         """Take a place for one login, in the counts of all names. `limits`: how many refused logins each name may have. `also`:
-        names that count the login, and do not hinder it.
+        names that count the login, but have no limit.
 
         Raises:
             TooManyRefusedLogins: with the time after which to try again.
@@ -74,7 +74,7 @@ class LoginBudget:
             _subtract(self._refused, self._refusals.popleft()[1])
 
     def _wait_s(self, full: set[str]) -> int:
-        """The seconds after which each of these names has room, as far as that depends on time."""
+        """The seconds until the oldest refused login of each of these names stops counting; `LOOK_AGAIN_S` for a name without one."""
         now = time.monotonic()
         waits = {
             name: next(

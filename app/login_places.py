@@ -1,10 +1,10 @@
-"""Places for the logins of a connector that are under way: two at most, of all processes together.
+"""Limits the logins of one connector that run at the same time: at most two, in all processes together.
 
-A password may be refused twice, so no more logins than that may go on at once: each of them may be refused. What the
-sweep, a fetch by command, a test, the sender and the copy in Sent do is not known to each other otherwise.
+A password may be refused twice before the connector stops. Each running login may be refused, so no more than two may run at once.
+The sweep, a fetch by command, a test, the sender and the filing of a Sent copy all log in, and know of each other only here.
 
-On PostgreSQL a place is also an advisory lock of the database, held by one connection of this process: another process
-cannot take it, and a process that dies frees it. A SQLite file has one serving process.
+On PostgreSQL, a place is also an advisory lock of the database, held by one connection of this process: another process cannot
+take it, and it becomes free when this process dies. An SQLite file has only one serving process.
 """
 
 import contextlib
@@ -25,7 +25,7 @@ LOOK_EACH_S = 0.05
 
 
 class LoginPlaces:
-    """The places, by connectors."""
+    """The places of each connector."""
 
     def __init__(self, db: Database) -> None:
         self._db = db
@@ -35,10 +35,10 @@ class LoginPlaces:
 
     @contextlib.contextmanager
     def held(self, connector_id: str, *, alone: bool, wait_s: float) -> Iterator[None]:
-        """A place within the block. `alone`: both of them, so that nobody else has one.
+        """Hold a place while the block runs. `alone`: hold both places, so that no other login runs.
 
         Raises:
-            MailServerUnavailable: none became free in time.
+            MailServerUnavailable: no place became free within `wait_s`.
             StoreUnavailable
         """
         places = self._take(connector_id, PLACES if alone else (), time.monotonic() + wait_s)
@@ -50,7 +50,7 @@ class LoginPlaces:
                 self._changed.notify_all()
 
     def close(self) -> None:
-        """Close the connection; the database frees what it held."""
+        """Close the connection. The database then frees its locks."""
         with self._changed:
             self._disconnect()
 
@@ -66,7 +66,7 @@ class LoginPlaces:
             return places
 
     def _try(self, name: str, wanted: Sequence[int]) -> list[int] | None:
-        """Take all of these places, or any one. None: not all are free, or none is."""
+        """Take the wanted places: all of them, or any one of them. None: they are not free."""
         taken = self._taken.setdefault(name, set())
         got: list[int] = []
         for place in wanted or PLACES:

@@ -49,8 +49,8 @@ def around(application: ASGIApp, gateway: Gateway) -> ASGIApp:
 
 
 class RequestLog:
-    """Gives the request an id. Logs and counts the request when its answer begins, without the query: a search term is
-    content."""
+    """Gives the request an id. Logs and counts the request when its answer begins, without the query: a search term
+    may be content of a mail."""
 
     def __init__(self, application: ASGIApp, metrics: Metrics) -> None:
         self._application, self._metrics = application, metrics

@@ -1,7 +1,7 @@
 """Limits how many things of a kind run at once, for each name and in all. The counts are in this process: each instance
 counts for itself.
 
-Nobody waits for a place: a caller who gets none gets an error at once, with the time after which to try again.
+Nobody waits for a place. If there is none, the caller gets an error at once, with the time after which to try again.
 """
 
 import contextlib
@@ -40,7 +40,7 @@ class Places:
             self._taken[name] += 1
 
     def require_room(self, name: str) -> None:
-        """Take nothing.
+        """Raise the error that `take` would raise, and take nothing.
 
         Raises:
             TooManyRequests, Overloaded: as `take`.
@@ -57,7 +57,7 @@ class Places:
 
     @contextlib.contextmanager
     def taken(self, name: str) -> Iterator[None]:
-        """A place within the block.
+        """Hold a place while the block runs.
 
         Raises:
             TooManyRequests, Overloaded: as in `take`.

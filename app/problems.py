@@ -99,7 +99,7 @@ def describe(app: FastAPI) -> None:
 
 
 def answer_to(request: Request, error: errors.GatewayError) -> JSONResponse:
-    """The answer to an error of ours."""
+    """The answer to an error of the gateway."""
     status = status_of(type(error)) or HTTPStatus.INTERNAL_SERVER_ERROR
     headers = {}
     if status == HTTPStatus.UNAUTHORIZED:
@@ -154,7 +154,7 @@ def _on_validation_error(request: Request, exc: Exception) -> JSONResponse:
 
 def _on_http_exception(request: Request, exc: Exception) -> JSONResponse:
     assert isinstance(exc, HTTPException)
-    if exc.status_code == HTTPStatus.BAD_REQUEST:  # the framework's, for a body that is not even UTF-8
+    if exc.status_code == HTTPStatus.BAD_REQUEST:  # from the framework, for a body that is not UTF-8
         return answer_to(request, errors.InvalidInput(errors.FieldFault("", "is not JSON")))
     phrase = HTTPStatus(exc.status_code).phrase
     code = phrase.lower().replace(" ", "_")

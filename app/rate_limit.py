@@ -10,7 +10,7 @@ NAMES_KEPT = 10_000
 
 
 class RateLimit:
-    """A largest number of times in a period, for each name."""
+    """For each name, a largest number of times within a period."""
 
     def __init__(self, times: int, period_s: float) -> None:
         self._times = times
@@ -28,7 +28,7 @@ class RateLimit:
             self._with_room(name).append(time.monotonic())
 
     def require_room(self, name: str) -> None:
-        """Check the limit without counting: only later is it known whether this time counts.
+        """Check the limit without counting, if it is not known yet whether this time will count.
 
         Raises:
             TooManyRequests: as `count`.

@@ -1,7 +1,7 @@
-"""What a client may send as the body of a request: how much, how slowly, and how much of it without a token.
+"""The limits of request bodies: how large, how slow, and how much without a token.
 
-The framework reads and parses a body before it looks at the token, in the event loop. So these checks are made while
-the octets arrive.
+The framework reads and parses a body in the event loop, before it checks the token. So this module checks the octets while they
+arrive.
 """
 
 import asyncio
@@ -19,19 +19,20 @@ from app.gateway import Gateway
 from app.services.access import callers
 
 MAX_BODY_OCTETS = 1024 * 1024
-# Attachments come within the JSON: these may be as large as the settings say.
+# Attachments are inside the JSON, so these bodies may be as large as `max_request_octets`.
 LARGE_BODIES = frozenset({("POST", "/submissions")})
 WITHOUT_TOKEN_OCTETS = 64 * 1024
-"""More of a body is read only when the token has been verified."""
+"""Before more of a body is read, the token is verified."""
 PATHS_OF_OPEN_PAGES = "/credential-links/"
 MAX_VALUES = 50_000
-"""Of a JSON body, its names counted too. A parser needs a hundred times the memory of the text for a list of lists."""
+"""The largest number of values in a JSON body, with the names of fields. A parser needs a hundred times the memory of the text for
+a list of lists."""
 PAUSE_S = 20.0
 """The longest pause in a body."""
 READ_PAST_S = 10.0
 START_S = 30.0
 OCTETS_PER_S = 4096
-"""A body must arrive within `START_S` and the time that this rate needs."""
+"""A body must arrive within `START_S` plus the time that it needs at this rate."""
 
 # Inside a string: everything up to its end, or up to a backslash whose character has not come yet (RFC 8259 §7).
 REST_OF_STRING = re.compile(rb'(?:[^"\\]++|\\.)*+', re.DOTALL)
@@ -68,8 +69,8 @@ class BodyGuard:
 
 
 def _reading_on(body: "_Body", send: Send) -> Send:
-    """Send an answer, and end it only when the client has sent its body or has had time to: many clients read the answer
-    only then, and a connection closed before would take it from them."""
+    """Send an answer, but end it only after the client has sent its whole body, or after `READ_PAST_S`. Many clients read the
+    answer only after they have sent the body. If the connection were closed earlier, they would never see the answer."""
 
     async def send_and_read_on(message: Message) -> None:
         if message["type"] != "http.response.body":
@@ -105,8 +106,8 @@ class _Body:
             await self._check_length(int(declared))
 
     async def receive(self) -> Message:
-        """The next message of the server. After a refusal the application gives up, as if the client were gone; the answer
-        that it then makes is not sent."""
+        """The next message of the server. After a refusal, the application gets the message that the client has disconnected. The
+        answer that it then makes is not sent."""
         if self._is_complete:  # what may come now is the end of the connection
             return await self._receive()
         try:
@@ -121,7 +122,7 @@ class _Body:
         return {"type": "http.disconnect"}
 
     async def read_past(self) -> None:
-        """Take what is left of the body, and keep nothing of it."""
+        """Receive the rest of the body, and keep nothing of it."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(READ_PAST_S):
                 while not self._is_complete:
@@ -165,8 +166,8 @@ def _limit_of(method: str, path: str, largest: int) -> int:
 
 
 class ValueCount:
-    """Counts what a JSON parser would make an object of: strings, and what follows a bracket or a comma. Linear in time; it
-    reads a text of any form, and in pieces."""
+    """Counts the values for which a JSON parser would make an object: strings, and what follows a bracket or a comma. It takes linear
+    time, accepts any text, valid or not, and reads it in pieces."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -174,7 +175,7 @@ class ValueCount:
         self._is_escaped = False
 
     def feed(self, octets: bytes) -> None:
-        """Count in the next piece of the text. Stops where `MAX_VALUES` is passed."""
+        """Count the values in the next piece of the text. Stops above `MAX_VALUES`."""
         position = 0
         while position < len(octets) and self.count <= MAX_VALUES:
             if self._is_in_string:
@@ -193,7 +194,7 @@ class ValueCount:
             self._is_escaped = False
             return position + 1
         found = REST_OF_STRING.match(octets, position)
-        assert found is not None  # it matches nothing, too
+        assert found is not None  # the pattern also matches the empty text
         if found.end() < len(octets):
             self._is_in_string = octets[found.end()] != ord('"')
             self._is_escaped = self._is_in_string

@@ -1,8 +1,8 @@
-"""Tells the workers when a commit brings work that is due now, so that they need not look again and again.
+"""Wakes the workers when a commit brings work that is due now, so that they need not look again and again.
 
-`Database.unit_of_work` notes while it flushes what the transaction brings (`work_of`), and wakes the subscribers after the
-commit. On PostgreSQL it also tells the other processes, by NOTIFY in the same transaction; `adapters.commits_elsewhere` hears
-what they tell. A wake-up is only a hint: it may come twice or without need, and whoever must not miss work also looks from
+`Database.unit_of_work` records, at each flush, which work the transaction brings (`work_of`). After the commit it wakes the
+subscribers. On PostgreSQL it also sends NOTIFY in the same transaction, and `adapters.commits_elsewhere` in the other processes
+receives it. A wake-up is only a hint: it may come twice or for nothing, and it may be lost. So each worker also looks for work from
 time to time.
 """
 
@@ -20,9 +20,9 @@ from app import clock
 from app.models import Connector, Event, Submission, Webhook
 
 CHANNEL = "imap_gateway"
-"""Of PostgreSQL's NOTIFY. Each database has channels of its own."""
+"""The channel of NOTIFY on PostgreSQL. Each database has its own channels."""
 SOON = timedelta(seconds=5)
-"""Work that is due later than this wakes nobody: a worker looks before then by itself (`due_clock.TICK_S`)."""
+"""Work that is due later than this wakes no worker, because each worker looks sooner by itself (`due_clock.TICK_S`)."""
 _INFO = "wakeups"
 
 
@@ -45,7 +45,7 @@ WATCHED: Mapping[type, Mapping[str, Topic]] = {
     },
     Submission: {"next_attempt_at": Topic.SENDING},
 }
-"""The columns whose change may bring work. A time that is not soon brings none."""
+"""The columns whose change may bring work. A time later than `SOON` brings none."""
 
 
 class Wakeups:
@@ -69,18 +69,18 @@ class Wakeups:
             call()
 
     def told(self, topics: Iterable[Topic]) -> str:
-        """What this process tells the others."""
+        """The text of the message to the other processes."""
         return " ".join([self._own, *sorted(topics)])
 
     def hear(self, told: str) -> None:
-        """Wake the subscribers of what another process has told. What this process told itself does nothing."""
+        """Wake the subscribers for a message from another process. A message from this process does nothing."""
         source, *names = told.split(" ")
         if source != self._own:
             self.wake(topic for topic in Topic if topic.value in names)
 
 
 def require(session: Session, topic: Topic) -> None:
-    """Wake the subscribers after the commit of this session: for changes that are made by a statement, without objects."""
+    """Wake the subscribers after the commit of this session. For changes by an SQL statement, which a flush does not show."""
     session.info.setdefault(_INFO, set()).add(topic)
 
 
@@ -91,7 +91,7 @@ def work_of(session: Session) -> set[Topic]:
 
 
 def record_work(session: Session, _context: UOWTransaction) -> None:
-    """Note what a flush brings. A listener of SQLAlchemy's `after_flush`."""
+    """Record the work that a flush brings. A listener of SQLAlchemy's `after_flush`."""
     soon = clock.utc_now() + SOON
     for row in [*session.new, *session.dirty]:
         for name, topic in WATCHED.get(type(row), {}).items():

@@ -105,7 +105,7 @@ ROUTES: dict[str, Rule] = {
     "GET /health/live": Open(),
     "GET /health/ready": Open(),
     "GET /metrics": Open(
-        "whoever has `GATEWAY_METRICS_TOKEN`; without that setting, connections from this machine"
+        "anybody with the token of `GATEWAY_METRICS_TOKEN`; without that setting, connections from this machine"
     ),
 }
 

@@ -4,14 +4,13 @@ A task has a key, and no two tasks with one key run at the same time. A task may
 server, or "failing"). Each group has a largest number of tasks that run at the same time, so one server that hangs never
 holds all threads. Keys and groups can rest: none of their tasks starts during that time.
 
-The threads are shared out among the owners of the tasks. While several owners wait, the one with the fewest running tasks
-comes first (`in_turn`). An owner alone may use three quarters of the threads. The last quarter, of the pool and of each
-group, is a reserve: only an owner who has no task running there gets a thread of it. So whoever owns a hundred mailboxes
-that hang never holds up somebody who owns one.
+The owners of the tasks share the threads. If several owners wait, the one with the fewest running tasks comes first (`in_turn`). One
+owner may use three quarters of the threads. The last quarter of the pool, and of each group, is a reserve: a thread of it goes only
+to an owner with no running task there. So an owner of a hundred mailboxes that hang never blocks the owner of one.
 
-`start` never waits and keeps no queue. The caller is a job that a `DueClock` wakes when a task has ended, so it offers a task
-again that does not fit now, and in the right order. A task that found nothing to do rests for a second, so that whatever
-is due and cannot be done is not started again and again.
+`start` never waits and keeps no queue. Its caller is a job that a `DueClock` wakes when a task has ended. So a task that does not fit
+now is offered again, in the right order. A task that found nothing to do rests for a second, so that work that is due but cannot be
+done is not started again and again.
 """
 
 import threading
@@ -40,8 +39,8 @@ REST_AFTER_NOTHING = timedelta(seconds=1)
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """A task to run; `run` returns whether it found something to do. `groups`: the name of each group, and how many of its tasks may run at the same time. `owner`: whose
-    share of the threads it takes; empty: it takes nobody's."""
+    """A task to run. `run` returns whether it found something to do. `groups`: the name of each group, and the largest number of its
+    tasks that may run at the same time. `owner`: whose share of the threads it uses; empty: nobody's."""
 
     key: str
     run: Callable[[], bool]
@@ -75,8 +74,8 @@ class WorkerPool:
         return True
 
     def in_turn(self, offered: Iterable[Item], owner_of: Callable[[Item], str]) -> list[Item]:
-        """What is offered, in the order in which the owners have their turns: first each owner's first, of whoever has
-        the fewest tasks running. Within an owner the order stays."""
+        """The offered items, ordered so that the owners take turns, beginning with the owner of the fewest running tasks. The items of
+        one owner stay in their order."""
         with self._lock:
             ranks = Counter(task.owner for task, _ in self._running.values())
         ranked = []
@@ -123,7 +122,7 @@ class WorkerPool:
         return not wait(futures, timeout_s).not_done
 
     def stop(self) -> None:
-        """Start no more tasks, and wait for those that run."""
+        """Start no more tasks, and wait for the running ones."""
         with self._lock:
             self.stopping.set()
         self._pool.shutdown(wait=True)
@@ -156,7 +155,7 @@ class WorkerPool:
             if not task.run():
                 self.rest(task.key, clock.utc_now() + REST_AFTER_NOTHING)
         except Exception as exc:
-            # One task must not stop the others. The log says what happened, without the error's text, which may hold values.
+            # One task must not stop the others. The log names the error without its text, which may hold values.
             log.error("task_failed", pool=self._name, key=task.key, error=type(exc).__name__)
             self.rest(task.key, clock.utc_now() + REST_AFTER_ERROR)
         finally:
@@ -166,7 +165,7 @@ class WorkerPool:
 
 
 def _has_room_in(most: int, running: list[Task], task: Task) -> bool:
-    """Whether another task may run beside these, of which `most` may. The reserve is for owners with none among them."""
+    """Whether another task may run beside these, if `most` may run. The reserve is for owners with no task among them."""
     free = most - len(running)
     is_new = not task.owner or all(each.owner != task.owner for each in running)
     return free > 0 if is_new else free > most // 4

@@ -1,9 +1,10 @@
-"""Hears that other processes have committed to the same database.
+"""Notices that other processes have committed to the same database.
 
-On PostgreSQL one connection of its own listens (LISTEN) to what the others tell (NOTIFY). On SQLite nobody tells; there
-`PRAGMA data_version` is read a few times a second. It shows without any lock whether another connection has committed.
+On PostgreSQL, the other processes send NOTIFY, and a connection of this module listens (LISTEN). SQLite has no such messages,
+so this module reads `PRAGMA data_version` a few times a second. The value shows, without a lock, whether another connection has
+committed.
 
-When the connection is lost, `is_heard` is false until it is back, and then everything that was missed is heard at once.
+While the connection is lost, `is_heard` is false. When it is back, `missed` is called once for everything in between.
 """
 
 import contextlib
@@ -24,13 +25,13 @@ log = structlog.get_logger(__name__)
 
 RECONNECT_S = 2.0
 LOOK_S = 0.25
-"""On SQLite."""
+"""How often the thread looks, on SQLite."""
 KEEPALIVE = {"keepalives": 1, "keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
 """A connection that only listens sends nothing, so only the kernel notices that its other end has gone."""
 
 
 class Notifications:
-    """PostgreSQL: `heard` gets what each NOTIFY on the channel says, `missed` is called when some may have been missed."""
+    """For PostgreSQL. Calls `heard` with the text of each NOTIFY on the channel, and `missed` when it may have missed some."""
 
     def __init__(
         self, url: str, channel: str, *, heard: Callable[[str], None], missed: Callable[[], None]
@@ -50,11 +51,11 @@ class Notifications:
         self.is_heard = False
 
     def start(self) -> None:
-        """Listen, in a thread."""
+        """Start a thread that listens."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Listen no more."""
+        """Stop listening."""
         self._stopping.set()
         self._stop_writer.send(b"x")
         self._thread.join()
@@ -85,7 +86,7 @@ class Notifications:
 
 
 class DataVersion:
-    """SQLite: `missed` is called after commits of other connections, which may be those of other processes."""
+    """For SQLite. Calls `missed` after commits of other connections, in this process or another."""
 
     def __init__(self, path: Path, *, missed: Callable[[], None]) -> None:
         self._path = path
@@ -95,11 +96,11 @@ class DataVersion:
         self.is_heard = False
 
     def start(self) -> None:
-        """Look, in a thread."""
+        """Start a thread that looks."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Look no more."""
+        """Stop looking."""
         self._stopping.set()
         self._thread.join()
 

@@ -20,13 +20,13 @@ def decompress(frame: bytes) -> bytes:
 
 
 class Readable(Protocol):
-    """Gives the next octets of a frame, fewer at its end."""
+    """Returns the next octets of a frame: as many as requested, or fewer at its end."""
 
     def read(self, octets: int, /) -> bytes: ...
 
 
 def decompress_pieces(frame: Readable, octets: int) -> Iterator[bytes]:
-    """The bytes that `compress` got, in pieces of so many octets. Holds one piece and the window of the compressor."""
+    """The bytes that `compress` got, in pieces of `octets` octets. Memory: one piece and the window of the compressor."""
     with zstandard.ZstdDecompressor().stream_reader(cast(IO[bytes], frame), read_size=octets) as reader:
         while piece := reader.read(octets):
             yield piece

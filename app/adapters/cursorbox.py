@@ -1,8 +1,8 @@
 """Seals the cursors of lists with AES-SIV (RFC 5297), so that a caller learns nothing from them.
 
-A position counts everybody's events, and an id holds the moment at which it was made. So a cursor is encrypted, for one list
-alone, with a nonce of its own: equal positions give different texts, all of one length. AES-SIV stays safe also after so
-many cursors that two nonces are equal.
+A position counts the events of all callers, and an id contains the time at which it was made. So a cursor is encrypted, for one
+list only, with its own nonce: equal positions give different texts, all of one length. AES-SIV stays safe even if two nonces are
+equal, which may happen after very many cursors.
 Form: `v1.<base64url of nonce, tag and ciphertext>`.
 """
 
@@ -21,7 +21,7 @@ NONCE_OCTETS = 12
 POSITION_OCTETS = 47
 """A number, or a time and an id, filled up to this length. With nonce and tag it makes a text without padding."""
 START = "v1."
-"""The dot does not occur in cursors of the form before, which were base64url alone."""
+"""Cursors of the earlier form were base64url without this start, so they hold no dot."""
 
 
 class CursorUnreadable(ValueError):
@@ -35,7 +35,7 @@ class CursorKey:
     key: bytes
     made_at: datetime
     last_plain_position: int
-    """The end of the feed when the key was made. No cursor that was given out before is beyond it."""
+    """The end of the feed when the key was made. No cursor from before that time is beyond it."""
 
 
 class CursorBox:
@@ -70,14 +70,14 @@ class CursorBox:
 
 
 class CursorKeeper:
-    """Keeps the box of an installation from its first use on, because its key never changes."""
+    """Keeps the box of an installation after its first use, because its key never changes."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._box: CursorBox | None = None
 
     def box(self, read: Callable[[], CursorKey]) -> CursorBox:
-        """The box. `read` reads its key; it is called until it has succeeded once."""
+        """The box. `read` reads its key from the database. It is called until it succeeds for the first time."""
         with self._lock:
             if self._box is None:
                 self._box = CursorBox(read())

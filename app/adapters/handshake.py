@@ -1,7 +1,7 @@
-"""Beginning to speak with a mail server: TLS, or the wait for its first word; and what is told where that fails.
+"""Begins a conversation with a mail server: with TLS, or by waiting for its greeting. If that fails, says why.
 
-Of a certificate that is not believed a second connection to the same address reads what it says: which names it is
-for, and until when. Nothing is sent on such a connection but what begins TLS.
+If a certificate is not accepted, a second connection to the same address reads it, to say for which names it is valid, and until
+when. On this connection the gateway sends nothing but the beginning of TLS.
 """
 
 import contextlib
@@ -40,7 +40,7 @@ from app.errors import (
 Protocol = Literal["imap", "smtp"]
 
 SMTP_RELAY_PORT = 25
-"""Speaks plain text first, and some relays put down whoever speaks before they have greeted (postscreen)."""
+"""A relay begins in plain text, and some relays (postscreen) block a client that speaks before the greeting."""
 LOOK_S = 2.0
 MAX_NAMES = 5
 
@@ -63,14 +63,14 @@ _TLS_PORTS = {"imap": 993, "smtp": 465}
 
 @functools.cache
 def verifying_context(_authorities: ssl.DefaultVerifyPaths) -> ssl.SSLContext:
-    """The context that verifies servers by the machine's authorities. It is one for all who use the same authorities, because
-    reading them takes 25 ms: nobody changes it."""
+    """The context that verifies servers by the certificate authorities of the machine. All callers share it, because reading the
+    authorities takes 25 ms. Nobody may change it."""
     return ssl.create_default_context()
 
 
 @dataclass(frozen=True, slots=True)
 class Secured:
-    """How TLS is to be begun with a server."""
+    """How to begin TLS with a server."""
 
     context: ssl.SSLContext
     server_name: str
@@ -79,19 +79,19 @@ class Secured:
 
 
 def secure(connection: socket.socket, how: Secured, timeout_s: float) -> ssl.SSLSocket:
-    """Speak TLS from here on; the connection is closed where that fails.
+    """Begin TLS on a connection. If that fails, the connection is closed.
 
     Raises:
         CertificateRefused, TlsTooOld, TlsFailed
-        NotTls, NotImap, NotSmtp: something else is spoken at this port.
+        NotTls, NotImap, NotSmtp: another kind of service answers at this port.
         NoGreeting, ConnectionLost
     """
     try:
-        # What begins TLS is written in one go, and waiting for the answer has one deadline however it drips.
+        # The beginning of TLS is written at once. The answer has one deadline, even if it comes octet by octet.
         secured = how.context.wrap_socket(
             connection, server_hostname=how.server_name, do_handshake_on_connect=False
         )
-    except ValueError as exc:  # a host that TLS cannot name
+    except ValueError as exc:  # a host name that TLS does not allow
         connection.close()
         raise CertificateRefused(command="TLS") from exc
     try:
@@ -144,7 +144,7 @@ def _tls_error(exc: ssl.SSLError, secured: ssl.SSLSocket, how: Secured) -> MailS
 
 
 def _ended(secured: ssl.SSLSocket, how: Secured, reason: str) -> MailServerError:
-    """What a beginning of TLS means that was answered by other words, or by the end of the connection."""
+    """The error if the server answered the beginning of TLS with something else, or closed the connection."""
     found = None if how.after_starttls else _spoken_in_plain(secured, how.protocol)
     if found is not None:
         found.server_line = reason
@@ -155,7 +155,7 @@ def _ended(secured: ssl.SSLSocket, how: Secured, reason: str) -> MailServerError
 
 
 def _spoken_in_plain(beside: socket.socket, protocol: Protocol) -> MailServerError | None:
-    """What to tell where plain text is spoken at this port, and TLS was asked for."""
+    """The error if the server speaks plain text at this port, but the settings ask for TLS. None: it does not."""
     found, said = speech.answer_in_plain(beside, asking=_ASK[protocol])
     if found in {Speech.TLS, Speech.SILENCE}:
         return None
@@ -174,7 +174,7 @@ def _right(protocol: Protocol) -> Speech:
 
 
 def wrong_service(protocol: Protocol, found: Speech) -> MailServerError:
-    """What to tell where another service answers at the port."""
+    """The error if another kind of service answers at the port."""
     if found is Speech.TLS:
         return TlsExpected(command="CONNECT")
     name = "IMAP" if protocol == "imap" else "SMTP"
@@ -188,8 +188,8 @@ def wrong_service(protocol: Protocol, found: Speech) -> MailServerError:
 
 
 def await_greeting(connection: socket.socket, protocol: Protocol, timeout_s: float) -> None:
-    """Wait for a server's first octet in plain text, for a while: then ask on another connection whether it waits for
-    TLS. Silence alone is no failure: whoever reads the greeting goes on waiting.
+    """Wait a while for the first octet of a server in plain text. If none comes, find out on a second connection whether it
+    waits for TLS. Silence alone is no error: the caller goes on waiting for the greeting.
 
     Raises:
         TlsExpected, NotImap, NotSmtp
@@ -199,7 +199,7 @@ def await_greeting(connection: socket.socket, protocol: Protocol, timeout_s: flo
     if speech.is_readable(connection, speech.QUIET_S):
         return
     found = speech.answer_to_tls(connection)
-    # Plain text, to octets that are none, says nothing where the greeting has yet to come.
+    # An answer in plain text to the beginning of TLS says nothing: the greeting may still come.
     if found is Speech.TLS or found is Speech.HTTP:
         raise wrong_service(protocol, found)
 
@@ -225,7 +225,7 @@ def _certificate_error(
 
 def _expired(certificate: x509.Certificate | None) -> str | None:
     if certificate is None or certificate.not_valid_after_utc > clock.utc_now():
-        return None  # it is another one of the chain
+        return None  # the fault is in another certificate of the chain
     return f"The mail server's certificate expired on {certificate.not_valid_after_utc:%Y-%m-%d}. It has to be renewed."
 
 
@@ -244,7 +244,7 @@ def _other_name(certificate: x509.Certificate | None, host: str) -> str | None:
 
 
 def _names(certificate: x509.Certificate) -> list[str]:
-    """The names that a certificate is for; only what can be a host's name or address is repeated to people."""
+    """The names for which a certificate is valid. Only texts that can be a host name or an address are shown to people."""
     try:
         found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         names = [*found.get_values_for_type(x509.DNSName)]
@@ -255,7 +255,7 @@ def _names(certificate: x509.Certificate) -> list[str]:
 
 
 def _certificate_of(beside: socket.socket, how: Secured) -> x509.Certificate | None:
-    """The certificate that the peer of a connection shows on another one, believed or not."""
+    """The certificate that the peer shows on a second connection, valid or not. None: it shows none."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
@@ -272,7 +272,7 @@ def _certificate_of(beside: socket.socket, how: Secured) -> x509.Certificate | N
 
 
 def _start_tls(connection: socket.socket, protocol: Protocol) -> None:
-    """Bring a new connection to where TLS begins.
+    """Bring a new connection to the point where TLS begins.
 
     Raises:
         OSError

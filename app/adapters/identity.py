@@ -35,7 +35,7 @@ MAX_TOKEN_CHARS = 16_384
 MAX_NAME_CHARS = 255
 TIMES = ("exp", "nbf", "iat")
 MAX_TIME_S = 1e12
-"""Far beyond any date; a larger number is no time."""
+"""Far beyond any date. A larger number is not accepted as a time."""
 JWKS_TIMEOUT_S = 5.0
 """The limit for one connection and for one read. The limit for the whole request is twice this."""
 JWKS_MAX_OCTETS = 1_000_000
@@ -105,7 +105,7 @@ class JwtVerifier:
         roles_claim: str = "roles",
     ) -> None:
         self._keys = keys
-        # No other claim is looked at: the registry would refuse a `jti` that is a number, which harms nobody.
+        # No other claim is checked: the registry would refuse a `jti` that is a number, which does no harm.
         self._checked: dict[str, jwt.ClaimsOption] = {"exp": {"essential": True}, "nbf": {}, "iat": {}}
         if issuer is not None:
             self._checked["iss"] = {"essential": True, "value": issuer}
@@ -173,8 +173,8 @@ class PublishedKeys:
     """The identity provider's public keys. They are fetched when they are first needed, when an unknown key id appears, and
     when they are an hour old.
 
-    With http:// an attacker on the way could put keys of their own into the answer, so it is used only to loopback addresses
-    and `private_networks`. An https:// address may be anywhere: the operator names it.
+    With http:// an attacker on the network could replace the keys, so http:// is allowed only to loopback addresses and
+    `private_networks`. An https:// address may be anywhere, because the operator sets it.
     """
 
     algorithms = ASYMMETRIC_ALGORITHMS
@@ -202,12 +202,12 @@ class PublishedKeys:
     def _known(self, key_id: str | None) -> jwk.Key | None:
         keys = self._keys if clock.utc_now() - self._fetched_at < JWKS_TRUSTED_FOR else ()
         if key_id is None:
-            # RFC 7515 §4.1.4: `kid` is optional. Without it the key is clear only if there is just one.
+            # RFC 7515 §4.1.4: `kid` is optional. Without it, the key is known only if there is just one.
             return keys[0] if len(keys) == 1 else None
         return next((key for key in keys if key.kid == key_id), None)
 
     def _refresh(self) -> None:
-        # Held during the request: callers who come meanwhile wait for the keys and are not refused.
+        # Held during the request, so that other callers wait for the keys and are not refused.
         with self._lock:
             now = clock.utc_now()
             if now - self._tried_at < JWKS_RETRY_AFTER:
@@ -298,8 +298,8 @@ def _usable_keys(document: Any) -> list[jwk.Key]:
 
 
 def _require_time(claims: Mapping[str, Any], name: str) -> None:
-    """Refuse a NumericDate (RFC 7519 §2) that is none. NaN and infinity, which Python's JSON reads, and numbers beyond
-    any date would never expire."""
+    """Refuse a value that is not a NumericDate (RFC 7519 §2). Python's JSON also reads NaN and infinity. These, and numbers
+    beyond any date, would never expire."""
     value = claims.get(name, 0)
     if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < MAX_TIME_S:
         raise _TokenRefused(f"{name} is not a time")

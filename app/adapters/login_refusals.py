@@ -1,7 +1,7 @@
-"""Finds the meaning of a refused login: by its code, otherwise by the server's words. Pure; for IMAP and SMTP.
+"""Finds the meaning of a refused login: by its code, or else by the server's words. Pure; for IMAP and SMTP.
 
-Only some refusals are about the password. If a limit counts as a wrong password, a person must enter a correct password
-again. If a wrong password counts as a limit, the account gets locked. So:
+Only some refusals are about the password. If the gateway takes a limit for a wrong password, a person must enter the correct
+password again. If it takes a wrong password for a limit, it tries again, and the account gets locked. So:
 
 1. A code with a clear meaning counts (RFC 5530 for IMAP, RFC 4954 §6 for SMTP).
 2. Otherwise the words are compared with `PHRASES`, in this order. Most large providers express their limits only in words.

@@ -1,8 +1,8 @@
-"""What a mail server says, made fit to be kept and shown: our own credentials masked, control characters out, trimmed.
+"""Prepares the words of a mail server to be stored and shown: masks our credentials, removes control characters, cuts.
 
-Servers repeat what they were sent: a command that they do not understand, a login in an ALERT, an address with the
-password in it to be opened in a browser. So the user name and the password are looked for in each form in which they
-could have been sent or quoted, in any case, also at the end of a text that was cut off.
+Servers repeat what they got: a command that they do not understand, a login in an ALERT, a web address that contains the
+password. So the mask looks for the user name and the password in each form in which they could have been sent or quoted, in
+upper and lower case, and also at the end of a text that was cut off.
 """
 
 import base64
@@ -20,13 +20,13 @@ MASK = "***"
 HIDDEN = "(not shown: the password is too short to be looked for in it)"
 SERVER_TEXT_MAX_CHARS = 500
 READ_CHARS = 4 * SERVER_TEXT_MAX_CHARS
-"""Before it is masked, so that what is cut off does not leave half a password."""
+"""How much of a text is masked. It is cut to the shown length afterwards, so that half a password cannot remain."""
 MIN_PASSWORD_CHARS = 3
 MIN_USER_CHARS = 2
 MIN_HALF_CHARS, PART_CHARS = 6, 32
-"""Half of a secret, or so much of a long one, is taken for it wherever it stands."""
+"""Half of a secret, or this much of a long one, is masked anywhere in a text."""
 MIN_CUT_CHARS = 4
-"""So much of the beginning of a secret, at the end of a text, is taken for the secret."""
+"""This much of the beginning of a secret is masked at the end of a text."""
 
 _REGISTERED = """
 ALERT ALREADYEXISTS APPENDUID AUTHENTICATIONFAILED AUTHORIZATIONFAILED BADCHARSET BADCOMPARATOR BADEVENT
@@ -64,7 +64,7 @@ class Mask:
             if len(half) < len(each)
         ]
         parts = [re.escape(each) for each in self._secrets]
-        # A user name may be a word, as `info`: it is masked where it stands by itself.
+        # A user name may be a common word, for example `info`, so it is masked only as a whole word.
         parts += [rf"(?<!\w){re.escape(each)}(?!\w)" for each in sorted(users, key=len, reverse=True)]
         self._pattern = re.compile("|".join(parts), re.IGNORECASE) if parts else None
         self._octets = [
@@ -72,21 +72,21 @@ class Mask:
         ]
 
     def text(self, said: str | None) -> str | None:
-        """What a server said, as one line to show; None where it said nothing."""
+        """The words of a server, as one line to show. None: it said nothing."""
         if not said:
             return None
         if 0 < len(self._password) < MIN_PASSWORD_CHARS and self._password in said:
             return HIDDEN
         masked = self._masked(said[:READ_CHARS])
-        # Once more: what stood between the parts of a secret may have been taken out.
+        # Once more, because characters between the parts of a secret may have been removed.
         return self._masked(clean_line(masked, READ_CHARS))[:SERVER_TEXT_MAX_CHARS].strip() or None
 
     def code(self, code: str | None) -> str | None:
-        """A response code, masked where it is none that is registered: a server may put anything there."""
+        """A response code. A code that is not registered is masked, because a server may put anything there."""
         return code if code is None or code in REGISTERED_CODES else self.text(code)
 
     def whole(self, said: str) -> str:
-        """A text of several lines, masked and not cut off. The caller has limited its length."""
+        """A text of several lines, masked and not cut. The caller must limit its length."""
         return self._masked(said)
 
     def _masked(self, text: str) -> str:
@@ -107,7 +107,7 @@ class Mask:
         return MASK if any(secret in octets for secret in self._octets) else token
 
     def _without_beginnings(self, text: str) -> str:
-        """Mask what is a good part of a secret, from its beginning: a server cuts off what it quotes."""
+        """Mask the first part of a secret if it is long enough: a server may cut off what it quotes."""
         for secret, beginning in self._beginnings:
             text = _masked_on(text, secret, beginning)
         return text
@@ -123,7 +123,7 @@ class Mask:
 
 
 def _masked_on(text: str, secret: str, beginning: re.Pattern[str]) -> str:
-    """Mask a beginning of the secret wherever it stands, and what follows of it."""
+    """Mask the beginning of the secret anywhere in the text, and the characters of the secret that follow it."""
     done: list[str] = []
     position = 0
     while (found := beginning.search(text, position)) is not None:
@@ -138,12 +138,12 @@ def _masked_on(text: str, secret: str, beginning: re.Pattern[str]) -> str:
 
 
 def _as_sent(text: str | None) -> str:
-    """The text as a line to a server can carry it: never with a lone surrogate."""
+    """The text in the form in which it is sent to a server, which cannot hold a lone surrogate."""
     return (text or "").encode("utf-8", "replace").decode()
 
 
 def _spellings(secret: str) -> Iterator[str]:
-    """The forms in which one text may be repeated."""
+    """The forms in which a server may repeat one text."""
     if not secret:
         return
     for plain in {secret, unicodedata.normalize("NFC", secret), unicodedata.normalize("NFD", secret)}:
@@ -166,7 +166,7 @@ def _spellings(secret: str) -> Iterator[str]:
 
 
 def _sasl(username: str, password: str) -> Iterator[str]:
-    """What is sent of both at once (RFC 4616)."""
+    """The forms that hold user name and password together (RFC 4616)."""
     if not password:
         return
     for authority in ("", username):

@@ -95,7 +95,7 @@ class Metrics:
 
 
 class ShortMemory:
-    """Remembers a value for some seconds: the page is open to everybody, and counting takes time."""
+    """Keeps a value for some seconds, because the page is open to everybody and counting takes time."""
 
     def __init__(self, keep_s: float, now_s: Callable[[], float]) -> None:
         self._keep_s = keep_s
@@ -105,7 +105,7 @@ class ShortMemory:
         self._made_at_s = 0.0
 
     def get(self, make: Callable[[], Figures]) -> Figures:
-        """The remembered value, or a new one."""
+        """The kept value, or a new one from `make` if the kept one is too old."""
         with self._lock:
             now_s = self._now_s()
             if self._value is None or not 0 <= now_s - self._made_at_s < self._keep_s:

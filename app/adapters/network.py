@@ -1,7 +1,7 @@
 """The addresses to which the gateway may connect.
 
-A name that does not exist and one that leads only to forbidden addresses look alike from outside: both are
-`HostUnreachable`, before anything is connected to. What is told more exactly is told of addresses that may be reached.
+A name that does not exist and a name that leads only to forbidden addresses give the same error, `HostUnreachable`, before any
+connection. More exact errors are given only for addresses to which the gateway may connect.
 """
 
 import ipaddress
@@ -55,7 +55,7 @@ class NetworkPolicy:
         return self.public_ports is None or port in self.public_ports
 
     def resolve(self, host: str, port: int, *, private_only: bool = False) -> list[IPAddress]:
-        """The addresses of a host that may be connected to, the families in turns (RFC 8305 §4), a few of them.
+        """The allowed addresses of a host, at most `racing.MAX_ADDRESSES`, IPv6 and IPv4 alternating (RFC 8305 §4).
 
         `private_only` keeps only those in the allowed private networks, where plain text is allowed.
 
@@ -83,11 +83,11 @@ class NetworkPolicy:
         return [str(entry[4][0]) for entry in found]
 
     def connect(self, host: str, port: int, timeout_s: float, *, private_only: bool = False) -> socket.socket:
-        """A TCP connection to the first address that answers, in plain text as yet; `private_only` as for `resolve`.
+        """A TCP connection to the first address that answers, without TLS yet. `private_only` as in `resolve`.
 
         Raises:
-            HostUnreachable: forbidden or not resolvable, or there is no way to it.
-            ConnectionRefused: nobody listens at the port.
+            HostUnreachable: forbidden, not resolvable, or without a route.
+            ConnectionRefused: no program listens at the port.
             ConnectTimedOut: nothing answered in time.
         """
         connection = connect_first(self.resolve(host, port, private_only=private_only), port, timeout_s)

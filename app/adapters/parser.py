@@ -1,4 +1,4 @@
-"""The gateway's side of the parser process: a mail goes in, and its content comes out, always and in bounded time.
+"""The gateway's side of the parser process: turns a mail into its content, for every mail and in bounded time.
 
 Unknown mail may still stop a parser: a real spam mail of 24 KB costs the standard library 6 s, and the HTML libraries are
 written in C and Rust. So a child process with the kernel's limits parses the mail (`app.mime.worker`). If the child dies or

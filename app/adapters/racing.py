@@ -1,8 +1,8 @@
-"""Connecting to a host that has several addresses: IPv6 and IPv4 raced (RFC 8305, Happy Eyeballs).
+"""Connects to a host that has several addresses: tries IPv6 and IPv4 side by side (RFC 8305, Happy Eyeballs).
 
-A mail server with four IPv6 addresses that nobody can reach must not keep its IPv4 address from being tried, nor cost
-its caller four timeouts. So the families take turns, an attempt that has not ended gives way to the next one after a
-quarter of a second without being given up, and the first connection that stands is taken.
+If a mail server has four IPv6 addresses that nobody can reach, the caller must not wait for four timeouts before the IPv4
+address is tried. So IPv6 and IPv4 addresses alternate. If an attempt has not ended after a quarter of a second, the next one
+starts, while the first goes on. The first open connection wins.
 """
 
 import contextlib
@@ -19,13 +19,13 @@ from app.errors import ConnectionRefused, ConnectTimedOut, HostUnreachable, Mail
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 MAX_ADDRESSES = 6
-"""A name with a hundred addresses makes no hundred connections."""
+"""The limit for one name, so that a name with a hundred addresses does not cause a hundred connections."""
 ATTEMPT_DELAY_S = 0.25
 """RFC 8305 §5, Connection Attempt Delay."""
 
 
 def in_turns(addresses: Iterable[IPAddress]) -> list[IPAddress]:
-    """The addresses with the families in turns, the first one's first (RFC 8305 §4), no more than `MAX_ADDRESSES`."""
+    """The addresses, IPv6 and IPv4 alternating, beginning with the family of the first (RFC 8305 §4); at most `MAX_ADDRESSES`."""
     order = list(dict.fromkeys(addresses))
     if not order:
         return []
@@ -36,12 +36,12 @@ def in_turns(addresses: Iterable[IPAddress]) -> list[IPAddress]:
 
 
 def connect_first(addresses: Sequence[IPAddress], port: int, timeout_s: float) -> socket.socket:
-    """A TCP connection to whichever of the addresses answers first, all in this time. The others are closed.
+    """A TCP connection to the address that answers first. `timeout_s` is for all of them together. The others are closed.
 
     Raises:
-        ConnectTimedOut: nothing answered at one of them, and none of the others let us in.
-        ConnectionRefused: one refused, and none let us in.
-        HostUnreachable: there is no way to any of them.
+        ConnectTimedOut: at least one did not answer, and none accepted the connection.
+        ConnectionRefused: at least one refused, and none accepted the connection.
+        HostUnreachable: there is no route to any of them.
     """
     with contextlib.closing(_Race(port)) as race:
         deadline = time.monotonic() + timeout_s
@@ -79,7 +79,7 @@ class _Race:
         self._errors.append(error)
 
     def wait(self, until: float) -> socket.socket | None:
-        """The first connection that stands; None where all under way have failed, or it is time for the next."""
+        """The first open connection. None: all attempts have failed, or it is time for the next one."""
         while self._selector.get_map():
             ready = self._selector.select(max(0.0, until - time.monotonic()))
             if not ready:
@@ -96,7 +96,7 @@ class _Race:
         return None
 
     def failure(self) -> MailServerError:
-        """What to say where nobody has won."""
+        """The error if no attempt succeeded."""
         if self._selector.get_map() or errno.ETIMEDOUT in self._errors:
             return ConnectTimedOut(command="CONNECT")
         if errno.ECONNREFUSED in self._errors:
@@ -104,7 +104,7 @@ class _Race:
         return HostUnreachable(command="CONNECT")
 
     def close(self) -> None:
-        """Close those that are still being opened."""
+        """Close the connections that are not open yet."""
         for key in list(self._selector.get_map().values()):
             connection = key.fileobj
             assert isinstance(connection, socket.socket)

@@ -1,8 +1,8 @@
 """Encrypts stored secrets with AES-256-GCM. The row is the associated data, and each ciphertext holds the id of its key.
 
-The associated data names table, row and column: a ciphertext copied to another row does not decrypt there. In the
-second form it also says what the secret is for, as the mail servers that get a password: where somebody changed that
-in the database, without the key, the ciphertext does not decrypt either.
+The associated data names table, row and column, so a ciphertext that is copied to another row does not decrypt there. In the
+second form, it also names the use of the secret, for example the mail servers that get a password. If somebody changes these in
+the database without the key, the ciphertext does not decrypt either.
 Forms: `v1.<key id>.<base64url of nonce and ciphertext>`; `v2.…`, bound to a use.
 """
 
@@ -34,7 +34,7 @@ class SecretBox:
         self._first_key_id = _key_id(derived[0]) if derived else None
 
     def encrypt(self, plaintext: str, *, place: str, use: str | None = None) -> str:
-        """Encrypt a secret for one place (`table/row/column`); with `use` in the second form, for this use alone."""
+        """Encrypt a secret for one place (`table/row/column`). With `use`: in the second form, for this use only."""
         if self._first_key_id is None:
             raise SecretUnreadable("No secret key is configured.")
         nonce = secrets.token_bytes(NONCE_OCTETS)
@@ -87,7 +87,7 @@ def previous_webhook_place(webhook_id: str) -> str:
 
 
 def webhook_headers_place(webhook_id: str) -> str:
-    """The place of the headers of a webhook's receiver."""
+    """The place of the additional headers for a webhook's receiver."""
     return f"webhooks/{webhook_id}/headers_ciphertext"
 
 

@@ -1,8 +1,8 @@
-"""What speaks at a port: told by the first octets that come from there.
+"""Recognises the kind of service at a port by the first octets that it sends.
 
-People enter the port of another service, or the wrong kind of encryption. A server then says something else than what
-is waited for, or waits for us while we wait for it. So a second connection, to the same address, tries the other way:
-TLS where plain text was spoken, plain text where TLS was. It says nothing that means anything, and it is short.
+People enter the port of another service, or the wrong kind of encryption. Then the server sends something unexpected, or both
+sides wait for each other. So a second connection to the same address tries the other way: TLS if the first used plain text, plain
+text if it used TLS. The second connection sends no command that has an effect, and it is short.
 """
 
 import contextlib
@@ -14,15 +14,15 @@ import time
 from enum import StrEnum
 
 QUIET_S = 2.0
-"""After so long without a word, a second connection asks whether the other way is meant."""
+"""After this time without an octet from the server, a second connection tries the other way."""
 LISTEN_S = 1.2
 NUDGE = b"\r\n\r\n"
-"""Makes a server talk that answers lines: one of HTTP says that this was none."""
+"""Makes a server answer that waits for lines: an HTTP server answers that this is no request."""
 MAX_OCTETS = 4096
 
 
 class Speech(StrEnum):
-    """What was recognised; each but the last three is how a person would name such a server."""
+    """The kind of service. All but the last three are names that people use for such a server."""
 
     IMAP = "an IMAP server"
     SMTP = "an SMTP server"
@@ -47,21 +47,21 @@ _SIGNS = (
 
 
 def recognised(first: bytes) -> Speech:
-    """What a server that begins with these octets speaks."""
+    """The kind of a service that begins with these octets."""
     if not first:
         return Speech.SILENCE
     return next((speech for speech, sign in _SIGNS if sign.match(first)), Speech.OTHER)
 
 
 def is_readable(connection: socket.socket, wait_s: float) -> bool:
-    """Whether something comes, or the end, within this time."""
+    """Whether octets, or the end of the connection, arrive within this time."""
     poll = select.poll()
     poll.register(connection, select.POLLIN)
     return bool(poll.poll(max(0.0, wait_s) * 1000))
 
 
 def answer_to_tls(beside: socket.socket) -> Speech:
-    """What the peer of a connection answers, on another one, to the beginning of TLS."""
+    """The kind of service, by the answer to the beginning of TLS on a second connection to the same address."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
@@ -77,8 +77,8 @@ def answer_to_tls(beside: socket.socket) -> Speech:
 
 
 def answer_in_plain(beside: socket.socket, *, asking: bytes = b"") -> tuple[Speech, bytes]:
-    """What the peer of a connection says, on another one, in plain text; and all it says, with its answer to the
-    question where it has greeted like one of IMAP or SMTP."""
+    """The kind of service, by what it sends in plain text on a second connection to the same address; and all that it sent. If it
+    greets like an IMAP or SMTP server, `asking` is sent, and its answer is included."""
     try:
         with another(beside) as connection:
             first = _heard(connection) or _heard_when_nudged(connection)
@@ -92,7 +92,7 @@ def answer_in_plain(beside: socket.socket, *, asking: bytes = b"") -> tuple[Spee
 
 
 def another(beside: socket.socket) -> socket.socket:
-    """Another connection to the address, checked already, that this one leads to.
+    """Another connection to the address of this one, which has been checked already.
 
     Raises:
         OSError
@@ -110,7 +110,7 @@ def _heard_when_nudged(connection: socket.socket) -> bytes:
 
 
 def _heard_to_the_end(connection: socket.socket) -> bytes:
-    """What comes until it pauses or ends, so much of it."""
+    """The octets until the server pauses or closes, up to a limit."""
     heard = b""
     deadline = time.monotonic() + LISTEN_S
     with contextlib.suppress(OSError):

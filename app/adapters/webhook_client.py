@@ -3,7 +3,7 @@ imports standardwebhooks.
 
 A caller entered the receiver's address, so `checked_http` checks it. Plain HTTP is allowed only inside the allowed private
 networks. The client does not follow redirects and uses no proxy from the environment. It keeps the beginning of a text that
-a public receiver answers. What a receiver in a private network says is kept from whoever entered its address.
+a public receiver answers. The answer of a receiver in a private network is not shown to the person who entered its address.
 """
 
 import base64
@@ -53,7 +53,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class Endpoint:
-    """The address, the secrets that sign (the present one first), and the headers of the receiver's own."""
+    """The address, the secrets that sign (the present one first), and the additional headers for the receiver."""
 
     url: str
     secrets: tuple[str, ...] = field(repr=False)
@@ -157,14 +157,14 @@ class WebhookClient:
         try:
             with self._client.stream("POST", self._url, content=body, headers=headers) as response:
                 read = bytearray()
-                # The first line of the answer counts, whatever happens to the rest.
+                # The first line of the answer counts, even if the rest cannot be read.
                 with contextlib.suppress(
                     httpcore.TimeoutException, httpcore.NetworkError, httpcore.ProtocolError
                 ):
                     _read_a_little(response, read)
                 return replace(_outcome(response, at), text=self._text(response, read))
         except GatewayError:
-            # Refused by the policy, refused by the host, not resolvable: all look the same.
+            # Forbidden by the policy, refused by the host, not resolvable: all give the same code.
             return Outcome(None, "host_unreachable")
         except httpcore.TimeoutException:
             return Outcome(None, "timeout")

@@ -167,7 +167,7 @@ class _Story:
             lambda: self._servers.counts(INFO, PASSWORDS[INFO], ["Sent"]) == {"Sent": 1},
             "there is no copy in the Sent folder",
         )
-        self._show("a copy lies in the Sent folder")
+        self._show("there is a copy in the Sent folder")
 
     def invite(self) -> None:
         """A third mailbox waits for its owner, who enters the password by a link in a browser."""

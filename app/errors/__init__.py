@@ -102,8 +102,8 @@ GatewayError                      code, retryable
 ├── LeaseLost                     internal: another instance took the mailbox over
 └── SettingsChanged               internal: the connector was changed while its cycle ran
 
-`str(error)` is the outward sentence: no secret, nothing of what the server said. What the server said is in fields,
-for the log, and for those who may see a connector's settings.
+`str(error)` is the sentence for callers. It holds no secret and no words of the mail server. These words are in fields: for the log,
+and for callers who may see the settings of the connector.
 """
 
 from app.errors.inside import (

@@ -1,4 +1,4 @@
-"""What goes wrong inside the gateway: settings, keys, database, disk, and a cycle that must not go on."""
+"""Errors inside the gateway: settings, keys, database, disk, and a cycle that must stop."""
 
 from app.errors.root import GatewayError
 
@@ -25,7 +25,7 @@ class NoRoom(GatewayError):
 class QuotaReached(NoRoom):
     code = "quota_reached"
     default_detail = (
-        "This connector keeps as much mail as one may (GATEWAY_CONNECTOR_QUOTA_OCTETS). New mail stays on the mail server"
+        "This connector has reached its quota (GATEWAY_CONNECTOR_QUOTA_OCTETS). New mail stays on the mail server"
         " until messages are deleted."
     )
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from app.errors.root import GatewayError
 
 _SAID = re.compile(r"(?:OK|NO|BAD|BYE)\b|[2-5][0-9][0-9](?:\s|$)")
-"""A status of IMAP or a reply of SMTP; what else stands in `server_line` is how we or a library put it."""
+"""A status of IMAP or a reply of SMTP. Any other text in `server_line` is from the gateway or a library."""
 
 
 class MailServerError(GatewayError):
@@ -27,15 +27,15 @@ class MailServerError(GatewayError):
         self.server_line = server_line
         self.response_code = response_code
         self.server_text: str | None = None
-        """The server's own words, fit to be kept and to be shown to those who may see the settings."""
+        """The words of the server, masked, so that they may be stored and shown to people who may see the settings."""
         self.alert: str | None = None
-        """What the server asked to show to its user, as plain text (RFC 9051 §7.1)."""
+        """The text that the server asked to show to its user, as plain text (RFC 9051 §7.1)."""
         self.turned_away = False
         """The server refused without looking at the mailbox, so it would probably refuse other mailboxes too."""
         super().__init__(detail)
 
     def mask(self, masked: Callable[[str | None], str | None]) -> None:
-        """Mask what the server said; from then on it may leave the adapter."""
+        """Mask the words of the server. After that they may leave the adapter."""
         self.server_line = masked(self.server_line)
         self.alert = masked(self.alert)
         if self.server_line is not None and _SAID.match(self.server_line):
@@ -105,7 +105,7 @@ class SmtpSwitchedOff(MailServerRejected):
 
 class WebLoginNeeded(MailServerRejected):
     code = "web_login_needed"
-    default_detail = "The mail provider wants the account's owner to log in on its web page first."
+    default_detail = "The mail provider asks the account's owner to log in on its web page first."
 
 
 class PasswordLoginSwitchedOff(MailServerRejected):
@@ -140,7 +140,7 @@ class SameFolder(MailServerRejected):
 
 class FolderNotSelectable(MailServerRejected):
     code = "folder_not_selectable"
-    default_detail = "The mail server does not open the folder to download from."
+    default_detail = "The folder to download from cannot be opened on the mail server."
 
 
 class FolderForbidden(MailServerRejected):
@@ -166,14 +166,14 @@ class CopyNotRemoved(MailServerRejected):
     )
 
     is_second_time = False
-    """This has happened before, so another attempt would end the same way."""
+    """It has happened before, so another attempt would end in the same way."""
 
 
 class CopiesUnknown(MailServerRejected):
     code = "copies_unknown"
     default_detail = (
-        "Some mail stays in the folder that it was downloaded from: it may have been copied to the processed folder "
-        "already, and that folder could not be looked through. New mail is taken in meanwhile."
+        "Some mail stays in the folder to download from: it may have been copied to the processed folder already, but "
+        "the gateway could not search that folder. New mail is still taken in."
     )
 
 
@@ -189,7 +189,7 @@ class CommandRefused(MailServerRejected):
 
 class LoginWanted(MailServerRejected):
     code = "login_wanted"
-    default_detail = "The mail server sends nothing without a login, and offers none on this connection."
+    default_detail = "The mail server sends no mail without a login, and offers no login on this connection."
 
 
 class SenderRefused(MailServerRejected):
@@ -254,7 +254,7 @@ class CertificateIssuerUnknown(CertificateRefused):
 
 class CertificateSelfSigned(CertificateRefused):
     code = "certificate_self_signed"
-    default_detail = "The mail server's certificate is self-signed: nobody vouches for it."
+    default_detail = "The mail server's certificate is self-signed, so no authority confirms it."
 
 
 CERTIFICATE_CODES = frozenset(
@@ -290,17 +290,17 @@ class StarttlsNotOffered(MailServerRejected):
 
 class TlsTooOld(MailServerRejected):
     code = "tls_too_old"
-    default_detail = "The mail server speaks only TLS that is too old to be safe. It needs TLS 1.2 or later."
+    default_detail = "The mail server uses only TLS versions that are not safe. TLS 1.2 or later is needed."
 
 
 class NotImap(MailServerRejected):
     code = "not_imap"
-    default_detail = "Something else than an IMAP server answers at this port."
+    default_detail = "The server at this port is not an IMAP server."
 
 
 class NotSmtp(MailServerRejected):
     code = "not_smtp"
-    default_detail = "Something else than an SMTP server answers at this port."
+    default_detail = "The server at this port is not an SMTP server."
 
 
 class MailServerUnavailable(MailServerError):
@@ -309,7 +309,7 @@ class MailServerUnavailable(MailServerError):
     default_detail = "The mail server is not available at the moment."
 
     retry_after_s: float | None = None
-    """How long the server asked us to stay away; None if it did not say."""
+    """How long the server asked us to wait, in seconds. None: it did not say."""
 
 
 class HostUnreachable(MailServerUnavailable):
@@ -324,7 +324,7 @@ class ConnectionRefused(HostUnreachable):
 
 class TlsFailed(MailServerUnavailable):
     code = "tls_failed"
-    default_detail = "TLS could not be begun with the mail server."
+    default_detail = "The mail server did not begin TLS."
 
 
 class ConnectionLost(MailServerUnavailable):
@@ -340,14 +340,14 @@ class MailDeferred(MailServerUnavailable):
 class SendingRateReached(MailServerUnavailable):
     code = "sending_rate_reached"
     default_detail = (
-        "As much mail was sent from this connector as may be in a minute or a day; the rest waits."
+        "This connector has sent as many mails as it may in a minute or a day; the other mails wait."
     )
 
 
 class SendingLimitReached(MailServerUnavailable):
     code = "sending_limit_reached"
     default_detail = (
-        "The mail server says that this account has sent as much as it may for now; the mail waits."
+        "The mail server says that this account has reached its limit for sending; the mail waits."
     )
 
 
@@ -363,7 +363,7 @@ class LoginNotUnderstood(MailServerUnavailable):
 
 class MailNotGiven(MailServerUnavailable):
     code = "mail_not_given"
-    default_detail = "The mail server lists mail and does not give it at the moment."
+    default_detail = "The mail server lists mail but does not deliver it at the moment."
 
 
 class Throttled(MailServerUnavailable):
@@ -386,6 +386,4 @@ class ConnectTimedOut(MailServerTimeout):
 
 class NoGreeting(MailServerTimeout):
     code = "no_greeting"
-    default_detail = (
-        "The connection was accepted at the host and port of the mail server, and then nothing was said."
-    )
+    default_detail = "The mail server accepted the connection, but sent no greeting."

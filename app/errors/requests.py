@@ -1,4 +1,4 @@
-"""Why a request to the API is not carried out."""
+"""Errors of requests to the API."""
 
 from dataclasses import dataclass
 
@@ -67,17 +67,19 @@ class IdempotencyMismatch(Conflict):
 
 class IdempotencyKeySpent(Conflict):
     code = "idempotency_key_spent"
-    default_detail = "The submission of this Idempotency-Key was deleted, so it is not known whether to send it again; use a new key to send it."
+    default_detail = (
+        "The submission with this Idempotency-Key was deleted. To send the mail again, use a new key."
+    )
 
 
 class AlreadyAnswered(Conflict):
     code = "already_answered"
-    default_detail = "The message is answered, or an answer waits to be sent; its `answers` tell. Repeat with `also` to answer it all the same."
+    default_detail = "The message is answered, or an answer waits to be sent; see its `answers`. To answer it anyway, repeat with `also`."
 
 
 class AnswerToAutomaticMail(Conflict):
     code = "answer_to_automatic_mail"
-    default_detail = "The message was sent by a program, and so is this answer; the two could go on for ever (RFC 3834 §2)."
+    default_detail = "A program sent the message, and a program answers it. The two could go on answering for ever (RFC 3834 §2)."
 
 
 class AttachmentUnreadable(Conflict):
@@ -144,20 +146,22 @@ class TooManyRefusedLogins(TooManyRequests):
 
 class TooManyConnectors(TooManyRequests):
     code = "too_many_connectors"
-    default_detail = "You have connected as many mailboxes as one user may; delete a connector first."
+    default_detail = (
+        "You have reached the largest number of mailboxes for one user; delete a connector first."
+    )
 
 
 class TooManyLinks(TooManyRequests):
     code = "too_many_links"
-    default_detail = (
-        "As many of your links are unused as one caller may have; withdraw some, or wait until they are used."
-    )
+    default_detail = "You have reached the largest number of unused links for one caller; withdraw some, or wait until they are used."
 
 
 class Overloaded(GatewayError):
     code = "overloaded"
     retryable = True
-    default_detail = "As much of this is under way as the gateway does at once; try again later."
+    default_detail = (
+        "The gateway already handles as many requests of this kind as it may at once; try again later."
+    )
 
     def __init__(self, retry_after_s: int = 5) -> None:
         self.retry_after_s = retry_after_s

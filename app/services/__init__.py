@@ -4,32 +4,30 @@
                   owner enters the password.
     discovery/    The mail servers of an address, found from the address alone; the facts about providers.
     fetching/     Mail from the server into the database: start the mailboxes that are due (`sweep`), one run
-                  (`fetch_cycle`), the parts of a run, how a run ends (`outcomes`), when the next one is due: how often
-                  a mailbox is polled, and the back-off of a failing one (`schedule`), the history of runs, the
-                  quarantine.
-    messages/     Stored mail: how it becomes a message (`arrivals`), what the filters of a list select (`selection`; the
-                  query parameters themselves are in `app/schemas/messages.py`, words in `search_text`) and in which order
-                  it is shown (`ordering`), counting, reading, reading
-                  anew after an upgrade (`rereading`), the states `new` and `processed`, deletion by command and by
-                  retention. What a mail itself says of its kind (written by a machine, a report of a bounce) is read
-                  in `app/mime/automatic.py`; `arrivals` is the place that acts on it.
+                  (`fetch_cycle`), the parts of a run, and how a run ends (`outcomes`). `schedule` says how often a mailbox
+                  is polled, and has the back-off of a failing one. The history of runs, and the quarantine.
     sending/      Mail from the database to the server: requests to send (`submissions`), the attempts (`sender`), how
-                  an attempt ends (`outcomes`), the copy in the mailbox's folder of sent mail.
-    events/       What other systems learn: the table of events (`outbox`), reading it (`feed`), webhooks and their
+                  an attempt ends (`outcomes`), the copy in the Sent folder of the mailbox.
+    messages/     Stored mail: how it becomes a message (`arrivals`), the filters of a list (`selection`, with the words in
+                  `search_text`; the query parameters are in `app/schemas/messages.py`), the order of a list (`ordering`),
+                  counting, reading, reading again after an upgrade (`rereading`), the states `new` and `processed`,
+                  deletion by command and by retention. `app/mime/automatic.py` finds out whether a machine wrote a mail,
+                  or whether it reports a bounce; `arrivals` acts on it.
+    events/       The events for other systems: their table (`outbox`), reading it (`feed`), webhooks and their
                   deliveries, and the people who handle a connector's mail (`recipients`).
     mailboxes/    The mailbox behind a connector: the stored credentials, a logged-in session, finding a folder.
     access/       Who may do what (`rules`), how a caller is known (`callers`, `api_keys`), key grants, group bindings,
                   the audit trail.
-    logins            Refused logins of one password, over IMAP and SMTP: counted together, then the connector stops.
-    secret_binding    Binding passwords that an older version stored to the servers that they are for.
+    logins            Counts the refused logins of a password, over IMAP and SMTP together, and stops the connector.
+    secret_binding    Binds passwords that an older version stored to their mail servers.
+    secret_rotation   Encrypts the stored secrets again with the first secret key.
     health            Whether the gateway is alive and ready.
-    cursors           What callers get for a position in a list: encrypted, for that list alone.
-    pages             Lists by pages: the position and the limit.
-    secret_rotation   Encrypting the stored secrets anew with the first secret key.
+    cursors           The cursors of lists: encrypted positions, each for one list.
+    pages             Lists in pages: the position and the limit.
 
 A room imports from the rooms after it, never from those before it:
 
-    connectors → fetching → sending → messages → events | mailboxes → access → cursors → pages
+    connectors → fetching → sending → messages → logins → events | mailboxes → access → cursors → pages
 
-`messages` and `sending` do not know each other, nor do `events` and `mailboxes`. import-linter keeps this order.
+`events` and `mailboxes` do not import each other. import-linter keeps this order.
 """

@@ -35,7 +35,7 @@ class Mailbox:
 
 @dataclass(frozen=True)
 class Findings:
-    """The findings after the server has accepted the password. None: the gateway could not look for it."""
+    """What the gateway found after the server accepted the password. None: it could not find this out."""
 
     encrypted: str
     """The password and the report, encrypted; the form returns them."""

@@ -1,6 +1,6 @@
 """Logs in: chooses the method, finds the meaning of a refusal, and sends what belongs directly after the login.
 
-    LOGIN "user" "password"                     ASCII; not where the server says LOGINDISABLED     RFC 9051 §6.2.3
+    LOGIN "user" "password"                     ASCII; not if the server says LOGINDISABLED        RFC 9051 §6.2.3
     LOGIN {4} … {8} …                           as literals: UTF-8, which a quoted string cannot hold
     AUTHENTICATE PLAIN base64(NUL user NUL password)   with SASL-IR, or after a "+"                RFC 4616, 4959
     AUTHENTICATE LOGIN, base64(user), base64(password)                                    expired draft; Exchange

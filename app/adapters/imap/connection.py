@@ -70,11 +70,11 @@ class Conversation:
 
 
 class WiredIMAP4(imaplib.IMAP4):
-    """`imaplib.IMAP4` over a `Wire`. The constructor reads the greeting, and closes the wire where it fails.
+    """`imaplib.IMAP4` over a `Wire`. The constructor reads the greeting. If that fails, it closes the wire.
 
     Raises:
         NoGreeting, NotImap, TlsExpected, ConnectionLost
-        MailServerUnavailable: greeted with BYE.
+        MailServerUnavailable: the server greeted with BYE.
     """
 
     def __init__(

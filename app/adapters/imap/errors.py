@@ -24,7 +24,7 @@ CORRUPTION_PAUSE_S = 3600.0
 _THROTTLED = re.compile(r"throttled.*?Backoff Time: ?(\d{1,12}) ?milliseconds", re.IGNORECASE | re.DOTALL)
 
 
-# What servers say that have no response code for it.
+# Words of servers that have no response code for it.
 _ABOUT_RIGHTS = re.compile(
     r"permission|not permitted|access denied|not allowed|no(?:t enough)? (?:access )?rights?\b|insufficient (?:rights|priv)",
     re.IGNORECASE,
@@ -36,7 +36,7 @@ _WRITING = frozenset({"COPY", "MOVE", "APPEND", "CREATE"})
 
 
 def is_about_rights(refusal: CommandRefused) -> bool:
-    """Whether a command was refused for want of a right (RFC 5530 NOPERM), as far as the server says."""
+    """Whether the server says that it refused a command because a right is missing (RFC 5530 NOPERM)."""
     if refusal.response_code is not None:
         return refusal.response_code == "NOPERM"
     return _ABOUT_RIGHTS.search(refusal.server_line or "") is not None

@@ -1,6 +1,6 @@
-"""The names of folders within one session: those that people read, and the octets that the server knows.
+"""The names of folders within one session: the names that people read, and the octets that the server knows.
 
-What the server has listed is sent back as it was listed; other names are written by the standard.
+A listed name is sent back exactly as the server listed it. Other names are encoded as the standard says.
 """
 
 from collections.abc import Sequence

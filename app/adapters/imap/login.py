@@ -19,8 +19,8 @@ def connect(
     *,
     logging_in: Callable[[], contextlib.AbstractContextManager[None]] = contextlib.nullcontext,
 ) -> Iterator[ImapSession]:
-    """A logged-in session. It ends when the block ends. `logging_in` is entered around the login itself, and gets its error
-    as it leaves this module.
+    """A logged-in session. It ends when the block ends. `logging_in` returns a context manager that surrounds the login; it gets
+    the error of the login in its final form.
 
     Raises:
         MailServerError: the errors of `open_session` and `log_in`.

@@ -1,4 +1,4 @@
-"""From nothing to a server that has greeted and is spoken to in TLS: TCP, TLS, the greeting, STARTTLS."""
+"""Opens a session over IMAP, without a login: TCP, TLS, the greeting, STARTTLS."""
 
 import time
 
@@ -23,7 +23,7 @@ def open_session(
 
     Raises:
         HostUnreachable, ConnectTimedOut, NoGreeting, ConnectionLost
-        MailServerUnavailable: it turns us away, or has no TLS at the moment.
+        MailServerUnavailable: the server turns us away, or has no TLS at the moment.
         NotImap, NotTls, TlsExpected, StarttlsNotOffered, TlsTooOld, TlsFailed, CertificateRefused
     """
     imap = _greeted(server, access, mask)
@@ -45,7 +45,7 @@ def open_session(
 
 
 def _greeted(server: ServerAddress, access: ConnectionPolicy, mask: Mask) -> WiredIMAP4:
-    # Plain text is spoken only in the allowed private networks, whatever the name answers by now.
+    # Plain text is allowed only in the allowed private networks, even if the name now resolves to another address.
     connection = access.network.connect(
         server.host,
         server.port,
@@ -74,7 +74,7 @@ def _greeted(server: ServerAddress, access: ConnectionPolicy, mask: Mask) -> Wir
 
 
 def _start_tls(imap: WiredIMAP4, server: ServerAddress, access: ConnectionPolicy) -> None:
-    """Also where it is not offered: whoever strips the offer must not get the password instead."""
+    """Send STARTTLS even if the server does not offer it: an attacker who removes the offer must not get the password."""
     try:
         with translating("STARTTLS"):
             imap.start_tls(Secured(access.tls, server.host, "imap", after_starttls=True))

@@ -93,7 +93,7 @@ class ImapSession:
 
     @property
     def capabilities(self) -> frozenset[str]:
-        """What the server announced last, in capitals."""
+        """The capabilities that the server announced last, in capitals."""
         return self._capabilities
 
     @capabilities.setter
@@ -401,7 +401,7 @@ class ImapSession:
     # Rights
 
     def rights(self, folder: str) -> Rights | None:
-        """What this account may do with a folder (MYRIGHTS, RFC 4314 §3.5); None where the server does not tell."""
+        """What this account may do with a folder (MYRIGHTS, RFC 4314 §3.5). None: the server does not say."""
         if "ACL" not in self.capabilities:
             return None
         try:
@@ -412,8 +412,8 @@ class ImapSession:
         return rights.read_rights(answer.responses)
 
     def absent_uid(self) -> int | None:
-        """A UID that no mail of the selected folder has, nor will ever get: below UIDNEXT and not found, else the
-        highest there can be. None where even that one is taken.
+        """A UID that no mail of the selected folder has or will get: one below UIDNEXT that was not found, otherwise the highest
+        possible UID. None: even that one is taken.
 
         Raises:
             CommandRefused
@@ -423,14 +423,14 @@ class ImapSession:
             return None
         taken = set(found.uids)
         last = (self._uidnext or 1) - 1
-        # One of so many is free, if any is; of a larger folder not all UIDs are known.
+        # Among this many UIDs at least one is free, if any is. For a larger folder not all UIDs are known.
         looked_at = len(taken) + 1 if len(taken) < search.MAX_FOUND else 0
         free = (uid for uid in range(last, max(0, last - looked_at), -1) if uid not in taken)
         uid = next(free, numbers.MAX_UID)
         return uid if uid not in taken else None
 
     def end(self) -> None:
-        """Log out, unless the connection is dead: it has cost its deadline already. Close it."""
+        """Log out and close the connection. A dead connection is only closed, because the command would cost its time limit again."""
         if not self._imap.wire.is_dead:
             self._imap.timeout_s = min(self._imap.timeout_s, LOGOUT_TIMEOUT_S)
             with contextlib.suppress(OSError, imaplib.IMAP4.error, MailServerError):

@@ -1,4 +1,5 @@
-"""Servers that offer ID and break the connection over it, or never answer: it costs its time limit once, not at each login."""
+"""Remembers servers that announce ID but never answer it, or close the connection. So ID costs its time limit once, not at
+each login."""
 
 import threading
 import time
@@ -8,7 +9,7 @@ MAX_SERVERS = 10_000
 
 
 class SilentServers:
-    """The servers that have not answered ID, by host and port. Each process counts for itself."""
+    """The servers that have not answered ID, by host and port, in this process."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -22,7 +23,7 @@ class SilentServers:
             self._until[host.lower(), port] = time.monotonic() + FORGOTTEN_AFTER_S
 
     def forget(self, host: str, port: int) -> None:
-        """This server refuses something: perhaps because it did not get an ID."""
+        """This server gets ID again: it has refused something, perhaps because it got no ID."""
         with self._lock:
             self._until.pop((host.lower(), port), None)
 

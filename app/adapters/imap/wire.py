@@ -31,7 +31,7 @@ class Wire:
         self._deadline = time.monotonic() + 60.0
         self._received = 0
         self.is_dead = False
-        """The peer has not answered in time, or the connection has ended: nothing more is said on it."""
+        """The peer has not answered in time, or the connection has ended. Nothing more is sent on it."""
 
     def start_command(self, timeout_s: float) -> None:
         """Start a time limit of this many seconds, plus one second for each 100 kB received."""
@@ -92,7 +92,7 @@ class Wire:
         return self._position < len(self._buffer)
 
     def unread(self, size: int) -> bytes:
-        """So much of it, without taking it."""
+        """At most `size` received bytes that nobody has read. They stay unread."""
         return bytes(self._buffer[self._position : self._position + size])
 
     def send(self, octets: bytes) -> None:

@@ -35,7 +35,7 @@ class Client(smtplib.SMTP):
         """The peer has not answered in time, or the connection has ended."""
 
     def greet(self) -> None:
-        """EHLO. HELO only where the server does not know EHLO or refuses it for good (RFC 5321 §4.1.4): after a 4xx it would
+        """EHLO. HELO only if the server does not know EHLO or refuses it for good (RFC 5321 §4.1.4): after a 4xx, HELO would
         hide the reason.
 
         Raises:
@@ -57,7 +57,7 @@ class Client(smtplib.SMTP):
         error.mask(Mask(server.username, server.password).text)
 
     def secure(self, how: Secured, timeout_s: float) -> None:
-        """Speak TLS from here on; what was read in plain text before is forgotten (RFC 3207 §6)."""
+        """Begin TLS, and forget what was received in plain text before (RFC 3207 §6)."""
         assert self.sock is not None
         self.sock = secure(self.sock, how, timeout_s)
         self.sock.settimeout(timeout_s)
@@ -111,7 +111,7 @@ class Client(smtplib.SMTP):
         return self._rest_of_reply(line)
 
     def leave(self) -> None:
-        """Send QUIT if somebody may be listening. Its outcome does not matter."""
+        """Send QUIT, unless the connection is dead. Its outcome does not matter."""
         if self.sock is None or self.is_dead:
             return
         with contextlib.suppress(OSError, ValueError, smtplib.SMTPException):
@@ -120,7 +120,7 @@ class Client(smtplib.SMTP):
 
 
 def address_literal(connection: socket.socket) -> str:
-    """Our end of the connection, as RFC 5321 §4.1.3 writes an address where there is no name."""
+    """The address of our end of the connection, in the form that EHLO takes instead of a name (RFC 5321 §4.1.3)."""
     address = ipaddress.ip_address(connection.getsockname()[0].partition("%")[0])
     if isinstance(address, ipaddress.IPv6Address):
         return f"[{address.ipv4_mapped}]" if address.ipv4_mapped else f"[IPv6:{address}]"
@@ -140,17 +140,17 @@ class Watch:
         self.is_late = False
 
     def final_dot(self, limit_s: float) -> None:
-        """The dot is about to be sent: from now on only the time limit for the answer counts."""
+        """Call this before the final dot is sent: from now on, only the time limit for the answer counts."""
         self._stopping = lambda: False
         self._deadline = time.monotonic() + limit_s
 
     def begin(self, limit_s: float) -> None:
-        """Another attempt begins on the same connection."""
+        """Begin the time limit of another attempt on the same connection."""
         self._attempt_ends = time.monotonic() + limit_s
         self.resume()
 
     def resume(self) -> bool:
-        """The answer to the dot has come; the time of the attempt counts again. Returns whether there is any left."""
+        """Call this after the answer to the dot: the time limit of the attempt counts again. Returns whether time is left."""
         self._deadline = max(self._attempt_ends, time.monotonic())
         self._stopping = self._asked_to_stop
         return not self._stopping() and time.monotonic() < self._attempt_ends

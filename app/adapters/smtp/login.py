@@ -53,8 +53,8 @@ def _authenticate(client: Client, command: str, replies: Sequence[str]) -> tuple
 
 
 def _login_error(reply: tuple[int, bytes], username: str) -> MailServerError:
-    """What a refused AUTH means. RFC 4954 §6: 4xx is temporary; 5xx is about the user name and password, where its
-    codes and words say nothing else."""
+    """The error for a refused AUTH. RFC 4954 §6: 4xx is temporary. 5xx is about the user name and password, unless its codes or
+    words give another reason."""
     meant = login_refusals.by_smtp_codes(codes_of(reply).split(), line_of(reply), username=username)
     if meant is None or (reply[0] < 500 and meant is LoginRefused):
         meant = LoginRefused if reply[0] >= 500 else MailServerUnavailable

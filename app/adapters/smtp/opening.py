@@ -1,4 +1,4 @@
-"""From nothing to a server that knows us: TCP, TLS, the greeting, EHLO, STARTTLS, the login."""
+"""Opens a session over SMTP: TCP, TLS, the greeting, EHLO, STARTTLS, the login."""
 
 import contextlib
 import ssl
@@ -92,7 +92,7 @@ def _greeted(
 
 @contextlib.contextmanager
 def told_in_full(server: Server, client: Client, watch: Watch) -> Iterator[None]:
-    """Errors leave with our credentials masked, and those of a connection that the watch has cut are about the time."""
+    """Mask our credentials in errors. If the watch has cut the connection, raise the error about the time limit instead."""
     try:
         yield
     except MailServerError as exc:
@@ -116,7 +116,7 @@ def _greet(client: Client, server: Server, tls: ssl.SSLContext, limits: Limits) 
 
 
 def _start_tls(client: Client, server: Server, tls: ssl.SSLContext, limits: Limits) -> None:
-    """Also where it is not offered: whoever strips the offer must not get the password instead."""
+    """Send STARTTLS even if the server does not offer it: an attacker who removes the offer must not get the password."""
     reply = client.docmd("STARTTLS")
     if reply[0] >= 500:
         raise StarttlsNotOffered(

@@ -1,7 +1,7 @@
-"""What a refusal means, by its code, its enhanced status code (RFC 3463) and the command that it answers.
+"""Finds the meaning of a refusal by its code, its enhanced status code (RFC 3463) and the refused command.
 
-Servers say the same thing in several ways. Where the enhanced status code and the code differ, the enhanced one is right:
-it was added because the codes are too few.
+Servers express the same reason in several ways. If the enhanced status code and the code differ, the enhanced one counts: it was
+added because there are too few codes.
 """
 
 import re
@@ -47,7 +47,7 @@ def enhanced_status(reply: Reply) -> str | None:
 def is_about_number(reply: Reply) -> bool:
     """Whether RCPT was refused because the transaction has enough recipients (RFC 5321 §4.5.3.1.10, RFC 3463 X.5.3).
 
-    Older servers say 552 where 452 is meant. An enhanced status of another subject says that something else is full.
+    Older servers answer 552 but mean 452. An enhanced status with another subject says that something else is full.
     """
     if reply[0] < 400:
         return False
@@ -60,8 +60,8 @@ def is_about_number(reply: Reply) -> bool:
 
 
 def meaning_of(reply: Reply, command: str) -> type[MailServerError]:
-    """The error that a refusal stands for. 4xx: it waits. 5xx in a transaction: it is about this mail, except where the
-    server wants a login; elsewhere it is about the server."""
+    """The class of error for a refusal. 4xx: the gateway tries again later. 5xx in a transaction: the error is about this mail,
+    unless the server asks for a login. 5xx to another command: the error is about the server."""
     code = reply[0]
     if code == 421:  # RFC 5321 §3.8: also "too many connections"
         return TooManyConnections
@@ -85,8 +85,8 @@ def _meaning_in_transaction(reply: Reply, command: str) -> type[MailServerError]
 
 
 def is_limit(reply: Reply) -> bool:
-    """Whether the account has sent as much as it may for now. Providers say so by 550 too, but only with these codes: Google
-    X.4.5, Exchange Online X.1.90 and X.2.2, Apple X.7.1. Their words must say it as well, as the codes mean other things."""
+    """Whether the account has reached a limit for sending. Some providers use 550 for this, but only with these codes: Google
+    X.4.5, Exchange Online X.1.90 and X.2.2, Apple X.7.1. The words must say it too, because these codes also mean other things."""
     status = _ENHANCED.match(reply[1])
     if (
         reply[0] < 400
@@ -100,7 +100,8 @@ def is_limit(reply: Reply) -> bool:
 
 
 def _is_size(reply: Reply, command: str) -> bool:
-    """RFC 3463 X.3.4 and X.2.3. 552 alone is about the size, except at RCPT, where the mailbox may be full."""
+    """Whether the mail is too large: RFC 3463 X.3.4 and X.2.3, or 552 without such a code. After RCPT, 552 may also mean that the
+    mailbox is full."""
     status = _ENHANCED.match(reply[1])
     if status is not None and (status[2], status[3]) in {(b"3", b"4"), (b"2", b"3")}:
         return True

@@ -1,4 +1,4 @@
-"""What the replies of an SMTP server mean, and the errors of the library, as ours."""
+"""Turns replies of SMTP servers, and errors of the library, into results and errors of the gateway."""
 
 import contextlib
 import smtplib
@@ -21,7 +21,7 @@ from app.errors import (
 def result_of(
     address: str, reply: tuple[int, bytes], command: str, *, outcome: Outcome | None = None
 ) -> RecipientResult:
-    """What a reply to RCPT, DATA or the final dot means for a recipient."""
+    """The result for a recipient after a reply to RCPT, DATA or the final dot."""
     code = reply[0]
     if code < 300 and outcome is None:
         return RecipientResult(address, Outcome.ACCEPTED, code, enhanced_status(reply))
@@ -32,7 +32,7 @@ def result_of(
 
 
 def expect(reply: tuple[int, bytes], code: int, command: str) -> None:
-    """Go on only with this code.
+    """Raise an error unless the reply has this code.
 
     Raises:
         MailServerError: as `refuse`.
@@ -42,7 +42,7 @@ def expect(reply: tuple[int, bytes], code: int, command: str) -> None:
 
 
 def refuse(reply: tuple[int, bytes], command: str) -> NoReturn:
-    """Raise what a reply means that is not the expected one.
+    """Raise the error for a reply that is not the expected one.
 
     Raises:
         MailServerError: as `refusals.meaning_of`.
@@ -68,7 +68,7 @@ def codes_of(reply: tuple[int, bytes]) -> str:
 
 @contextlib.contextmanager
 def translated_errors(command: str) -> Iterator[None]:
-    """Translate the library's errors into ours. `command` is the command during which they happened, as far as known."""
+    """Turn the errors of the library into ours. `command` is the command during which they happened, if it is known."""
     try:
         yield
     except smtplib.SMTPResponseException as exc:  # EHLO and HELO

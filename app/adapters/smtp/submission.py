@@ -59,7 +59,7 @@ class Session:
         )
         self._mails = 0
         self.is_usable = True
-        """False: the connection has ended, or is in doubt."""
+        """False: the connection has ended, or may have ended."""
 
     def __enter__(self) -> Self:
         return self
@@ -70,7 +70,7 @@ class Session:
         self.close()
 
     def close(self) -> None:
-        """Leave. Nothing more can be submitted."""
+        """End the session. Nothing more can be submitted."""
         self.is_usable = False
         self._open.close()
 
@@ -79,8 +79,8 @@ class Session:
 
         Raises:
             MailServerError: nothing was sent to anybody; `retryable` says whether a later attempt may succeed.
-            ConnectionLost, TooManyConnections: with the command `REUSE`, if the server had enough of a connection that has
-                already submitted a mail. Another connection may be tried at once.
+            ConnectionLost, TooManyConnections: with the command `REUSE`, if the server ended a connection that has already
+                submitted a mail. The caller may try another connection at once.
         """
         require_usable(envelope)
         content = re.sub(rb"\r\n|\r|\n", b"\r\n", content)
@@ -171,7 +171,9 @@ class _Submission:
             try:
                 with translated_errors("MAIL"):
                     rest = self._transact(before, is_reused=False)
-            except MailServerError as exc:  # some have the mail already, so it is no error of the whole
+            except (
+                MailServerError
+            ) as exc:  # some recipients have the mail already, so this is not an error of the whole mail
                 self._results |= {each: RecipientResult(each, Outcome.DEFERRED, error=exc) for each in before}
                 break
             if len(rest) == len(before):
@@ -205,7 +207,7 @@ class _Submission:
         if not accepted:
             self._reset()
         elif not self._send(accepted):
-            return ()  # what happened to these would happen to the rest
+            return ()  # the other recipients would get the same result
         return rest
 
     def _begin(self, is_reused: bool) -> None:
@@ -223,7 +225,7 @@ class _Submission:
         expect(reply, 250, "MAIL")
 
     def _reset(self) -> None:
-        """Another mail may follow. If the connection has ended, that one finds it out."""
+        """Prepare the connection for another mail. If the connection has ended, the next mail will notice."""
         with contextlib.suppress(OSError, smtplib.SMTPException):
             self._client.docmd("RSET")
 
@@ -247,5 +249,5 @@ class _Submission:
 
 
 def is_worn_out(error: GatewayError | None) -> bool:
-    """Whether only the kept connection has ended, before anything of the mail was sent."""
+    """Whether a connection kept from an earlier mail has ended before anything of this mail was sent."""
     return isinstance(error, MailServerError) and error.command == "REUSE"

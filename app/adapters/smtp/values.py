@@ -1,4 +1,4 @@
-"""What goes into a submission over SMTP and comes out of it. The values are frozen; none has a type of the library."""
+"""The values that go into a submission over SMTP and come out of it. They are frozen; none has a type of the library."""
 
 import contextlib
 import re
@@ -41,7 +41,7 @@ class Limits:
     attempt_s: float = 900
     """The limit from before the connection to the final dot."""
     answer_s: float = 600
-    """The limit for the answer to the final dot (RFC 5321 §4.5.3.2.6). To give up early makes a sent mail uncertain."""
+    """The limit for the answer to the final dot (RFC 5321 §4.5.3.2.6). A lower limit makes more sent mails uncertain."""
 
 
 class Outcome(StrEnum):
@@ -57,7 +57,7 @@ class Outcome(StrEnum):
 
 
 LoggingIn = Callable[[], contextlib.AbstractContextManager[None]]
-"""Makes what is entered around the login itself. It gets the login's error as it leaves this package."""
+"""Returns a context manager that surrounds the login. It gets the error of the login in its final form."""
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,8 @@
     myrights-data = "MYRIGHTS" SP mailbox SP rights                                 RFC 4314 §7
     rights        = astring                   l r s w i p k x t e a, and d and c of RFC 2086
 
-Whoever may delete mail had `d` in RFC 2086; RFC 4314 §2.1.1 has `t` (flag it `\\Deleted`) and `e` (expunge it), and
-still tells `d` where some of that is allowed. The folder's name is not looked at: one was asked for.
+In RFC 2086, `d` was the right to delete mail; RFC 4314 §2.1.1 has `t` (flag it `\\Deleted`) and `e` (expunge it), and
+still lists `d` if some of this is allowed. The name of the folder is not checked, because only one was requested.
 """
 
 from collections.abc import Iterable
@@ -33,7 +33,7 @@ class Rights:
 
 
 def read_rights(responses: Iterable[Response]) -> Rights | None:
-    """The rights; None where nothing was said that can be such."""
+    """The rights in the answers. None: there are none."""
     for response in responses:
         last = response.literals[-1] if response.literals and not response.texts[-1].strip() else b""
         words = (last or response.texts[-1]).split()
