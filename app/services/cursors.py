@@ -1,12 +1,11 @@
-"""What callers get as cursors: positions in lists, encrypted, each for its own list.
+"""The cursors that callers get: positions in lists, encrypted, each for its own list.
 
-Services know positions (`pages.Slice`); routers open the cursor of a request and seal the one of the answer. The key is a
-row of the database, which the migration has made: every instance has the same, and it stays when the keys of the stored
-secrets are changed.
+Services know positions (`pages.Slice`). Routers open the cursor of a request and seal the cursor of the answer. The key is a row of
+the database that the migration has made. All instances have the same key, and it stays when the keys of the stored secrets change.
 
-Cursors from before they were encrypted are still accepted. Whoever could make such a cursor for any position would find
-out, by trying, which position an event of their own has, and so count the events of others. So one with a position that
-was not yet in use when the key was made is accepted only for a day: a process of the version before may still run.
+Cursors of older versions, which were not encrypted, are still accepted. But a caller who could make such a cursor for any position
+could find out the positions of their own events, and so count the events of others. So a plain cursor with a position that was not in
+use when the key was made is accepted only for one day, because a process of the older version may still run.
 """
 
 import base64
@@ -51,7 +50,7 @@ class Cursors:
     """Whether its positions are those of the feed. Otherwise they are ids."""
 
     def opened(self, cursor: str | None, *, field: str = "after") -> str | None:
-        """The position of a caller's cursor; None if there is none.
+        """The position of a caller's cursor. None: the caller gave no cursor.
 
         Raises:
             InvalidInput: it is not a cursor of this list.
@@ -91,7 +90,7 @@ class Cursors:
 
 @dataclass(frozen=True)
 class CursorsOf:
-    """Gives the cursors of a list."""
+    """Returns the cursors of a list."""
 
     box: CursorBox
 
@@ -101,7 +100,7 @@ class CursorsOf:
 
 
 def of(gateway: Gateway) -> CursorsOf:
-    """Gives the cursors of lists. The first use reads their key from the database."""
+    """Returns the cursors of lists. The first use reads their key from the database."""
     return CursorsOf(gateway.cursors.box(lambda: _key(gateway)))
 
 

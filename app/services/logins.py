@@ -7,10 +7,11 @@ together.
 
     IMAP refused, then either refused       the connector is `stopped`: nothing logs in any more
     SMTP refused twice, IMAP accepted       only sending stops; queued mail waits
-    SMTP refused, or failed at the login    sending waits a while, then tries again
+    SMTP refused, or failed at the login    sending waits for a while, then tries again
 
-No more logins with a password are under way at once than may still be refused (`login_places`): two while none was refused,
-then one after another. So a third is never refused, whoever tries at the same moment, on whichever instance.
+The number of logins with one password that run at the same time is never larger than the number that may still be refused
+(`login_places`): two if none was refused yet, otherwise one. So a third login is never refused, even if several instances log in
+at the same moment.
 
 Several connectors may log in to one mailbox, one for each folder. If they have the same password, they share the places, and
 a refusal of one counts for all of them. Over SMTP it counts for those that also name the same server for sending.
@@ -56,12 +57,12 @@ from app.states import ConnectorStatus, SendingStatus
 log = structlog.get_logger(__name__)
 
 MAX_REFUSED_LOGINS = 2
-"""Of one password, over IMAP and SMTP together."""
+"""The limit for one password, over IMAP and SMTP together."""
 SPENT = "The mail server has refused this password twice, so it is not tried again. Enter another one, or resume the connector."
 PAST_LOGIN = frozenset({LoginWanted.code, SendingLimitReached.code})
-"""Trouble of an account that its login does not show: only a mail that is sent ends it."""
+"""Errors of an account that a login does not show. Only a mail that was sent shows that the error is over."""
 WAITS = Growing(first_s=60, longest_s=1800)
-"""Between attempts to send, after trouble at the login."""
+"""The pauses between attempts to send after a failed login."""
 STOPPABLE = frozenset(
     {ConnectorStatus.ACTIVE, ConnectorStatus.FAILING, ConnectorStatus.AWAITING_CONFIRMATION}
 )
@@ -69,11 +70,11 @@ STOPPABLE = frozenset(
 
 @contextlib.contextmanager
 def opened(gateway: Gateway, connector: Connector) -> Iterator[ImapSession]:
-    """A session logged in with the stored password. It ends with the block. How the server received us is recorded.
+    """A session that has logged in with the stored password. It ends with the block. The outcome of the login is recorded.
 
     Raises:
         SecretUnreadable, TooManyRefusedLogins
-        SettingsChanged: settings or credentials are not those of this connector as it was read.
+        SettingsChanged: settings or credentials have changed since this connector was read.
         MailServerError
     """
     present, secret = _present(gateway, connector)
@@ -106,7 +107,7 @@ def _present(gateway: Gateway, connector: Connector) -> tuple[Connector, StoredS
 def logged_in(
     gateway: Gateway, secret: StoredSecret, server: ServerAddress, policy: ConnectionPolicy | None = None
 ) -> Iterator[ImapSession]:
-    """A session that is logged in with a stored password. It counts a refusal.
+    """A session that has logged in with a stored password. A refusal is counted.
 
     Raises:
         SecretUnreadable, TooManyRefusedLogins, MailServerError
@@ -126,11 +127,11 @@ def logged_in(
 
 @contextlib.contextmanager
 def over_imap(gateway: Gateway, secret: StoredSecret, *, ends_at: float = math.inf) -> Iterator[None]:
-    """Put this around the login itself. It waits until the server may be given one more refusal, and counts the refusal.
+    """Use this block around the login. It waits until one more login may be refused, and counts a refusal.
 
     Raises:
-        LoginRefused: the password was refused twice meanwhile; it is not tried.
-        MailServerUnavailable: other logins take too long. By `ends_at` there is an answer (`time.monotonic`).
+        LoginRefused: the password has been refused twice meanwhile, so it is not tried.
+        MailServerUnavailable: other logins take too long. The block waits until `ends_at` at most (`time.monotonic`).
     """
     with _in_turn(gateway, secret, _left, ends_at, command="LOGIN"):
         try:
@@ -143,7 +144,7 @@ def over_imap(gateway: Gateway, secret: StoredSecret, *, ends_at: float = math.i
 
 @contextlib.contextmanager
 def over_smtp(gateway: Gateway, secret: StoredSecret) -> Iterator[None]:
-    """Put this around the login of an attempt to send, as `over_imap`. Any trouble at the login makes sending wait.
+    """Like `over_imap`, around the login of an attempt to send. Any error of the login makes sending wait.
 
     Raises:
         LoginRefused, MailServerUnavailable: as in `over_imap`.
@@ -162,8 +163,8 @@ def over_smtp(gateway: Gateway, secret: StoredSecret) -> Iterator[None]:
 def over_smtp_of_test(
     gateway: Gateway, secret: StoredSecret, before: Connector, *, ends_at: float
 ) -> Iterator[None]:
-    """Put this around the login of a test, as `over_imap`. `before`: the connector when the test began. If sending was
-    stopped then, the password is tried once more all the same: somebody wants to know.
+    """Like `over_imap`, around the login of a test. `before`: the connector when the test began. If sending was stopped then, the
+    password is tried once more, because the person who tests wants to know.
 
     Raises:
         LoginRefused, MailServerUnavailable: as in `over_imap`.
@@ -193,7 +194,7 @@ def _in_turn(
     *,
     command: str,
 ) -> Iterator[None]:
-    """A block in which no more logins are under way than may still be refused (`left`)."""
+    """A block in which no more logins run than may still be refused (`left`)."""
     ends_at = min(ends_at, time.monotonic() + gateway.settings.command_timeout_s)
     with gateway.db.reading() as session:
         place = min(credentials.with_same_login(session, gateway, secret))
@@ -211,7 +212,7 @@ def _in_turn(
 
 
 def _left(connector: Connector) -> int:
-    """How many logins may still be refused before the connector is stopped. Two over SMTP have stopped sending alone."""
+    """How many logins may still be refused before the connector is stopped. Two refusals over SMTP have stopped only sending."""
     smtp = connector.sending_refused_logins
     return MAX_REFUSED_LOGINS - connector.refused_logins - (smtp if smtp < MAX_REFUSED_LOGINS else 0)
 
@@ -254,7 +255,7 @@ def _record_smtp(gateway: Gateway, secret: StoredSecret, error: GatewayError | N
             return
         is_stopped = connector.sending_status == SendingStatus.STOPPED
         _record_sending_error(connector, error)
-        if is_stopped:  # somebody tests while sending is stopped
+        if is_stopped:  # this login is a test while sending is stopped
             connector.sending_next_attempt_at = None
             return
         connector.sending_status = SendingStatus.WAITING
@@ -266,8 +267,8 @@ def _record_smtp(gateway: Gateway, secret: StoredSecret, error: GatewayError | N
 
 
 def is_about_smtp_login(error: GatewayError | None) -> bool:
-    """Whether this error is the server's answer to the login over SMTP, and not an error of the network. A server that wants
-    a login before it takes a mail has answered too, and one that takes no more from this account for now."""
+    """Whether this error is the server's answer to the login over SMTP, and not an error of the network. This includes the answers
+    that a login is needed, and that the account has reached a limit."""
     if is_about_account(error):
         return True
     is_network = isinstance(error, ConnectionLost | MailServerTimeout)
@@ -280,7 +281,7 @@ def is_about_account(error: GatewayError | None) -> bool:
 
 
 def record_sent(gateway: Gateway, secret: StoredSecret) -> None:
-    """A mail went out: what was in the way of this account is over."""
+    """Record that a mail was sent, so the errors of `PAST_LOGIN` are over."""
     with gateway.db.unit_of_work() as session:
         connector, _others = _locked(session, gateway, secret)
         if connector is not None and connector.sending_error_code in PAST_LOGIN:
@@ -288,7 +289,7 @@ def record_sent(gateway: Gateway, secret: StoredSecret) -> None:
 
 
 def record_sending_trouble(gateway: Gateway, secret: StoredSecret, error: GatewayError) -> None:
-    """Record trouble that is not the mail's, met outside the login itself: sending waits, and the connector says why."""
+    """Record an error that is neither about a mail nor about the login. Sending waits, and the connector shows the reason."""
     _record_smtp(gateway, secret, error)
 
 
@@ -298,14 +299,14 @@ def is_about_smtp_server(error: GatewayError | None) -> bool:
 
 
 def forget(connector: Connector) -> None:
-    """Forget everything that was found out about the password."""
+    """Reset the counts and errors of the password."""
     connector.refused_logins = 0
     connector.imap_logged_in_at = connector.smtp_logged_in_at = None
     forget_sending(connector)
 
 
 def forget_sending(connector: Connector) -> None:
-    """Forget everything that was found out about sending."""
+    """Reset the counts and errors of sending."""
     connector.sending_refused_logins = connector.sending_failed_attempts = 0
     connector.sending_status = SendingStatus.ACTIVE
     connector.sending_error_code = connector.sending_error_detail = None
@@ -314,7 +315,7 @@ def forget_sending(connector: Connector) -> None:
 
 
 def _is_news(gateway: Gateway, connector_id: str, *, over_smtp: bool = False) -> bool:
-    """Whether a successful login changes anything. Most change nothing, and are not written."""
+    """Whether a successful login changes the connector. Most do not, and then nothing is written."""
     with gateway.db.reading() as session:
         connector = session.get(Connector, connector_id)
     if connector is None:
@@ -327,8 +328,8 @@ def _is_news(gateway: Gateway, connector_id: str, *, over_smtp: bool = False) ->
 def _locked(
     session: Session, gateway: Gateway, secret: StoredSecret
 ) -> tuple[Connector | None, list[Connector]]:
-    """The connector, if this is still its password, and the others that log in to the mailbox with it. Locked in the order of
-    their ids: two that record at once wait for each other, and not both at the same time."""
+    """The connector, if this is still its password, and the other connectors that log in to the mailbox with it. They are locked in
+    the order of their ids, so that two transactions never wait for each other."""
     ciphertexts = credentials.with_same_login(session, gateway, secret)
     rows = select(Connector).where(col(Connector.id).in_(ciphertexts)).order_by(col(Connector.id))
     locked = session.execute(rows.with_for_update(), execution_options={"populate_existing": True})
@@ -346,7 +347,7 @@ def _smtp_login(connector: Connector) -> tuple[str | None, str | None]:
 
 
 def _stop_where_due(session: Session, connectors: Sequence[Connector], refusal: LoginRefused) -> None:
-    """Stop those of the connectors with one password, or their sending, whose logins were refused often enough."""
+    """Stop each of these connectors, or its sending, if its logins were refused twice. They all have one password."""
     is_imap_good = any(each.refused_logins == 0 and each.imap_logged_in_at is not None for each in connectors)
     for connector in connectors:
         was_spent = connector.sending_status == SendingStatus.STOPPED
@@ -366,7 +367,7 @@ def _stop_where_due(session: Session, connectors: Sequence[Connector], refusal: 
 
 def _stop(connector: Connector, refusal: LoginRefused) -> None:
     connector.status = ConnectorStatus.STOPPED
-    connector.logged_in_at = None  # a password that does not work keeps nobody out of the mailbox
+    connector.logged_in_at = None  # it must not keep others out of the mailbox
     connector.next_fetch_at = None
     connector.last_error_code = refusal.code
     connector.last_error_detail = refusal.detail

@@ -1,4 +1,4 @@
-"""Lists by keyset: a page, and the position after which the next page begins. `cursors` makes it a cursor."""
+"""Lists in pages, by keyset: a page, and the position after which the next page begins. `cursors` turns positions into cursors."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -65,7 +65,7 @@ def entities(
 
 
 def cut(found: Sequence[Item], limit: int, position: Callable[[Item], str | int]) -> Slice[Item]:
-    """A page of the items that a query found; the query looked for one more than the limit. `position` gives the position of
+    """A page of the items that a query found. The query must look for one more than the limit. `position` returns the position of
     an item, after which the next page begins."""
     page = found[:limit]
     has_more = len(found) > limit
@@ -76,7 +76,7 @@ def number(position: str) -> int:
     """A position in a feed.
 
     Raises:
-        InvalidInput: it is one of another list.
+        InvalidInput: it is a position of another list.
     """
     if not position.isascii() or not position.isdigit() or len(position) > 18:
         raise InvalidInput(FieldFault("/after", "is not a cursor of this list"))

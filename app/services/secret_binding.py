@@ -1,13 +1,13 @@
 """Binds stored passwords to their servers. An upgrade does this once, at the first start that has the keys.
 
-Before, a ciphertext was bound only to its row: somebody who could write the database could make the row name another
-server, and the gateway sent the password there. Now a ciphertext is also bound to the servers. Rows of the first form are
-bound to the servers that their connectors name at this moment. Then the step is recorded, and from then on the first form
-is not read.
+In older versions a ciphertext was bound only to its row. Somebody who could write to the database could change the server in the row,
+and the gateway sent the password there. Now a ciphertext is also bound to the servers. This module binds rows of the first form to
+the servers that their connectors name at this moment. Then it records that the step is done, and from then on the gateway does not
+read the first form any more.
 
 Each batch is one short transaction that locks its connectors, so that the servers cannot change in between. A run that is
-killed continues where it stopped. Rows that no key decrypts stay, and the step is not recorded while there are any: a
-later start with the missing key binds them.
+killed continues where it stopped. Rows that no key decrypts stay. While there are any, the step is not
+recorded, so a later start with the missing key binds them.
 """
 
 import structlog

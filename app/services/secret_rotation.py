@@ -1,4 +1,4 @@
-"""Encrypts stored secrets anew with the first key, while the service runs.
+"""Encrypts stored secrets again with the first key, while the service runs.
 
 Each batch is one short transaction. A row is written only if it still holds the value that was read, so a password that
 its owner changes meanwhile is not overwritten with the old one. Rows that the first key has already encrypted are
@@ -63,7 +63,7 @@ _COLUMNS = (
 
 
 def rotate(gateway: Gateway) -> Iterator[Progress]:
-    """Encrypt anew all secrets that the first key did not encrypt. Yields the progress after each batch."""
+    """Encrypt again all secrets that another key encrypted. Yields the progress after each batch."""
     secret_binding.bind(gateway)
     progress = Progress()
     for column in _COLUMNS:

@@ -212,8 +212,8 @@ def record_use(session: Session, key_id: str) -> None:
 
 
 def goes_back_to(session: Session, key_id: str) -> str:
-    """Who is behind a key, however many keys in turn made the next one: `keys of user:…`, or the first key, which the operator
-    made. Two keys with the same answer belong to one principal."""
+    """The origin of a key that a user or another key made, through any number of keys: `keys of user:…`, or the first key, which the
+    operator made. Two keys with the same origin belong to one principal."""
     made = (
         select(col(ApiKey.id), col(ApiKey.created_by))
         .where(col(ApiKey.id) == key_id)

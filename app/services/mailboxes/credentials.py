@@ -1,8 +1,8 @@
 """The secrets with which connectors log in. They are encrypted when they are entered, and decrypted only for use.
 
-A secret is encrypted for the servers for which it was entered: host, port, security and user name of both. It goes nowhere
-else, whatever somebody without the key writes into the database. So one statement always reads settings and secret
-together: a password never meets settings of another moment.
+A secret is encrypted for the servers for which it was entered: host, port, security and user name of both. It is sent nowhere else,
+even if somebody without the key changes the database. One statement always reads settings and secret together, so a password is
+never used with settings of another moment.
 
 `secret_binding` binds older rows; they can be read until that is done.
 """
@@ -120,8 +120,8 @@ def enter(
     by: Actor,
     sealing: SealedBy | None,
 ) -> None:
-    """Store a password for the servers that the connector has now, in place of any that is there. `sealing`: the owner
-    of a personal connector entered it, by this."""
+    """Store a password for the present servers of the connector. It replaces a stored one. `sealing`: how the owner of a personal
+    connector entered it; None: somebody else entered it."""
     secret = json.dumps({"type": "password", "password": password})
     now = clock.utc_now()
     session.merge(
@@ -141,7 +141,7 @@ def enter(
 
 
 def _seal(connector: Connector, sealing: SealedBy) -> None:
-    """The owner has entered the password: it is the owner's mailbox from now on, and no longer waits for the owner."""
+    """Record that the owner has entered the password: the connector is sealed, and no longer waits for the owner."""
     if connector.sealed_at is None:
         connector.sealed_at, connector.sealed_by = clock.utc_now(), sealing
     elif sealing == SealedBy.TOKEN:
@@ -150,8 +150,8 @@ def _seal(connector: Connector, sealing: SealedBy) -> None:
 
 
 def takes_links(connector: Connector) -> bool:
-    """Whether a password that comes by a link counts: not where others changed the servers after the owner had used a
-    token, because a link may be used by whoever made it."""
+    """Whether a password that was entered by a link counts. It does not if others changed the servers after the owner had used a
+    token, because a person who made a link could use it themselves."""
     return connector.awaits_owner_since is None or connector.sealed_by == SealedBy.LINK
 
 

@@ -1,7 +1,7 @@
-"""Finds the folder that a setting means: by its name, by its special use, or, if the server states no special use, by the
-name that servers and mail programs give it.
+"""Finds the folder that a setting means: by its name, by its special use, or, if the server lists no special use, by the name that
+servers and mail programs give it.
 
-Exchange states no special uses and translates its folders to the language of the account; Courier and Cyrus put everything
+Exchange lists no special uses and translates the names of its folders into the language of the account; Courier and Cyrus put everything
 below `INBOX.`. The gateway must find an existing folder under each of these names, or it would create a second trash.
 """
 
@@ -127,7 +127,7 @@ def find_named(folders: Sequence[Folder], name: str, prefix: str = "") -> Folder
 
 
 def find_unselectable(folders: Sequence[Folder], name: str, prefix: str = "") -> Folder | None:
-    """As `find_named`, among those that hold folders and no mail (`\\Noselect`)."""
+    """Like `find_named`, among the folders that hold only other folders (`\\Noselect`)."""
     by_name = {comparable(folder.name): folder for folder in folders if not folder.selectable}
     return by_name.get(comparable(name)) or by_name.get(comparable(prefix + name))
 

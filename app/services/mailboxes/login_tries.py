@@ -1,19 +1,21 @@
-"""Whose tries the logins with a password are, and how many of them a mail server may refuse.
+"""Finds out to whom a login with a password is counted, and limits how many of these logins a mail server may refuse.
 
-A password that has never worked is a guess, by whichever route it gets to the mail server: a test, a fetch by command, the
-sweep, sending, a link. All guesses of one caller at one mailbox have one budget. It belongs to the caller who entered the
-password, not to the connector and not to the mailbox. So more connectors give nobody more tries, and a stranger's tries
-never lock out the owner of a mailbox.
+A password that has never worked is a guess, however it gets to the mail server: by a test, a fetch by command, the sweep, sending or
+a link. All guesses of one caller at one mailbox have one budget. The budget belongs to the caller who entered the password, not to
+the connector or the mailbox. So more connectors do not give a caller more tries, and the tries of a stranger never lock out the
+owner of a mailbox.
 
-Where the same mailbox can have several names, all of them count: the name of the server and its addresses, the user name
-with and without its domain, on any port. What is left is limited by the user name alone, and by the caller alone.
+If one mailbox can have several names, all of them count: the name of the server and its addresses, the user name with and without
+its domain, on any port. There is also a limit for each user name, on any servers, and one for each caller, at all mailboxes.
 
-    a user               their own name
-    an API key           the user whom it goes back to, so new keys give no new tries; apart from this user's own tries
-    a link               whoever made it; apart from the maker's own tries, so that those never lock out the link
-    a connector whose password has worked: the connector; apart from everything else
+    login of             counted to
+    a user               the user
+    an API key           the user who made it, directly or through other keys, so new keys give no new tries; separate from
+                         the own tries of this user
+    a link               the caller who made it; separate from the own tries of this caller, so that these never block the link
+    a connector whose password has worked: the connector; separate from everything else
 
-Each login takes a place before it begins (`taken`). The server is not asked if there is none.
+Each login takes a place before it begins (`taken`). If there is no place, the server is not asked.
 """
 
 import contextlib
@@ -37,11 +39,11 @@ from app.models import Connector, Credential, CredentialLink
 from app.services.access import api_keys
 
 AT_ONE_MAILBOX = 10
-"""Refused logins a minute of one caller, at one mailbox by one name or address of its server."""
+"""The largest number of refused logins in a minute of one caller, at one mailbox, by one name or address of its server."""
 AT_ONE_NAME = 20
-"""The same at one user name on any servers: a name in the DNS can lead elsewhere from one moment to the next."""
+"""The same for one user name on any servers, because a DNS name can lead to another server at any moment."""
 OF_ONE_CALLER = 60
-"""The same at all mailboxes. Enough to set up a company's mailboxes by a script."""
+"""The same for all mailboxes. It is enough for a script that sets up the mailboxes of a company."""
 LOGINS = frozenset({"LOGIN", "AUTH"})
 """The commands of IMAP and SMTP that carry the password, as errors name them."""
 _LINKS_OF = "links of "
@@ -51,7 +53,7 @@ Protocol = Literal["imap", "smtp"]
 
 @dataclass(frozen=True, slots=True)
 class Tries:
-    """Whose tries the logins with one password are."""
+    """To whom the logins with one password are counted."""
 
     who: str
     is_by_link: bool = False
@@ -76,12 +78,12 @@ def of_caller(session: Session, name: str) -> Tries:
 
 
 def of_link(session: Session, link: CredentialLink) -> Tries:
-    """The tries of whoever has this link."""
+    """The tries of the person who uses this link."""
     return Tries(_maker_of(session, link), is_by_link=True, connector_id=link.connector_id)
 
 
 def of_connector(session: Session, connector: Connector, credential: Credential) -> Tries:
-    """The tries with a stored password: of whoever entered it."""
+    """The tries with a stored password, which count to the caller who entered it."""
     times = {"imap": connector.imap_logged_in_at, "smtp": connector.smtp_logged_in_at}
     found: frozenset[Protocol] = frozenset(
         protocol for protocol in ("imap", "smtp") if times[protocol] is not None
@@ -97,11 +99,11 @@ def of_connector(session: Session, connector: Connector, credential: Credential)
 
 @contextlib.contextmanager
 def taken(gateway: Gateway, tries: Tries, login: Login) -> Iterator[Taken]:
-    """A place for a login within the block. It is given back unless the block ends with an error that a wrong password may
-    have caused. A block that goes on after the login ends the place itself.
+    """Hold a place for a login while the block runs. It is given back, unless the block ends with an error that a wrong password may
+    have caused. A block that goes on after the login must end the place itself.
 
     Raises:
-        TooManyRefusedLogins: as many logins as may have been refused.
+        TooManyRefusedLogins: the largest number of logins has been refused.
     """
     limits, also = _limits(gateway, tries, login)
     place = gateway.login_budget.take(limits, also=also)
@@ -115,11 +117,11 @@ def taken(gateway: Gateway, tries: Tries, login: Login) -> Iterator[Taken]:
 
 
 def _limits(gateway: Gateway, tries: Tries, login: Login) -> tuple[dict[str, int], dict[str, int]]:
-    """The names with room for so many refused logins, and others that count this one without a limit."""
+    """The names that limit this login, each with its largest number of refused logins; and the names that count it without a limit."""
     user = _comparable(login.username)
     if login.protocol in tries.worked:
         own = {f"{login.protocol} of {tries.connector_id}": AT_ONE_MAILBOX}
-        # A server may let in whom it likes, and its name may lead to somebody else's server afterwards.
+        # A server of the caller may accept any password, and its name may lead to another server afterwards.
         return {**own, f"worked\0{tries.who}\0{user}": AT_ONE_NAME}, {}
     places = _places(gateway, login)
     if tries.is_by_link:
@@ -133,9 +135,9 @@ def _of_guesses(who: str, places: Iterable[str], user: str) -> dict[str, int]:
 
 
 def _places(gateway: Gateway, login: Login) -> set[str]:
-    """The names of a server: as it is written, and its addresses. All names of this machine are one."""
+    """The names of a server: the entered name, and its addresses. All names of this machine count as one."""
     places = {login.host.casefold().rstrip(".")}
-    with contextlib.suppress(HostUnreachable):  # then nobody gets the password
+    with contextlib.suppress(HostUnreachable):  # then the password is not sent
         for address in gateway.mail_network.resolve(login.host, login.port):
             places.add("loopback" if address.is_loopback else str(address))
     return places
@@ -151,15 +153,15 @@ def _comparable(username: str) -> str:
 
 
 def _may_be_refusal(error: MailServerError) -> bool:
-    """Whether a wrong password may be the reason of this error. A server may also cut the connection or stay silent, so
-    only errors before the password was sent are none."""
+    """Whether a wrong password may be the reason for this error. A server may also cut the connection or stay silent, so only an
+    error before the password was sent is certainly no refusal."""
     if error.command not in LOGINS or isinstance(error, NoLoginMethod):
         return False
     return error.server_line is not None or isinstance(error, ConnectionLost | MailServerTimeout)
 
 
 def _behind(session: Session, name: str) -> str | None:
-    """The name under which the tries of an actor count. None: it is not known any more."""
+    """The name to which the tries of an actor are counted. None: the actor is not known any more."""
     kind, _, name_id = name.partition(":")
     if kind == "key":
         return api_keys.goes_back_to(session, name_id)

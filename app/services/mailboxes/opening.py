@@ -1,5 +1,5 @@
-"""Opening the folders of a connector: what a fetch cycle does and what a test finds out, in one place, so that the test
-meets whatever the fetch would meet."""
+"""Opens the folders of a connector. A fetch cycle and a test both use this module, so a test finds every fault that a fetch would
+find."""
 
 from collections.abc import Sequence
 
@@ -29,7 +29,7 @@ def source_folder(listed: Sequence[Folder], name: str, prefix: str) -> Folder:
 
     Raises:
         FolderMissing
-        FolderNotSelectable: it is there, for other folders alone.
+        FolderNotSelectable: it exists, but holds only other folders.
     """
     found = folders.find_named(listed, name, prefix)
     if found is not None:
@@ -40,7 +40,7 @@ def source_folder(listed: Sequence[Folder], name: str, prefix: str) -> Folder:
 
 
 def processed_folder(listed: Sequence[Folder], wanted: str, prefix: str) -> Folder | None:
-    """The folder to move to; None where it is the trash, and is to be made.
+    """The folder to move to. None: it is the trash, which does not exist yet and must be created.
 
     Raises:
         ProcessedFolderMissing
@@ -59,7 +59,7 @@ def select_source(imap: ImapSession, folder: str) -> Selected:
 
     Raises:
         FolderMissing, FolderForbidden, FolderNotSelectable, FolderReadOnly
-        MailServerError: the server is in trouble.
+        MailServerError: the server has a fault.
     """
     try:
         return imap.select(folder)
@@ -71,9 +71,9 @@ def select_source(imap: ImapSession, folder: str) -> Selected:
 
 
 def require_rights(imap: ImapSession, source: str, target: str) -> bool:
-    """Find out, without moving anything, whether mail may be moved out of the selected folder. By the rights that the
-    server tells (RFC 4314); where it tells none, by moving a mail that cannot be there. Returns whether the server has told
-    that it may: an OK to the move of nothing does not (Dovecot 2.3 and 2.4 look at the right for each mail that they move).
+    """Check, without moving any mail, whether mail may be moved out of the selected folder: by the rights that the server lists
+    (RFC 4314), or, if it lists none, by trying to move a mail that cannot exist. Returns whether the server has said so: an OK to
+    the move of no mail says nothing (Dovecot 2.3 and 2.4 check the right for each mail that they move).
 
     Raises:
         NoRightToMove, ProcessedFolderMissing, OverQuota
@@ -105,4 +105,4 @@ def _try_to_move_nothing(imap: ImapSession, target: str) -> None:
             raise NoRightToMove(
                 command=exc.command, server_line=exc.server_line, response_code=exc.response_code
             ) from exc
-        # Some refuse because there is no such mail: that says nothing.
+        # Some servers refuse because there is no such mail. This says nothing about rights.
