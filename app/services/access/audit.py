@@ -78,8 +78,8 @@ def record(
 
 
 class Counted:
-    """One record for each subject of an action that does many things of a kind, in several transactions. Each transaction
-    adds to the count what it has done."""
+    """Records an action that changes many objects in several transactions: one record for each subject, with a count. Each
+    transaction adds its number to the count."""
 
     def __init__(self, by: Actor, action: AuditAction) -> None:
         self._by = by
@@ -87,7 +87,7 @@ class Counted:
         self._ids: dict[str, str] = {}
 
     def add(self, session: Session, subject: str, count: int, *, connector_id: str | None = None) -> None:
-        """Count more in the caller's transaction."""
+        """Add to the count of a subject, in the caller's transaction."""
         known = self._ids.get(subject)
         row = session.get(AuditRecord, known) if known is not None else None
         if row is None:
@@ -122,7 +122,8 @@ def _record(
 def list_records(
     session: Session, principal: Principal, query: AuditQuery, *, after: str | None
 ) -> Slice[AuditRecord]:
-    """The records that match every filter, the latest first. A key that is limited to certain connectors sees only the actions on these.
+    """The records that match every filter, the latest first. A key that is limited to certain connectors sees only the actions
+    on these.
 
     Raises:
         ScopeMissing, Forbidden, InvalidInput

@@ -25,10 +25,10 @@ def create(session: Session, principal: Principal, body: GroupBindingCreate) -> 
         WrongState: the connector is personal.
         AlreadyExists
     """
-    # Locked: somebody may be confirming on the page of a link who will read the mail.
+    # Locked, because the owner may be confirming at this moment, on the page of a link, who will read the mail.
     connector = rules.require(session, principal, Action.BIND_GROUPS, body.connector_id, lock=True)
     if connector.kind == ConnectorKind.PERSONAL:
-        raise WrongState("A personal mailbox belongs to its owner alone, so it takes no group bindings.")
+        raise WrongState("A personal mailbox is for its owner only, so it takes no group bindings.")
     binding = GroupBinding(
         id=new_id(), connector_id=connector.id, group=body.group, created_at=clock.utc_now()
     )

@@ -64,7 +64,7 @@ def grant(session: Session, principal: Principal, connector_id: str, key_id: str
 
 
 def withdraw(session: Session, principal: Principal, connector_id: str, key_id: str) -> None:
-    """Withdraw a grant: from its next request on, the key reads nothing more.
+    """Withdraw a grant. From its next request on, the key cannot read the mail.
 
     Raises:
         ScopeMissing, NotFound, Forbidden

@@ -205,7 +205,7 @@ def require_on(session: Session, principal: Principal, action: Action, connector
 
 
 def allows(session: Session, principal: Principal, action: Action, connector_id: str) -> bool:
-    """Whether the caller may do this, for answers that show more to those who may."""
+    """Whether the caller may do this. For answers that show more fields to some callers."""
     try:
         require(session, principal, action, connector_id)
     except (ScopeMissing, NotFound, Forbidden):
@@ -214,7 +214,7 @@ def allows(session: Session, principal: Principal, action: Action, connector_id:
 
 
 def _require_unsealed(action: Action, connector: Connector, roles: set[Role]) -> None:
-    """Refuse what others may not do with a personal mailbox after its owner has entered the password."""
+    """Refuse an action that only the owner may do after the owner of a personal mailbox has entered the password."""
     if connector.kind != ConnectorKind.PERSONAL or Role.OWNER in roles:
         return
     if action is Action.LIST_FOLDERS:

@@ -1,7 +1,11 @@
 """Connectors: the stored settings of mailboxes, and tests of these settings.
 
-`connectors` creates, lists, changes, pauses and deletes; `changes` has the consequences of a change, `passwords` the
-entering of a password, `credential_links` the same by a link, without an account. `settings` translates between row and
-shape, `status` decides what a connector waits for, `checks` tries a login, `addresses` refuses servers that this
-installation never connects to.
+connectors        Creates, lists, changes, pauses and deletes connectors; `detailed` is a connector as a caller sees it.
+changes           The consequences of a change of settings.
+settings          Converts settings between the row and the shapes of the API.
+external_ids      The callers' own names for connectors.
+passwords         Enters and discards a password; `credential_links` does so by a link, without an account.
+status            Whether a connector fetches, and what it waits for.
+checks            Tests servers, login and folders.
+addresses         Refuses servers to which this installation never connects.
 """

@@ -1,7 +1,7 @@
 """Checks whether a connector may name a mail server. Call it before a transaction, because it resolves names.
 
-A name that does not resolve now is no reason to refuse settings: each connection checks again what it resolves to
-(`adapters.network`). An address that can never be reached is refused at once, with the field.
+A name that does not resolve now is no reason to refuse settings, because each connection resolves and checks it again
+(`adapters.network`). An address to which the gateway never connects is refused at once, with the field.
 """
 
 import ipaddress
@@ -29,7 +29,7 @@ def require_allowed(gateway: Gateway, *, imap: ImapServer | None, smtp: SmtpServ
 
 
 def may_resolve(*servers: ImapServer | SmtpServer | ImapServerPatch | None) -> bool:
-    """Whether the check of these servers may ask for the address of a name, which takes as long as strangers want."""
+    """Whether the check of these servers may have to resolve a name. The time for this depends on name servers of other people."""
     return any(server is not None and not _is_address(server.host) for server in servers)
 
 

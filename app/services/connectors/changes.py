@@ -1,8 +1,8 @@
 """The consequences of a change of settings.
 
-Host, port, security and user name decide who gets to see the password. A change of one of them discards the stored
-password, unless the request contains a new one: otherwise somebody could point a mailbox to a server of their own and
-collect the password that its owner has entered.
+Host, port, security and user name decide who gets the password. A change of one of them discards the stored password, unless the
+request contains a new one. Otherwise somebody could enter a server of their own and get the password that the owner of the mailbox
+has entered.
 """
 
 from pydantic import SecretStr
@@ -31,7 +31,7 @@ _OWNERS_CHOICES = {
     "first_fetch": "which of the mail that was there is taken",
     "retention": "how long mail is kept",
 }
-"""What others cannot change of a sealed mailbox, beside the folders."""
+"""The settings of a sealed connector, besides the folders, that only the owner can change; in words, for the error."""
 
 
 def apply(
@@ -93,8 +93,8 @@ def apply(
 
 
 def _require_same_privacy(connector: Connector, wanted: ConnectorSettings) -> None:
-    """For a sealed mailbox, refuse changes by others of what is the owner's: what is read, kept and moved, and in whose name
-    is sent."""
+    """For a sealed connector, refuse changes by others of settings that belong to the owner: which mail is read, kept and moved,
+    and the names and addresses of sent mail."""
     if (connector.source_folder, connector.processed_folder) != (
         wanted.source_folder,
         wanted.processed_folder,
@@ -107,8 +107,8 @@ def _require_same_privacy(connector: Connector, wanted: ConnectorSettings) -> No
 
 
 def with_owners_choices(connector: Connector, body: ConnectorPut) -> ConnectorPut:
-    """A replacement by others, of a sealed connector: what it leaves out stays as the owner chose it, and does not get the
-    default of a new connector."""
+    """The settings with which somebody else replaces a sealed connector. A setting that the request leaves out stays as the owner
+    chose it, and does not get its default."""
     present = settings_of(connector)
     left_out = {
         name: getattr(present, name)
@@ -121,8 +121,8 @@ def with_owners_choices(connector: Connector, body: ConnectorPut) -> ConnectorPu
 
 
 def require_free_mailbox(session: Session, principal: Principal, connector: Connector) -> None:
-    """Refuse a mailbox's folder that another connector has, if the caller may change that connector. Others learn it only from
-    the mail server's side: their connector logs in, and is stopped.
+    """Refuse a folder of a mailbox that another connector has, if the caller may change that connector. Other callers get no
+    error here: their connector is stopped after its login.
 
     Raises:
         MailboxTaken

@@ -1,9 +1,9 @@
 """Tests a connector: whether the servers accept the login, whether the folders exist, how many mails wait.
 
 A test finds what a fetch would find: it selects the source folder and asks for the right to move. It changes nothing except
-the flag Recent, which every selection clears. The report repeats nothing that a server said, and names a cause only behind
-an address that may be reached, so the gateway is of little use as a port scanner. The log has the server's words. The number
-of tests for each caller is limited. A test ends after some seconds, however slowly the servers answer.
+the flag Recent, which every selection clears. The report repeats no words of a server, and gives an exact reason only for addresses
+to which the gateway may connect, so it is of little use as a port scanner. The log has the server's words. The number of tests for
+each caller is limited. A test ends after some seconds, even if the servers answer slowly.
 """
 
 import contextlib
@@ -85,7 +85,7 @@ class Report:
 
 @dataclass(frozen=True)
 class Turns:
-    """What goes around each login. Both get the time by which the test must have ended."""
+    """The blocks around the login of each server. Both get the time by which the test must have ended."""
 
     imap: Callable[[float], contextlib.AbstractContextManager[Any]] = contextlib.nullcontext
     smtp: Callable[[float], contextlib.AbstractContextManager[Any]] = contextlib.nullcontext
@@ -145,7 +145,8 @@ def check_stored(gateway: Gateway, principal: Principal, connector_id: str) -> R
 def check_with(
     gateway: Gateway, connector: Connector, password: str, tries: Tries, turns: Turns = Turns()
 ) -> Report:
-    """Test a stored connector with a password, without a check of rights. `tries`: whose tries the logins are.
+    """Test a stored connector with a password, without a check of rights. `tries`: to whom the logins are
+    counted.
 
     Raises:
         TooManyRefusedLogins, Overloaded
@@ -216,7 +217,7 @@ def _check(
             report = _check_folders(mailbox, source_folder, processed_folder)
     except MailServerError as exc:
         report = Report(imap=_failed(exc))
-    # Do not try a password elsewhere unless one server has accepted it: refused logins get addresses banned.
+    # Try the password at the second server only if the first has accepted it: refused logins get our address banned.
     if smtp_server is not None and report.imap.ok:
         report = replace(
             report, smtp=_check_smtp(gateway, smtp_server, password, tries, turns, ends_at=ends_at)
@@ -251,7 +252,7 @@ def _check_smtp(
 
 
 def _check_folders(mailbox: ImapSession, source_folder: str, processed_folder: str) -> Report:
-    """What is found out once somebody has logged in.
+    """The findings about the folders, after the login.
 
     Raises:
         MailServerError: not about the folders.

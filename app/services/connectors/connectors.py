@@ -72,7 +72,7 @@ def create(gateway: Gateway, principal: Principal, body: ConnectorCreate) -> Det
         InvalidInput: the installation never connects to one of the servers.
         AlreadyExists: the caller has a connector with this external id already.
         MailboxTaken: a connector that the caller may change has this folder of the mailbox.
-        TooManyConnectors: the user has connected as many mailboxes as one may.
+        TooManyConnectors: the user has the largest number of personal connectors.
     """
     rules.require_may_create(principal, kind=body.kind, owner=body.owner)
     addresses.require_allowed(gateway, imap=body.imap, smtp=body.smtp)
@@ -169,8 +169,8 @@ def delete_connector(
 
     Raises:
         ScopeMissing, NotFound, Forbidden, PreconditionFailed
-        MessagesStored: there are messages, and they are not to be deleted too.
-        SubmissionsQueued: mail waits to be sent, and is not to be cancelled.
+        MessagesStored: there are messages, and `with_messages` is false.
+        SubmissionsQueued: mail waits to be sent, and `cancel_submissions` is false.
         WrongState: a mail is being sent.
     """
     for _ in range(DELETE_ROUNDS):
@@ -216,7 +216,7 @@ def pause(gateway: Gateway, principal: Principal, connector_id: str) -> Detailed
 
 
 def resume(gateway: Gateway, principal: Principal, connector_id: str) -> Detailed:
-    """Start fetching again, at once, whatever failed before.
+    """Start fetching again at once, and forget earlier errors.
 
     Raises:
         ScopeMissing, NotFound, Forbidden
@@ -274,7 +274,7 @@ def _create(
 
 
 def _require_few(session: Session, gateway: Gateway, principal: Principal) -> None:
-    """Limit what a user connects alone. Two requests at the same moment may pass it by one.
+    """Limit the personal connectors of a user. Two requests at the same moment may exceed the limit by one.
 
     Raises:
         TooManyConnectors

@@ -80,7 +80,7 @@ class Viewed:
 
     @property
     def is_for_owner(self) -> bool:
-        """Only the owner can enter the password now, with a token: no link is good for it."""
+        """Whether only the owner can enter the password now, with a token, and no longer by a link."""
         return not credentials.takes_links(self.connector)
 
     @property
@@ -196,8 +196,8 @@ def check(gateway: Gateway, token: str, password: str, *, seen: str, origin: str
 
 
 def _give_try_back(gateway: Gateway, link_id: str) -> None:
-    """Do not count a try for which the server was not asked, because the gateway had no free place, or others of
-    the maker's links have been tried too often."""
+    """Give back a try for which the server was not asked, because the gateway had no free place, or because other links of the same
+    caller have been tried too often."""
     with gateway.db.unit_of_work() as session:
         link = session.get(CredentialLink, link_id, with_for_update=True)
         if link is not None:
@@ -257,7 +257,7 @@ def connect(
 
 
 def delete_expired(gateway: Gateway) -> None:
-    """Delete the links whose day is over."""
+    """Delete the links that have expired."""
     with gateway.db.unit_of_work() as session:
         session.execute(delete(CredentialLink).where(col(CredentialLink.expires_at) <= clock.utc_now()))
 
@@ -328,8 +328,8 @@ def _require_few(session: Session, gateway: Gateway, principal: Principal) -> No
 
 
 def _loopback(base_url: str) -> str:
-    """The address of a gateway that somebody tries on the same machine. Any other address comes from the caller or from a
-    proxy, and nobody may type a password there only because they say so."""
+    """The address of the gateway, if it is a loopback address, for a trial on one machine. Any other address in the request comes from
+    the caller or a proxy, and cannot be trusted: people will enter a password there."""
     host = urlsplit(base_url).hostname or ""
     try:
         is_here = host == "localhost" or ipaddress.ip_address(host).is_loopback

@@ -1,4 +1,4 @@
-"""A connector as a caller sees it, and the version that tells one state of it from the next."""
+"""A connector as a caller sees it, and the version of its settings and credentials (`ETag`)."""
 
 from dataclasses import dataclass
 
@@ -36,7 +36,7 @@ def detailed(session: Session, principal: Principal, connector: Connector) -> De
 
 
 def require_version(session: Session, connector: Connector, expected: str | None) -> None:
-    """Refuse a change by a caller who has seen other settings than these. None: the caller did not say.
+    """Refuse a change by a caller who has seen an older version. None: the caller named no version.
 
     Raises:
         PreconditionFailed

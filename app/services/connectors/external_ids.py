@@ -1,7 +1,7 @@
 """External ids: the callers' own names for connectors.
 
-Those that users give to their own connectors are unique for each user. Those that administrators and keys give are unique in
-the installation. So nobody keeps an external id from others, or learns from a refusal that somebody else uses it.
+The external ids that users give to their own connectors are unique for each user. Those from administrators and keys are unique in
+the whole installation. So nobody can block an external id for others, or learn from a refusal that somebody else uses it.
 """
 
 from sqlalchemy import case, select
@@ -18,15 +18,15 @@ TAKEN = "There is already a connector with this external id."
 
 
 def scope_of(principal: Principal) -> str:
-    """Among whose external ids one that this caller gives is unique."""
+    """The name of the group of external ids within which one of this caller must be unique."""
     if principal.kind == PrincipalKind.KEY or principal.is_admin:
         return OF_INSTALLATION
     return principal.name
 
 
 def find(session: Session, principal: Principal, external_id: str, *, lock: bool = False) -> Connector | None:
-    """The connector that this caller means: of those that the caller may change, one that the caller named, otherwise one
-    that somebody else did. `lock`: until the transaction ends.
+    """The connector with this external id among those that the caller may change. An external id from the caller comes before one
+    from somebody else. `lock`: lock the connector until the transaction ends.
 
     Raises:
         ScopeMissing
@@ -46,7 +46,7 @@ def find(session: Session, principal: Principal, external_id: str, *, lock: bool
 
 
 def give(session: Session, principal: Principal, connector: Connector, external_id: str | None) -> None:
-    """Give a connector an external id; None takes its own away.
+    """Give a connector an external id. None removes its external id.
 
     Raises:
         AlreadyExists: for this caller there is a connector with this external id.
@@ -64,7 +64,7 @@ def give(session: Session, principal: Principal, connector: Connector, external_
 
 
 def flush(session: Session) -> None:
-    """Write what has changed.
+    """Write the changes of the session to the database.
 
     Raises:
         AlreadyExists: somebody has just given the external id to another connector.

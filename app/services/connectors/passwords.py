@@ -1,4 +1,4 @@
-"""Entering and discarding the password of a connector, by callers of the API."""
+"""Enters and discards the password of a connector, for callers of the API."""
 
 from pydantic import SecretStr
 from sqlmodel import Session
@@ -53,8 +53,8 @@ def discard_credentials(
 def enter(
     session: Session, gateway: Gateway, principal: Principal, connector: Connector, password: SecretStr
 ) -> None:
-    """Store the password. If the owner enters it, or the mailbox is shared, submissions that wait because the servers were
-    changed go on."""
+    """Store the password. If the owner enters it, or if the mailbox is shared, the submissions that waited because of changed servers
+    are sent."""
     is_owner = rules.is_owner(principal, connector)
     credentials.enter(
         session,

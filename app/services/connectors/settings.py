@@ -45,7 +45,7 @@ def settings_of(connector: Connector) -> ConnectorSettings:
 
 
 def retention_of(connector: Connector) -> dict[str, int | None]:
-    """After how many days what is deleted."""
+    """The settings of retention, by their names in the API; in days."""
     return {name: getattr(connector, name) for name in Retention.model_fields}
 
 
@@ -55,7 +55,7 @@ def server_of(connector: Connector, protocol: Literal["imap", "smtp"]) -> dict[s
 
 
 def smtp_of(connector: Connector) -> dict[str, Any]:
-    """The server for sending, how much is sent, and who files the copies."""
+    """The server for sending, the limits of sending, and whether the gateway files copies."""
     return {
         **server_of(connector, "smtp"),
         "rate_per_minute": connector.smtp_rate_per_minute,
@@ -101,7 +101,7 @@ def write(connector: Connector, wanted: ConnectorSettings, default_poll_interval
     """Put the settings into the row.
 
     Raises:
-        InvalidInput: nothing can be sent from a new address. An address that is already stored stays.
+        InvalidInput: the address is new, and no mail can be sent from it. An address that is already stored stays valid.
     """
     if connector.email_address != wanted.email_address:
         rebuilt_address(wanted.email_address, "/email_address")
@@ -142,8 +142,8 @@ def set_first_fetch(connector: Connector, first_fetch: FirstFetch | None) -> Non
 
 
 def has_same_servers(connector: Connector, wanted: ConnectorSettings) -> bool:
-    """Whether the stored password goes only to the servers for which it was entered. To remove the SMTP server is no change
-    in this sense."""
+    """Whether the wanted settings send the stored password only to the servers for which it was entered. So it is true if only the
+    SMTP server is removed."""
     same_imap = server_of(connector, "imap") == wanted.imap.model_dump()
     return same_imap and (
         wanted.smtp is None or server_of(connector, "smtp") == wanted.smtp.model_dump(include=set(_SERVER))

@@ -24,14 +24,14 @@ from app.services.mailboxes import credentials
 from app.states import ConnectorStatus
 
 SERVERS_CHANGED = "servers_changed"
-"""The `code` of the event where somebody else changed the servers of a sealed connector."""
+"""The `code` of the event after somebody else changed the servers of a sealed connector."""
 
 
 def settle(
     session: Session, connector: Connector, *, anew: bool = False, is_pointed_elsewhere: bool = False
 ) -> None:
-    """Update the status after a change of settings. `anew`: earlier findings about the mailbox do not count any more.
-    `is_pointed_elsewhere`: somebody else changed the servers of a sealed connector, which its owner is told in any case."""
+    """Update the status after a change of settings. `anew`: forget earlier errors of the mailbox. `is_pointed_elsewhere`: somebody
+    else changed the servers of a sealed connector; then an event tells its owner in any case."""
     before = connector.status
     has_credentials = credentials.exist(session, connector.id)
     if anew:
@@ -41,7 +41,9 @@ def settle(
         connector.last_error_server_text = None
         connector.alert_text = connector.alert_at = None
     if not has_credentials:
-        connector.logged_in_at = None  # without a password it keeps nobody out of the mailbox
+        connector.logged_in_at = (
+            None  # a connector without a password must not keep others out of the mailbox
+        )
     if connector.paused:
         connector.status = ConnectorStatus.PAUSED
     elif not has_credentials or connector.awaits_owner_since is not None:

@@ -1,4 +1,4 @@
-"""What becomes of an event after an attempt to deliver it, and of its webhook.
+"""Decides what happens to an event, and to its webhook, after an attempt to deliver it.
 
     accepted (2xx)                         delivered
     refused (any other answer)             the event is put aside and tried again after growing waits; the webhook goes on
@@ -6,7 +6,7 @@
     not reached, certificate refused       nothing was sent: the event keeps its place, and the webhook rests
     410                                    the event keeps its place, and the webhook is switched off
 
-Only the receiver's own `Retry-After`, with 429 or 503, makes a webhook rest after a refusal. A webhook that has accepted nothing for
+After a refusal, a webhook rests only if the receiver sends `Retry-After` with 429 or 503. A webhook that has accepted nothing for
 days is switched off. Its events wait until somebody switches it on.
 """
 
@@ -32,7 +32,7 @@ log = structlog.get_logger(__name__)
 RETRIES = Listed(delays_s=(5, 30, 120, 600, 1800, 3600, 7200, 14400, 28800, 43200, 43200, 43200, 43200))
 """The back-off of one event."""
 REST = Growing(first_s=2, longest_s=60)
-"""How long a webhook rests, by the number of attempts in a row without an answer."""
+"""How long a webhook rests, by the number of consecutive attempts without an answer."""
 MAX_ASKED_REST_S = 300.0
 """A longer `Retry-After` is cut to this for the webhook; the event itself waits up to `MAX_ASKED_WAIT_S`."""
 MAX_ASKED_WAIT_S = 3600.0
@@ -53,12 +53,12 @@ class Attempt:
 
 
 def ends_batch(outcome: Outcome) -> bool:
-    """Whether nothing more should be sent before the outcome is recorded."""
+    """Whether this outcome must be recorded before more events are sent."""
     return outcome.status is None or outcome.error_code == webhook_client.GONE or _asks_for_rest(outcome)
 
 
 def record(session: Session, webhook: Webhook, attempt: Attempt, outcome: Outcome) -> None:
-    """Record an attempt on the delivery and its webhook. A refusal that comes late changes nothing of what has ended."""
+    """Record an attempt at its delivery and webhook. A late refusal does not change a delivery that has ended."""
     row = session.get(WebhookDelivery, attempt.delivery_id, with_for_update=True)
     if row is None or (row.status is not DeliveryStatus.PENDING and not outcome.is_delivered):
         return
@@ -92,7 +92,7 @@ def record(session: Session, webhook: Webhook, attempt: Attempt, outcome: Outcom
 
 
 def end_as_not_allowed(row: WebhookDelivery) -> None:
-    """End a delivery that nobody may get any more."""
+    """End a delivery of an event that the principal of the webhook may not see any more."""
     row.status = DeliveryStatus.FAILED
     row.error_code = NOT_ALLOWED
     row.next_attempt_at = None
@@ -127,7 +127,7 @@ def _asks_for_rest(outcome: Outcome) -> bool:
 
 
 def _disable(session: Session, webhook: Webhook, reason: DisabledReason, outcome: Outcome) -> None:
-    """Switch the webhook off, and tell administrators and keys. Its events wait."""
+    """Switch the webhook off, and append an event for administrators and keys. The events of the webhook wait."""
     webhook.active = False
     webhook.resting_until = None
     webhook.disabled_reason, webhook.disabled_at = reason, clock.utc_now()

@@ -1,15 +1,15 @@
 """Delivers events to webhooks: at least once, in order, independently for each webhook.
 
-One instance at a time delivers to a webhook, one event after another. Its claim (`claimed_by`, `busy_until`) is renewed with
-each batch. Another instance takes it over when it has expired, or at once if its holder is certainly dead. A batch is read,
-and the results of the batch before are recorded, in one transaction, with the events that came meanwhile (`queueing`). If
-the gateway crashes in between, it delivers the events of the batch once more, with the same ids.
+One instance at a time delivers to a webhook, one event after another. The instance renews its claim (`claimed_by`, `busy_until`) with
+each batch. Another instance takes the webhook over when the claim has expired, or at once if its holder is certainly dead. One
+transaction records the results of a batch, queues new events (`queueing`) and reads the next batch. If the gateway crashes in
+between, it delivers the events of the batch once more, with the same ids.
 
-Events that were never put aside go first, in commit order. `attempts` says what becomes of an event that is refused or not
+Events that were never put aside go first, in commit order. `attempts` says what happens to an event that is refused or not
 answered, and when a webhook rests.
 
-A receiver that is slow, or that has not shown yet that it is not, shares half of the threads with the others of its kind, so
-however many hang, there are threads for those that answer.
+Receivers that answer slowly, or that have not answered since the start, share half of the threads. So there are always threads for
+receivers that answer.
 """
 
 import threading
@@ -43,9 +43,9 @@ log = structlog.get_logger(__name__)
 
 THREADS = 32
 THREADS_PER_RECEIVER = THREADS // 4
-"""For one host and port."""
+"""The largest number of threads for one host and port."""
 UNPROVEN = "unproven"
-"""The group of the webhooks whose last answer did not come soon, or that have had no attempt since the start."""
+"""The group of webhooks whose last answer was slow, or that have had no attempt since the start."""
 THREADS_FOR_UNPROVEN = THREADS // 2
 SLOW_MS = 1000
 TURN_S = 10.0
@@ -54,11 +54,11 @@ BATCH = 20
 BATCH_S = 1.0
 """A batch ends early after this time."""
 CLAIM_S = 40.0
-"""Longer than a batch whose last attempt takes as long as it may. If a machine dies, the others wait this long."""
+"""Longer than the longest batch. If a machine dies, other instances wait this long."""
 RETRIES_BESIDE_FRESH = 2
-"""So many events that were put aside go along with a batch of fresh ones, so that a busy feed does not hold them up."""
+"""How many events that were put aside are sent with a batch of fresh ones, so that a busy feed does not block them."""
 FORGOTTEN_POSITIONS = 500
-"""A webhook that wants none of the last events is told the end of the feed after so many."""
+"""After this many events that a webhook does not want, its position in the feed is stored."""
 TEST_TYPE = "com.aymine.imap.webhook.test.v1"
 
 
@@ -73,7 +73,7 @@ class _Due:
 
 @dataclass(frozen=True, slots=True)
 class _Batch:
-    """The deliveries to attempt now, and to whom."""
+    """The deliveries to attempt now, and their receiver."""
 
     target: Endpoint
     deliveries: Sequence[Attempt]
@@ -90,12 +90,12 @@ class Deliverer:
         self._proven: set[str] = set()
 
     def deliver_due(self) -> bool:
-        """Start the webhooks for which something is due. Returns whether some are left over."""
+        """Start the due deliveries, a thread for each webhook. Returns whether some webhooks could not start now."""
         with self._gateway.db.reading() as session:
             due, unconcerned = self._due(session)
         if unconcerned:
             with self._gateway.db.unit_of_work() as session:
-                # In one order, so that two instances never wait for each other.
+                # Always in the same order, so that two instances never wait for each other.
                 for webhook_id in sorted(unconcerned):
                     webhook = session.get(Webhook, webhook_id, with_for_update=True)
                     if webhook is not None:
@@ -105,7 +105,7 @@ class Deliverer:
         return not all(started)
 
     def next_due(self) -> datetime | None:
-        """When the next delivery is due, a rest ends or a claim expires, of what is not due yet."""
+        """The next time at which a delivery becomes due, a rest ends or a claim expires. None: there is none."""
         now = clock.utc_now()
         is_pending = col(WebhookDelivery.status) == DeliveryStatus.PENDING
         statements = [
@@ -121,7 +121,7 @@ class Deliverer:
         return min((each for each in times if each is not None), default=None)
 
     def stop(self) -> None:
-        """Start no more attempts, and wait for those that run."""
+        """Start no more attempts, and wait for the running ones."""
         self.pool.stop()
 
     def _due(self, session: Session) -> tuple[list[_Due], list[str]]:
@@ -160,8 +160,8 @@ class Deliverer:
 
 
 def serve(gateway: Gateway, webhook_id: str, stopping: threading.Event) -> int | None:
-    """Deliver to one webhook what is due, for one turn. Returns how long the slowest attempt took, in ms. None: it did
-    nothing, because another instance delivers to it or it rests."""
+    """Deliver the due events of one webhook, for one turn. Returns the duration of the slowest attempt, in ms. None: nothing was
+    done, because another instance delivers to it or it rests."""
     holder = f"{process.identity()}/{new_id()}"
     end_s = time.monotonic() + TURN_S
     done: list[tuple[Attempt, Outcome]] = []
@@ -206,7 +206,7 @@ def _next_batch(
     *,
     goes_on: bool,
 ) -> _Batch | None:
-    """Record what was attempted, and claim the next deliveries. None: there are none, or the webhook cannot go on."""
+    """Record the attempts, and claim the next deliveries. None: there are none, or the webhook cannot go on."""
     with gateway.db.unit_of_work() as session:
         webhook = session.get(Webhook, webhook_id, with_for_update=True)
         if webhook is None:
@@ -245,13 +245,13 @@ def _batch(gateway: Gateway, session: Session, webhook: Webhook) -> _Batch | Non
             deliveries.append(Attempt(row.id, event.id, orjson.dumps(feed.as_cloud_event(gateway, event))))
         else:
             attempts.end_as_not_allowed(row)
-    # An empty batch is one too: after it come those that are allowed.
+    # An empty batch is not the end: the next one may have allowed deliveries.
     return _Batch(target, deliveries)
 
 
 def _pending(session: Session, webhook: Webhook) -> list[tuple[WebhookDelivery, Event]]:
-    """What is due: fresh events in commit order, and right after the first of them some that were put aside. Were they last, a
-    receiver so slow that each batch ends early would never get them."""
+    """The due deliveries: fresh events in commit order, and, directly after the first of them, some that were put aside. If these came
+    last, a receiver so slow that each batch ends early would never get them."""
     statement = (
         select(WebhookDelivery, Event)
         .join(Event, col(Event.position) == col(WebhookDelivery.event_position))
@@ -324,7 +324,7 @@ def send_test(gateway: Gateway, principal: Principal, webhook_id: str) -> Outcom
 
 
 def is_free(webhook: Webhook, now: datetime) -> bool:
-    """Whether nobody is delivering to it: it is not claimed, or the claim has expired, or its holder is dead."""
+    """Whether no instance delivers to it: it is not claimed, the claim has expired, or its holder is dead."""
     if webhook.claimed_by is None or webhook.busy_until is None or webhook.busy_until <= now:
         return True
     return process.is_dead(webhook.claimed_by.rpartition("/")[0])

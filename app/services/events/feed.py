@@ -28,8 +28,8 @@ def list_events(
 ) -> Slice[Event]:
     """A page of the feed with the events that the caller may see. Without `after`, it begins with the oldest event.
 
-    A page that is not full has the end of the feed as its cursor, so that a caller who sees few events of a busy feed does
-    not search the same part again. Nothing can be committed before that end later.
+    The position after a page that is not full is the end of the feed, so that a caller who sees few events of a busy feed does not
+    search the same part again. No later commit can have a position before that end.
 
     Raises:
         ScopeMissing, InvalidInput

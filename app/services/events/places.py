@@ -1,8 +1,8 @@
 """The places of callers in the feed: where a list or stream begins, and which cursor continues it.
 
 A cursor holds the position of the last event before it, and a mark of that event. After a database was restored from a backup,
-its feed gives the same positions to other events. A cursor from before the restoration is then refused: its caller would
-miss events, or wait until the feed is as long as it was.
+its feed gives the same positions to other events. A cursor from before is then refused. Otherwise its caller would miss events, or
+wait until the feed is as long as it was.
 """
 
 from sqlalchemy import func, select
@@ -17,13 +17,13 @@ from app.services.events import outbox
 from app.services.pages import Slice
 
 LATEST = "latest"
-"""What a caller gives as `after` to begin at the end of the feed."""
+"""The value of `after` with which a caller begins at the end of the feed."""
 _MARK_CHARS = 12
 _BETWEEN = ":"
 
 
 def opened(gateway: Gateway, cursors: Cursors, after: str | None, *, field: str = "after") -> str | None:
-    """The position of a caller's cursor; None if there is none.
+    """The position of a caller's cursor. None: the caller gave no cursor.
 
     Raises:
         InvalidInput: it is not a cursor of this list.
@@ -69,7 +69,7 @@ def _place(position: int, mark: str | None) -> str:
 
 
 def _mark(session: Session, position: int) -> str | None:
-    """The mark of the event at a position; None if there is no event any more, or none yet."""
+    """The mark of the event at a position. None: the event was deleted, or there is none yet."""
     statement = select(col(Event.id)).where(col(Event.position) == position)
     event_id = session.execute(statement).scalar_one_or_none()
     return _mark_in(event_id) if event_id is not None else None

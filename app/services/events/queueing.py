@@ -109,7 +109,7 @@ def visible_to(session: Session, name: str) -> ColumnElement[bool]:
 
 
 def disabled_webhooks_seen_by(principal: Principal) -> ColumnElement[bool]:
-    """A condition on `Event`: it says that a webhook was switched off, which this key with `webhooks:write` may see."""
+    """A condition on `Event`: it reports that a webhook was switched off which this key with `webhooks:write` may see."""
     is_such = col(Event.type) == EventType.WEBHOOK_DISABLED.full
     if principal.connector_limit is None:
         return is_such
@@ -118,7 +118,7 @@ def disabled_webhooks_seen_by(principal: Principal) -> ColumnElement[bool]:
 
 
 def wants_any(session: Session, webhook: Webhook, *, up_to: int) -> bool:
-    """Whether an event up to this position is new to the webhook and for it."""
+    """Whether the webhook wants an event up to this position that it has not got yet."""
     statement = (
         select(col(Event.position))
         .where(
@@ -132,7 +132,7 @@ def wants_any(session: Session, webhook: Webhook, *, up_to: int) -> bool:
 
 
 def go_on(session: Session, webhook: Webhook) -> None:
-    """Let a webhook that rests go on now, with everything that waits for another attempt."""
+    """End the rest of a webhook, and make all its waiting deliveries due now."""
     webhook.resting_until, webhook.failures = None, 0
     session.execute(
         update(WebhookDelivery)

@@ -1,8 +1,8 @@
 """The secrets of a webhook: those that sign its events, and the headers that its receiver asks for.
 
-For some time after a rotation two secrets sign, so that no event is refused while the receiver changes its own. The headers
-are for the receiver for which they were entered: scheme, host and port. They are encrypted together with it, so they go to
-no other, whoever changes the address and wherever.
+For some time after a rotation two secrets sign, so that no event is refused while the receiver still has the previous one. The
+headers are for the receiver for which they were entered: scheme, host and port. They are encrypted for this receiver, so they are
+sent to no other, even if somebody changes the address in the database.
 """
 
 from collections.abc import Mapping
@@ -34,7 +34,7 @@ def encrypted(gateway: Gateway, webhook_id: str, secret: str) -> str:
 
 
 def rotate(gateway: Gateway, webhook: Webhook, previous_valid: timedelta) -> str:
-    """Set a new secret and return it. The present one becomes the previous one, which signs as well for this time.
+    """Set a new secret and return it. The present one becomes the previous one, which also signs for this time.
 
     Raises:
         SecretUnreadable
@@ -52,7 +52,7 @@ def rotate(gateway: Gateway, webhook: Webhook, previous_valid: timedelta) -> str
 
 
 def set_headers(gateway: Gateway, webhook: Webhook, headers: Mapping[str, str]) -> None:
-    """Store the receiver's headers, instead of those before.
+    """Store the headers for the receiver. They replace the stored ones.
 
     Raises:
         InvalidInput: there are too many, two names differ only in case, or a value is the hidden one.
@@ -78,8 +78,8 @@ def set_headers(gateway: Gateway, webhook: Webhook, headers: Mapping[str, str]) 
 def change_headers(
     gateway: Gateway, webhook: Webhook, url: str, changes: Mapping[str, str | None] | None
 ) -> None:
-    """Change the headers before the webhook gets this address: null removes one, the hidden value keeps it. None that was
-    entered for another receiver is kept.
+    """Change the headers before the webhook gets this address. null removes a header, the hidden value keeps it. Headers that were
+    entered for another receiver are removed.
 
     Raises:
         InvalidInput, SecretUnreadable
@@ -99,7 +99,7 @@ def change_headers(
 
 
 def endpoint(gateway: Gateway, webhook: Webhook) -> Endpoint:
-    """Where and how events are sent to the webhook now.
+    """The address, secrets and headers with which events are sent to the webhook now.
 
     Raises:
         SecretUnreadable

@@ -122,7 +122,7 @@ def change(gateway: Gateway, principal: Principal, webhook_id: str, body: Webhoo
     with gateway.db.unit_of_work() as session:
         row = get(session, principal, webhook_id, for_update=True)
         if row.acts_for != principal.name:
-            # What has happened until now is still queued for the one before.
+            # Events from before this change are still queued for the previous principal.
             while queueing.queue_batch(session, row):
                 pass
         before = _audited_settings(row)
@@ -149,7 +149,7 @@ def change(gateway: Gateway, principal: Principal, webhook_id: str, body: Webhoo
 def rotate_secret(
     gateway: Gateway, principal: Principal, webhook_id: str, *, previous_valid: timedelta
 ) -> Created:
-    """Give the webhook a new secret. For this time the previous one signs as well.
+    """Give the webhook a new secret. The previous one also signs for this time.
 
     Raises:
         ScopeMissing, Forbidden, NotFound, SecretUnreadable
