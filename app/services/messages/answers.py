@@ -1,6 +1,6 @@
 """The answers to messages: who has answered, and from where.
 
-Somebody who answered from another mailbox is not named to those who may not read that mailbox. They learn that it was
+A caller who may not read the mailbox from which somebody answered does not learn who answered. They learn only that the message was
 answered, and when.
 """
 
@@ -17,12 +17,12 @@ from app.services.access.rules import Action, Principal
 from app.states import SubmissionStatus
 
 NO_ANSWERS = frozenset({SubmissionStatus.FAILED, SubmissionStatus.CANCELLED})
-"""Nobody has got them."""
+"""An answer with one of these has reached nobody."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An answer to a message. Of one from a mailbox that the caller may not read, only `at` is told."""
+    """An answer to a message. If it came from a mailbox that the caller may not read, only `at` is set."""
 
     at: datetime
     submission_id: str | None = None
@@ -31,7 +31,7 @@ class Answer:
 
 
 def answers_to(session: Session, principal: Principal, message_ids: Sequence[str]) -> dict[str, list[Answer]]:
-    """The answers to each of these messages, the first first. Messages without an answer are left out."""
+    """The answers to each of these messages, the oldest first. Messages without an answer are left out."""
     rows = session.execute(_statement(message_ids)).all() if message_ids else []
     may_read = {
         connector_id: rules.allows(session, principal, Action.READ_CONTENT, connector_id)
@@ -47,7 +47,7 @@ def answers_to(session: Session, principal: Principal, message_ids: Sequence[str
 
 
 def is_answered(session: Session, message_id: str, *, but: str | None = None) -> bool:
-    """Whether somebody has got an answer to a message, or may get one. `but` is a submission that does not count."""
+    """Whether an answer to a message was sent, or may still be sent. `but` is a submission that does not count."""
     rows = session.execute(_statement([message_id])).all()
     return any(row.id != but and row.status not in NO_ANSWERS for row in rows)
 

@@ -139,5 +139,5 @@ def body_columns(mail: ParsedMail) -> dict[str, Any]:
 
 
 def as_listed(attachments: Sequence[Mapping[str, Any]]) -> list[Listed]:
-    """The list of a stored message, for the parser: these numbers keep their meaning."""
+    """The attachments of a stored message, for the parser, so that the attachments keep their numbers."""
     return [Listed(each["n"], each.get("part"), each["size_octets"]) for each in attachments]

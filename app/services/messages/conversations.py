@@ -1,6 +1,6 @@
 """Conversations: mails belong together if they name each other's Message-IDs (RFC 5322 §3.6.4).
 
-Message-IDs can be forged or used twice: a conversation helps readers, and proves nothing.
+Message-IDs can be forged or used twice. So a conversation helps readers, but proves nothing.
 """
 
 from collections.abc import Iterable
@@ -44,8 +44,8 @@ def known_conversations(
 
 
 def conversation_of(mail: ParsedMail, connector_id: str, known: dict[str, str]) -> str:
-    """The conversation of the nearest ancestor that is stored. If none is stored, a conversation made from the Message-ID of
-    the root, so that several answers to a mail that never came here (for example, one sent elsewhere) share one."""
+    """The conversation of the nearest ancestor that is stored. If none is stored: a conversation made from the Message-ID of the
+    root, so that all answers to a mail that is not stored here (for example, one sent elsewhere) share one."""
     for header in ancestors_of(mail):
         if header in known:
             return known[header]
@@ -65,7 +65,7 @@ class Threaded:
     references: tuple[str, ...]
 
     def is_named_by(self, mail: ParsedMail) -> bool:
-        """Whether a new reading gives the same Message-IDs."""
+        """Whether a new reading of the mail finds the same Message-IDs."""
         named = (self.message_id_header, self.in_reply_to, self.references)
         return named == (mail.message_id_header, mail.in_reply_to, mail.references)
 
@@ -79,7 +79,7 @@ class Joined:
 
 
 def join_again(session: Session, stored: Threaded, mail: ParsedMail) -> Joined:
-    """The conversation of a stored message according to a new reading, and the answers that were not in it so far."""
+    """The conversation of a stored message after a new reading, and the answers that were not in it before."""
     conversation_id = _conversation_again(session, stored, mail)
     header = mail.message_id_header
     if header is None or known_conversations(session, stored.connector_id, [header], but=stored.id):
@@ -102,7 +102,7 @@ def _conversation_again(session: Session, stored: Threaded, mail: ParsedMail) ->
 def _answers(session: Session, stored: Threaded, header: str, conversation_id: str) -> frozenset[str]:
     """The messages in other conversations that answer this one, and those that answer them.
 
-    Answers that came while the Message-ID was unknown are in the conversation made from it, or name it.
+    Answers that arrived before the Message-ID was known are in the conversation made from it, or name it.
     """
     elsewhere = (
         col(Message.connector_id) == stored.connector_id,

@@ -1,4 +1,4 @@
-"""How many messages wait: the numbers beside the names of mailboxes and groups."""
+"""Counts messages: the numbers that an application shows beside the names of mailboxes and groups."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ class Counts:
 
 
 def counts(session: Session, principal: Principal) -> Counts:
-    """Count the messages that the caller may read, by connector, by group and by state. Of groups, a user gets their own.
+    """Count the messages that the caller may read, by connector, by group and by state. A user gets only their own groups.
 
     Raises:
         ScopeMissing

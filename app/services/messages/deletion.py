@@ -1,8 +1,8 @@
-"""The deletion of stored messages.
+"""Deletes stored messages.
 
 A deleted message disappears from every table but one. While the move of its mail on the server is not settled, the ledger
 (`ServerMessage`) keeps the row that says "this mail has been taken in", without the message. Otherwise the next cycle
-would download the mail again, which is still there. The fetch cycle removes such a row when the move is settled.
+would download the mail again, because it is still there. The fetch cycle removes such a row when the move is settled.
 
 Locks are taken in the order that `state` describes.
 """
@@ -70,7 +70,7 @@ def delete_of_connector(gateway: Gateway, by: Actor, connector_id: str) -> int:
 
 
 def delete_in_batches(gateway: Gateway, by: Actor, matching: Sequence[ColumnElement[bool]]) -> Iterator[int]:
-    """Delete the messages that meet the conditions, in batches, so that other writers get their turn between two batches.
+    """Delete the messages that meet the conditions, in batches, so that other writers can write between two batches.
     Yields the number of messages that each batch deleted. The audit trail gets one record for each connector, with the
     number of messages."""
     record = audit.Counted(by, AuditAction.MESSAGES_DELETED)
@@ -78,7 +78,7 @@ def delete_in_batches(gateway: Gateway, by: Actor, matching: Sequence[ColumnElem
         last = session.execute(select(func.max(col(Message.position))).where(*matching)).scalar_one() or 0
     done = 0
     while done < last:
-        # The search comes before the write lock: a search through all texts may take a while.
+        # Search before taking the write lock, because a search through all texts may take long.
         with gateway.db.reading() as session:
             statement = (
                 select(col(Message.position), col(Message.id))
@@ -100,7 +100,7 @@ def delete_in_batches(gateway: Gateway, by: Actor, matching: Sequence[ColumnElem
 def _delete(
     session: Session, message_ids: Sequence[str], still: Sequence[ColumnElement[bool]]
 ) -> Counter[str]:
-    """Delete the messages that still meet the conditions, and the rows that belong to them. Returns how many of each
+    """Delete the messages that still meet the conditions, and the rows that belong to them. Returns the number for each
     connector."""
     locking = (
         select(col(Message.id), col(Message.connector_id))

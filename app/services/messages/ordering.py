@@ -1,4 +1,4 @@
-"""The orders in which a list has its messages. Each ends in a unique key, so a page can begin after any position in it."""
+"""The orders of a list of messages. Each order ends in a unique key, so a page can begin after any position in it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -33,7 +33,7 @@ class Ordering:
 
     @property
     def is_for_polling(self) -> bool:
-        """Whether what comes later lies behind every position that was given out."""
+        """Whether later messages always come after all positions that callers have got."""
         return self.order is MessageOrder.ARRIVAL
 
     @property
@@ -43,7 +43,7 @@ class Ordering:
         return [arrival] if self.is_for_polling else [RECEIVED_AT, message_id]
 
     def by(self, keys: Sequence[ColumnElement[Any]], *, reverse: bool = False) -> list[ColumnElement[Any]]:
-        """What to order by, for these columns with the values of `keys`."""
+        """The terms of ORDER BY, for these columns, which hold the values of `keys`."""
         descending = self.is_for_polling is reverse
         return [key.desc() if descending else key.asc() for key in keys]
 

@@ -1,4 +1,4 @@
-"""The content of a download, in pieces: a client that reads slowly keeps no whole mail in the gateway's memory."""
+"""Yields the content of a download in pieces, so that the memory of the gateway holds no whole mail for a slow client."""
 
 import sqlite3
 import tempfile
@@ -17,16 +17,16 @@ PIECE_OCTETS = 256 * 1024
 
 
 def of_source(gateway: Gateway, message_id: str) -> Iterator[bytes]:
-    """The bytes of a mail as received. Each piece of the stored frame is read by a session of its own.
+    """The bytes of a mail as received. A new session reads each piece of the stored frame.
 
     Raises:
-        NotFound: the message was deleted meanwhile. By then an answer has begun, and its connection ends.
+        NotFound: the message was deleted meanwhile. The answer has already begun, so its connection is closed.
     """
     return compression.decompress_pieces(_Frame(gateway, message_id), PIECE_OCTETS)
 
 
 def of_content(content: bytes) -> Iterator[bytes]:
-    """Bytes that only memory holds. Large ones wait in an unnamed temporary file."""
+    """Bytes that are in memory, in pieces. A large content is moved to an unnamed temporary file."""
     if len(content) <= PIECE_OCTETS:
         return iter([content])
     file = tempfile.TemporaryFile()  # noqa: SIM115 - the iterator closes it
@@ -49,7 +49,7 @@ class _Frame:
         self._position = 0
 
     def read(self, octets: int) -> bytes:
-        """The next octets; fewer at the end."""
+        """The next octets: as many as requested, or fewer at the end."""
         with self._gateway.db.reading() as session:
             read = self._read_sqlite if self._gateway.db.is_sqlite else self._read_postgresql
             piece = read(session, octets)

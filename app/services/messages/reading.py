@@ -28,7 +28,7 @@ from app.services.messages.ordering import Ordering
 from app.services.messages.selection import MessageFilter
 from app.services.pages import Slice
 
-# No browser runs these types, even if it ignores `nosniff`. For every other type the sender's word does not count.
+# No browser runs these types, even if it ignores `nosniff`. For all other types the type that the sender gave is not used.
 IMAGE_TYPES = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp"})
 SAFE_TYPES = IMAGE_TYPES | {"application/pdf"}
 UNKNOWN_TYPE = "application/octet-stream"
@@ -69,15 +69,17 @@ class Download:
 def list_messages(
     gateway: Gateway, principal: Principal, query: MessagesQuery, *, after: str | None
 ) -> Slice[Listed]:
-    """A page of the messages that match every filter. For polling, they come in the order in which they became visible: the page then always has a position
-    to go on from. It is the one of the last message on the page, or on an empty page the one of the request. It is never
-    beyond the last message, so nothing that is committed later can lie before it.
+    """A page of the messages that match every filter.
 
-    A search in texts ends after a second: the page then holds what was found so far, and its position continues the search.
+    In the order for polling, which is the order in which they became visible, a page always has a position for the next request:
+    the position of its last message, or, if it is empty, the position of this request. The position is never beyond the last
+    message, so a message that is committed later always comes after it.
+
+    A search in texts ends after a second. Then the page holds what was found so far, and its position continues the search.
 
     Raises:
         ScopeMissing, NotFound, InvalidInput
-        TooManyRequests, Overloaded: as many searches run as may.
+        TooManyRequests, Overloaded: the largest number of searches is running.
     """
     filters, ordering, limit = MessageFilter.of(query), Ordering(query.order), query.limit
     if filters.searches_text:
@@ -236,7 +238,7 @@ def _record(
     *,
     n: int | None = None,
 ) -> None:
-    """Record that somebody reads content. Call it before the content is given out: without a record it is not."""
+    """Record that somebody reads content. Call it before the content is sent, so that nothing is sent without a record."""
     if gateway.settings.audit_reads == "sources" and action is not AuditAction.MESSAGE_SOURCE_READ:
         return
     changes = {"attachment": [None, n]} if n is not None else None

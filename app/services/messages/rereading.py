@@ -5,8 +5,8 @@ the reader stay. Attachments keep their numbers, and no event is published. It r
 transactions. Mails are parsed outside of them, and a row is written only if it still exists and nobody has read it again
 meanwhile. So a run may be killed and started again, and two may run at once.
 
-If the parser fails again, the old values stay. The row gets the number of the reader all the same, so it no longer
-waits. A row with a fault of the reader is tried once more by each run.
+If the parser fails again, the old values stay. But the row gets the number of the new reader, so it no longer waits. Each run tries
+a row with a fault of the reader once more.
 """
 
 from collections.abc import Iterator, Sequence
@@ -91,7 +91,7 @@ def tell_waiting(db: Database) -> None:
 
 
 def reread(db: Database, parsers: ParserPool) -> Iterator[Progress]:
-    """Read all messages again that wait or have a fault of the reader. Yields the progress after each batch.
+    """Read all messages again that wait, or that have a fault of the reader. Yields the progress after each batch.
 
     Raises:
         ParserUnavailable: no parser process can be started. The rows written so far stay.

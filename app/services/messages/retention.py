@@ -1,4 +1,4 @@
-"""Automatic deletion: each connector sets after how many days its processed messages are deleted."""
+"""Deletes messages by age: each connector sets after how many days its processed messages are deleted."""
 
 from datetime import timedelta
 
@@ -16,7 +16,8 @@ TIME_BUDGET_S = 20
 
 
 def delete_due(gateway: Gateway) -> int:
-    """Delete the messages that are due, until none is left or the time is over. Connectors take turns. Returns the number."""
+    """Delete the messages that are due, until none is left or the time is over. The connectors take turns. Returns the number of
+    deleted messages."""
     now = clock.utc_now()
     with gateway.db.reading() as session:
         statement = select(col(Connector.id), col(Connector.delete_processed_after_days)).where(

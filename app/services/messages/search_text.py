@@ -1,5 +1,5 @@
-"""Folding for search: the searched text and the query pass the same function, so `zlutoucky` finds `Žluťoučký`. The
-database does not do this, because the collations of SQLite and PostgreSQL differ."""
+"""Folds text for search. The searched text and the query pass the same function, so `zlutoucky` finds `Žluťoučký`. The database
+cannot do this, because the collations of SQLite and PostgreSQL differ."""
 
 import re
 import unicodedata

@@ -1,8 +1,8 @@
-"""Searching through the texts of messages, in stretches of the list, for a limited time.
+"""Searches the texts of messages, in stretches of the list, for a limited time.
 
-No index serves a search for parts of words, so it reads every text. That takes seconds in a large mailbox, and what finds
-nothing reads them all. So a search looks at some hundred messages at a time and ends after a second, with what it has found
-and with the position up to which it has looked.
+No index can find parts of words, so a search must read every text. In a large mailbox this takes seconds, and a search that finds
+nothing reads all of them. So a search reads some hundred messages at a time and ends after a second. It returns what it has found,
+and the position up to which it has read.
 """
 
 import time
@@ -24,7 +24,7 @@ from app.services.pages import Slice
 
 SEARCH_S = 1.0
 STRETCH_S = 0.1
-"""How long one stretch should take: a stretch that takes half of it is followed by one twice as long."""
+"""How long one stretch should take. If one takes less than half of this time, the next is twice as long."""
 FIRST_STRETCH = 200
 SHORTEST_STRETCH, LONGEST_STRETCH = 20, 2000
 
@@ -38,7 +38,7 @@ def search(
     after: str | None,
     limit: int,
 ) -> Slice[Message]:
-    """A page of what the filters match, which name a text to search for. `has_more`: the page is full, or the time was up.
+    """A page of the messages that match the filters, which contain a text. `has_more`: the page is full, or the time is over.
 
     Raises:
         ScopeMissing, NotFound, InvalidInput
@@ -87,7 +87,7 @@ class _Search:
         )
 
     def _end_of_stretch(self, after: str | None, messages: int) -> str | None:
-        """The position of the last of the next so many messages; None: there is none."""
+        """The position of the last of the next `messages` messages. None: there are no more."""
         stretch = (
             select(*self.ordering.keys)
             .where(*self.visible, *self._beyond(after))

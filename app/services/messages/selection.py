@@ -45,18 +45,18 @@ class MessageFilter:
     has_attachments: bool | None = None
     auto_reply: bool | None = None
     since: datetime | None = None
-    """When the server received the mail, or later."""
+    """The server received the mail at this time or later."""
     until: datetime | None = None
-    """Before this time."""
+    """The server received the mail before this time."""
     q: str | None = None
-    """Words, each of which occurs in the subject, the addresses or the text. So do the next three in a part of it."""
+    """Words, each of which occurs in the subject, the addresses or the text. `from_`, `to` and `subject` search only one of these."""
     from_: str | None = None
     to: str | None = None
     subject: str | None = None
 
     @property
     def searches_text(self) -> bool:
-        """Whether the texts have to be read for it, which no index serves."""
+        """Whether the texts must be read, because no index can find the words."""
         return any(getattr(self, name) is not None for name in TEXT_FIELDS)
 
     @classmethod
@@ -65,7 +65,7 @@ class MessageFilter:
         return cls(**given.model_dump(include={each.name for each in fields(cls)}))
 
     def without_text(self) -> "MessageFilter":
-        """The same, but for what is searched for in texts."""
+        """The same filters without the words."""
         return replace(self, **dict.fromkeys(TEXT_FIELDS))
 
 
@@ -75,8 +75,8 @@ TEXT_FIELDS = ("q", "from_", "to", "subject")
 def conditions(
     session: Session, principal: Principal, action: Action, filters: MessageFilter
 ) -> list[ColumnElement[bool]]:
-    """Conditions on `Message`: it matches the filters, and the caller may do the action. Of `from_`, `to` and `subject` they
-    say only that the words occur somewhere in the mail; `matches` says the rest.
+    """Conditions on `Message`: it matches the filters, and the caller may do the action. For `from_`, `to` and `subject` they check
+    only that the words occur somewhere in the mail; `matches` checks where.
 
     Raises:
         ScopeMissing
@@ -115,7 +115,7 @@ def _restrictions(principal: Principal, filters: MessageFilter) -> Iterator[Colu
 
 
 def matches(message: Message, filters: MessageFilter) -> bool:
-    """Whether the sender, the recipients and the subject hold the words that the filters want there."""
+    """Whether the words of `from_`, `to` and `subject` are in the sender, the recipients and the subject."""
     people = [f"{each.get('name') or ''} {each['address']}" for each in (*message.to, *message.cc)]
     texts = {
         "from_": f"{message.from_name or ''} {message.from_address or ''}",
@@ -136,7 +136,7 @@ def _words(filters: MessageFilter, name: str) -> list[str]:
 
 
 def _connectors_of(principal: Principal, group: str) -> Select[str]:
-    """The ids of the connectors of a group. A user learns nothing of groups that are not theirs."""
+    """The ids of the connectors of a group. For a user, groups other than their own have no connectors."""
     bound = select(col(GroupBinding.connector_id)).where(col(GroupBinding.group) == group)
     if principal.kind == PrincipalKind.USER and group not in principal.groups:
         return bound.where(false())

@@ -1,4 +1,4 @@
-"""Changes of a stored message: its users process it, the gateway moves it on the server, somebody returns it.
+"""Changes a stored message: a user has processed it, the gateway has moved it on the server, somebody has returned it.
 
 All transactions take locks in one order, so that no two of them wait for each other on PostgreSQL: messages (by id), then
 the ledger, then the feed. Only new messages are inserted after the positions in the feed are known.
@@ -38,7 +38,7 @@ def lock(session: Session, message_ids: Sequence[str]) -> list[Message]:
 def mark_returned(
     session: Session, message: Message, *, folder: str, uid: int, uidvalidity: int, position: int
 ) -> None:
-    """Somebody moved the mail back into the source folder: it becomes `new` and appears again in the feed."""
+    """Record that somebody moved the mail back into the source folder: the message becomes `new` and appears again in the feed."""
     message.state = MessageState.NEW
     message.processed_at = None
     message.moved_at = None
@@ -74,8 +74,8 @@ def set_state(session: Session, principal: Principal, message_id: str, state: Me
 
 
 def mark_answered(session: Session, by: Actor, message_id: str) -> None:
-    """Mark a message as processed, because the answer to it was sent, if it still exists and is new. `by` asked for the answer.
-    Appends the event to the outbox: call it last."""
+    """Mark a message as processed, because the answer to it was sent. Does nothing if it no longer exists or is not new. `by` is the
+    caller who asked for the answer. Appends the event to the outbox: call it last."""
     locked = lock(session, [message_id])
     connector = session.get(Connector, locked[0].connector_id) if locked else None
     if connector is not None and locked[0].state != MessageState.PROCESSED:

@@ -1,4 +1,4 @@
-"""Answers to a message: one is enough, unless somebody wants another, and the message may be processed with it."""
+"""The rules for answers: a message gets one answer, unless the caller asks for another, and the answer may mark it as processed."""
 
 from dataclasses import dataclass, field
 
@@ -33,7 +33,7 @@ class Answered:
 def answered(
     session: Session, principal: Principal, connector: Connector, wanted: SubmissionCreate
 ) -> Answered:
-    """What the headers of a mail take from the message that it answers, if it answers one.
+    """The values that the headers of a mail take from the message that it answers. Empty values if it answers none.
 
     Raises:
         ScopeMissing, NotFound, InvalidInput
@@ -66,8 +66,9 @@ def answered(
 
 
 def require_none(session: Session, message_id: str, *, but: str | None = None, wanted: bool = True) -> bool:
-    """Refuse a further answer, if that is wanted. The message stays locked until the transaction ends, so of two answers at once one waits and
-    finds the other. Returns whether the message still exists. `but` is a submission that does not count.
+    """Refuse another answer if there is one, and if `wanted`. The message stays locked until the transaction ends, so of two answers
+    at the same time, the second waits and finds the first. Returns whether the message still exists. `but` is a submission that
+    does not count.
 
     Raises:
         AlreadyAnswered: it is answered, or an answer waits to be sent.
@@ -79,7 +80,7 @@ def require_none(session: Session, message_id: str, *, but: str | None = None, w
 
 
 def mark_processed(gateway: Gateway, submission_id: str) -> None:
-    """Mark the answered message as processed, if that was asked for, the answer was sent, and it was not done yet."""
+    """Mark the answered message as processed, if the request asked for it, the answer was sent, and this was not done yet."""
     with gateway.db.unit_of_work() as session:
         # Locks in this order: message, submission, feed.
         asked = (

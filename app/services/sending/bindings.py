@@ -1,8 +1,8 @@
-"""For which servers a submission was made. It is sent to no others: whoever changes a connector's servers does not get
-the mail that waits.
+"""Binds a submission to the servers for which it was made. It is sent to no others, so somebody who changes the servers of a connector
+does not get the mail that waits.
 
-What waits goes on when somebody may say so: the owner of a personal mailbox with their own token, who enters the
-password or changes the servers; of a shared mailbox, whoever enters the password.
+Waiting mail is released by a person who may decide this: for a personal mailbox, the owner, with their own token, who enters the
+password or changes the servers; for a shared mailbox, anybody who enters the password.
 """
 
 import hashlib
@@ -21,7 +21,7 @@ UNFINISHED = (
     SubmissionStatus.SENT,
     SubmissionStatus.PARTLY_SENT,
 )
-"""Is to be sent, or its copy is to be filed."""
+"""A condition on `Submission`: it is to be sent, or its copy is to be filed."""
 MADE_FOR_OTHERS = "The connector's servers were changed after this was written; it waits until the owner enters the password."
 
 
@@ -36,7 +36,7 @@ def is_for(submission: Submission, connector: Connector) -> bool:
 
 
 def release(session: Session, connector: Connector) -> None:
-    """Let all that waits go to the servers that the connector has now, at once where it is due."""
+    """Bind all waiting submissions to the present servers of the connector. Due ones are sent at once."""
     now, present = clock.utc_now(), made_for(connector)
     others = (
         col(Submission.connector_id) == connector.id,
@@ -57,7 +57,7 @@ def release(session: Session, connector: Connector) -> None:
 
 
 def follow(session: Session, connector: Connector, before: str) -> None:
-    """Let what was made for the servers of before go to those of now: the password stayed, so they are no others."""
+    """Bind submissions for the previous servers to the present ones. For a change that keeps the password, so the servers are the same."""
     session.execute(
         update(Submission)
         .where(col(Submission.connector_id) == connector.id, col(Submission.made_for) == before)

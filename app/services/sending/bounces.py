@@ -1,8 +1,8 @@
-"""What came back: reports that a mail which was sent has not been delivered.
+"""Records bounces: reports that a sent mail has not been delivered.
 
-Anybody can write such a report, and everybody who got the mail knows its Message-ID. So a report counts only if it names a
-mail of ours by its Message-ID and somebody whom this mail was sent to, and if it came to the mailbox that sent the mail or to
-one that the same people read. Subjects tell nothing.
+Anybody can write such a report, and every recipient of a mail knows its Message-ID. So a report counts only if it names one of our
+mails by its Message-ID, and a recipient of this mail, and if it came to the mailbox that sent the mail, or to one that the same
+people read. Subjects do not count.
 """
 
 from collections.abc import Sequence
@@ -29,14 +29,14 @@ ENDED = (SubmissionStatus.SENT, SubmissionStatus.PARTLY_SENT, SubmissionStatus.U
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """A report, and the message that it is."""
+    """A report, and the id of the message that contains it."""
 
     message_id: str
     content: DeliveryReport
 
 
 def record(session: Session, received_by: Connector, reports: Sequence[Report]) -> list[NewEvent]:
-    """Record what reports say that a mailbox has received. Returns the events, which the caller appends to the outbox.
+    """Record the reports that a mailbox has received. Returns the events, which the caller appends to the outbox.
 
     It locks the submissions. Call it before the feed is locked.
     """
@@ -70,7 +70,7 @@ def record(session: Session, received_by: Connector, reports: Sequence[Report]) 
 
 
 def _apply(session: Session, submission: Submission, failed: Sequence[Undelivered]) -> bool:
-    """Record who has not got the mail. Returns whether that was news."""
+    """Record which recipients have not got the mail. Returns whether this changed anything."""
     recipients = outcomes.recipients_of(session, submission.id)
     by_address = {comparable(each.address): each for each in recipients}
     news: list[Undelivered] = []
@@ -85,7 +85,9 @@ def _apply(session: Session, submission: Submission, failed: Sequence[Undelivere
         submission.error_enhanced_status = news[0].enhanced_status
         submission.status = outcomes.status_of(recipients)
         submission.updated_at = clock.utc_now()
-        if submission.status == SubmissionStatus.FAILED:  # nobody has it, so there is nothing more to do
+        if (
+            submission.status == SubmissionStatus.FAILED
+        ):  # nobody has got the mail, so there is no copy to file
             submission.next_attempt_at = None
             if submission.sent_copy == SentCopyState.PENDING:
                 submission.sent_copy = SentCopyState.NONE
@@ -94,7 +96,7 @@ def _apply(session: Session, submission: Submission, failed: Sequence[Undelivere
 
 
 def _may_have_got(submission: Submission, recipient: SubmissionRecipient) -> bool:
-    """Whether the mail may have gone out to this recipient: also while its outcome is not recorded yet."""
+    """Whether the mail may have been sent to this recipient, even if its outcome is not recorded yet."""
     is_sending = submission.status == SubmissionStatus.SENDING and recipient.status in outcomes.UNSETTLED
     return recipient.status in TAKEN or is_sending
 
@@ -107,7 +109,7 @@ def _error(undelivered: Undelivered) -> Bounced:
 
 
 def _is_read_by_the_same(session: Session, received_by: Connector, connector_id: str) -> bool:
-    """Whether the mailbox that sent is the one that received, under any connector, or one that the same people read."""
+    """Whether the mailbox that sent the mail is the one that received the report, or one that the same people read."""
     if received_by.id == connector_id:
         return True
     sent_from = session.get(Connector, connector_id)

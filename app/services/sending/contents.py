@@ -1,4 +1,4 @@
-"""What was asked to be sent, as it is kept: the mail, its texts, its attachments."""
+"""Keeps the content of submissions: the mail, its texts, its attachments."""
 
 import base64
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ from app.services.access.rules import Action, Principal
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """The content of a file, and how it is called."""
+    """The content of a file, and its name."""
 
     content: bytes
     content_type: str
@@ -30,7 +30,7 @@ class File:
 
 
 def as_sent(source_zstd: bytes, dated_at: datetime | None) -> bytes:
-    """The mail as it goes out. Its Date is the time of the first attempt (RFC 5322 §3.6.1), the same in each attempt."""
+    """The mail as it is sent. Its Date is the time of the first attempt (RFC 5322 §3.6.1) in every attempt."""
     raw = compression.decompress(source_zstd)
     return dated(raw, dated_at) if dated_at is not None else raw
 
@@ -38,8 +38,8 @@ def as_sent(source_zstd: bytes, dated_at: datetime | None) -> bytes:
 def listed(raw: bytes, attachments: Sequence[OutgoingAttachment]) -> list[dict[str, Any]]:
     """The attachments of a built mail for `SubmissionBody`, in the order of the request.
 
-    The base64 of each is found in the mail, so that taking one out needs no parser. Two with the same content may be found at
-    the same place.
+    For each, the place of its base64 in the mail is stored, so that no parser is needed to take it out. Two attachments with the same
+    content may have the same place.
     """
     found = []
     for n, each in enumerate(attachments, 1):
@@ -101,8 +101,8 @@ def record_reading(
     *,
     n: int | None = None,
 ) -> None:
-    """Record that somebody reads content, by the same rule as for messages (`AUDIT_READS`). Call it before the content is given
-    out: without a record it is not."""
+    """Record that somebody reads content, by the same rule as for messages (`AUDIT_READS`). Call it before the content is
+    sent, so that nothing is sent without a record."""
     if gateway.settings.audit_reads == "sources" and action is not AuditAction.SUBMISSION_SOURCE_READ:
         return
     changes = {"attachment": [None, n]} if n is not None else None

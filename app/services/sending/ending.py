@@ -1,4 +1,4 @@
-"""Ends submissions by command or by age: cancelling, deleting, and sending once more.
+"""Ends submissions by command or by age: cancels, deletes, and sends again.
 
 queued ──cancel──▶ cancelled           failed, uncertain ──delete──▶ (gone)
 failed, partly_sent, uncertain ──retry──▶ queued
@@ -64,8 +64,8 @@ def remove(session: Session, principal: Principal, submission_id: str) -> None:
 
 
 def retry(session: Session, principal: Principal, submission_id: str, *, also: bool = False) -> None:
-    """Queue a submission again for the recipients that have not got it, or of whom nobody knows. `also`: even if somebody has
-    answered the same message since.
+    """Queue a submission again for the recipients that have not got it, or may not have got it. `also`: even if somebody has
+    answered the same message meanwhile.
 
     Raises:
         ScopeMissing, NotFound
@@ -79,7 +79,7 @@ def retry(session: Session, principal: Principal, submission_id: str, *, also: b
         col(Submission.id) == submission_id, col(Submission.source_zstd).is_not(None)
     )
     if session.execute(kept).first() is None:
-        raise WrongState("The mail was ended before such mail was kept; send it anew.")
+        raise WrongState("An older version has ended this mail and did not keep it; create a new submission.")
     if submission.status == SubmissionStatus.PARTLY_SENT and submission.next_attempt_at is not None:
         raise WrongState("The copy of this mail is still to be filed; try again later.")
     if submission.in_reply_to_message_id is not None and not also:
@@ -100,7 +100,7 @@ def retry(session: Session, principal: Principal, submission_id: str, *, also: b
     submission.dated_at = None
     record_error(submission, None)
     if submission.sent_copy != SentCopyState.FILED:
-        # A mail that came back may be in Sent, though that was not recorded: a look there proves nothing any more.
+        # A mail that bounced may be in Sent without a record of it, so a look there proves nothing any more.
         submission.sent_copy = SentCopyState.FAILED if has_gone_out else SentCopyState.PENDING
         submission.sent_copy_attempts = 0
     session.flush()
@@ -117,11 +117,11 @@ def require_none_queued(session: Session, connector_id: str) -> None:
 
 
 def end_queued(session: Session, connector_id: str, *, cancels: bool) -> None:
-    """Cancel what waits to be sent from a connector that is about to be deleted. Each ends with an event. Appends the events
-    to the outbox: call it last.
+    """Cancel the queued submissions of a connector that is about to be deleted. Each ends with an event. Appends the events to the
+    outbox: call it last.
 
     Raises:
-        SubmissionsQueued: they are not to be cancelled.
+        SubmissionsQueued: there are some, and `cancels` is false.
         WrongState: one is being sent.
     """
     if not cancels:
@@ -150,7 +150,7 @@ def end_queued(session: Session, connector_id: str, *, cancels: bool) -> None:
 
 
 def delete_old(gateway: Gateway) -> int:
-    """Delete the submissions that their connectors keep no longer. Returns their number."""
+    """Delete the submissions that are older than the retention of their connectors. Returns their number."""
     with gateway.db.reading() as session:
         statement = select(
             col(Connector.id), col(Connector.delete_sent_after_days), col(Connector.delete_failed_after_days)
@@ -177,7 +177,7 @@ def _delete_of(gateway: Gateway, connector_id: str, statuses: tuple[SubmissionSt
         .where(
             col(Submission.connector_id) == connector_id,
             col(Submission.status).in_(statuses),
-            col(Submission.next_attempt_at).is_(None),  # its copy is filed, or will not be
+            col(Submission.next_attempt_at).is_(None),  # its copy is filed, or will not be filed
             col(Submission.updated_at) < clock.utc_now() - timedelta(days=days),
         )
         .limit(DELETED_AT_ONCE)
@@ -221,7 +221,7 @@ def _claimed(
     *,
     of: SubmissionStatus = SubmissionStatus.QUEUED,
 ) -> bool:
-    """Give it this status, if it still has the other one: no instance is about to send it then."""
+    """Change the status, if it still is `of`. Returns whether it was: then no instance is about to send the submission."""
     claimed = session.execute(
         update(Submission)
         .where(col(Submission.id) == submission.id, col(Submission.status) == of)

@@ -1,6 +1,6 @@
-"""Connections that are kept while one mailbox has work: providers count logins, and lock who logs in for each mail.
+"""Keeps connections while one mailbox has work. Providers count logins, and lock an account that logs in for each mail.
 
-One thread of the sender has them for one turn of one connector, and closes them at its end.
+One thread of the sender has the connections during one turn of one connector, and closes them at its end.
 """
 
 import contextlib
@@ -42,7 +42,7 @@ class Kept:
     def submit(
         self, server: smtp.Server, secret: StoredSecret, envelope: Envelope, content: bytes
     ) -> Sequence[RecipientResult]:
-        """Submit over the kept connection, or over a new one where there is none to this server or it is worn out.
+        """Submit over the kept connection, or over a new one if there is none to this server or it has ended.
 
         Raises:
             MailServerError: nothing was sent to anybody.
@@ -71,7 +71,7 @@ class Kept:
     def in_mailbox(
         self, server: ServerAddress, secret: StoredSecret, work: Callable[[ImapSession], None]
     ) -> None:
-        """Do work that may be repeated in the kept session of this mailbox, or in a new one. After an error none is kept.
+        """Do work in the kept session of this mailbox, or in a new one. The work may be repeated. After an error no session is kept.
 
         Raises:
             SecretUnreadable, MailServerError

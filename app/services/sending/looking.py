@@ -1,8 +1,8 @@
-"""Finds out what became of an uncertain mail: a server that files sent mail itself has it in Sent if it took it.
+"""Finds out the outcome of an uncertain mail: if the server files sent mail itself and has accepted the mail, it is in Sent.
 
-The gateway files its own copy only after a mail was sent. So our Message-ID in Sent proves that the server has taken the mail,
-unless an earlier attempt has reached somebody. It looks at once, and a few times more in the next hour and a half. What is not
-found stays uncertain: a report may still come (`bounces`), and it is sent again by command alone.
+The gateway files its own copy only after a mail was sent. So our Message-ID in Sent proves that the server has accepted the mail,
+unless an earlier attempt has reached somebody. The gateway looks at once, and a few more times during the next hour and a half. A
+mail that is not found stays uncertain. A report may still arrive (`bounces`). The gateway sends the mail again only by command.
 """
 
 from dataclasses import dataclass
@@ -47,7 +47,9 @@ def claim(session: Session, submission_id: str) -> Look | None:
     if is_over or connector is None or credential is None or connector.awaits_owner_since is not None:
         submission.next_attempt_at = None
         return None
-    if not bindings.is_for(submission, connector):  # its folder is on a server that it was not made for
+    if not bindings.is_for(
+        submission, connector
+    ):  # the folder is on a server for which the submission was not made
         submission.next_attempt_at = None
         return None
     submission.sent_copy_attempts += 1
@@ -64,7 +66,7 @@ def claim(session: Session, submission_id: str) -> Look | None:
 
 
 def carry_out(gateway: Gateway, look: Look, kept: Kept) -> None:
-    """Look for the mail in Sent, and record what became of it."""
+    """Look for the mail in Sent, and record the result."""
     is_found = False
 
     def work(mailbox: ImapSession) -> None:

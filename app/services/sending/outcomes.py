@@ -1,4 +1,4 @@
-"""What follows from an attempt to send: the states of the recipients, the next attempt, the end of the submission.
+"""The consequences of an attempt to send: the states of the recipients, the next attempt, the end of the submission.
 
 A recipient is `pending` before the first attempt, and `deferred` while another attempt will follow. `sent`, `refused`,
 `uncertain` and `bounced` are settled. A submission ends when no recipient is left to try.
@@ -71,7 +71,7 @@ def conclude(session: Session, submission: Submission, recipients: Sequence[Subm
 
 
 def _would_prove(submission: Submission, statuses: AbstractSet[RecipientStatus]) -> bool:
-    """Whether the mail in Sent would prove that this attempt has sent it: no earlier one has, as far as anybody knows."""
+    """Whether the mail in Sent would prove that this attempt has sent it: no earlier attempt is known to have sent it."""
     has_gone_out = bool(statuses & {RecipientStatus.SENT, RecipientStatus.BOUNCED})
     return submission.sent_copy == SentCopyState.PENDING and not has_gone_out
 
@@ -106,21 +106,23 @@ def record(
         col(Submission.attempts) == attempt,
     )
     submission: Submission | None = session.execute(statement.with_for_update()).scalar_one_or_none()
-    if submission is None:  # the connector was deleted, or this process was suspended until its time was up
+    if (
+        submission is None
+    ):  # the connector was deleted, or this process was suspended until the time of the attempt was over
         log.warning("submission_result_too_late", submission_id=submission_id)
         return
     recipients = {each.address: each for each in recipients_of(session, submission.id)}
     for result in results:
         recipient = recipients[result.address]
-        if recipient.status == RecipientStatus.BOUNCED:  # the report was faster than this record
+        if recipient.status == RecipientStatus.BOUNCED:  # the report arrived before this record
             continue
         recipient.status, recipient.detail = _STATUSES[result.outcome], _sentence(result)
     record_error(submission, error or _reason(results))
     if error is not None and (logins.is_about_smtp_server(error) or logins.is_about_smtp_login(error)):
-        submission.attempted_at = None  # nothing was sent that could count
+        submission.attempted_at = None  # nothing was sent, so it does not count
     if error is None:
         postpone(session, submission, RETRIES.after(submission.attempts), None)
-    elif logins.is_about_smtp_login(error):  # the mail is not to blame: it waits until sending goes on
+    elif logins.is_about_smtp_login(error):  # the error is not about the mail: it waits until sending goes on
         gives_up = not isinstance(error, LoginRefused)
         postpone(session, submission, timedelta(), with_codes(error), gives_up=gives_up)
     elif isinstance(error, TooManyRefusedLogins):  # the server was not asked
@@ -130,7 +132,7 @@ def record(
         postpone(session, submission, delay, error.detail, gives_up=False)
     elif error.retryable or logins.is_about_smtp_server(error):
         postpone(session, submission, RETRIES.after(submission.attempts), with_codes(error))
-    elif isinstance(error, SecretUnreadable):  # until somebody enters the password, or mends the keys
+    elif isinstance(error, SecretUnreadable):  # until somebody enters the password, or corrects the keys
         postpone(session, submission, RETRIES.after(submission.attempts), error.detail)
     else:
         refuse_rest(session, submission, with_codes(error))
@@ -139,7 +141,7 @@ def record(
 def postpone(
     session: Session, submission: Submission, delay: timedelta, detail: str | None, *, gives_up: bool = True
 ) -> None:
-    """Queue the submission again, or give it up if its time is over, or end it if all recipients are settled."""
+    """Queue the submission again. If its time is over, give it up; if all recipients are settled, end it."""
     recipients = recipients_of(session, submission.id)
     unsettled = [recipient for recipient in recipients if recipient.status in UNSETTLED]
     now = clock.utc_now()
@@ -183,7 +185,7 @@ def _settle_rest(session: Session, submission: Submission, status: RecipientStat
 
 
 def record_error(submission: Submission, error: GatewayError | None) -> None:
-    """Keep why the last attempt did not bring the mail to all; None: it did."""
+    """Store why the last attempt did not reach all recipients. None: it did."""
     codes = getattr(error, "response_code", None) or ""
     submission.error_code = error.code if error is not None else None
     submission.error_detail = with_codes(error) if error is not None else None
@@ -198,7 +200,7 @@ def with_codes(error: GatewayError) -> str:
 
 
 def _reason(results: Sequence[RecipientResult]) -> GatewayError | None:
-    """Why not all recipients have got it: what is final counts more than what waits."""
+    """Why not all recipients have got the mail. A final reason comes before a temporary one."""
     if any(result.outcome is Outcome.UNCERTAIN for result in results):
         return OutcomeUnknown()
     for outcome in (Outcome.REFUSED, Outcome.DEFERRED):

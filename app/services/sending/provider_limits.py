@@ -1,6 +1,7 @@
-"""How much mail known providers take from one account. A setting of the connector counts more.
+"""The limits of known providers for the mail of one account. Settings of the connector replace them.
 
-The numbers are those of mails, as the providers publish them; where they also limit recipients, that is left to their answers.
+The numbers are of mails, as the providers publish them. The gateway does not count recipients: if a provider limits these too, its
+answers say so.
 """
 
 from dataclasses import dataclass
@@ -8,7 +9,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """How many mails may be sent; None: any number."""
+    """How many mails may be sent. None: no limit."""
 
     per_minute: int | None = None
     per_day: int | None = None

@@ -1,7 +1,7 @@
-"""How much a connector sends in a minute and in a day.
+"""Limits how much a connector sends in a minute and in a day.
 
-What was sent is counted in the database, by the times of the attempts, so it does not matter which instance sent it. Mail over
-a limit waits: the connector says why and until when, and the mail of others goes on.
+The database counts the sent mails, by the times of the attempts, so it does not matter which instance sent them. Mail over a limit
+waits, and the connector shows why and until when. The mail of other connectors is not affected.
 """
 
 from datetime import datetime, timedelta
@@ -20,7 +20,7 @@ MINUTE, DAY = timedelta(minutes=1), timedelta(days=1)
 
 
 def rates_of(connector: Connector) -> Rates:
-    """The limits of a connector: its settings, or what its provider is known to take."""
+    """The limits of a connector: its settings, or the known limits of its provider."""
     known = provider_limits.known(connector.smtp_host or "", connector.smtp_username)
     return Rates(
         connector.smtp_rate_per_minute or known.per_minute, connector.smtp_rate_per_day or known.per_day
@@ -30,7 +30,7 @@ def rates_of(connector: Connector) -> Rates:
 def holds(session: Session, connector_id: str, now: datetime) -> bool:
     """Whether a limit is reached. Then sending waits, and the connector says so.
 
-    Of two instances one looks after the other has recorded its attempt: the row of a connector with limits stays locked.
+    The row of a connector with limits stays locked, so another instance looks only after this one has recorded its attempt.
     """
     connector = session.get(Connector, connector_id)
     if connector is None or rates_of(connector) == Rates():
@@ -54,7 +54,7 @@ def holds(session: Session, connector_id: str, now: datetime) -> bool:
 
 
 def forget_rate(connector: Connector) -> None:
-    """The limits have changed: what waits because of the old ones is looked at again."""
+    """Call this after the limits have changed: mail that waits because of the old ones is tried again."""
     if connector.sending_error_code == SendingRateReached.code:
         logins.forget_sending(connector)
 
@@ -62,7 +62,7 @@ def forget_rate(connector: Connector) -> None:
 def _full_until(
     session: Session, connector_id: str, limit: int | None, span: timedelta, now: datetime
 ) -> datetime | None:
-    """Until when no further mail fits into the span that ends at each moment; None: there is room now."""
+    """The time from which another mail may be sent without more than `limit` mails within `span`. None: it may be sent now."""
     if limit is None:
         return None
     attempted_at = col(Submission.attempted_at)

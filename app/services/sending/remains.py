@@ -1,6 +1,6 @@
-"""What remains of a deleted submission: that it answered a message, and the key of its request.
+"""Keeps two facts of a deleted submission: that it answered a message, and the key of its request.
 
-An answer stays known as long as the answered message. An `Idempotency-Key` stays used for 30 days more, because a program that
+The first is kept as long as the answered message. An `Idempotency-Key` stays used for 30 more days, because a program that
 repeats its request must not send the mail a second time.
 """
 
@@ -30,14 +30,14 @@ _UNSYNCHRONISED = {"synchronize_session": False}
 
 
 def delete_kept(session: Session, submission_ids: Sequence[str]) -> None:
-    """Delete submissions, which the caller has locked, and keep what remains of them."""
+    """Delete submissions, which the caller must have locked, and keep these facts of them."""
     among = col(Submission.id).in_(submission_ids)
     _keep(session, among)
     session.execute(delete(Submission).where(among), execution_options=_UNSYNCHRONISED)
 
 
 def keep_answers_of(session: Session, connector_id: str) -> None:
-    """Keep what a connector that is about to be deleted has answered in other mailboxes."""
+    """Keep which messages of other mailboxes a connector has answered that is about to be deleted."""
     elsewhere = select(col(Message.id)).where(col(Message.connector_id) != connector_id)
     _keep(
         session,
@@ -66,7 +66,7 @@ def require_unspent(
 
 
 def forget_old(session: Session) -> None:
-    """Free the keys whose time is over, and delete what then says nothing any more."""
+    """Free the keys whose time is over, and delete rows that then hold no fact."""
     old = col(DeletedSubmission.deleted_at) < clock.utc_now() - KEYS_KEPT
     session.execute(
         update(DeletedSubmission)

@@ -4,13 +4,13 @@ The invariants:
 
 1. The attempt is committed before the network is used: its number, its start, and the end of its time. A row that is
    still `sending` after that time belongs to a process that died. Nobody knows whether the mail went out, so the row
-   becomes `uncertain`, and the gateway never sends it again by itself. It only looks for it in Sent (`looking`).
+   becomes `uncertain`, and the gateway never sends it again by itself. It only looks for the mail in Sent (`looking`).
 2. An update that names the expected status claims a row: only one of two instances gets it.
 3. No transaction is open during a conversation with a server.
 4. A connector has one attempt at a time, which keeps its mails in order. One server (host, port and security) gets at
-   most half of the threads, and the threads are shared out among the owners of connectors (`worker_pool`), so that a
-   server that hangs does not hold up the others. A server in trouble rests for a while; if it refuses an account, only
-   this connector rests.
+   most half of the threads, and the owners of connectors share the threads (`worker_pool`), so that a server that hangs
+   does not block the others. After an error of a server, the gateway leaves it alone for a while. If a server refuses one
+   account, only this connector waits.
 """
 
 from collections.abc import Callable, Sequence
@@ -48,15 +48,15 @@ log = structlog.get_logger(__name__)
 THREADS = 16
 THREADS_PER_SERVER = THREADS // 2
 TURN = 20
-"""The number of rows of one connector before the others get their turn."""
+"""The largest number of rows of one connector before the other connectors get their turn."""
 REST = timedelta(seconds=30)
-"""Of a server that cannot be reached or does not want us, or of a connector that its server sends away."""
+"""How long a server rests that cannot be reached or refuses us, or a connector that its server refuses."""
 BEFORE_LOGIN = frozenset({None, "CONNECT", "EHLO", "STARTTLS"})
-"""The steps of an attempt at which a failure is the server's, whichever account it is about."""
+"""The steps of an attempt at which an error is about the server, not about one account."""
 
 POSTPONED = timedelta(minutes=5)
 MARGIN_S = 120
-"""Additional time for what no deadline covers: the resolver, and a busy machine."""
+"""Additional time for steps without a deadline: the resolver, and a busy machine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,7 @@ class Attempt:
     dated_at: datetime
     marks_processed: bool
     is_on_trial: bool
-    """Whether the server took no mail from this account the last time."""
+    """Whether the server refused mail from this account the last time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,14 +86,14 @@ class _Due:
 
     connector_id: str
     server: str
-    """Host, port and security; empty where the connector has no `smtp`."""
+    """Host, port and security. Empty: the connector has no `smtp`."""
     owner: str
-    """Whose share of the threads it takes."""
+    """Whose share of the threads it uses."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Settled:
-    """The row needed only the database."""
+    """The row needed no connection, only the database."""
 
 
 class Sender:
@@ -104,7 +104,7 @@ class Sender:
         self.pool = WorkerPool("sender", THREADS)
 
     def send_due(self) -> bool:
-        """Start the connectors that have work due and are not busy. Returns whether some are left over."""
+        """Start the connectors that have due work and are not busy. Returns whether some could not start now."""
         busy, resting = self.pool.running(), self.pool.resting()
         with self._gateway.db.reading() as session:
             due = _due_connectors(session, clock.utc_now(), except_for=[*busy, *resting])
@@ -112,7 +112,7 @@ class Sender:
         return not all(started)
 
     def next_due(self) -> datetime | None:
-        """When the next work is due, of what is not due yet."""
+        """The next time at which work becomes due. None: there is none."""
         now = clock.utc_now()
         of_mail, of_connector = col(Submission.next_attempt_at), col(Connector.sending_next_attempt_at)
         statements = (
@@ -157,14 +157,14 @@ class Sender:
             looking.carry_out(self._gateway, claimed, kept)
         elif isinstance(claimed, Attempt):
             error = carry_out(self._gateway, claimed, kept)
-            if logins.is_about_smtp_login(error):  # this mailbox's trouble alone
+            if logins.is_about_smtp_login(error):  # the error is about this mailbox only
                 return False
             if isinstance(error, TooManyRefusedLogins):
                 self.pool.rest(due.connector_id, clock.utc_now() + timedelta(seconds=error.retry_after_s))
                 return False
             is_server = logins.is_about_smtp_server(error)
             if is_server or isinstance(error, MailServerUnavailable | MailServerTimeout):
-                # After the greeting the server speaks with one account, and may have something against that alone.
+                # After the greeting, the server may refuse only this account.
                 is_everybodys = isinstance(error, MailServerError) and error.command in BEFORE_LOGIN
                 name = due.server if is_everybodys else due.connector_id
                 self.pool.rest(name, clock.utc_now() + REST)
@@ -317,7 +317,7 @@ def carry_out(gateway: Gateway, attempt: Attempt, kept: Kept) -> GatewayError | 
 
 
 def _trouble(results: Sequence[RecipientResult], error: GatewayError | None) -> GatewayError | None:
-    """What the connector tells as the reason for which its mail waits. None: it is about this mail, or passes by itself."""
+    """The error that the connector shows as the reason why its mail waits. None: the error is about this mail, or is temporary."""
     if error is None:
         return next((each.error for each in results if logins.is_about_account(each.error)), None)
     if logins.is_about_account(error):
@@ -327,8 +327,8 @@ def _trouble(results: Sequence[RecipientResult], error: GatewayError | None) -> 
 
 
 def _due_connectors(session: Session, now: datetime, *, except_for: Sequence[str]) -> Sequence[_Due]:
-    """Connectors with work that is due; the one that has waited longest comes first. All of them: whoever queues for
-    a hundred connectors must not hide the others."""
+    """All connectors with due work. The one that has waited longest comes first. There is no limit on their number, because an owner
+    of a hundred connectors must not hide the others."""
     waiting = (
         select(col(Submission.connector_id), func.min(col(Submission.next_attempt_at)).label("since"))
         .join(Connector, col(Connector.id) == col(Submission.connector_id))
@@ -372,8 +372,8 @@ def _is_open() -> ColumnElement[bool]:
 
 
 def _may_be_done(now: datetime) -> ColumnElement[bool]:
-    """Whether the connector lets it be done: a mail waits while sending waits or is stopped, its copy while nothing logs in
-    over IMAP. An attempt that never ended is ended all the same."""
+    """Whether the connector allows the work now. A mail waits while sending waits or is stopped. A copy waits while the connector does
+    not log in over IMAP. An attempt that never ended is ended in any case."""
     gate = col(Connector.sending_next_attempt_at)
     may_send = and_(col(Connector.sending_status) != SendingStatus.STOPPED, or_(gate.is_(None), gate <= now))
     return or_(

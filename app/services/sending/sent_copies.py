@@ -49,9 +49,9 @@ class Copy:
     bcc: Sequence[str]
     attempt: int
     is_left_to_provider: bool
-    """Whether nothing is filed by us this time, if there is no copy yet."""
+    """Whether the gateway files nothing this time, even if there is no copy yet."""
     is_filed: bool
-    """Whether we have filed it before: then the gateway only looks whether there is another one now."""
+    """Whether the gateway has filed it before. Then it only looks whether the provider has filed another copy."""
     marks_processed: bool
 
 
@@ -67,7 +67,9 @@ def claim(session: Session, submission_id: str) -> Copy | None:
         _end(submission, SentCopyState.FAILED)
         return None
     if connector.awaits_owner_since is not None or not bindings.is_for(submission, connector):
-        _end(submission, SentCopyState.FAILED)  # its folder is on a server that it was not made for
+        _end(
+            submission, SentCopyState.FAILED
+        )  # the folder is on a server for which the submission was not made
         return None
     submission.sent_copy_attempts += 1
     body = session.get(SubmissionBody, submission_id)
@@ -123,7 +125,7 @@ def file(gateway: Gateway, copy: Copy, kept: Kept) -> None:
 def _record(
     session: Session, connector: Connector, submission: Submission, copy: Copy, number_found: int
 ) -> None:
-    """Record what a look into the folder has found, and what it shows about the provider."""
+    """Record what was found in the folder, and whether the provider files sent mail."""
     now = clock.utc_now()
     if copy.is_filed:
         if number_found > 1 and connector.smtp_file_sent == FileSent.AUTO:
@@ -157,7 +159,7 @@ def _file_once(server: ImapSession, copy: Copy) -> int:
 
 
 def _take_away_ours(server: ImapSession, uids: Sequence[int], raw: bytes) -> None:
-    """Remove our copy beside that of the provider: exactly this one, so only where the server can (UIDPLUS, RFC 4315)."""
+    """Remove our copy if there is also one from the provider. Only our copy may be removed, so this needs UIDPLUS (RFC 4315)."""
     ours = [mail.uid for mail in server.fetch_mails(uids) if mail.raw == raw][:1]
     if ours and server.can_expunge_uids:
         server.flag_deleted(ours)
@@ -179,6 +181,8 @@ def _folder(server: ImapSession) -> str | None:
 
 
 def _end(submission: Submission, state: SentCopyState) -> None:
-    if submission.sent_copy != SentCopyState.FILED:  # what is filed stays so, if only the second look fails
+    if (
+        submission.sent_copy != SentCopyState.FILED
+    ):  # a filed copy stays `filed` if only the second look fails
         submission.sent_copy = state
     submission.next_attempt_at = None

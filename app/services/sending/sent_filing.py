@@ -1,13 +1,13 @@
-"""Who files the copy of a sent mail: some providers do it themselves, and then a copy of ours would be a second one.
+"""Decides who files the copy of a sent mail. Some providers do it themselves, and then a copy from the gateway would be a second one.
 
-With `file_sent: auto` the gateway looks into the Sent folder before it files anything, and remembers for the connector what it
-found:
+With `file_sent: auto` the gateway looks into the Sent folder before it files a copy, and stores for the connector what it found:
 
-    nobody has looked yet       wait a moment, look, file if there is none; a minute later look whether there are two now
-    the provider files          wait longer, look; look once more later before filing
-    the provider does not       file at once
+    not known yet                wait a moment, look, file if there is no copy; a minute later look whether there are two now
+    the provider files           wait longer, look; look once more later before filing
+    the provider does not file   file at once
 
-Of two copies, ours is taken away again. New servers are looked at anew. `always` files at once, unless a copy is there; `never` files nothing.
+If there are two copies, the gateway removes its own. After a change of servers it is not known again. `always` files at once, unless
+there is a copy; `never` files nothing.
 """
 
 from datetime import timedelta
@@ -20,17 +20,17 @@ from app.models import Connector, Submission
 from app.states import FileSent, SentCopyState, SubmissionStatus
 
 KNOWN_TO_FILE = frozenset({"smtp.gmail.com", "smtp.office365.com", "smtp-mail.outlook.com"})
-"""Servers that file within seconds, of what nobody has looked at yet: they get as long as those that were seen to file."""
+"""Servers that are known to file within seconds. The gateway waits for them as long as for a provider that was seen to file."""
 FIRST_LOOK = timedelta(seconds=10)
 PROVIDER_TAKES = timedelta(seconds=60)
 LOOKS = 2
-"""How often the gateway looks for a copy of a provider that files, before it files one itself."""
+"""How often the gateway looks for the copy of a provider that files, before it files one itself."""
 SECOND_LOOK = PROVIDER_TAKES
-"""How long after our first copy the gateway looks whether the provider has filed one too."""
+"""How long after its own first copy the gateway looks whether the provider has filed one too."""
 
 
 def first_look(connector: Connector) -> timedelta | None:
-    """How long after the sending the copy is looked for or filed; None: never."""
+    """How long after the mail was sent the gateway looks for the copy or files it. None: never."""
     if connector.smtp_file_sent == FileSent.NEVER:
         return None
     if connector.smtp_file_sent == FileSent.ALWAYS or connector.provider_files_sent is False:
@@ -41,7 +41,7 @@ def first_look(connector: Connector) -> timedelta | None:
 
 
 def leaves_it(connector: Connector, attempt: int) -> bool:
-    """Whether a copy that is not there is still left to the provider."""
+    """Whether the gateway still waits for the provider, if there is no copy at this attempt."""
     return (
         connector.smtp_file_sent == FileSent.AUTO
         and connector.provider_files_sent is True
@@ -50,8 +50,8 @@ def leaves_it(connector: Connector, attempt: int) -> bool:
 
 
 def learn(session: Session, connector: Connector, *, was_there: bool, attempt: int) -> bool:
-    """Remember whether the provider files. What lies there after the first look may be ours, from before a crash. Returns
-    whether to look again: we have filed the first copy, and the provider may be slow."""
+    """Store whether the provider files. Only the first look counts, because a later one may find our own copy from before a crash.
+    Returns whether to look again: the gateway has filed the first copy, and the provider may be slow."""
     if connector.smtp_file_sent != FileSent.AUTO:
         return False
     if was_there:

@@ -1,11 +1,11 @@
 """Submissions: requests to send a mail. Callers create and list them here. `sender` does the rest.
 
     queued ──claim──▶ sending ──▶ sent | partly_sent | failed      (each recipient settled)
-       ▲  └─▶ cancelled  │  └───▶ uncertain                       (nobody knows; sent again by command alone)
+       ▲  └─▶ cancelled  │  └───▶ uncertain                       (nobody knows; sent again only by command)
        └──── deferred ───┘
 
-The mail is built once, when the request arrives: every attempt sends the same bytes under the same Message-ID. It is kept
-afterwards, with what was asked to be sent (`contents`); `ending` cancels, deletes and sends again.
+The mail is built once, when the request arrives: every attempt sends the same bytes under the same Message-ID. The mail and the
+content of the request are kept afterwards (`contents`). `ending` cancels, deletes and sends again.
 """
 
 import base64
@@ -70,9 +70,9 @@ class Detailed:
     submission: Submission
     recipients: Sequence[SubmissionRecipient]
     body: SubmissionBody | None = None
-    """What was asked to be sent. None: in lists, and where it is not kept."""
+    """The content of the request. None: in lists, or if it is not kept."""
     may_read: bool = False
-    """Whether the caller may read the mailbox, and so what was sent and what the mail server said."""
+    """Whether the caller may read the mailbox. Then they also see the content and the words of the mail server."""
 
 
 def create(
@@ -85,7 +85,7 @@ def create(
         WrongState: the connector has no credentials.
         IdempotencyMismatch: the key was used with another request.
         IdempotencyKeySpent: the submission of this key was deleted.
-        AlreadyAnswered: somebody has answered the message, and no further answer is wanted.
+        AlreadyAnswered: somebody has answered the message, and the request does not say `also`.
     """
     fingerprint = _fingerprint(wanted)
     with gateway.db.reading() as session:
@@ -197,8 +197,8 @@ def get_submission(session: Session, principal: Principal, submission_id: str) -
 
 
 def read(gateway: Gateway, principal: Principal, submission_id: str) -> Detailed:
-    """One submission with its content. The audit trail records who got that, unless `AUDIT_READS` leaves it out; not of the
-    caller who wrote it, who asks what became of it.
+    """One submission with its content. The audit trail records the reader, unless `AUDIT_READS` leaves it out, or the reader is the
+    caller who created the submission.
 
     Raises:
         ScopeMissing, NotFound
@@ -238,7 +238,7 @@ def _detailed(session: Session, principal: Principal, submissions: Sequence[Subm
 
 def _fingerprint(wanted: SubmissionCreate) -> str:
     """The hash of the request. The JSON is ASCII only, because the request may hold text that UTF-8 cannot encode."""
-    # What was added later counts only if it is said: a request is the same before and after an upgrade.
+    # Fields of later versions count only if they are set, so that a request has the same hash before and after an upgrade.
     values = wanted.model_dump()
     values = {name: value for name, value in values.items() if value or name not in LATER_FIELDS}
     text = json.dumps(values, sort_keys=True, default=str)
@@ -268,7 +268,7 @@ def _earlier_answer(
     idempotency_key: str | None,
     fingerprint: str,
 ) -> Detailed | None:
-    """Make sure that an answer is the only one, if it is to be. Returns what the same request has made meanwhile."""
+    """Refuse a second answer, unless the request says `also`. Returns the submission if the same request was made meanwhile."""
     if wanted.in_reply_to is None:
         return None
     try:
@@ -320,7 +320,7 @@ def _addressees(wanted: SubmissionCreate) -> dict[str, list[Mailbox]]:
 def _envelope_recipients(
     submission_id: str, addressees: dict[str, list[Mailbox]]
 ) -> list[SubmissionRecipient]:
-    """Each address once, without regard to case: local parts that differ only in case are one mailbox everywhere."""
+    """Each address once. Upper and lower case do not matter, because no known provider has two mailboxes that differ only in case."""
     seen: dict[str, SubmissionRecipient] = {}
     for field in RECIPIENT_FIELDS:
         for mailbox in addressees[field]:
@@ -335,8 +335,8 @@ def _envelope_recipients(
 
 
 def _sender(connector: Connector, wanted: SubmissionCreate) -> Mailbox:
-    """The address that is asked for, with the name that is asked for, or that the connector has for this. Otherwise a shared
-    mailbox sends with its own, and of a personal one the gateway knows none.
+    """The address in `from` of the request, or that of the connector. Its name comes from the request, or is `from_name` of the
+    connector. Without these, a shared mailbox sends with the connector's name, and a personal one without a name.
 
     Raises:
         InvalidInput: the address is not one of the connector.
