@@ -1,4 +1,4 @@
-"""Limits the logins of one connector that run at the same time: at most two, in all processes together.
+"""Limits the logins with one password that run at the same time: at most two, in all processes together.
 
 A password may be refused twice before the connector stops. Each running login may be refused, so no more than two may run at once.
 The sweep, a fetch by command, a test, the sender and the filing of a Sent copy all log in, and know of each other only here.
@@ -25,7 +25,7 @@ LOOK_EACH_S = 0.05
 
 
 class LoginPlaces:
-    """The places of each connector."""
+    """The places of each password. Its name is the id of the first connector that has it."""
 
     def __init__(self, db: Database) -> None:
         self._db = db
@@ -34,19 +34,19 @@ class LoginPlaces:
         self._connection: Connection | None = None
 
     @contextlib.contextmanager
-    def held(self, connector_id: str, *, alone: bool, wait_s: float) -> Iterator[None]:
+    def held(self, name: str, *, alone: bool, wait_s: float) -> Iterator[None]:
         """Hold a place while the block runs. `alone`: hold both places, so that no other login runs.
 
         Raises:
             MailServerUnavailable: no place became free within `wait_s`.
             StoreUnavailable
         """
-        places = self._take(connector_id, PLACES if alone else (), time.monotonic() + wait_s)
+        places = self._take(name, PLACES if alone else (), time.monotonic() + wait_s)
         try:
             yield
         finally:
             with self._changed:
-                self._free(connector_id, places)
+                self._free(name, places)
                 self._changed.notify_all()
 
     def close(self) -> None:
