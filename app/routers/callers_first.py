@@ -1,7 +1,7 @@
-"""The caller of every route with a token is checked before anything that the request says.
+"""Checks the caller of a route before the content of the request.
 
-By itself the framework reads and judges body, path and query first. Then a request of nobody would get 422 with the
-names of fields, and so would a key for which the route is not meant at all.
+The framework checks body, path and query first. Then a request without a good token, or with a key that may not use the route, would
+get 422 with the names of fields.
 """
 
 from collections.abc import Callable, Coroutine
@@ -36,7 +36,7 @@ class CallerFirst(APIRoute):
 
 
 def _require_allowed(principal: Principal, route: str) -> None:
-    """Check what is known before the objects of the request are.
+    """Check the rights that do not depend on the objects of the request.
 
     Raises:
         ScopeMissing, Forbidden

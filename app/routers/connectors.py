@@ -163,7 +163,7 @@ def delete_connector(
     messages: Annotated[str | None, Query(pattern="^delete$")] = None,
     submissions: Annotated[str | None, Query(pattern="^cancel$")] = None,
 ) -> None:
-    """Delete a connector; with `messages=delete` also its messages. Mail that waits to be sent prevents it, unless
+    """Delete a connector; with `messages=delete` also its messages. If mail waits to be sent, the answer is 409, unless
     `submissions=cancel` cancels it. Mail on the server does not move."""
     connectors.delete_connector(
         gateway,
@@ -217,7 +217,7 @@ def enter_credentials(
     version: ExpectedVersion,
 ) -> ConnectorRead | ConnectorShort:
     """Enter the password. Once the owner of a personal mailbox has, nobody else can. With `If-Match` it is stored only
-    for the servers that were shown: 412 where settings or credentials are others now."""
+    if settings and credentials have not changed since you read them; otherwise the answer is 412."""
     detailed = passwords.enter_credentials(gateway, principal, connector_id, body.password, version=version)
     return _answer(response, detailed)
 
@@ -277,7 +277,8 @@ async def _resolving(
     settings: ConnectorCreate | ConnectorPut | ConnectorPatch,
     call: Callable[[], Result],
 ) -> Result:
-    """Run a call that checks the servers of these settings: among those that wait for others' servers, if a name server is asked."""
+    """Run a call that checks the servers of these settings. If it must resolve a name, it runs among the requests that wait for other
+    servers."""
     if addresses.may_resolve(settings.imap, settings.smtp):
         return await gateway.server_requests.run(principal.name, call)
     return await run_in_threadpool(call)

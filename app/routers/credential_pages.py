@@ -45,7 +45,7 @@ SHOWN_AGAIN: dict[type[GatewayError], tuple[int, str | None]] = {
     SettingsChanged: (409, "changed"),
     TooManyRequests: (429, "busy"),
     Overloaded: (429, "busy"),
-    SecretUnreadable: (422, "again"),  # a confirmation that is not ours, or belongs to another link
+    SecretUnreadable: (422, "again"),  # a confirmation that the gateway did not make, or of another link
     Forbidden: (403, "again"),
 }
 """After these errors the first page is shown again, with this status and this text."""
@@ -60,7 +60,7 @@ router = APIRouter(prefix=credential_links.PATH, include_in_schema=False)
 
 @dataclass(frozen=True)
 class _Visit:
-    """Somebody with a link."""
+    """A person who has opened a link."""
 
     gateway: Gateway
     token: str
@@ -109,7 +109,7 @@ async def use_credential_page(
     """Check a password, or connect with one that was checked.
 
     Nobody else can send this form: it needs the token, which is only in the link, and no cookie replaces it. If a browser
-    reports another origin, the request is refused all the same.
+    reports another origin, the request is refused in any case.
     """
     try:
         if sec_fetch_site not in {None, "same-origin"}:

@@ -12,7 +12,7 @@ from app.web_pages import page
 
 router = APIRouter()
 
-# Swagger UI as its makers build it. Nothing else of the package is used.
+# The files of Swagger UI. The gateway uses nothing else of this package.
 SWAGGER_UI = Path(fastapi_offline.__file__).with_name("static")
 CONTENT_SECURITY_POLICY = "; ".join(
     [

@@ -56,13 +56,13 @@ def download(file: Download) -> Response:
 
 
 def wants_json(request: Request) -> bool:
-    """Whether the caller takes JSON and nothing else that a mail could be sent as (RFC 9110 §12.5.1)."""
+    """Whether the caller accepts JSON, but no media type of a mail (RFC 9110 §12.5.1)."""
     taken = {each.partition(";")[0].strip().lower() for each in request.headers.get("accept", "").split(",")}
     return "application/json" in taken and not taken & {"message/rfc822", "message/*", "*/*"}
 
 
 def download_file(file: File) -> Response:
-    """The same for what was sent from here. The type of the caller who sent it counts only if it is harmless."""
+    """Like `download`, for a file of a submission. It keeps the type that the sender gave only if that type is harmless."""
     is_source = file.content_type == "message/rfc822"
     content_type = file.content_type if is_source or file.content_type in SAFE_TYPES else UNKNOWN_TYPE
     return download(

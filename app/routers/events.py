@@ -68,8 +68,8 @@ async def list_events(
 ) -> Page[EventRead]:
     """List events in commit order, beginning with the oldest that is still kept.
 
-    Poll with `after` set to the last `next_cursor`: you miss no event and get none twice. `after=latest` begins at the end. With `wait_s`, an empty page
-    comes only after that time.
+    Poll with `after` set to the last `next_cursor`: you miss no event and get none twice. `after=latest` begins at the end.
+    With `wait_s`, an empty page comes only after that time.
     """
     cursors = cursors_of(CURSORS, is_feed=True)
     page = await until_filled(
@@ -116,8 +116,8 @@ async def stream_events(
     """Send the same events as server-sent events, as they happen.
 
     `Last-Event-ID` takes precedence over `after`; clients send it by themselves when they connect again. `after=latest`
-    begins at the end, and the first block gives its cursor as `id`. The stream ends
-    now and then, so that the gateway checks the caller's rights again: connect again.
+    begins at the end, and the `id` of the first block is the cursor of the end. The stream ends after some minutes, so that
+    the gateway can check the caller's rights: connect again.
     """
 
     def look(after: str | None, principal: Principal) -> Slice[Event]:
@@ -128,7 +128,7 @@ async def stream_events(
     first = await run_in_threadpool(look, start.after, caller.principal)
     head = f"retry: {RECONNECT_AFTER_MS}\n: connected\n"
     if start.is_latest and first.next_after is not None:
-        # A client that is cut off before the first event goes on from here, and not at the end of that time.
+        # If the client is cut off before the first event, it continues from here, and not at the end of the feed at that time.
         end = await run_in_threadpool(places.cursor_at, gateway, start.cursors, str(start.after))
         head += f"id: {end}\n\n"
     octets = _stream(
@@ -164,8 +164,8 @@ class _Stream(StreamingResponse):
             self._places.give_back(self._caller)
 
 
-# Not by `fastapi.sse`: a route that is its generator has answered 200 before a bad cursor or right is found, and its writer
-# puts `id` behind `data`, where programs that read line by line take the cursor of the event before.
+# Not with `fastapi.sse`. A route that is its generator answers 200 before a bad cursor or a missing right is found. And it
+# writes `id` after `data`, where programs that read line by line would take the cursor of the event before.
 async def _stream(
     gateway: Gateway,
     watch: FeedWatch,
@@ -189,7 +189,7 @@ async def _stream(
             now = loop.time()
             if not page.data and now >= beat:
                 yield b": still here\n"
-            # What the caller may not see moves neither this nor the end: it would tell when others have mail.
+            # Events that the caller may not see must not change the heartbeat or the end: this would show when others have mail.
             if page.data or now >= beat:
                 beat = now + HEARTBEAT_S
             if watch.is_closed or now >= end:

@@ -46,7 +46,8 @@ async def list_messages(
     """List messages in the order in which they became visible, or the newest first.
 
     Poll with `after` set to the last `next_cursor`: you miss no message and get none twice, except one that came back to
-    the source folder. `after=latest` begins at the end, in the order of arrival. With `wait_s`, an empty page comes only after that time.
+    the source folder. `after=latest` begins at the end, in the order of arrival. With `wait_s`, an empty page comes only after
+    that time.
     """
     is_feed = query.order is MessageOrder.ARRIVAL
     if query.after == places.LATEST and not is_feed:

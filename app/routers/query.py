@@ -1,5 +1,5 @@
-"""The query parameters that a route knows. Others are refused: with a misspelt filter a list would return everything, and
-with a misspelt `dry_run` a route would write."""
+"""The query parameters that a route knows. Others are refused. Otherwise a list with a misspelt filter would return
+everything, and a route with a misspelt `dry_run` would write."""
 
 from fastapi import Request
 from fastapi.dependencies.models import Dependant

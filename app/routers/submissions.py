@@ -1,4 +1,4 @@
-"""Submissions: sending mail, the results, and what was sent."""
+"""Submissions: sending mail, the results, and the sent content."""
 
 from typing import Annotated, Any
 
@@ -65,7 +65,7 @@ def list_submissions(
 
 @router.get("/{submission_id}", responses=problem_responses(403, 404))
 def get_submission(gateway: GatewayDep, principal: PrincipalDep, submission_id: Id) -> SubmissionDetail:
-    """A submission, with the result for each recipient, and what was asked to be sent."""
+    """A submission, with the result for each recipient, and the content of the request."""
     return _in_full(submissions.read(gateway, principal, submission_id))
 
 
@@ -77,7 +77,7 @@ def get_submission(gateway: GatewayDep, principal: PrincipalDep, submission_id: 
 def get_submission_source(
     request: Request, gateway: GatewayDep, principal: PrincipalDep, submission_id: Id
 ) -> Response:
-    """The mail as it was sent, or will be. To a caller who accepts only JSON it is given as `{"source": "…"}`."""
+    """The mail as it was sent, or will be. A caller who accepts only JSON gets `{"source": "…"}`."""
     file = contents.get_source(gateway, principal, submission_id)
     if downloads.wants_json(request):
         return JSONResponse(SubmissionSource(source=file.content.decode("ascii", "replace")).model_dump())
@@ -149,7 +149,7 @@ def _values(detailed: Detailed) -> dict[str, Any]:
         "conversation_id": row.conversation_id,
         "recipients": [RecipientRead.model_validate(recipient) for recipient in detailed.recipients],
         "attempts": row.attempts,
-        # For a row that has been sent, the time is that of filing the copy, which is not an attempt to send.
+        # After the mail was sent, the time is that of filing the copy, which is not an attempt to send.
         "next_attempt_at": row.next_attempt_at if row.status == SubmissionStatus.QUEUED else None,
         "error": _error(detailed),
         "sent_copy": row.sent_copy,

@@ -1,7 +1,7 @@
 """Requests that wait for the feed to grow: long polls and event streams.
 
 While a request waits, it holds no thread and no database session. After a commit that appended events, one query of the
-feed's last position serves all of them, however many wait. A request that is woken checks itself whether there is something
+last position of the feed is made for all waiting requests together. A request that is woken checks itself whether it has something
 to return.
 """
 
@@ -23,9 +23,9 @@ from app.services.pages import Slice
 from app.wakeups import Topic
 
 LOOK_EVERY_S = 0.2
-"""While the commits of other processes are not heard."""
+"""How often to look while the commits of other processes are not noticed."""
 TICK_S = 5.0
-"""Otherwise, in case a wake-up was lost."""
+"""How often to look otherwise, in case a wake-up was lost."""
 IDENTIFY_EVERY_S = 5.0
 """A request that waits ends this soon after its key was revoked or its token has expired."""
 
@@ -93,7 +93,7 @@ class FeedWatch:
                 )
 
     def _wake_up(self) -> None:
-        """Look now. From any thread."""
+        """Look now. May be called from any thread."""
         if self._loop is not None:
             with contextlib.suppress(RuntimeError):  # the loop has ended
                 self._loop.call_soon_threadsafe(self._woken.set)
@@ -120,14 +120,14 @@ async def until_filled(
     after: str | None,
     wait_s: float,
 ) -> Slice[Item]:
-    """The first page that is not empty, or says that there is more. The empty page after that time, or when the client
-    has gone. Each look goes on where the last one ended.
+    """The first page that is not empty, or that says that there is more. If there is none, the empty page after `wait_s`, or when the
+    client has gone. Each look continues where the last one ended.
 
     While the request waits, the gateway identifies the caller again every few seconds and before each look.
 
     Raises:
         Unauthenticated: the key has been revoked, or the token has expired.
-        TooManyRequests: the caller has as many streams and long polls open as one may have.
+        TooManyRequests: the caller has the largest number of streams and long polls open.
     """
     page = await run_in_threadpool(look, caller.principal, after)
     if page.data or page.has_more or wait_s <= 0:

@@ -1,8 +1,13 @@
-"""Fetching: brings mail from the server into the database, and then moves it to the processed folder.
+"""Brings mail from the server into the database, and then moves it to the processed folder.
 
-`sweep` starts the mailboxes that are due, `fetch_cycle` is one run. Its parts: `leases` (one run at a time for a mailbox),
-`intake` and `downloads` (fetch a batch), `storing` (message, ledger row and event in one transaction), `ledger` (which mails
-are known), `room` (whether more mail may be kept), `moving` with `copies` and `departures` (move it, and prove it), `move_loops`
-(mail that comes back again and again), `quarantine` (mail that cannot be taken in). Its end: `tally`, `outcomes` (the status
-of the connector), `schedule` (when the next run is due: poll interval and back-off), `history` (runs, and a run on demand).
+sweep        Starts the mailboxes that are due.
+fetch_cycle  One run for one mailbox, with its states and invariants; `context` is what its parts share.
+leases       One run at a time for a folder; `possession`: which connector has the folder.
+intake       Fetches mail in batches, over `downloads` and `batches`; `room`: whether more mail may be kept.
+storing      Message, ledger row and event in one transaction; `ledger`: which mails are known.
+moving       Moves mail and proves the move, over `copies` and `departures`; `move_loops`: mail that comes back again and again.
+quarantine   Mail that cannot be taken in.
+outcomes     How a run ends: the status of the connector; `tally`: the counts of the run.
+schedule     When the next run is due: the poll interval, and the back-off of a failing mailbox.
+history      The history of runs, and a run by command.
 """

@@ -1,4 +1,4 @@
-"""What all hands of one fetch cycle work with."""
+"""The values that all parts of one fetch cycle share."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,4 +24,4 @@ class CycleContext:
     """The processed folder's name on the server."""
     tally: Tally
     stopping: Callable[[], bool]
-    """Whether the cycle should end after the batch in hand."""
+    """Whether the cycle should end after the present batch."""

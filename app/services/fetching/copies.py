@@ -1,7 +1,7 @@
 """Searches the processed folder for our copies, to find out whether a move with an unknown end took place.
 
-Its bytes identify a copy; its UID is not below the UIDNEXT that the folder had before the move. The amount of download is
-bounded, and sizes only choose which mails to look at. The size that the server announces for a possible copy is compared
+Its bytes identify a copy; its UID is not below the UIDNEXT that the folder had before the move. The amount of downloaded data is
+limited, and sizes only decide which mails to look at. The size that the server announces for a possible copy is compared
 with the size that it announced for the mail when it was fetched, if that one was correct. If it was wrong or is unknown,
 the bytes of all possible mails decide. A mail that cannot be looked at (too large, refused, too much at once) leaves the
 answer open, and the next cycle continues from there.

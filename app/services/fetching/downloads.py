@@ -1,9 +1,9 @@
 """Requests mails from the server, and distinguishes a fault of the server from a fault of one mail.
 
 A server whose disk is missing for three minutes refuses mail after mail, or answers OK and sends none. So a failure counts
-against a mail only if another mail came that was requested after it. This may happen in the same session. If the
-connection broke at the mail, it may happen in the next session, in which the mail is left out until then. If there is no
-other mail to request, a mail in the processed folder is requested; for more than three mails this counts only after an hour.
+against a mail only if a mail that was requested after it has come. This may happen in the same session. If the connection
+broke at the mail, it may happen in the next session, which requests the mail only after all others. If there is no other
+mail to request, a mail in the processed folder is requested. For more than three mails, this counts only after an hour.
 If no mail comes, the cycle fails, and no failure counts against any mail.
 """
 
@@ -169,8 +169,8 @@ class Downloads:
             self._settle(needs_one=len(self._failures) > MAX_IN_A_ROW)
 
     def _settle(self, *, needs_one: bool) -> None:
-        """No mail has come after the failures: request one in the processed folder. `needs_one`: this proves enough only if a
-        mail of this folder has come too, or if these mails alone have failed for an hour: no outage of one disk."""
+        """No mail has come after the failures, so request one in the processed folder. `needs_one`: this is proof only if a mail
+        of this folder has come too, or if only these mails have failed for an hour, which is no outage of one disk."""
         failed = [failure.info.uid for failure in self._failures]
         is_proof = self.has_come or not needs_one or self._store.are_long_suspect(failed)
         if is_proof and self._mover.gives_mail():
@@ -182,8 +182,8 @@ class Downloads:
         raise _not_given(error) from error
 
     def left_out(self, uids: Sequence[int]) -> list[int]:
-        """The mails at which the connection broke last time. It counts against them if other mails have come since, or if one in
-        the processed folder comes. Returns those that must be tried again, after all others."""
+        """Decide about the mails at which the connection broke last time. It counts against them if other mails have come since
+        then, or if one in the processed folder comes. Returns the mails that must be tried again, after all others."""
         if not uids:
             return []
         if not self.has_come and not self._mover.gives_mail():

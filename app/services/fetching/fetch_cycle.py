@@ -3,7 +3,7 @@
 The states of a mail, and how to recognise them:
 
     waiting     in the source folder, its place not in the ledger
-    stored      message, event and ledger row (`pending`, with the intent to move) are committed, all or none
+    stored      message, event and ledger row (`pending`, with the intent to move) are committed together
     settled     the ledger row says `moved`, or `gone` if somebody else took the mail away
     quarantined a row says why the mail could not be taken in; the mail stays in its folder
 
@@ -73,7 +73,7 @@ log = structlog.get_logger(__name__)
 
 RUNNABLE = frozenset({ConnectorStatus.ACTIVE, ConnectorStatus.FAILING})
 CONFIRM_ABOVE = 100
-"""If more mails wait, none is moved before somebody has said which of them to take (`first_fetch`)."""
+"""If more mails wait at the first fetch, the gateway moves none until somebody says which of them to take (`first_fetch`)."""
 TURN_MAILS = 5000
 """After this many mails another mailbox gets the thread."""
 
@@ -159,7 +159,7 @@ def _error_of(
     except ParserUnavailable:
         return ParserBusy()
     except Exception as exc:
-        # A fault of ours in one mailbox must not end the job that serves all. It is logged, and the connector shows it.
+        # A mistake of ours in one mailbox must not end the job for all. It is logged, and the connector shows it.
         frame = exc.__traceback__
         while frame is not None and frame.tb_next is not None:
             frame = frame.tb_next
@@ -171,7 +171,7 @@ def _error_of(
 
 @dataclass(frozen=True, slots=True)
 class _Cycle:
-    """The part of a run that talks to the server."""
+    """The part of a run that uses the mail server."""
 
     gateway: Gateway
     connector: Connector
@@ -334,7 +334,7 @@ class _Cycle:
         self.connector.baseline_at = connector.baseline_at
 
     def _wanted(self, source: NumberedFolder, uids: list[int]) -> list[int]:
-        """The mails that `first_fetch` allows. Of the mail from before the connector, it takes all, none, or that since a day."""
+        """The mails that `first_fetch` allows: of the mail from before the connector, all, none, or the mail since a day."""
         rule = self.connector.first_fetch or FirstFetch.ALL
         if rule == FirstFetch.ALL or not uids:
             return uids

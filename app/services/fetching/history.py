@@ -58,7 +58,7 @@ def list_cycles(
 
 
 def fetch_now(gateway: Gateway, principal: Principal, connector_id: str) -> Cycle:
-    """Run a cycle now, in spite of any back-off. Returns it when it has ended and its messages are readable.
+    """Run a cycle now, even during a back-off. Returns it when it has ended and its messages are readable.
 
     If a cycle is already running, wait for it, and then run another, which takes the mail that has come meanwhile.
 
@@ -67,7 +67,7 @@ def fetch_now(gateway: Gateway, principal: Principal, connector_id: str) -> Cycl
         WrongState: the connector is paused, stopped or awaiting something.
         TooManyRequests: too many fetches by this caller have failed just now.
         TooManyRefusedLogins
-        Overloaded: as many requests as may already wait for the mail server.
+        Overloaded: the largest number of requests already waits for the mail server.
         CycleRunning: another cycle of this mailbox was still running after 60 s.
     """
     connector = _runnable(gateway, principal, connector_id)
@@ -93,7 +93,7 @@ def _runnable(gateway: Gateway, principal: Principal, connector_id: str) -> Conn
 
 def _try_to_run(gateway: Gateway, principal: Principal, connector: Connector) -> Cycle | None:
     # A failed fetch with settings that have never worked reveals as much as a test, so it is limited: nobody may scan ports
-    # by fetching. Successes do not count: a script may set up a company's mailboxes and fetch from each.
+    # by fetching. Successes do not count, because a script may set up the mailboxes of a company and fetch from each.
     is_trial = not _has_worked(connector)
     if is_trial:
         gateway.failed_fetches.require_room(principal.name)

@@ -1,7 +1,7 @@
 """Takes mails in: fetches bounded batches, stores them, moves them. While a thread parses and commits one batch, the next
 one is being downloaded.
 
-A mail that cannot be taken in must not hold up the others. A failure of a single mail counts in the quarantine's list of
+A mail that cannot be taken in must not block the others. A failure of a single mail counts in the quarantine's list of
 suspects. A failure of a batch makes all its mails suspects. Suspects are tried last, one by one.
 """
 
@@ -68,7 +68,7 @@ class Intake:
                 self._finish(earlier)
                 self._downloads.finish()
             except Exception:
-                # The batch that is being committed is stored all the same, and the next cycle moves it.
+                # The batch that is being committed is still stored, and the next cycle moves it.
                 if under_way is not None and under_way.exception() is None:
                     self._count(under_way.result())
                 raise

@@ -1,11 +1,11 @@
 """The lease of a mailbox's folder: only its holder may fetch from the folder.
 
-A connector that has not proved that it may use the mailbox does not get this lease: it logs in under one of its own. So
-somebody who only names a mailbox neither holds up its fetching, nor finds out when it is fetched.
+A connector that has not proved that it may use the mailbox does not get this lease, and logs in under a lease of its own. So
+somebody who only enters the name of a mailbox can neither block its fetching, nor find out when it is fetched.
 
-UID MOVE excludes nobody. If two clients move the same mails at once, two copies of many of them remain, and both clients
+UID MOVE does not exclude other clients. If two clients move the same mails at once, two copies of many of them remain, and both clients
 get OK (Dovecot 2.3: 28 to 39 of 300). So only one cycle runs at a time, on any number of instances. Each acquisition has
-an epoch of its own. It is checked in the transaction that stores mails, and again directly before each MOVE or COPY.
+its own epoch. The epoch is checked in the transaction that stores mails, and again directly before each MOVE or COPY.
 
 A lease is renewed while its cycle runs. Another instance may take it over when it has expired, and when the time limit has
 also passed for a command that its holder may have sent in the last moment. It may take it over at once if the holder gave
@@ -110,7 +110,7 @@ class HeldLease:
         return row
 
     def give_back(self) -> None:
-        """Give the lease back, so that anybody can have it at once."""
+        """Give the lease back, so that another instance can take it at once."""
         with contextlib.suppress(LeaseLost), self.db.unit_of_work() as session:
             row = self.confirm(session)
             row.holder = None
@@ -118,14 +118,14 @@ class HeldLease:
 
 
 def held(gateway: Gateway, connector: Connector) -> contextlib.AbstractContextManager[HeldLease | None]:
-    """Hold the lease of the connector's source folder within the block, and renew it. None: another cycle holds it."""
+    """Hold the lease of the connector's source folder while the block runs, and renew it. None: another cycle holds it."""
     return _held(gateway, mailbox_key(connector))
 
 
 def held_for_login(
     gateway: Gateway, connector: Connector
 ) -> contextlib.AbstractContextManager[HeldLease | None]:
-    """Like `held`. A connector that does not have its folder gets a lease of its own instead, which holds up nobody else."""
+    """Like `held`. A connector that does not have its folder gets its own lease instead, which blocks nobody else."""
     return _held(gateway, key_for_login(connector))
 
 
@@ -175,7 +175,7 @@ def _own_key(connector_id: str) -> str:
 
 def _acquire(gateway: Gateway, key: str) -> HeldLease | None:
     lease_s = float(gateway.settings.lease_s)
-    # One process runs several cycles. None of them may mistake the lease of another for its own.
+    # One process runs several cycles. No cycle may take the lease of another cycle for its own.
     holder = f"{process.identity()}/{new_id()}"
     try:
         with gateway.db.unit_of_work() as session:

@@ -1,8 +1,8 @@
-"""Move loops: connectors of one mailbox that feed each other, from INBOX to Done and from Done to INBOX. Mail would go
-round for ever, so the connector that would close the loop does not fetch.
+"""Move loops: connectors of one mailbox that move mail in a circle, for example from INBOX to Done and from Done to INBOX. Mail
+would move for ever, so the connector that would close the loop does not fetch.
 
-Only connectors count that have logged in to the mailbox, and have done so before this one. So nobody stops a mailbox by a
-connector that they add later, with or without the password: it is theirs that does not fetch."""
+Only connectors count that logged in to the mailbox before this one. So nobody can stop a mailbox by a connector that they add later,
+with or without the password: the later connector is the one that does not fetch."""
 
 from collections.abc import Sequence
 

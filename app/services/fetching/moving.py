@@ -5,10 +5,10 @@ The proof of a move is COPYUID, or a look into the folders. A move without proof
 it, and looks for a copy in the processed folder before it repeats anything:
 
     not in the source                    done: moved if our copy is found, otherwise somebody took the mail away
-    in the source, and a copy exists     only removed; if the server does not remove it, twice, the connector stops
+    in the source, and a copy exists     only removed; if the server has not removed it twice, the connector stops
     in the source, no copy exists        moved again
     in the source, search not complete   left in the source, and the connector reports it
-    flagged \\Deleted, no copy exists    another client has deleted it: left alone, done
+    flagged \\Deleted, no copy exists    another client has deleted it: not touched, done
 """
 
 from collections.abc import Sequence
@@ -56,10 +56,10 @@ class Mover:
         self._refused_moves = 0
         self._uidnext = uidnext
         self.held = 0
-        """The number of mails that stay in the source until the search for their copies is complete."""
+        """The number of mails that stay in the source folder until the search for their copies is complete."""
 
     def intent(self) -> MoveIntent:
-        """What is to be recorded before the next move.
+        """The values to record before the next move.
 
         Raises:
             ProcessedFolderMissing
@@ -151,7 +151,7 @@ class Mover:
             )
 
     def _report_if_late(self, moved: int) -> None:
-        """Log it if the lease was lost during a command: the command may have met one of another instance."""
+        """Log if the lease was lost during a command: another instance may have sent one at the same time."""
         try:
             self._context.lease.require()
         except LeaseLost:
@@ -259,7 +259,7 @@ class Mover:
 
     def _after_refusal(self, rows: Sequence[ServerMessage], refusal: CommandRefused, done: Done) -> None:
         """Find out what a refused command has done. Some mails may have been moved, or all (Exchange), or copied and not
-        removed. Another client may have taken some (Dovecot then refuses the whole set). One mail must not hold up the
+        removed. Another client may have taken some (Dovecot then refuses the whole set). One mail must not block the
         others."""
         handled = {each.row.id for each in done.departed} | done.doubled.keys()
         rest = self._untouched([row for row in rows if row.id not in handled], done)
@@ -362,7 +362,7 @@ class Mover:
         self._context.tally.moved += sum(1 for each in departed if each.state == MoveState.MOVED)
 
     def _report_if_doubled(self, row: ServerMessage, settled: Departed) -> None:
-        """Log it if two instances have moved one mail at the same moment, and each has a COPYUID for it."""
+        """Log if two instances have moved one mail at the same moment, and each has a COPYUID for it."""
         if settled.target_uid is not None and row.target_uid not in {None, UNKNOWN_UID, settled.target_uid}:
             log.error(
                 "moved_twice",
@@ -373,7 +373,7 @@ class Mover:
 
 
 def _told(refusal: CommandRefused) -> MailServerError:
-    """The error that a refusal to move means for the mailbox's owner."""
+    """The error for a refusal to move, as the owner of the mailbox sees it."""
     if not is_about_rights(refusal):
         return refusal
     return NoRightToMove(

@@ -1,9 +1,10 @@
 """The outcome of a fetch cycle: its row in the history, and the status of the connector.
 
-A first failure makes an active connector `failing`, a success makes it `active` again. Two refused logins make it
-`stopped` (`logins`): to try the same password again is useless (RFC 5530) and gets addresses banned. A server that copies mail and
-does not remove it, twice, also makes it `stopped`: each further attempt would double the mail. So does another connector that has
-the folder. Everything else is tried again after growing waits, for ever: a server that is down for a weekend must not need an administrator on Monday.
+A first failure makes an active connector `failing`, a success makes it `active` again. It becomes `stopped` after two refused
+logins (`logins`), because it is useless to try the same password again (RFC 5530), and servers ban addresses for it. It also becomes
+`stopped` if the server has twice copied mail without removing it, because each further attempt would copy the mail again; and if
+another connector has the folder. After all other errors the gateway tries again for ever, after growing waits: a server that is down
+for a weekend must not need an administrator on Monday.
 """
 
 from datetime import datetime, timedelta
@@ -87,7 +88,7 @@ def record(
 
 
 def wait(gateway: Gateway, connector_id: str, error: TooManyRefusedLogins) -> None:
-    """Postpone the next cycle: its login was not tried. This is no failure, but the connector shows why it waits."""
+    """Postpone the next cycle, because its login was not tried. This is no failure, but the connector shows why it waits."""
     now = clock.utc_now()
     with gateway.db.unit_of_work() as session:
         connector = session.get(Connector, connector_id, with_for_update=True)
@@ -107,7 +108,7 @@ def _apply(connector: Connector, tally: Tally, error: GatewayError | None, now: 
     connector.last_error_detail = error.detail
     connector.last_error_at = now
     connector.last_error_server_text = getattr(error, "server_text", None)
-    if connector.status == ConnectorStatus.STOPPED:  # by this login, and told
+    if connector.status == ConnectorStatus.STOPPED:  # this login has stopped it, and appended the event
         return None
     if isinstance(error, MailboxTaken) or (isinstance(error, CopyNotRemoved) and error.is_second_time):
         connector.status = ConnectorStatus.STOPPED

@@ -1,11 +1,11 @@
-"""Who has a mailbox's folder. Several connectors may name one; only one of them fetches from it.
+"""Decides which connector has a folder of a mailbox. Several connectors may name one folder, but only one fetches from it.
 
-A connector takes the folder in its first cycle that logs in: before it selects anything, and under the lease of the folder.
-Only the mail server knows who may use a mailbox, so a connector that has not logged in keeps nobody out, and no answer to a
-caller shows that it exists. Whoever logs in later gets `mailbox_taken`, moves nothing, and is stopped.
+A connector takes the folder in its first cycle that logs in: before it selects a folder, and under the lease of the folder. Only the
+mail server knows who may use a mailbox. So a connector that has not logged in blocks no other, and no answer to a caller shows that
+it exists. A connector that logs in later gets `mailbox_taken`, moves nothing, and is stopped.
 
-The folder is free again when its connector names another mailbox or folder, has no password any more, or is stopped because
-its logins are refused, and when it is deleted. A partial unique index decides if two log in at the same moment.
+The folder becomes free when its connector is deleted, names another mailbox or folder, has no password any more, or is stopped
+because its logins are refused. If two connectors log in at the same moment, a partial unique index decides.
 """
 
 import contextlib
@@ -25,7 +25,7 @@ from app.services.fetching.leases import HeldLease
 from app.services.mailboxes import folders
 
 WAIT_S = 10.0
-"""For a cycle of a connector that had the folder until now: it ends at its next commit."""
+"""How long to wait for a cycle of the connector that had the folder before. It ends at its next commit."""
 LOOK_EVERY_S = 0.2
 
 
@@ -33,12 +33,12 @@ LOOK_EVERY_S = 0.2
 def of_folder(
     gateway: Gateway, connector: Connector, lease: HeldLease, stopping: Callable[[], bool]
 ) -> Iterator[tuple[Connector, HeldLease]]:
-    """For a connector that has just logged in: within the block it has its source folder, and holds the lease of it. `lease`:
-    the one under which it logged in.
+    """A block in which a connector that has just logged in has its source folder, and holds the lease of the folder. `lease`: the
+    lease under which it logged in.
 
     Raises:
         MailboxTaken: another connector has the folder.
-        CycleRunning: nobody has it, but a cycle that has begun before is still running.
+        CycleRunning: no connector has the folder, but an earlier cycle is still running.
         SettingsChanged, LeaseLost
     """
     if connector.logged_in_at is not None:
@@ -58,7 +58,7 @@ def of_folder(
 
 
 def require_free(session: Session, connector: Connector, *, among: ColumnElement[bool] | None = None) -> None:
-    """Refuse a mailbox's folder that another connector has. `among`: a condition on the others that count.
+    """Refuse a folder of a mailbox that another connector has. `among`: a condition on `Connector`; only these count.
 
     Raises:
         MailboxTaken

@@ -1,7 +1,7 @@
-"""The records of mails that could not be taken in: what is known of each, and the reason. The mail stays on the server.
+"""Records the mails that could not be taken in: what is known of each, and the reason. The mail stays on the server.
 
 A mail is `suspect` while each cycle tries it again. It is `quarantined` after `MAX_ATTEMPTS` failures, or at once if
-another attempt would end the same. A quarantined mail is left alone until somebody asks for a retry.
+another attempt would end in the same way. A quarantined mail is not touched until somebody asks for a retry.
 """
 
 from collections import Counter
@@ -29,7 +29,7 @@ from app.states import ConnectorStatus, QuarantineState
 
 MAX_ATTEMPTS = 3
 LONG = timedelta(hours=1)
-"""After this time it is no outage that several mails do not come while one of the processed folder does."""
+"""If several mails do not come for this time, but one of the processed folder does, it is not an outage of the server."""
 PROCESS_DIED = "process_died"
 HEADER_MAX_CHARS = 500
 

@@ -1,6 +1,6 @@
-"""Whether there is room for more mail: within the connector's quota, and on the disk of an SQLite database.
+"""Checks whether there is room for more mail: within the quota of the connector, and on the disk of an SQLite database.
 
-Where there is none, mail stays on the server, the connector says why, and fetching looks again every minute.
+If there is no room, mail stays on the server, the connector shows the reason, and the gateway looks again every minute.
 """
 
 import shutil
@@ -27,7 +27,7 @@ class Room:
             received = select(func.coalesce(func.sum(col(Message.size_octets)), 0)).where(
                 col(Message.connector_id) == connector_id
             )
-            # What was sent and is kept; its length as stored is known without reading it.
+            # Sent mail that is kept, too. The database knows the stored length without reading the mail.
             sent = select(func.coalesce(func.sum(func.length(col(Submission.source_zstd))), 0)).where(
                 col(Submission.connector_id) == connector_id
             )
@@ -35,10 +35,10 @@ class Room:
                 self._left -= sum(int(session.execute(each).scalar_one()) for each in (received, sent))
 
     def require(self, octets: int) -> None:
-        """Check for mails of this size, and count nothing: it is the server's word.
+        """Check whether there is room for mails of this size, without counting them, because the server may announce a wrong size.
 
         Raises:
-            QuotaReached, DiskNearlyFull: they are to stay on the server.
+            QuotaReached, DiskNearlyFull: there is no room, so they stay on the server.
         """
         if self._folder is not None and shutil.disk_usage(self._folder).free - octets < self._floor:
             raise DiskNearlyFull
@@ -46,10 +46,10 @@ class Room:
             raise QuotaReached
 
     def take(self, octets: int) -> None:
-        """Count mails that have come and are going to be kept.
+        """Count mails that were downloaded and will be stored.
 
         Raises:
-            QuotaReached, DiskNearlyFull: they are not to be kept.
+            QuotaReached, DiskNearlyFull: there is no room, so they must not be stored.
         """
         self.require(octets)
         if self._left is not None:

@@ -1,4 +1,4 @@
-"""When a mailbox is fetched next: the poll interval after a good cycle, the back-off after a failed one."""
+"""Says when a mailbox is fetched next: the poll interval after a good cycle, the back-off after a failed one."""
 
 from datetime import timedelta
 
@@ -19,7 +19,8 @@ def after_success(connector: Connector, *, has_more: bool) -> timedelta:
 
 def after_failure(connector: Connector, error: GatewayError) -> timedelta:
     """The wait before the next attempt. The first is not longer than the ordinary interval. Later ones double, up to half an
-    hour. Jitter keeps the mailboxes of a server that was down from all coming back at once."""
+    hour. A random part of the wait keeps the mailboxes of a server that was down from all
+    coming back at once."""
     asked_for: float | None = getattr(error, "retry_after_s", None)
     if asked_for is not None:
         return timedelta(seconds=asked_for)
@@ -31,7 +32,7 @@ def after_failure(connector: Connector, error: GatewayError) -> timedelta:
 
 
 def _needs_a_while(error: GatewayError) -> bool:
-    """Too many connections, and logins refused for something that a person has to do first."""
+    """Whether the error needs a longer wait: too many connections, or a login that a person must make possible first."""
     if isinstance(error, TooManyConnections):
         return True
     is_at_login = isinstance(error, MailServerRejected) and error.command == "LOGIN"

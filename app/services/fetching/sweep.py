@@ -2,7 +2,7 @@
 
 A mailbox that hangs holds a thread until its time limits. Such mailboxes must never hold all threads, so failing ones get at
 most half of them, and those of one server never get the last quarter. If a server asked for a pause, or has just refused a
-login, all its mailboxes rest for a while. A server that turns everybody away gets a cooldown (`app/server_cooldown.py`).
+login, all its mailboxes wait for a while. A server that turns all mailboxes away gets a cooldown (`app/server_cooldown.py`).
 None of this applies to a fetch by command.
 """
 
@@ -41,7 +41,7 @@ class _Due:
     mailbox: str
     is_failing: bool
     owner: str
-    """Whose share of the threads it takes: the owner's, or that of a shared connector's server."""
+    """Whose share of the threads it uses: that of the owner, or, for a shared connector, that of the server."""
 
 
 class Sweeper:
@@ -57,7 +57,7 @@ class Sweeper:
         self._listed_s = 0.0
 
     def sweep(self) -> bool:
-        """Start the cycles that are due, as far as there are free threads. Returns whether some are left over."""
+        """Start the due cycles, as long as there are free threads. Returns whether some could not start now."""
         if self.pool.is_full():
             return True
         now_s = time.monotonic()
@@ -69,7 +69,7 @@ class Sweeper:
         return bool(self._waiting)
 
     def next_due(self) -> datetime | None:
-        """When the next cycle is due, of those that are not due yet."""
+        """The next time at which a cycle becomes due. None: there is none."""
         due_at = col(Connector.next_fetch_at)
         statement = (
             select(due_at)
@@ -81,7 +81,7 @@ class Sweeper:
             return session.execute(statement).scalar_one_or_none()
 
     def stop(self) -> None:
-        """Start no more cycles. Those that run end after their present batch."""
+        """Start no more cycles. Running cycles end after their present batch."""
         self.pool.stop()
 
     def _due(self, now: datetime) -> list[_Due]:
