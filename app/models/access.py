@@ -32,7 +32,7 @@ class ApiKey(SQLModel, table=True):
     id: str = Field(primary_key=True)
     name: str
     prefix: str = Field(unique=True)
-    """The first characters. They serve to recognise and to look up the key."""
+    """The first characters of the key, to recognise it and to look it up."""
     sha256: str
     scopes: list[str] = Field(default_factory=list, sa_type=JSON)
     connector_ids: list[str] = Field(default_factory=list, sa_type=JSON)

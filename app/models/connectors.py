@@ -45,7 +45,7 @@ class Connector(SQLModel, table=True):
     id: str = Field(primary_key=True)
     external_id: str | None = None
     external_scope: str = Field(default="", sa_column_kwargs={"server_default": ""})
-    """Among whose external ids this one is unique: `user:…`, or empty for those of administrators and keys."""
+    """The group of external ids within which this one is unique: `user:…`, or empty for those of administrators and keys."""
     name: str
     kind: ConnectorKind = enum_column(ConnectorKind)
     owner: str | None = Field(default=None, index=True)
@@ -59,11 +59,11 @@ class Connector(SQLModel, table=True):
     smtp_security: Security | None = enum_column(Security, default=None)
     smtp_username: str | None = None
     smtp_rate_per_minute: int | None = None
-    """At most so many mails are sent; null: as many as the provider is known to take."""
+    """The largest number of mails that are sent; null: the known limit of the provider."""
     smtp_rate_per_day: int | None = None
     smtp_file_sent: FileSent = enum_column(FileSent, default=FileSent.AUTO)
     provider_files_sent: bool | None = None
-    """Whether the provider files what it sends, as far as was seen; null: nobody has looked yet."""
+    """Whether the provider files sent mail in the Sent folder; null: not known yet."""
     aliases: list[str] = Field(default_factory=list, sa_type=JSON)
     """Further addresses from which mail may be sent."""
     source_folder: str
@@ -73,7 +73,7 @@ class Connector(SQLModel, table=True):
     delete_sent_after_days: int | None = None
     delete_failed_after_days: int | None = None
     from_name: str | None = None
-    """The sender's name in mail that is sent from here."""
+    """The name of the sender in sent mail."""
     first_fetch: FirstFetch | None = enum_column(FirstFetch, default=None)
     first_fetch_since: date | None = None
     baseline_uidvalidity: int | None = Field(default=None, sa_type=BigInteger)
@@ -85,39 +85,39 @@ class Connector(SQLModel, table=True):
     """When the password of a personal connector was first entered by its owner, or by a link made for the owner.
     Never removed: from then on others cannot change the credentials, or which mail is read and sent."""
     sealed_by: SealedBy | None = enum_column(SealedBy, default=None)
-    """Null where it was sealed before this was stored; counts as `TOKEN`."""
+    """Null: an older version sealed it and did not store this; it counts as `TOKEN`."""
     awaits_owner_since: datetime | None = Field(default=None, sa_type=UtcDateTime)
     """Somebody else changed the servers of the sealed connector; nothing is fetched or sent before the owner has entered
     the password."""
     logged_in_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
-    """Since when the source folder of the mailbox is this connector's: a cycle of it has logged in, and no other connector
-    had the folder. Null: not now. See `services.fetching.possession`."""
+    """Since when this connector has the source folder of the mailbox: a cycle of it has logged in, and no other connector had
+    the folder. Null: it does not have it now. See `services.fetching.possession`."""
     status: ConnectorStatus = enum_column(ConnectorStatus)
     paused: bool = False
     refused_logins: int = 0
-    """Of the present password over IMAP, since its last good login there."""
+    """Refused logins with the present password over IMAP, since the last successful one."""
     imap_logged_in_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     """When IMAP was first found to accept the present password; null until then."""
     smtp_logged_in_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     """The same for SMTP."""
     sending_status: SendingStatus = enum_column(SendingStatus, default=SendingStatus.ACTIVE)
     sending_refused_logins: int = 0
-    """Of the present password over SMTP, since its last good login there."""
+    """Refused logins with the present password over SMTP, since the last successful one."""
     sending_failed_attempts: int = 0
-    """Logins over SMTP that failed for whatever reason, since the last good one."""
+    """Logins over SMTP that failed for any reason, since the last successful one."""
     sending_error_code: str | None = None
     sending_error_detail: str | None = None
     sending_error_server_text: str | None = Field(default=None, sa_type=Text)
     sending_error_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     sending_next_attempt_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
-    """Nothing is sent before this time; null: nothing is in the way, or sending is stopped."""
+    """Nothing is sent before this time. Null: mail is sent at once, or sending is stopped."""
     failed_attempts: int = 0
     """Failed cycles since the last success."""
     last_error_code: str | None = None
     last_error_detail: str | None = None
     last_error_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     last_error_server_text: str | None = Field(default=None, sa_type=Text)
-    """The mail server's own words, our credentials masked; null where it said none, or had not greeted."""
+    """The words of the mail server, with our credentials masked. Null: it said nothing."""
     alert_text: str | None = Field(default=None, sa_type=Text)
     """The last text that the mail server asked to show to its user (ALERT, RFC 9051 §7.1), as plain text."""
     alert_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
@@ -138,13 +138,13 @@ class Credential(SQLModel, table=True):
     type: str
     ciphertext: str = Field(sa_type=Text)
     entered_by: str | None = None
-    """`user:…`, `key:…` or `link:…`; null: before this was stored."""
+    """`user:…`, `key:…` or `link:…`. Null: an older version did not store it."""
     entered_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
-    """Tells one password from the next, also where both are encrypted anew; null: before this was stored."""
+    """Distinguishes one password from the next, even after a rotation of keys. Null: an older version did not store it."""
 
 
 class UpgradeStep(SQLModel, table=True):
-    """A step of an upgrade that needs more than the database, as the keys, and is done."""
+    """A step of an upgrade that is done. Such a step needs more than the database, for example the keys."""
 
     __tablename__ = "upgrade_steps"
 
@@ -167,4 +167,4 @@ class CredentialLink(SQLModel, table=True):
     used_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     """When the password that was entered by this link was stored."""
     created_by: str | None = None
-    """`user:…` or `key:…`: refused passwords count as theirs. Null: before this was stored."""
+    """`user:…` or `key:…`. Refused passwords are counted to this caller. Null: an older version did not store it."""

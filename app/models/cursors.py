@@ -17,4 +17,4 @@ class CursorKey(SQLModel, table=True):
     key: bytes = Field(sa_type=LargeBinary)
     made_at: datetime = Field(sa_type=UtcDateTime)
     last_plain_position: int = Field(sa_type=BigInteger)
-    """The end of the feed at that time. No cursor that was given out before, without encryption, is beyond it."""
+    """The end of the feed at that time. No cursor of an older version, without encryption, is beyond it."""

@@ -60,7 +60,7 @@ class Webhook(SQLModel, table=True):
     body: WebhookBody = enum_column(WebhookBody, default=WebhookBody.CLOUDEVENTS)
     header_names: list[str] = Field(default_factory=list, sa_type=JSON)
     headers_ciphertext: str | None = Field(default=None, sa_type=Text)
-    """The receiver's own headers, with the receiver for which they were entered."""
+    """The additional headers for the receiver, with the receiver for which they were entered."""
     secret_ciphertext: str = Field(sa_type=Text)
     previous_secret_ciphertext: str | None = Field(default=None, sa_type=Text)
     previous_secret_until: datetime | None = Field(default=None, sa_type=UtcDateTime)
@@ -70,13 +70,13 @@ class Webhook(SQLModel, table=True):
     fanned_out_position: int = Field(sa_type=BigInteger)
     """Events up to this position have their delivery rows."""
     failures: int = 0
-    """Attempts in a row that got no answer."""
+    """The number of consecutive attempts without an answer."""
     failing_since: datetime | None = Field(default=None, sa_type=UtcDateTime)
-    """The first failed attempt since it last accepted an event."""
+    """The time of the first failed attempt since the webhook last accepted an event."""
     resting_until: datetime | None = Field(default=None, sa_type=UtcDateTime)
     """Nothing is delivered until then, because there was no answer or the receiver asked for it."""
     claimed_by: str | None = None
-    """The instance that is delivering to it (`process.identity()`, with a part of its own for each claim)."""
+    """The instance that delivers to it: `process.identity()`, and a part that is new for each claim."""
     busy_until: datetime | None = Field(default=None, sa_type=UtcDateTime)
     """When the claim expires."""
     disabled_reason: DisabledReason | None = enum_column(DisabledReason, default=None)
@@ -92,7 +92,7 @@ class WebhookDelivery(SQLModel, table=True):
     __table_args__ = (
         UniqueConstraint("webhook_id", "event_position"),
         Index("ix_webhook_deliveries_due", "webhook_id", "status", "event_position"),
-        # A backlog is searched by time as well; most rows are delivered and not in it.
+        # A backlog is also searched by time. Most rows are delivered, and so are not in this index.
         Index(
             "ix_webhook_deliveries_pending",
             "next_attempt_at",
@@ -117,7 +117,7 @@ class WebhookDelivery(SQLModel, table=True):
     next_attempt_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     last_attempt_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     duration_ms: int | None = None
-    """Of the last attempt."""
+    """The duration of the last attempt."""
     response_status: int | None = None
     response_text: str | None = Field(default=None, sa_type=Text)
     """The beginning of a text that a public receiver answered."""

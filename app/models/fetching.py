@@ -1,4 +1,4 @@
-"""Tables of fetching: who holds a mailbox, its runs, the ledger of its mails, and the mails that could not be taken in."""
+"""Tables of fetching: leases, fetch cycles, the ledger of mails, and the mails that could not be taken in."""
 
 from datetime import datetime
 
@@ -34,7 +34,7 @@ class Lease(SQLModel, table=True):
     expires_at: datetime = Field(sa_type=UtcDateTime)
     in_hand_uidvalidity: int | None = Field(default=None, sa_type=BigInteger)
     in_hand_uids: list[int] = Field(default_factory=list, sa_type=JSON)
-    """The mails that the holder is taking in. They are written before it begins, so that the next holder knows over which
+    """The mails that the holder is taking in. They are written before it begins, so that the next holder knows at which
     mails a dead process died."""
 
 

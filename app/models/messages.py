@@ -68,7 +68,7 @@ class Message(SQLModel, table=True):
 
 
 class MessageBody(SQLModel, table=True):
-    """The content of a message: as read, and as received."""
+    """The content of a message: as the reader understood it, and as received."""
 
     __tablename__ = "message_bodies"
 

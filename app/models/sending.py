@@ -42,14 +42,14 @@ class Submission(SQLModel, table=True):
     message_id_header: str = Field(index=True)
     envelope_from: str
     made_for: str | None = None
-    """Hash of the connector's servers for which it was made; it goes to no others. Null: it was finished before this was
-    stored."""
+    """Hash of the connector's servers for which it was made; it is sent to no others. Null: it ended before this was stored."""
     subject: str = Field(default="", sa_type=Text)
     in_reply_to_message_id: str | None = Field(default=None, index=True)
     conversation_id: str | None = Field(default=None, index=True)
-    """Of the answered message; for a new mail, the one that answers to it will get. Null: written before this was stored."""
+    """The conversation of the answered message, or, for a new mail, of its future answers. Null: an older version did not store
+    it."""
     source_zstd: bytes | None = Field(default=None, sa_type=LargeBinary)
-    """Null: it was finished before sent mail was kept, or it was cancelled."""
+    """Null: it ended before sent mail was kept, or it was cancelled."""
     send_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     attempts: int = 0
     next_attempt_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
@@ -57,8 +57,7 @@ class Submission(SQLModel, table=True):
     dated_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     """When the first attempt began: the Date of the mail in each attempt and in its copy."""
     attempted_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
-    """When the last attempt began, unless the server was not reached or did not let us in: the limits of a connector count
-    these."""
+    """When the last attempt began that got beyond the login. The limits of a connector count these."""
     queued_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     """When it was queued again by command; null: never."""
     error_code: str | None = None
@@ -66,9 +65,9 @@ class Submission(SQLModel, table=True):
     error_enhanced_status: str | None = None
     """The enhanced status code (RFC 3463) of the last refusal."""
     error_server_text: str | None = Field(default=None, sa_type=Text)
-    """The server's own words, our credentials masked."""
+    """The words of the mail server, with our credentials masked."""
     marks_processed: bool = Field(default=False, sa_column_kwargs={"server_default": false()})
-    """Whether the answered message is to be marked as processed when this was sent."""
+    """Whether to mark the answered message as processed after this was sent."""
     sent_copy: SentCopyState = enum_column(SentCopyState, default=SentCopyState.PENDING)
     sent_copy_attempts: int = 0
     created_at: datetime = Field(sa_type=UtcDateTime)
@@ -76,7 +75,7 @@ class Submission(SQLModel, table=True):
 
 
 class DeletedSubmission(SQLModel, table=True):
-    """What remains of a deleted submission. It outlives its connector, if it answered a message of another one."""
+    """The facts that are kept of a deleted submission. They outlive its connector if it answered a message of another one."""
 
     __tablename__ = "deleted_submissions"
     __table_args__ = (
@@ -87,17 +86,17 @@ class DeletedSubmission(SQLModel, table=True):
     connector_id: str
     created_by: str
     idempotency_key: str | None = None
-    """Null: none was given, or its time is over."""
+    """Null: the request had none, or its time is over."""
     request_sha256: str
     status: SubmissionStatus = enum_column(SubmissionStatus)
-    """The last one."""
+    """The status before the deletion."""
     in_reply_to_message_id: str | None = Field(default=None, index=True)
     created_at: datetime = Field(sa_type=UtcDateTime)
     deleted_at: datetime = Field(sa_type=UtcDateTime, index=True)
 
 
 class SubmissionBody(SQLModel, table=True):
-    """What was asked to be sent, as it was asked. Separate from `Submission`, so that lists do not load it."""
+    """The content of the request to send, as the caller sent it. Separate from `Submission`, so that lists do not load it."""
 
     __tablename__ = "submission_bodies"
 

@@ -42,12 +42,12 @@ class SmtpServer(Input):
     security: Security = Security.TLS
     username: Name
     rate_per_minute: Rate | None = None
-    """At most so many mails are sent in a minute; others wait. Null: what the provider is known to allow, or any number."""
+    """The largest number of mails that are sent in a minute; others wait. Null: the known limit of the provider, or no limit."""
     rate_per_day: Rate | None = None
     """The same for 24 hours."""
     file_sent: FileSent = FileSent.AUTO
-    """Whether the gateway files a copy in the Sent folder. `auto`: unless the provider does, which the gateway finds out by
-    looking."""
+    """Whether the gateway files a copy in the Sent folder. `auto`: it files one unless the provider does, and looks into the
+    folder to find this out."""
 
     @model_validator(mode="before")
     @classmethod
@@ -91,9 +91,9 @@ Aliases = Annotated[list[EmailAddress], Field(max_length=100)]
 class Retention(Input):
     delete_processed_after_days: DaysKept | None = None
     delete_sent_after_days: DaysKept | None = None
-    """Submissions that were sent are deleted so many days after; null: they are kept."""
+    """Sent submissions are deleted after this number of days; null: they are kept."""
     delete_failed_after_days: DaysKept | None = None
-    """The same for those that failed, are uncertain or were cancelled."""
+    """The same for submissions that failed, are uncertain or were cancelled."""
 
 
 class FirstFetchSince(Input):
@@ -121,7 +121,7 @@ class ConnectorSettings(Input):
     aliases: Aliases = Field(default_factory=list)
     """Further addresses of the mailbox, from which mail may be sent."""
     from_name: Line | None = None
-    """The sender's name in mail that is sent from here. Null: a shared mailbox has its `name`, a personal one none."""
+    """The name of the sender in sent mail. Null: a shared mailbox sends with its `name`, a personal one without a name."""
     source_folder: SourceFolder = "INBOX"
     processed_folder: ProcessedFolder = "\\Trash"
     poll_interval_s: PollInterval | None = None
@@ -169,7 +169,7 @@ class ImapServerPatch(Input):
 
 
 class SmtpServerPatch(ImapServerPatch):
-    """As `ImapServerPatch`."""
+    """Like `ImapServerPatch`."""
 
     rate_per_minute: Rate | None = None
     rate_per_day: Rate | None = None
@@ -212,7 +212,7 @@ class ConnectorTest(Input):
 
 
 class LastError(Output):
-    """`server_text`: what the mail server itself said, as plain text of one line, with our credentials masked."""
+    """`server_text`: the words of the mail server, as plain text in one line, with our credentials masked."""
 
     code: str
     detail: str
@@ -223,11 +223,11 @@ class LastError(Output):
 
 
 class Sending(Output):
-    """Whether mail can be sent. What fetching finds out does not change it."""
+    """Whether mail can be sent. An error of fetching does not change it."""
 
     status: SendingStatus
-    """`waiting`: until `next_attempt_at`, after trouble at the login, or because a limit is reached. `stopped`: the password was refused twice; queued mail
-    waits for new credentials, `resume` or a good test."""
+    """`waiting`: until `next_attempt_at`, after a failed login, or because a limit is reached. `stopped`: the password was
+    refused twice; queued mail waits for new credentials, `resume` or a successful test."""
     last_error: LastError | None
     next_attempt_at: Time | None
 

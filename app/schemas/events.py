@@ -59,9 +59,9 @@ OWN_HEADERS = frozenset(
         "via",
     ]
 )
-"""The headers that a receiver's own ones must not set: ours, and those between two hops (RFC 9110 §7.6.1)."""
+"""The headers that a webhook must not set: those of the gateway, and those between two hops (RFC 9110 §7.6.1)."""
 SIGNATURE_START = "webhook-"
-"""How the headers of the signature begin."""
+"""The beginning of the names of the signature's headers."""
 
 
 def _not_ours(name: str) -> str:
@@ -93,7 +93,7 @@ class WebhookCreate(Input):
     """The media type: `application/cloudevents+json`, or `application/json` for frameworks that parse nothing else. The octets
     are the same."""
     headers: dict[HeaderName, HeaderValue] = Field(default_factory=dict)
-    """Further headers that the receiver asks for, such as `Authorization`. They are stored encrypted and never shown."""
+    """Additional headers for the receiver, such as `Authorization`. They are stored encrypted and never shown."""
 
 
 class WebhookUpdate(Input):
@@ -103,8 +103,8 @@ class WebhookUpdate(Input):
     active: bool | None = None
     body: WebhookBody | None = None
     headers: dict[HeaderName, HeaderValue | None] | None = None
-    """Merged with those there are: null removes one, `***` keeps it. A change of scheme, host or port removes all that the
-    request does not have."""
+    """Merged with the stored headers: null removes a header, `***` keeps it. A change of scheme, host or port removes all
+    headers that the request does not contain."""
 
     @field_validator("*", mode="before")
     @classmethod
@@ -125,7 +125,7 @@ class WebhookRead(Output):
     headers: dict[str, str]
     """The names of the receiver's headers; every value is `***`."""
     failing_since: Time | None
-    """The first failed attempt since it last accepted an event."""
+    """The time of the first failed attempt since the webhook last accepted an event."""
     resting_until: Time | None
     """Nothing is delivered until then."""
     disabled_reason: DisabledReason | None
@@ -137,7 +137,7 @@ class WebhookRead(Output):
 
 class WebhookCreated(WebhookRead):
     secret: str
-    """Only this answer shows it (form of Standard Webhooks, `whsec_…`)."""
+    """Only this answer shows it. It has the form of Standard Webhooks (`whsec_…`)."""
 
 
 class DeliveryRead(Output):
@@ -149,7 +149,7 @@ class DeliveryRead(Output):
     last_attempt_at: Time | None
     next_attempt_at: Time | None
     duration_ms: int | None
-    """Of the last attempt."""
+    """The duration of the last attempt."""
     response_status: int | None
     response_text: str | None
     """The first 2 kB of a text that a public receiver answered."""
@@ -158,7 +158,7 @@ class DeliveryRead(Output):
 
 class SecretRotation(Input):
     previous_valid_s: Annotated[int, Field(ge=0, le=7 * 86400)] = 86400
-    """How long the previous secret signs as well; 0 if it has leaked."""
+    """How long the previous secret also signs; set 0 if it has leaked."""
 
 
 class WebhookReplay(Input):

@@ -66,7 +66,7 @@ EmailAddress = Annotated[
 
 
 class Input(BaseModel):
-    """The base of everything that a caller sends."""
+    """The base of everything that a caller sends. It cannot be changed after its check."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
@@ -77,8 +77,8 @@ Limit = Annotated[int, Field(ge=1, le=200)]
 
 
 class ListQuery(Input):
-    """The part of a list that a caller wants. Lists with filters add their own fields. A misspelt filter is refused, because
-    without it the list would return everything."""
+    """The part of a list that a caller wants. Lists with filters add their own fields. A misspelt filter is refused; otherwise
+    the list would return everything."""
 
     after: Cursor | None = None
     """The `next_cursor` of the previous page."""

@@ -12,8 +12,8 @@ class Live(Output):
 class Ready(Output):
     ready: bool
     database: bool
-    """It answers."""
+    """Whether it answers."""
     migrations: bool
-    """The schema of the database is that of this version."""
+    """Whether the schema of the database is that of this version."""
     sweep: bool | None
-    """The job that starts fetch cycles has run within the last minute; null in a process without jobs."""
+    """Whether the job that starts fetch cycles has run within the last minute; null in a process without jobs."""

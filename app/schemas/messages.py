@@ -17,14 +17,14 @@ class AddressRead(Output):
 
 
 class AnswerRead(Output):
-    """An answer to a message. Of an answer from a mailbox that the caller may not read, only `at` is told."""
+    """An answer to a message. If it came from a mailbox that the caller may not read, only `at` is set."""
 
     submission_id: str | None
     status: SubmissionStatus | None
     by: str | None
     """`user:…` or `key:…`."""
     at: Time
-    """When it was asked for."""
+    """The time of the request to send it."""
 
 
 class MessageRead(Output):
@@ -79,12 +79,11 @@ class MessageDetail(MessageRead):
 
 
 class MessagesQuery(ListQuery):
-    """The part of the list that a caller wants. A misspelt filter is refused, because without it the list would return
-    everything."""
+    """The part of the list that a caller wants. A misspelt filter is refused; otherwise the list would return everything."""
 
     order: MessageOrder = MessageOrder.ARRIVAL
-    """`arrival`: in which they became visible, for polling. `newest`: by `internal_date`, or `stored_at` without it, the latest
-    first."""
+    """`arrival`: the order in which they became visible, for polling. `newest`: by `internal_date`, or by `stored_at` without
+    it, the latest first."""
     connector_id: Id | None = None
     group: Name | None = None
     """A group that is bound to the mailbox. Users may name their own groups."""
@@ -97,18 +96,18 @@ class MessagesQuery(ListQuery):
     """Words of the names or addresses in To and Cc."""
     subject: SearchWords | None = None
     since: AwareDatetime | None = None
-    """The time at which the server received the mail (`internal_date`, or `stored_at` without it), or later."""
+    """Only mail that the server received at this time or later (`internal_date`, or `stored_at` without it)."""
     until: AwareDatetime | None = None
-    """Before this time."""
+    """Only mail that the server received before this time."""
     has_attachments: bool | None = None
     auto_reply: bool | None = None
     wait_s: Annotated[float, Field(ge=0, le=30)] = 0
-    """How long the request waits while there is nothing to return. For `order=arrival` alone."""
+    """How long the request waits while there is nothing to return. Only for `order=arrival`."""
 
     @model_validator(mode="after")
     def _waits_for_arrivals(self) -> Self:
         if self.wait_s and self.order is not MessageOrder.ARRIVAL:
-            raise ValueError("wait_s goes with order=arrival alone")
+            raise ValueError("wait_s is only for order=arrival")
         return self
 
 
@@ -126,11 +125,11 @@ class GroupTally(MessageTally):
 
 
 class MessageCounts(MessageTally):
-    """How many messages the caller may read. What has none is not listed."""
+    """How many messages the caller may read. Connectors and groups without messages are not listed."""
 
     connectors: list[ConnectorTally]
     groups: list[GroupTally]
-    """A message counts in each group that is bound to its mailbox. Users get their own groups."""
+    """A message counts in each group that is bound to its mailbox. Users see only their own groups."""
 
 
 class MessageUpdate(Input):

@@ -13,12 +13,12 @@ class Fault(Output):
 
 
 class FeedCursors(Output):
-    """Where a caller can begin again whose cursor is not one of this feed."""
+    """The cursors with which a caller can begin again, if their cursor is not one of this feed."""
 
     oldest: str
-    """Before the oldest event that is kept."""
+    """The position before the oldest event that is kept."""
     latest: str
-    """At the end of the feed."""
+    """The position at the end of the feed."""
 
 
 class Problem(Output):

@@ -42,16 +42,16 @@ class SubmissionCreate(Input):
     """Id of the message that this mail answers; it may be of another mailbox that the caller reads. Without a subject, the
     mail gets that message's subject, with `Re:`."""
     reply_to: Recipients = Field(default_factory=list)
-    """Where answers go, if not to the mailbox."""
+    """The addresses for answers, if they should not go to the mailbox."""
     from_name: Line | None = None
-    """The sender's name. Without it, a shared mailbox has its own name, and a personal one none."""
+    """The name of the sender. Without it: `from_name` of the connector, or the name of a shared mailbox, or no name."""
     auto_submitted: Literal["auto-replied", "auto-generated"] | None = None
     """Marks the mail as written by a program (RFC 3834), so that other programs do not answer it."""
     send_at: AwareDatetime | None = None
     also: bool = False
     """Answer the message even if somebody has answered it already."""
     mark_processed: bool = False
-    """Mark the answered message as processed when the answer was sent. For those who may mark it themselves."""
+    """Mark the answered message as processed after the answer was sent. Only for callers who may mark it themselves."""
 
 
 class SubmissionsQuery(ListQuery):
@@ -66,7 +66,7 @@ class RecipientRead(Output):
 
 
 class SubmissionError(Output):
-    """Why the last attempt did not bring the mail to everybody."""
+    """Why the last attempt did not reach all recipients."""
 
     code: str
     detail: str
