@@ -7,7 +7,7 @@ from fastapi import Depends, FastAPI
 from fastapi.routing import APIRoute
 from starlette.types import ASGIApp
 
-from app import __version__, middleware, problems
+from app import __version__, middleware, openapi_document, problems
 from app.config import Settings
 from app.gateway import Gateway
 from app.jobs import Jobs
@@ -83,7 +83,6 @@ def assembled() -> FastAPI:
         description=DESCRIPTION,
         lifespan=_lifespan,
         generate_unique_id_function=_operation_id,
-        responses=problems.problem_responses(401, 422),
         docs_url=None,  # the framework's pages load scripts from a public host: see `documentation`
         redoc_url=None,
         # A redirect would lead wherever the Host header says: also the page on which a password is typed.
@@ -104,13 +103,17 @@ def assembled() -> FastAPI:
         api_keys,
         audit,
     ):
-        app.include_router(module.router, dependencies=[Depends(require_known_query)])
+        app.include_router(
+            module.router,
+            dependencies=[Depends(require_known_query)],
+            responses=problems.problem_responses(401, 422, 503),
+        )
     # Probes, browsers and mail programs add parameters of their own to these.
     app.include_router(credential_pages.router)
     app.include_router(health.router)
     app.include_router(documentation.router, include_in_schema=False)
     problems.install(app)
-    problems.describe(app)
+    openapi_document.describe(app)
     return app
 
 

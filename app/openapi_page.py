@@ -7,11 +7,11 @@ from typing import Any
 
 from app.config import Settings
 from app.main import create_app
+from app.openapi_document import METHODS
 from app.who_may import ROUTES, route_name, who_may
 
 Node = Mapping[str, Any]
 
-METHODS = ("get", "post", "put", "patch", "delete")
 VALUES_IN_PLACE = 10
 INTRODUCTION = """\
 # HTTP interface
@@ -79,14 +79,14 @@ def render(document: Node) -> str:
     document = _with_values_in_place(document)
     lines = [INTRODUCTION, f"Version {document['info']['version']}.", ""]
     operations = list(_operations(document))
-    tags = list(dict.fromkeys(tag for tag, *_ in operations))
+    tags = [tag["name"] for tag in document["tags"]]
     lines += [f"- [{tag}](#{_anchor(tag)})" for tag in tags]
     lines += ["- [Objects](#objects)", ""]
-    for tag in tags:
-        lines += [f"## {tag}", ""]
+    for tag, words in ((tag["name"], tag["description"]) for tag in document["tags"]):
+        lines += [f"## {tag}", "", words, ""]
         for operation_tag, method, path, operation in operations:
             if operation_tag == tag:
-                lines += _operation(method, path, operation)
+                lines += _operation(document, method, path, operation)
     lines += ["## Objects", ""]
     for name, schema in sorted(document.get("components", {}).get("schemas", {}).items()):
         if name not in {"HTTPValidationError", "ValidationError"}:
@@ -102,7 +102,7 @@ def _operations(document: Node) -> Iterator[tuple[str, str, str, Node]]:
                 yield (operation.get("tags") or ["service"])[0], method.upper(), path, operation
 
 
-def _operation(method: str, path: str, operation: Node) -> list[str]:
+def _operation(document: Node, method: str, path: str, operation: Node) -> list[str]:
     description = str(operation.get("description", "")).strip()
     lines = [f"### {method} {path}", ""]
     lines += [description or str(operation.get("summary", "")), ""]
@@ -111,7 +111,7 @@ def _operation(method: str, path: str, operation: Node) -> list[str]:
         lines += [f"Who may: {who_may(rule)}.", ""]
     lines += _parameters(operation.get("parameters", []))
     lines += _request_body(operation.get("requestBody"))
-    lines += _answers(operation.get("responses", {}))
+    lines += _answers(document["components"]["responses"], operation.get("responses", {}))
     return lines
 
 
@@ -145,9 +145,10 @@ def _request_body(body: Node | None) -> list[str]:
     return [f"Body: {' or '.join(shapes)}", ""]
 
 
-def _answers(responses: Node) -> list[str]:
+def _answers(shared: Node, responses: Node) -> list[str]:
     rows = []
-    for status, answer in sorted(responses.items()):
+    for status, named in sorted(responses.items()):
+        answer = shared[named["$ref"].rsplit("/", 1)[-1]] if "$ref" in named else named
         content = answer.get("content", {})
         shapes = [_type(part.get("schema", {})) or f"`{kind}`" for kind, part in content.items()]
         rows.append((status, answer.get("description", ""), " or ".join(dict.fromkeys(shapes))))
@@ -210,7 +211,8 @@ def _remarks(schema: Node) -> str:
         remarks.append(f"default `{schema['default']}`")
     if schema.get("writeOnly"):
         remarks.append("never shown again")
-    return "; ".join(dict.fromkeys(remarks))
+    *first, last = dict.fromkeys(remarks) or [""]
+    return "; ".join([*(remark.removesuffix(".") for remark in first), last])
 
 
 def _bounds(schema: Node) -> list[str]:

@@ -77,27 +77,6 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(Exception, _on_unexpected)
 
 
-def describe(app: FastAPI) -> None:
-    """Add the problem body to the OpenAPI document, because the answers of the routes refer to it. Add the answer 413 to
-    every route that takes a body."""
-    made_by_framework = app.openapi
-
-    def with_problems() -> dict[str, Any]:
-        document = made_by_framework()
-        schemas = document.setdefault("components", {}).setdefault("schemas", {})
-        if "Problem" not in schemas:
-            problem_schema = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
-            schemas.update(problem_schema.pop("$defs", {}))
-            schemas["Problem"] = problem_schema
-        for operations in document["paths"].values():
-            for operation in operations.values():
-                if "requestBody" in operation:
-                    operation["responses"].setdefault("413", problem_responses(413)[413])
-        return document
-
-    app.openapi = with_problems  # type: ignore[method-assign]
-
-
 def answer_to(request: Request, error: errors.GatewayError) -> JSONResponse:
     """The answer to an error of the gateway."""
     status = status_of(type(error)) or HTTPStatus.INTERNAL_SERVER_ERROR

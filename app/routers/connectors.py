@@ -247,7 +247,7 @@ def resume_connector(
 
 
 @router.post("/{connector_id}/fetch", responses=problem_responses(404, 409, 429, 503))
-async def fetch_now(connector_id: Id, gateway: GatewayDep, principal: PrincipalDep) -> CycleRead:
+async def fetch_connector(connector_id: Id, gateway: GatewayDep, principal: PrincipalDep) -> CycleRead:
     """Run a fetch cycle now. The answer comes when the cycle has ended and its messages are readable. If a cycle is already
     running, the request waits for it for up to 60 s."""
     cycle = await gateway.server_requests.run(

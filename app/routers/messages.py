@@ -106,7 +106,7 @@ def get_message(gateway: GatewayDep, principal: PrincipalDep, message_id: Id) ->
     response_class=Response,
     responses={**downloads.SOURCE_RESPONSES, **problem_responses(403, 404)},
 )
-def get_source(gateway: GatewayDep, principal: PrincipalDep, message_id: Id) -> Response:
+def get_message_source(gateway: GatewayDep, principal: PrincipalDep, message_id: Id) -> Response:
     """The mail as received, byte for byte."""
     return downloads.download(reading.get_source(gateway, principal, message_id))
 
@@ -116,7 +116,7 @@ def get_source(gateway: GatewayDep, principal: PrincipalDep, message_id: Id) -> 
     response_class=Response,
     responses={**downloads.CONTENT_RESPONSES, **problem_responses(403, 404, 409, 429, 503)},
 )
-async def get_attachment(
+async def get_message_attachment(
     gateway: GatewayDep,
     principal: PrincipalDep,
     message_id: Id,
@@ -130,7 +130,7 @@ async def get_attachment(
 
 
 @router.patch("/{message_id}", responses=problem_responses(403, 404))
-def update_message(
+def change_message(
     session: WriteSession, principal: PrincipalDep, message_id: Id, body: MessageUpdate
 ) -> MessageRead:
     """Mark a message as processed, or as new again."""

@@ -29,13 +29,17 @@ def list_quarantined(
 
 
 @router.post("/retry", responses=problem_responses(403, 404))
-def retry_many(session: WriteSession, principal: PrincipalDep, body: QuarantineRetry) -> RetriedCount:
+def retry_quarantined_mails(
+    session: WriteSession, principal: PrincipalDep, body: QuarantineRetry
+) -> RetriedCount:
     """Make the next cycles try all mails again that match every filter."""
     return RetriedCount(retried=quarantine.retry_matching(session, principal, body))
 
 
 @router.post("/{quarantine_id}/retry", responses=problem_responses(403, 404))
-def retry_quarantined(session: WriteSession, principal: PrincipalDep, quarantine_id: Id) -> QuarantinedRead:
+def retry_quarantined_mail(
+    session: WriteSession, principal: PrincipalDep, quarantine_id: Id
+) -> QuarantinedRead:
     """Make the next cycle try this mail again."""
     return _read(quarantine.retry(session, principal, quarantine_id))
 

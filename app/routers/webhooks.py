@@ -66,7 +66,7 @@ def change_webhook(
 
 
 @router.post("/{webhook_id}/rotate-secret", responses=problem_responses(404))
-def rotate_secret(
+def rotate_webhook_secret(
     webhook_id: Id, gateway: GatewayDep, principal: PrincipalDep, body: SecretRotation | None = None
 ) -> WebhookCreated:
     """Give the webhook a new secret, which only this answer shows. For a day, or as long as the request says, events are signed
@@ -82,7 +82,7 @@ def delete_webhook(webhook_id: Id, principal: PrincipalDep, session: WriteSessio
 
 
 @router.get("/{webhook_id}/deliveries", responses=problem_responses(404))
-def list_deliveries(
+def list_webhook_deliveries(
     webhook_id: Id,
     principal: PrincipalDep,
     session: ReadSession,

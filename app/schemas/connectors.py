@@ -32,7 +32,7 @@ class ImapServer(Input):
         return _with_usual_port(values, 143)
 
 
-Rate = Annotated[int, Field(ge=1, le=1_000_000)]
+Rate = Annotated[int | None, Field(ge=1, le=1_000_000, examples=[None])]
 
 
 class SmtpServer(Input):
@@ -41,9 +41,9 @@ class SmtpServer(Input):
     """The default is 465, or 587 if `security` is not `tls`."""
     security: Security = Security.TLS
     username: Name
-    rate_per_minute: Rate | None = None
+    rate_per_minute: Rate = None
     """The largest number of mails that are sent in a minute; others wait. Null: the known limit of the provider, or no limit."""
-    rate_per_day: Rate | None = None
+    rate_per_day: Rate = None
     """The same for 24 hours."""
     file_sent: FileSent = FileSent.AUTO
     """Whether the gateway files a copy in the Sent folder. `auto`: it files one unless the provider does, and looks into the
@@ -81,18 +81,19 @@ def _processed_folder(name: str) -> str:
 SourceFolder = Annotated[Name, AfterValidator(_source_folder)]
 ProcessedFolder = Annotated[Name, AfterValidator(_processed_folder)]
 """The name of a folder, or a special use in the spelling of RFC 6154."""
-PollInterval = Annotated[int, Field(ge=1, le=86400)]
-DaysKept = Annotated[int, Field(ge=1, le=36500)]
+# Programs make sample bodies out of a schema, with the least number where there is no example.
+PollInterval = Annotated[int | None, Field(ge=1, le=86400, examples=[60])]
+DaysKept = Annotated[int | None, Field(ge=1, le=36500, examples=[None])]
 
 
 Aliases = Annotated[list[EmailAddress], Field(max_length=100)]
 
 
 class Retention(Input):
-    delete_processed_after_days: DaysKept | None = None
-    delete_sent_after_days: DaysKept | None = None
+    delete_processed_after_days: DaysKept = None
+    delete_sent_after_days: DaysKept = None
     """Sent submissions are deleted after this number of days; null: they are kept."""
-    delete_failed_after_days: DaysKept | None = None
+    delete_failed_after_days: DaysKept = None
     """The same for submissions that failed, are uncertain or were cancelled."""
 
 
@@ -124,7 +125,7 @@ class ConnectorSettings(Input):
     """The name of the sender in sent mail. Null: a shared mailbox sends with its `name`, a personal one without a name."""
     source_folder: SourceFolder = "INBOX"
     processed_folder: ProcessedFolder = "\\Trash"
-    poll_interval_s: PollInterval | None = None
+    poll_interval_s: PollInterval = None
     """Null: the installation's `POLL_INTERVAL_S`."""
     retention: Retention = Field(default_factory=Retention)
     first_fetch: FirstFetch | None = None
@@ -171,15 +172,15 @@ class ImapServerPatch(Input):
 class SmtpServerPatch(ImapServerPatch):
     """Like `ImapServerPatch`."""
 
-    rate_per_minute: Rate | None = None
-    rate_per_day: Rate | None = None
+    rate_per_minute: Rate = None
+    rate_per_day: Rate = None
     file_sent: FileSent | None = None
 
 
 class RetentionPatch(Input):
-    delete_processed_after_days: DaysKept | None = None
-    delete_sent_after_days: DaysKept | None = None
-    delete_failed_after_days: DaysKept | None = None
+    delete_processed_after_days: DaysKept = None
+    delete_sent_after_days: DaysKept = None
+    delete_failed_after_days: DaysKept = None
 
 
 class ConnectorPatch(Input):
@@ -195,7 +196,7 @@ class ConnectorPatch(Input):
     from_name: Line | None = None
     source_folder: SourceFolder | None = None
     processed_folder: ProcessedFolder | None = None
-    poll_interval_s: PollInterval | None = None
+    poll_interval_s: PollInterval = None
     retention: RetentionPatch | None = None
     first_fetch: FirstFetch | None = None
     credentials: Credentials | None = None

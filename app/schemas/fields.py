@@ -4,7 +4,7 @@ Times are RFC 3339 in UTC. Ids are strings without a meaning for callers.
 """
 
 from datetime import UTC, datetime
-from typing import Annotated, Generic, TypeVar
+from typing import Annotated, Any, Generic, TypeVar, get_args
 
 from pydantic import (
     AfterValidator,
@@ -14,6 +14,7 @@ from pydantic import (
     Field,
     PlainSerializer,
     StringConstraints,
+    WithJsonSchema,
 )
 
 CONTROL_CHARACTERS = "".join(map(chr, (*range(0x20), 0x7F)))
@@ -35,7 +36,11 @@ def _no_control_characters(value: str) -> str:
     return value
 
 
-Time = Annotated[AwareDatetime, PlainSerializer(_rfc3339, return_type=str, when_used="json")]
+Time = Annotated[
+    AwareDatetime,
+    PlainSerializer(_rfc3339, return_type=str, when_used="json"),
+    WithJsonSchema({"type": "string", "format": "date-time"}),
+]
 Line = Annotated[
     str,
     StringConstraints(strip_whitespace=True, min_length=1, max_length=255),
@@ -96,6 +101,12 @@ Item = TypeVar("Item")
 
 class Page(Output, Generic[Item]):
     """A part of a list. `next_cursor` is the `after` of the next request."""
+
+    @classmethod
+    def model_parametrized_name(cls, params: tuple[Any, ...]) -> str:
+        """`MessagePage` for `Page[MessageRead]`; of a union, the first decides. Generated clients have these names."""
+        first = (get_args(params[0]) or params)[0]
+        return f"{first.__name__.removesuffix('Read')}Page"
 
     # Pydantic reads docstrings where a class is made. For a generic class that is the place of each use.
     model_config = ConfigDict(use_attribute_docstrings=False)

@@ -15,6 +15,7 @@ from sqlmodel import col
 from app import openapi_page
 from app.gateway import Gateway
 from app.models import Message
+from app.openapi_document import METHODS
 from app.services.access.rules import Action
 from app.who_may import ROUTES, ForAdministrators, Open, Rule, Special, route_name
 from tests.support import access_table
@@ -92,7 +93,7 @@ def test_the_walk_leaves_no_route_out() -> None:
     routes = {
         route_name(method, path)
         for path, item in document["paths"].items()
-        for method in openapi_page.METHODS
+        for method in METHODS
         if method in item
     }
     assert routes == set(ROUTES) == set(CALLS)
