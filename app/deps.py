@@ -1,7 +1,6 @@
 """The dependencies of the routes: the gateway, the caller, a session. No logic of its own."""
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from typing import Annotated
 
 from fastapi import Depends, Header, Request
@@ -11,10 +10,11 @@ from sqlmodel import Session
 from app.errors import Unauthenticated
 from app.gateway import Gateway
 from app.services import cursors
-from app.services.access import callers
+from app.services.access import callers, stream_tickets
+from app.services.access.callers import Caller
 from app.services.access.rules import Principal
 
-_PRINCIPAL = "gateway.principal"
+_CALLER = "gateway.caller"
 _bearer = HTTPBearer(auto_error=False, description="A JWT of the frontend, or an API key.")
 
 
@@ -34,53 +34,50 @@ def get_origin(request: Request) -> str | None:
 OriginDep = Annotated[str | None, Depends(get_origin)]
 
 
-def identified(request: Request) -> Principal:
+def identified(request: Request) -> Caller:
     """The caller of a request. Their token is verified once for each request.
 
     Raises:
         Unauthenticated
     """
-    known: Principal | None = request.scope.get(_PRINCIPAL)
+    known: Caller | None = request.scope.get(_CALLER)
     if known is None:
-        known = request.scope[_PRINCIPAL] = identify_again(request)
+        token = callers.bearer_token(request.headers.get("authorization", ""))
+        if token is None:
+            raise Unauthenticated
+        known = request.scope[_CALLER] = callers.identify(
+            get_gateway(request), token, origin=get_origin(request)
+        )
     return known
 
 
-def identify_again(request: Request) -> Principal:
-    """Verify the token again, of a request that may have waited for a long time.
+def identified_by_ticket(request: Request) -> Caller:
+    """The caller of the event stream: if the address has a ticket, whoever got it, otherwise as `identified`.
 
     Raises:
         Unauthenticated
     """
-    token = callers.bearer_token(request.headers.get("authorization", ""))
-    if token is None:
-        raise Unauthenticated
-    return callers.identify(get_gateway(request), token, origin=get_origin(request))
+    ticket = request.query_params.get("ticket")
+    if ticket is not None:
+        with get_gateway(request).db.reading() as session:
+            request.scope[_CALLER] = stream_tickets.recognise(session, ticket, origin=get_origin(request))
+    return identified(request)
 
 
 def get_principal(
     request: Request, _: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
 ) -> Principal:
-    return identified(request)
+    return identified(request).principal
 
 
 PrincipalDep = Annotated[Principal, Depends(get_principal)]
 
 
-@dataclass(frozen=True)
-class WaitingCaller:
-    """The caller of a request that may wait for a long time."""
-
-    principal: Principal
-    identify_again: Callable[[], Principal]
-    """Raises Unauthenticated if the key has been revoked, or the token has expired."""
+def get_caller(request: Request, _: PrincipalDep) -> Caller:
+    return identified(request)
 
 
-def get_waiting_caller(request: Request, principal: PrincipalDep) -> WaitingCaller:
-    return WaitingCaller(principal, lambda: identify_again(request))
-
-
-WaitingCallerDep = Annotated[WaitingCaller, Depends(get_waiting_caller)]
+CallerDep = Annotated[Caller, Depends(get_caller)]
 
 
 def _expected_version(

@@ -16,7 +16,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from app import clock, database_files
 from app.due_clock import TICK_S, DueClock
 from app.gateway import Gateway
-from app.services.access import audit
+from app.services.access import audit, stream_tickets
 from app.services.connectors import credential_links
 from app.services.events import deliveries, feed
 from app.services.fetching import sweep
@@ -57,6 +57,7 @@ class Jobs:
         self._add("event_retention", lambda: feed.delete_old(gateway), seconds=3600)
         self._add("audit_retention", lambda: audit.delete_old(gateway), seconds=3600)
         self._add("credential_links", lambda: credential_links.delete_expired(gateway), seconds=3600)
+        self._add("stream_tickets", lambda: stream_tickets.delete_expired(gateway), seconds=600)
 
     def start(self) -> None:
         self._scheduler.start()

@@ -18,6 +18,7 @@ from app.routers import (
     credential_links,
     credential_pages,
     documentation,
+    event_streams,
     events,
     group_bindings,
     health,
@@ -90,7 +91,7 @@ def assembled() -> FastAPI:
         # Spans would carry paths (a credential link is one), queries and bodies.
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
     )
-    for module in (
+    modules = (
         connectors,
         credential_links,
         key_grants,
@@ -99,12 +100,14 @@ def assembled() -> FastAPI:
         quarantine,
         submissions,
         events,
+        event_streams,
         webhooks,
         api_keys,
         audit,
-    ):
+    )
+    for router in (*(module.router for module in modules), event_streams.tickets):
         app.include_router(
-            module.router,
+            router,
             dependencies=[Depends(require_known_query)],
             responses=problems.problem_responses(401, 422, 503),
         )

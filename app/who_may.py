@@ -89,6 +89,7 @@ ROUTES: dict[str, Rule] = {
     "POST /submissions/{}/retry": Action.SEND,
     "GET /events": Action.SEE_EVENTS,
     "GET /events/stream": Action.SEE_EVENTS,
+    "POST /events/stream-tickets": Action.SEE_EVENTS,
     "POST /webhooks": ForAdministrators("webhooks:write"),
     "GET /webhooks": ForAdministrators("webhooks:write"),
     "GET /webhooks/{}": ForAdministrators("webhooks:write"),

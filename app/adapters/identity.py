@@ -11,7 +11,7 @@ import ssl
 import threading
 import unicodedata
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol, TypeGuard
 
@@ -30,12 +30,14 @@ from app.errors import SettingsIncomplete, Unauthenticated
 log = structlog.get_logger(__name__)
 
 LEEWAY_S = 30
+LEEWAY = timedelta(seconds=LEEWAY_S)
 """The largest difference between the issuer's clock and ours."""
 MAX_TOKEN_CHARS = 16_384
 MAX_NAME_CHARS = 255
 TIMES = ("exp", "nbf", "iat")
 MAX_TIME_S = 1e12
 """Far beyond any date. A larger number is not accepted as a time."""
+FAR_FUTURE = datetime(9999, 1, 1, tzinfo=UTC)
 JWKS_TIMEOUT_S = 5.0
 """The limit for one connection and for one read. The limit for the whole request is twice this."""
 JWKS_MAX_OCTETS = 1_000_000
@@ -74,6 +76,8 @@ class Claims:
     subject: str
     groups: frozenset[str]
     roles: frozenset[str]
+    expires_at: datetime = field(default=FAR_FUTURE, compare=False)
+    """The token is accepted `LEEWAY` longer, because clocks differ."""
 
 
 class TokenVerifier(Protocol):
@@ -154,6 +158,7 @@ class JwtVerifier:
             subject=subject,
             groups=_names(claims, self._groups_claim),
             roles=_names(claims, self._roles_claim),
+            expires_at=datetime.fromtimestamp(min(claims["exp"], FAR_FUTURE.timestamp()), UTC),
         )
 
 

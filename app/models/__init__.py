@@ -4,7 +4,7 @@ Each file holds the tables of the room of `app/services` that has its name. Impo
 SQLModel tables do not validate, so check every value from outside before you put it into one.
 """
 
-from app.models.access import ApiKey, AuditRecord, GroupBinding, KeyGrant
+from app.models.access import ApiKey, AuditRecord, GroupBinding, KeyGrant, StreamTicket
 from app.models.columns import UtcDateTime
 from app.models.connectors import Connector, Credential, CredentialLink, UpgradeStep
 from app.models.cursors import CursorKey
@@ -31,6 +31,7 @@ __all__ = [
     "MessageBody",
     "Quarantined",
     "ServerMessage",
+    "StreamTicket",
     "Submission",
     "SubmissionBody",
     "SubmissionRecipient",

@@ -1,4 +1,4 @@
-"""Tables of access: bindings, API keys, and the audit trail."""
+"""Tables of access: bindings, API keys, tickets for the event stream, and the audit trail."""
 
 from datetime import datetime
 from typing import Any
@@ -42,6 +42,22 @@ class ApiKey(SQLModel, table=True):
     expires_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     last_used_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     revoked_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+
+
+class StreamTicket(SQLModel, table=True):
+    """Opens the event stream for a page, for a few minutes. Only its hash is stored."""
+
+    __tablename__ = "stream_tickets"
+
+    sha256: str = Field(primary_key=True)
+    caller: str = Field(index=True)
+    """Who got it: `user:…`, `key:…`."""
+    groups: list[str] = Field(default_factory=list, sa_type=JSON)
+    """Of a user, as their token named them."""
+    is_admin: bool = False
+    expires_at: datetime = Field(sa_type=UtcDateTime, index=True)
+    stream_id: str | None = None
+    """The newest stream that was opened with it. Any other is over."""
 
 
 class KeyGrant(SQLModel, table=True):

@@ -11,13 +11,19 @@ from fastapi import Request, Response
 from fastapi.routing import APIRoute
 from starlette.concurrency import run_in_threadpool
 
-from app.deps import identified
+from app.deps import identified, identified_by_ticket
+from app.services.access.callers import Caller
 from app.services.access.rules import SCOPES, Action, Principal, require_administrator, require_scope
 from app.who_may import ROUTES, ForAdministrators, Special, route_name
 
 
 class CallerFirst(APIRoute):
     """A route that answers 401 without a good token, and 403 to a key without the scope, before it reads the body."""
+
+    @staticmethod
+    def caller_of(request: Request) -> Caller:
+        """Who calls. Raises Unauthenticated."""
+        return identified(request)
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         assert self.methods is not None
@@ -26,7 +32,7 @@ class CallerFirst(APIRoute):
         handle = super().get_route_handler()
 
         def check(request: Request) -> None:
-            _require_allowed(identified(request), name)
+            _require_allowed(self.caller_of(request).principal, name)
 
         async def handle_after_check(request: Request) -> Response:
             await run_in_threadpool(check, request)
@@ -48,3 +54,11 @@ def _require_allowed(principal: Principal, route: str) -> None:
             require_scope(principal, scope)
         case Action() as action:
             require_scope(principal, SCOPES[action])
+
+
+class TicketOrToken(CallerFirst):
+    """Such a route that also takes a ticket in its address."""
+
+    @staticmethod
+    def caller_of(request: Request) -> Caller:
+        return identified_by_ticket(request)

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Query, Request, Response, status
 from starlette.concurrency import run_in_threadpool
 
-from app.deps import CursorsDep, GatewayDep, PrincipalDep, ReadSession, WaitingCallerDep, WriteSession
+from app.deps import CallerDep, CursorsDep, GatewayDep, PrincipalDep, ReadSession, WriteSession
 from app.errors import FieldFault, InvalidInput
 from app.problems import problem_responses
 from app.routers import downloads
@@ -39,7 +39,7 @@ COLUMNS = frozenset(MessageRead.model_fields) - {"from_", "answers"}
 async def list_messages(
     request: Request,
     gateway: GatewayDep,
-    caller: WaitingCallerDep,
+    caller: CallerDep,
     cursors_of: CursorsDep,
     query: Annotated[MessagesQuery, Query()],
 ) -> Page[MessageRead]:

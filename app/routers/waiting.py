@@ -14,9 +14,9 @@ from fastapi import FastAPI, Request
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
 
-from app.deps import WaitingCaller
 from app.errors import StoreUnavailable
 from app.gateway import Gateway
+from app.services.access.callers import Caller, identify_again
 from app.services.access.rules import Principal
 from app.services.events import feed
 from app.services.pages import Slice
@@ -115,7 +115,7 @@ def watch_of(app: FastAPI) -> FeedWatch:
 
 async def until_filled(
     request: Request,
-    caller: WaitingCaller,
+    caller: Caller,
     look: Callable[[Principal, str | None], Slice[Item]],
     after: str | None,
     wait_s: float,
@@ -139,26 +139,26 @@ async def until_filled(
 
 async def _until_filled(
     request: Request,
-    caller: WaitingCaller,
+    caller: Caller,
     look: Callable[[Principal, str | None], Slice[Item]],
     page: Slice[Item],
     wait_s: float,
 ) -> Slice[Item]:
-    watch = watch_of(request.app)
+    gateway, watch = request.app.state.gateway, watch_of(request.app)
     loop = asyncio.get_running_loop()
     end = loop.time() + wait_s
     gone = asyncio.ensure_future(_disconnected(request))
     try:
         while True:
             seen = await watch.last_position()
-            principal = await run_in_threadpool(caller.identify_again)
+            principal = await run_in_threadpool(identify_again, gateway, caller)
             page = await run_in_threadpool(look, principal, page.next_after)
             if page.data or page.has_more:
                 return page
             while not await watch.grown(seen, min(end - loop.time(), IDENTIFY_EVERY_S), unless=gone):
                 if loop.time() >= end or gone.done() or watch.is_closed:
                     return page
-                await run_in_threadpool(caller.identify_again)
+                await run_in_threadpool(identify_again, gateway, caller)
     finally:
         gone.cancel()
         with contextlib.suppress(asyncio.CancelledError):

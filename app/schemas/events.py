@@ -28,6 +28,14 @@ class EventsQuery(ListQuery):
 
 class StreamQuery(Input):
     after: Cursor | None = None
+    ticket: Annotated[str, StringConstraints(max_length=100)] | None = None
+    """From `POST /events/stream-tickets`, in place of `Authorization`."""
+
+
+class StreamTicketRead(Output):
+    ticket: str
+    """Only this answer shows it."""
+    expires_at: Time
 
 
 WebhookUrl = Annotated[

@@ -103,6 +103,7 @@ CALLS: dict[str, Call] = {
     "DELETE /submissions/{}": Call("/submissions/{submission}", uses_up=True),
     "GET /events": Call("/events"),
     "GET /events/stream": Call("/events/stream"),
+    "POST /events/stream-tickets": Call("/events/stream-tickets"),
     "POST /webhooks": Call("/webhooks", {"url": "https://crm.firma.invalid/hook"}),
     "GET /webhooks": Call("/webhooks"),
     "GET /webhooks/{}": Call("/webhooks/{webhook}", limited_key="404"),

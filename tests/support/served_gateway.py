@@ -15,13 +15,19 @@ from tools.servers.process import end, free_port, wait_until
 START_TIMEOUT_S = 60.0
 
 
-@contextlib.contextmanager
-def served_gateway(database_url: str, folder: Path, **settings: str) -> Iterator[httpx.Client]:
+def served_gateway(
+    database_url: str, folder: Path, **settings: str
+) -> contextlib.AbstractContextManager[httpx.Client]:
     """A client of the served gateway, without a token; its log is `gateway.log` in the folder.
 
     `settings` are further ones, by their names without the prefix: `MAX_MESSAGE_OCTETS="1000"`.
     """
-    port = free_port()
+    return served_at(free_port(), database_url, folder, **settings)
+
+
+@contextlib.contextmanager
+def served_at(port: int, database_url: str, folder: Path, **settings: str) -> Iterator[httpx.Client]:
+    """Such a gateway on this port, for one that is started again."""
     values = {
         "DATABASE_URL": database_url,
         "SECRET_KEYS": "first-secret-key-of-the-tests-and-long-enough",
@@ -30,7 +36,7 @@ def served_gateway(database_url: str, folder: Path, **settings: str) -> Iterator
         **settings,
     }
     log = folder / "gateway.log"
-    with log.open("wb") as output:
+    with log.open("ab") as output:
         process = subprocess.Popen(
             [Path(sys.executable).with_name("imap-gateway"), "serve", "--port", str(port)],
             cwd=folder,  # a developer's .env is not for tests

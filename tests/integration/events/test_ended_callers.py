@@ -9,16 +9,9 @@ import httpx
 import pytest
 
 from tests.support.callers import bearer, user_token
+from tests.support.listening import ADMINISTRATOR, Listener, something_happens
 from tests.support.served_gateway import served_gateway
 from tools.servers.process import wait_until
-
-ADMINISTRATOR = bearer(user_token("administrator", admin=True))
-CONNECTOR = {
-    "name": "Orders",
-    "kind": "shared",
-    "email_address": "objednavka@firma.cz",
-    "imap": {"host": "imap.firma.invalid", "username": "objednavka"},
-}
 
 
 @pytest.fixture(scope="module")
@@ -28,42 +21,10 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
         yield client
 
 
-class Listener:
-    """A stream in a thread of its own: what it was given, and whether it has ended."""
-
-    def __init__(self, gateway: httpx.Client, headers: dict[str, str]) -> None:
-        self.lines: list[str] = []
-        self.thread = threading.Thread(target=self._listen, args=(gateway, headers))
-        self.thread.start()
-        wait_until(lambda: self.lines != [], 60, "the stream's first line")
-
-    def _listen(self, gateway: httpx.Client, headers: dict[str, str]) -> None:
-        with gateway.stream("GET", "/events/stream", headers=headers) as answer:
-            answer.raise_for_status()
-            for line in answer.iter_lines():
-                self.lines.append(line)
-
-    def has_ended(self) -> bool:
-        return not self.thread.is_alive()
-
-    def events(self) -> list[str]:
-        return [line for line in self.lines if line.startswith("data:")]
-
-
 def new_key(gateway: httpx.Client) -> tuple[str, dict[str, str]]:
     body = {"name": "k", "scopes": ["events:read", "messages:read"]}
     made = gateway.post("/api-keys", json=body, headers=ADMINISTRATOR).json()
     return made["id"], bearer(made["key"])
-
-
-def something_happens(gateway: httpx.Client) -> None:
-    """An event that keys and administrators may see."""
-    name = threading.get_native_id(), len(gateway.get("/connectors", headers=ADMINISTRATOR).json()["data"])
-    body = {**CONNECTOR, "imap": {"host": "imap.firma.invalid", "username": f"{name}"}}
-    created = gateway.post("/connectors", json=body, headers=ADMINISTRATOR)
-    assert created.status_code == 201, created.text
-    paused = gateway.post(f"/connectors/{created.json()['id']}/pause", headers=ADMINISTRATOR)
-    assert paused.status_code == 200, paused.text
 
 
 def revoked(gateway: httpx.Client) -> tuple[dict[str, str], Callable[[], object]]:

@@ -14,7 +14,7 @@ from sqlmodel import col
 from app import clock
 from app.gateway import Gateway
 from app.models import Event
-from app.routers import events
+from app.routers import event_streams
 from app.services.events import feed, outbox
 from tests.support.callers import Callers
 from tests.support.live_gateway import live_gateway
@@ -168,7 +168,7 @@ def test_a_stream_gives_events_as_they_happen_and_goes_on_after_the_last_one_see
 def test_a_stream_that_shows_nothing_beats_evenly_however_much_happens_to_others(
     gateway: Gateway, live: httpx.Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(events, "HEARTBEAT_S", 1.0)
+    monkeypatch.setattr(event_streams, "HEARTBEAT_S", 1.0)
     box = connector(gateway, groups=["orders"])
     is_over = threading.Event()
 
