@@ -52,30 +52,30 @@ PERSONAL = {
 HEAD = """\
 # Who may do what
 
-This page is generated from `app/services/access/rules.py` (`python -m tools.access > docs/access.md`). A test
-compares the two. `yes`: allowed. `404`: for this caller the object does not exist. `403`: the caller sees the object, but
-may not do this. A key without the scope gets 403. "API key for others" is a key that is limited to other connectors. A request without a
-good token gets 401, and a key without the scope 403, before its body, its parameters or its ids are looked at.
+This page is generated from `app/services/access/rules.py` (`python -m tools.access > docs/access.md`). A test compares the two.
+`yes`: allowed. `404`: for this caller the object does not exist. `403`: the caller sees the object, but may not do this. "API key
+for others" is a key that is limited to other connectors. A request without a good token gets 401, and a key without the scope
+gets 403, before the gateway checks the body, the parameters or the ids of the request.
 
 Rules that the tables do not show:
 - Every user may create a personal connector for themselves. Only administrators, and keys with `connectors:write` that
   are not limited to certain connectors, may create other connectors.
-- A mailbox that somebody else has connected is refused (409) only to those who may change that connector, and only after it
-  has logged in. External ids are unique for each user, and in the installation for administrators and keys; a key that is
-  limited to certain connectors cannot change them. A connector that a caller may not change does not exist for
-  `PUT /connectors/by-external-id/…`.
-- The kind and the owner of a connector never change. A personal connector takes no group bindings: a caller who may
-  otherwise bind groups gets 409 there.
+- If another connector has the mailbox, a caller gets 409 only if they may change that connector, and only after it has logged in.
+- External ids are unique for each user; those of administrators and keys are unique in the whole installation. A key that is
+  limited to certain connectors cannot change external ids. `PUT /connectors/by-external-id/…` finds only connectors that the
+  caller may change.
+- The kind and the owner of a connector never change. A personal connector takes no group bindings: a caller who may bind groups
+  gets 409.
 - When the owner of a personal mailbox has entered the password, in the application or by a link, the connector is
   *sealed* for good. From then on others cannot change its folders, its address, `first_fetch` or retention, and cannot enter a
-  password. A change of host, port, security or user name discards the stored password. If somebody else makes it, nothing is
-  fetched or sent until the owner has entered the password with their own token; where only links were ever used, a new
-  link is enough, but mail queued before waits for the owner's token.
+  password. A change of host, port, security or user name discards the stored password. If somebody else makes this change,
+  nothing is fetched or sent until the owner has entered the password with their own token. If the owner has always used links, a
+  new link is enough, but mail that was queued before waits for the owner's token.
 - Webhooks are for administrators and for keys with `webhooks:write`. API keys and the audit trail are for
-  administrators and for keys with `admin`. A key cannot create a key with more scopes, more connectors or a longer life
-  than its own. In the audit trail a key sees only what concerns its own connectors.
-- `?messages=delete` on the deletion of a connector deletes its stored mail, even when the caller may not read that
-  mail: the operator of the gateway must be able to give up a mailbox. The audit trail records it, with the number of messages.
+  administrators and for keys with `admin`. A key cannot create a key with more scopes, more connectors or a later expiry
+  than its own. In the audit trail a key that is limited to certain connectors sees only the actions on these.
+- `?messages=delete` on the deletion of a connector deletes its stored mail, even if the caller may not read it: the operator of
+  the gateway must be able to give up a mailbox. The audit trail records it, with the number of messages.
 - The holder of a link for entering a password may enter it once, and sees the settings that the page shows.
 - Groups come from the token of each request: a user who leaves a group loses access to its mail with the next token.
 """
