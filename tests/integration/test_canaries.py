@@ -12,8 +12,6 @@ import html
 import os
 import re
 import secrets
-import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +23,7 @@ import pytest
 from sqlalchemy import MetaData, create_engine, select, text
 
 from tests.support.callers import JWT_SECRET, bearer, user_token
+from tests.support.forked_command import ForkedCommand
 from tests.support.stored_mail import with_attachment
 from tools.servers.dovecot import Dovecot
 from tools.servers.http_receiver import HttpReceiver
@@ -104,13 +103,11 @@ def served(database_url: str, folder: Path) -> Iterator[Served]:
     }
     log = folder / "gateway.log"
     with log.open("wb") as output:
-        process = subprocess.Popen(
-            [Path(sys.executable).with_name("imap-gateway"), "serve", "--port", str(port)],
-            cwd=folder,  # a developer's .env is not for tests
-            env=environment,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
+        process = ForkedCommand(
+            ["serve", "--port", str(port)],
+            folder=folder,  # a developer's .env is not for tests
+            environment=environment,
+            output=output,
         )
     try:
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60, trust_env=False) as client:
@@ -168,6 +165,7 @@ def test_secrets_are_found_nowhere_and_contents_only_with_their_readers(
         _receive(gateway, canaries, dovecot, user, connector_id)
         _send(gateway, canaries, smtp, connector_id)
         _let_the_owner_in(gateway, canaries, dovecot)
+        _let_the_owner_in_by_a_link(gateway, canaries, dovecot)
         _log_in_wrongly(gateway, canaries, connector_id)
         _send_what_is_refused(gateway, canaries, connector_id)
         _break_something(gateway, canaries, database_url, connector_id)
@@ -339,7 +337,7 @@ def _let_the_owner_in_by_a_link(gateway: Served, canaries: Canaries, dovecot: Do
         answer = gateway.ask("nobody", "POST", page, status, data=form)
     form = {"step": "connect", "seen": seen, "sealed": _hidden("sealed", answer)}
     gateway.ask("nobody", "POST", page, data=form)
-    gateway.ask("nobody", "GET", page, 404)
+    gateway.ask("nobody", "GET", page)  # what has become of it
     assert gateway.ask("owner", "GET", path)["has_credentials"]
 
 

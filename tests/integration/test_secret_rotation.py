@@ -3,8 +3,6 @@
 import itertools
 import os
 import signal
-import subprocess
-import sys
 import threading
 from pathlib import Path
 
@@ -20,7 +18,9 @@ from app.services import secret_rotation
 from app.services.mailboxes.credentials import servers_of
 from app.services.secret_rotation import Progress
 from app.states import ConnectorKind, ConnectorStatus, Security
-from tests.support.settings import ROOT, SettingsFactory
+from tests.support.forked_command import HeardCommand
+from tests.support.settings import SettingsFactory
+from tools.servers.process import wait_until
 
 OLD = "the-old-key-of-thirty-two-characters-or-more"
 NEW = "the-new-key-of-thirty-two-characters-or-more"
@@ -199,21 +199,16 @@ def test_a_killed_command_is_run_again_and_ends_well(
         "GATEWAY_DATABASE_URL": database_url,
         "GATEWAY_SECRET_KEYS": f"{NEW},{OLD}",
     }
-    command = [sys.executable, "-m", "app.cli", "rotate-secrets"]
-    first = subprocess.Popen(
-        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    assert first.stderr is not None
-    assert "encrypted anew" in first.stderr.readline()
+    first = HeardCommand(["rotate-secrets"], folder=tmp_path, environment=environment)
+    wait_until(lambda: "encrypted anew" in first.errors(), 60, "the first batch")
     first.send_signal(signal.SIGKILL)
-    first.communicate()
-    second = subprocess.run(
-        command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=120
-    )
-    assert (second.returncode, second.stderr.count("Traceback")) == (0, 0), second.stderr
+    first.ended(60)
+    second = HeardCommand(["rotate-secrets"], folder=tmp_path, environment=environment)
+    printed, errors = second.ended(120)
+    assert (second.returncode, errors.count("Traceback")) == (0, 0), errors
     gateway = Gateway.from_settings(rotating)
     with gateway.db.reading() as session:
         assert plaintexts(session, only_new) == expected(600, 5)
     gateway.close()
-    assert OLD not in second.stdout + second.stderr
-    assert "password connector" not in second.stdout + second.stderr
+    assert OLD not in printed + errors
+    assert "password connector" not in printed + errors

@@ -2,14 +2,13 @@
 
 import contextlib
 import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 
 from tests.support.callers import JWT_SECRET
+from tests.support.forked_command import ForkedCommand
 from tools.servers.process import end, free_port, wait_until
 
 START_TIMEOUT_S = 60.0
@@ -37,13 +36,11 @@ def served_at(port: int, database_url: str, folder: Path, **settings: str) -> It
     }
     log = folder / "gateway.log"
     with log.open("ab") as output:
-        process = subprocess.Popen(
-            [Path(sys.executable).with_name("imap-gateway"), "serve", "--port", str(port)],
-            cwd=folder,  # a developer's .env is not for tests
-            env={**os.environ, **{f"GATEWAY_{name}": value for name, value in values.items()}},
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
+        process = ForkedCommand(
+            ["serve", "--port", str(port)],
+            folder=folder,  # a developer's .env is not for tests
+            environment={**os.environ, **{f"GATEWAY_{name}": value for name, value in values.items()}},
+            output=output,
         )
     try:
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60, trust_env=False) as client:

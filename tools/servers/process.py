@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 
 class ServerMissing(Exception):
@@ -26,6 +27,15 @@ class ServerMissing(Exception):
 
 class ServerFailed(Exception):
     """An existing server did not start, or did not obey a command. The text holds its last output."""
+
+
+class Started(Protocol):
+    """A process that was started, as `subprocess.Popen` has it."""
+
+    pid: int
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Its exit code; subprocess.TimeoutExpired if it does not end in time."""
 
 
 @dataclass(frozen=True)
@@ -117,7 +127,7 @@ def start(
 
 
 def end(
-    process: subprocess.Popen[bytes],
+    process: Started,
     *,
     pid: int | None = None,
     with_signal: signal.Signals = signal.SIGTERM,

@@ -3,8 +3,6 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 from base64 import b64decode
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +21,7 @@ from app.services.messages import rereading
 from tests.integration.rereading.database import DATA, SECRET_KEY, load_old_database, multiply
 from tests.integration.rereading.mails import INVOICE, LOGO, MAILS, SCAN, TERMS
 from tests.support.callers import Callers
+from tests.support.forked_command import HeardCommand
 from tests.support.served_gateway import served_gateway
 from tools.servers.process import wait_until
 
@@ -76,22 +75,16 @@ def service(old_url: str, tmp_path: Path) -> Iterator[httpx.Client]:
         yield client
 
 
-def command(url: str) -> subprocess.Popen[str]:
+def command(url: str) -> HeardCommand:
     """`imap-gateway reread`, started."""
-    return subprocess.Popen(
-        [Path(sys.executable).with_name("imap-gateway"), "reread"],
-        cwd=DATA,
-        env={**os.environ, "GATEWAY_DATABASE_URL": url},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    environment = {**os.environ, "GATEWAY_DATABASE_URL": url}
+    return HeardCommand(["reread"], folder=DATA, environment=environment)
 
 
 def run_command(url: str) -> str:
     """Run it to its end; what it printed."""
     process = command(url)
-    printed, errors = process.communicate(timeout=180)
+    printed, errors = process.ended(180)
     assert (process.returncode, "Traceback" in errors) == (0, False), errors
     return printed
 
@@ -235,7 +228,7 @@ def test_a_killed_run_is_run_again_and_ends_well(upgraded_url: str) -> None:
     process = command(upgraded_url)
     wait_until(lambda: READER in readers(upgraded_url) or process.poll() is not None, 60, "a batch")
     process.send_signal(signal.SIGKILL)
-    process.communicate()
+    process.ended(60)
     done = readers(upgraded_url)
     assert (READER in done, 1 in done) == (True, True), "killed too early or too late to tell anything"
     run_command(upgraded_url)
@@ -247,7 +240,7 @@ def test_two_runs_at_once_read_everything_right(upgraded_url: str) -> None:
     multiply(upgraded_url, 8)
     runs = [command(upgraded_url), command(upgraded_url)]
     for run in runs:
-        _printed, errors = run.communicate(timeout=180)
+        _printed, errors = run.ended(180)
         assert (run.returncode, "Traceback" in errors) == (0, False), errors
     assert_all_are_read(upgraded_url)
 
@@ -286,7 +279,7 @@ def test_what_callers_delete_and_mark_meanwhile_stays_so(service: httpx.Client, 
             if deleted:
                 assert service.delete(f"/messages/{deleted.pop()}").status_code == 204
     finally:
-        _printed, errors = process.communicate(timeout=180)
+        _printed, errors = process.ended(180)
     assert (process.returncode, "Traceback" in errors) == (0, False), errors
     run_command(old_url)
     assert set(readers(old_url)) == {READER}
@@ -471,7 +464,7 @@ def test_defects_that_are_not_the_readers_stay(upgraded_url: str) -> None:
 @ON_SQLITE
 def test_a_schema_of_another_version_is_left_alone(old_url: str) -> None:
     process = command(old_url)
-    _printed, errors = process.communicate(timeout=60)
+    _printed, errors = process.ended(60)
     assert process.returncode == 1
     assert "imap-gateway migrate" in errors
     assert "Traceback" not in errors
@@ -479,13 +472,8 @@ def test_a_schema_of_another_version_is_left_alone(old_url: str) -> None:
 
 @ON_SQLITE
 def test_a_run_reports_its_progress(upgraded_url: str) -> None:
-    process = subprocess.run(
-        [Path(sys.executable).with_name("imap-gateway"), "reread"],
-        cwd=DATA,
-        env={**os.environ, "GATEWAY_DATABASE_URL": upgraded_url},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert f"{len(SEEN)}/{len(SEEN)}" in process.stderr
-    assert "mails.test" not in process.stderr + process.stdout
+    process = command(upgraded_url)
+    printed, errors = process.ended(180)
+    assert process.returncode == 0, errors
+    assert f"{len(SEEN)}/{len(SEEN)}" in errors
+    assert "mails.test" not in errors + printed
