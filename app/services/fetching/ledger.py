@@ -13,7 +13,7 @@ from sqlalchemy import ColumnElement, delete, func, or_, select
 from sqlmodel import Session, col
 
 from app.ids import new_id
-from app.models import ServerMessage
+from app.models import Message, ServerMessage
 from app.states import MoveState
 
 DISPLACED = -1
@@ -109,6 +109,16 @@ def rows_of(session: Session, row_ids: Sequence[str]) -> list[ServerMessage]:
         .with_for_update()
     )
     return list(session.execute(statement, execution_options={"populate_existing": True}).scalars())
+
+
+def received_octets(session: Session, rows: Sequence[ServerMessage]) -> dict[str, int]:
+    """The number of octets received of the mails of these rows, by row; without those whose message was deleted."""
+    statement = (
+        select(col(ServerMessage.id), col(Message.size_octets))
+        .join(Message, col(Message.id) == col(ServerMessage.message_id))
+        .where(col(ServerMessage.id).in_([row.id for row in rows]))
+    )
+    return {row.id: row.size_octets for row in session.execute(statement)}
 
 
 def add(

@@ -315,6 +315,12 @@ def moves_and_hangs_up(session: Session, _tag: bytes, command: bytes) -> bool:
     return False
 
 
+def copies_and_hangs_up(session: Session, _tag: bytes, command: bytes) -> bool:
+    """The mails are copied, and stay in the source folder; nobody hears of it."""
+    session.copy(command)
+    return False
+
+
 class TestAfterAMoveOfWhichNobodyHeard:
     def cut(self, connect: Connect, server: ScriptedImap) -> Box:
         server.once(rb"UID MOVE", moves_and_hangs_up)
@@ -360,15 +366,30 @@ class TestAfterAMoveOfWhichNobodyHeard:
                 cycle = box.fetch()
             assert (cycle["outcome"], len(box.messages()), len(server.trash.raws())) == ("ok", 5, 5)
 
+    @pytest.mark.parametrize(
+        ("size", "everywhere"),
+        [(b"0", True), (b"NIL", True), (b"1999999", True), (b"1", False), (b"999999999", False)],
+    )
+    def test_a_copy_is_found_whatever_size_the_server_announces(
+        self, connect: Connect, size: bytes, everywhere: bool
+    ) -> None:
+        """From the beginning, or for the copies alone."""
+        with ScriptedImap([mail(number, "z" * 5000 * number) for number in range(4)]) as server:
+            if everywhere:
+                server.rewrite(rb"RFC822\.SIZE \d+", b"RFC822.SIZE " + size)
+            server.once(rb"UID MOVE", copies_and_hangs_up)
+            box = connect(server)
+            assert box.fetch()["outcome"] == "failed"
+            server.trash.add(mail(50, "x" * 3_000_000))
+            server.rewrite(rb"RFC822\.SIZE \d+", b"RFC822.SIZE " + size)
+            box.fetch_well()
+            assert (len(box.messages()), len(server.inbox.raws()), len(server.trash.raws())) == (4, 0, 5)
+            assert all(message["moved_at"] for message in box.messages())
+
     def test_what_is_in_the_source_still_waits_until_its_copy_can_be_looked_at(
         self, connect: Connect
     ) -> None:
         with ScriptedImap(RAWS) as server:
-
-            def copies_and_hangs_up(session: Session, _tag: bytes, command: bytes) -> bool:
-                session.copy(command)
-                return False
-
             server.once(rb"UID MOVE", copies_and_hangs_up)
             box = connect(server)
             assert box.fetch()["outcome"] == "failed"
