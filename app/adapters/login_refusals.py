@@ -185,6 +185,9 @@ PHRASES: tuple[tuple[str, ErrorType], ...] = (
     ("neplatne heslo", LoginRefused),
     ("neplatne prihlasovaci", LoginRefused),
     ("nespravne prihlasovacie", LoginRefused),
+    # Said in passing: that the password was wrong counts more
+    ("please enable imap", ImapSwitchedOff),
+    ("enable imap access", ImapSwitchedOff),
     # The password has expired
     ("password has expired", PasswordExpired),
     ("password expired", PasswordExpired),

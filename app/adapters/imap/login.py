@@ -3,12 +3,21 @@
 import contextlib
 from collections.abc import Callable, Iterator
 
+from app.adapters import login_refusals
 from app.adapters.imap.authentication import log_in
 from app.adapters.imap.opening import open_session
 from app.adapters.imap.session import ImapSession
 from app.adapters.imap.values import ConnectionPolicy, ServerAddress
 from app.adapters.masking import Mask
-from app.errors import MailServerError, MailServerRejected, MailServerTimeout, MailServerUnavailable
+from app.errors import (
+    CommandRefused,
+    ConnectionLost,
+    ImapSwitchedOff,
+    MailServerError,
+    MailServerRejected,
+    MailServerTimeout,
+    MailServerUnavailable,
+)
 
 
 @contextlib.contextmanager
@@ -36,7 +45,7 @@ def connect(
         with logging_in(), _masking(session, mask):
             log_in(imap, session, server, password, silent_at_id=access.silent_at_id)
         try:
-            with _masking(session, mask):
+            with _masking(session, mask), _explained_by_alert(session, server.username):
                 yield session
         except MailServerRejected as exc:
             if exc.command == "SELECT":  # 163.com wants an ID before
@@ -57,6 +66,18 @@ def capabilities(server: ServerAddress, access: ConnectionPolicy) -> frozenset[s
         return session.capabilities
     finally:
         session.end()
+
+
+@contextlib.contextmanager
+def _explained_by_alert(session: ImapSession, username: str) -> Iterator[None]:
+    """Some servers let a user in for whom IMAP is switched off, say so in an ALERT, and then refuse every command, or answer
+    none (poczta.interia.pl)."""
+    try:
+        yield
+    except (CommandRefused, ConnectionLost, MailServerTimeout) as exc:
+        if login_refusals.by_words(session.alert or "", username=username) is ImapSwitchedOff:
+            raise ImapSwitchedOff(command=exc.command, server_line=exc.server_line) from exc
+        raise
 
 
 @contextlib.contextmanager

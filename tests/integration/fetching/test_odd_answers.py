@@ -1,6 +1,7 @@
 """More habits of servers, each tried with four mails over HTTP: neighbours of those in `test_bending_servers.py`."""
 
 import re
+from typing import Any
 
 import pytest
 
@@ -16,6 +17,7 @@ from tools.servers.scripted_imap import (
 )
 
 RAWS = [mail(number) for number in range(4)]
+SWITCHED_OFF = b"[ALERT] Please enable IMAP access in your account settings first."
 
 FETCHED = rb"^(\* \d+ FETCH \()(UID \d+) (INTERNALDATE \"[^\"]*\") (BODY\[\] \{\d+\}\r\n(?s:.*))\)\r\n\Z"
 """A whole answer with a body, as the server sends it."""
@@ -276,6 +278,20 @@ class TestAServerThatNeverAnswersID:
             box.fetch_well()
             assert len(server.sent("ID ")) == 2
             assert_all_is_well(box, RAWS)
+
+
+@pytest.mark.parametrize("script", [says(b"NO " + SWITCHED_OFF), says(b"BAD no"), hangs_up])
+def test_imap_that_is_switched_off_after_a_good_login_is_told(connect: Connect, script: Any) -> None:
+    with ScriptedImap(RAWS) as server:
+        server.on(rb"LOGIN", says(b"OK " + SWITCHED_OFF))
+        server.on(rb"LIST", script)
+        box = connect(server)
+        assert box.code() == "imap_switched_off"
+        # Once it is switched on, an ALERT that is left over changes nothing.
+        server.well()
+        server.on(rb"LOGIN", says(b"OK " + SWITCHED_OFF))
+        box.fetch_well()
+        assert_all_is_well(box, RAWS)
 
 
 def test_a_server_that_says_somebody_is_logged_in_gets_no_password(connect: Connect) -> None:

@@ -34,6 +34,8 @@ WORDS = {
     "SERVER JE PŘETÍŽEN": "mail_server_unavailable",
     "Účet je zablokován": "access_denied",
     "IMAP není povolen": "imap_switched_off",
+    "Please enable IMAP access in your account settings first.": "imap_switched_off",
+    "Wrong password. Please enable IMAP access, too": "login_refused",
 }
 PASSWORDS = [
     "Invalid credentials (Failure)",
