@@ -72,11 +72,11 @@ class CheckedNetwork(httpcore.SyncBackend):
                     raise
             else:
                 self.connected_to = address
-                return _TimedStream(stream, self._deadline)
+                return TimedStream(stream, self._deadline)
         raise httpcore.ConnectError
 
 
-class _TimedStream(httpcore.NetworkStream):
+class TimedStream(httpcore.NetworkStream):
     """Cuts every timeout to the remaining time of the attempt. A TLS handshake has one timeout as a whole."""
 
     def __init__(self, stream: httpcore.NetworkStream, deadline: Deadline) -> None:
@@ -100,7 +100,7 @@ class _TimedStream(httpcore.NetworkStream):
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> httpcore.NetworkStream:
         secured = self._stream.start_tls(ssl_context, server_hostname, self._deadline.within(timeout))
-        return _TimedStream(secured, self._deadline)
+        return TimedStream(secured, self._deadline)
 
     def get_extra_info(self, info: str) -> Any:
         return self._stream.get_extra_info(info)

@@ -1,4 +1,4 @@
-"""Running cycles in processes that are killed, or stopped, at a chosen effect."""
+"""Running work in processes that are killed, or stopped, at a chosen effect."""
 
 import json
 import subprocess
@@ -32,28 +32,23 @@ class Killer:
         self._zygote.stdout.close()
 
     def run(
-        self, settings: dict[str, Any], connector_id: str, *, die_at: int | None = None, cycles: int = 1
+        self, settings: dict[str, Any], work: str, subject_id: str, *, die_at: int | None = None
     ) -> int | None:
-        """Run cycles in a process of their own. Returns the number of its effects; None: it was killed."""
-        return self._ask(self._run_of(settings, connector_id, at=die_at, cycles=cycles))
+        """Do a kind of work (`work.WORK`) for a subject in a process of its own. Returns the number of its effects; None: it
+        was killed."""
+        return self._ask(self._run_of(settings, work, subject_id, at=die_at, signal="SIGKILL"))
 
-    def stop(self, settings: dict[str, Any], connector_id: str, *, at: int) -> bool:
-        """Run a cycle in a process of its own that stops at an effect. False: it ended before."""
-        return self._ask(self._run_of(settings, connector_id, at=at, signal="SIGSTOP")) is None
+    def stop(self, settings: dict[str, Any], work: str, subject_id: str, *, at: int) -> bool:
+        """Do work in a process of its own that stops at an effect. False: it ended before."""
+        return self._ask(self._run_of(settings, work, subject_id, at=at, signal="SIGSTOP")) is None
 
     def go_on(self) -> None:
         """Let the stopped process run to its end."""
         assert self._ask({"go_on": True}) is not None, "it was killed"
 
     @staticmethod
-    def _run_of(settings: dict[str, Any], connector_id: str, **others: Any) -> dict[str, Any]:
-        return {
-            "settings": settings,
-            "connector_id": connector_id,
-            "signal": "SIGKILL",
-            "cycles": 1,
-            **others,
-        }
+    def _run_of(settings: dict[str, Any], work: str, subject_id: str, **others: Any) -> dict[str, Any]:
+        return {"settings": settings, "work": work, "subject_id": subject_id, **others}
 
     def _ask(self, wanted: dict[str, Any]) -> int | None:
         assert self._zygote.stdin is not None

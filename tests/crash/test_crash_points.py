@@ -55,7 +55,7 @@ class Bench:
     def effects(self, workload: Workload) -> int:
         """How many there are when nothing happens."""
         box = workload.fill(self._gateway, self._dovecot, self._proxy)
-        count = self._killer.run(self._settings, box.connector_id)
+        count = self._killer.run(self._settings, "fetch", box.connector_id)
         assert count is not None
         self.settle_and_compare(workload, box)
         return count
@@ -65,7 +65,7 @@ class Bench:
         box = workload.fill(self._gateway, self._dovecot, self._proxy)
         FIGURES["crash points" if len(effects) == 1 else "double crashes"] += 1
         for effect in effects:
-            self._killer.run(self._settings, box.connector_id, die_at=effect)
+            self._killer.run(self._settings, "fetch", box.connector_id, die_at=effect)
         workload.between(box)
         self.settle_and_compare(workload, box)
 
@@ -73,7 +73,7 @@ class Bench:
         """Stand still at this effect until another instance has taken the lease over and fetched, then go on."""
         box = workload.fill(self._gateway, self._dovecot, self._proxy)
         FIGURES["points of standing still"] += 1
-        if self._killer.stop(self._settings, box.connector_id, at=effect):
+        if self._killer.stop(self._settings, "fetch", box.connector_id, at=effect):
             # Standing still in a transaction, it holds a lock that another instance cannot pass.
             self._take_over(box)
             self._killer.go_on()

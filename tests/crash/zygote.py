@@ -1,7 +1,7 @@
 """A process that has imported everything and has no thread, and forks one child for each run: starting Python anew
 takes a second, forking it a few milliseconds.
 
-Reads a JSON object a line: settings, connector, the effect to be hit at (null: none), and the signal. Answers with
+Reads a JSON object a line: settings, the kind of work and its subject, the effect to be hit at (null: none), and the signal. Answers with
 the number of effects, or null where the child was killed or stands still. `{"go_on": true}` wakes the one that stands
 still, and answers the same when it has ended.
 """
@@ -20,8 +20,8 @@ from app import logs
 from app.config import Settings
 from app.errors import StoreUnavailable
 from app.gateway import Gateway
-from app.services.fetching import fetch_cycle
 from tests.crash.effects import Effects
+from tests.crash.work import WORK
 
 
 class Child:
@@ -73,15 +73,14 @@ def main() -> None:
 
 
 def _run(wanted: dict[str, Any], writing: int) -> None:
-    effects = Effects(wanted["at"], signal.Signals[wanted["signal"]])
+    effects = Effects(wanted["at"], signal.Signals[wanted["signal"]], with_reading=wanted["work"] == "fetch")
     gateway = Gateway.from_settings(Settings(**wanted["settings"]))
     effects.watch(gateway.db.engine)
-    if not gateway.db.is_sqlite:
+    if wanted["signal"] == "SIGSTOP" and not gateway.db.is_sqlite:
         event.listen(gateway.db.engine, "connect", _be_impatient)
-    for _ in range(wanted["cycles"]):
-        # The database ends the transaction of a stopped process, as happens in production.
-        with contextlib.suppress(SQLAlchemyError, StoreUnavailable):
-            fetch_cycle.run(gateway, wanted["connector_id"])
+    # The database ends the transaction of a stopped process, as happens in production.
+    with contextlib.suppress(SQLAlchemyError, StoreUnavailable):
+        WORK[wanted["work"]](gateway, wanted["subject_id"])
     os.write(writing, str(effects.count).encode())
     gateway.close()
 

@@ -1,13 +1,14 @@
 """A real HTTP receiver for tests of webhooks. It records requests and gives the answers that a test sets."""
 
 import ssl
+import sys
 import threading
 import time
 from collections import deque
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from tools.servers.process import ServerFailed
 
@@ -32,6 +33,13 @@ class Answer:
     headers: tuple[tuple[str, str], ...] = ()
     delay_s: float = 0.0
     drop: bool = False  # close without an answer
+
+
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client may die at any moment."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
 
 
 class HttpReceiver:
@@ -62,7 +70,7 @@ class HttpReceiver:
             def log_message(self, *args: object) -> None:
                 pass  # the requests are kept, so nothing needs printing
 
-        self._server = ThreadingHTTPServer((self.host, 0), Handler)
+        self._server = _Server((self.host, 0), Handler)
         if tls is not None:
             self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
         self._server.daemon_threads = True
@@ -127,7 +135,11 @@ class HttpReceiver:
             self._answers = deque([Answer()])
 
     def _take(self, handler: BaseHTTPRequestHandler) -> None:
-        body = handler.rfile.read(int(handler.headers.get("Content-Length") or 0))
+        size = int(handler.headers.get("Content-Length") or 0)
+        body = handler.rfile.read(size)
+        if len(body) < size:  # the client died in the middle of its request
+            handler.close_connection = True
+            return
         headers = {name.lower(): value for name, value in handler.headers.items()}
         request = ReceivedRequest(handler.command, handler.path, headers, body, time.monotonic())
         with self._arrived:

@@ -91,7 +91,9 @@ def retry(session: Session, principal: Principal, submission_id: str, *, also: b
     assert connector is not None
     now = clock.utc_now()
     recipients = recipients_of(session, submission_id)
-    has_gone_out = any(recipient.status == RecipientStatus.BOUNCED for recipient in recipients)
+    before = [recipient.status for recipient in recipients]
+    # It may be in Sent, though that was not recorded, and some of these have not got it: a look there proves nothing any more.
+    proves_nothing = RecipientStatus.BOUNCED in before or before.count(RecipientStatus.UNCERTAIN) > 1
     for recipient in recipients:
         if recipient.status != RecipientStatus.SENT:
             recipient.status, recipient.detail = RecipientStatus.PENDING, None
@@ -100,8 +102,7 @@ def retry(session: Session, principal: Principal, submission_id: str, *, also: b
     submission.dated_at = None
     record_error(submission, None)
     if submission.sent_copy != SentCopyState.FILED:
-        # A mail that bounced may be in Sent without a record of it, so a look there proves nothing any more.
-        submission.sent_copy = SentCopyState.FAILED if has_gone_out else SentCopyState.PENDING
+        submission.sent_copy = SentCopyState.FAILED if proves_nothing else SentCopyState.PENDING
         submission.sent_copy_attempts = 0
     session.flush()
 

@@ -1,8 +1,10 @@
 """Finds out the outcome of an uncertain mail: if the server files sent mail itself and has accepted the mail, it is in Sent.
 
 The gateway files its own copy only after a mail was sent. So our Message-ID in Sent proves that the server has accepted the mail,
-unless an earlier attempt has reached somebody. The gateway looks at once, and a few more times during the next hour and a half. A
-mail that is not found stays uncertain. A report may still arrive (`bounces`). The gateway sends the mail again only by command.
+unless an earlier attempt has reached somebody. If a process died during the attempt, nobody knows which recipients the server had
+accepted. Then the gateway looks only for a mail to one recipient. It looks at once, and a few more times during the next hour and
+a half. A mail that is not found stays uncertain. A report may still arrive (`bounces`). The gateway sends the mail again only by
+command.
 """
 
 from dataclasses import dataclass

@@ -6,7 +6,7 @@ A recipient is `pending` before the first attempt, and `deferred` while another 
 
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import structlog
@@ -43,8 +43,15 @@ def without_source() -> Select[Any]:
     return select(Submission).options(defer(col(Submission.source_zstd)))  # type: ignore[arg-type]
 
 
-def conclude(session: Session, submission: Submission, recipients: Sequence[SubmissionRecipient]) -> None:
-    """End a submission whose recipients are all settled. Appends the event to the outbox: call it last."""
+def conclude(
+    session: Session,
+    submission: Submission,
+    recipients: Sequence[SubmissionRecipient],
+    *,
+    is_whom_known: bool = True,
+) -> None:
+    """End a submission whose recipients are all settled. `is_whom_known`: if the server has taken the mail, all of the
+    uncertain recipients get it. Appends the event to the outbox: call it last."""
     now = clock.utc_now()
     statuses = {recipient.status for recipient in recipients}
     submission.status = status_of(recipients)
@@ -57,7 +64,8 @@ def conclude(session: Session, submission: Submission, recipients: Sequence[Subm
         if delay is None and submission.sent_copy != SentCopyState.FILED:
             submission.sent_copy = SentCopyState.NONE
     else:
-        is_looked_for = submission.status == SubmissionStatus.UNCERTAIN and _would_prove(submission, statuses)
+        is_uncertain = submission.status == SubmissionStatus.UNCERTAIN
+        is_looked_for = is_uncertain and is_whom_known and _would_prove(submission, statuses)
         submission.next_attempt_at = now if is_looked_for else None
         submission.sent_copy, submission.sent_copy_attempts = SentCopyState.NONE, 0
     session.flush()
@@ -92,25 +100,29 @@ def recipients_of(session: Session, submission_id: str) -> list[SubmissionRecipi
     return list(session.execute(statement.order_by(col(SubmissionRecipient.id))).scalars())
 
 
+def of_attempt(session: Session, submission_id: str, *, number: int, ends_at: datetime) -> Submission | None:
+    """The submission, locked, if this attempt is still the one that is under way. None: its process was suspended until its
+    time was up, or the connector was deleted. The number alone is not enough: one that has not asked the server is taken back.
+    """
+    statement = without_source().where(
+        col(Submission.id) == submission_id,
+        col(Submission.status) == SubmissionStatus.SENDING,
+        col(Submission.attempts) == number,
+        col(Submission.next_attempt_at) == ends_at,
+    )
+    submission: Submission | None = session.execute(statement.with_for_update()).scalar_one_or_none()
+    if submission is None:
+        log.warning("submission_result_too_late", submission_id=submission_id)
+    return submission
+
+
 def record(
     session: Session,
-    submission_id: str,
-    attempt: int,
+    submission: Submission,
     results: Sequence[RecipientResult],
     error: GatewayError | None,
 ) -> None:
     """Record the outcome of an attempt: the result for each recipient, or the error if nothing was sent."""
-    statement = without_source().where(
-        col(Submission.id) == submission_id,
-        col(Submission.status) == SubmissionStatus.SENDING,
-        col(Submission.attempts) == attempt,
-    )
-    submission: Submission | None = session.execute(statement.with_for_update()).scalar_one_or_none()
-    if (
-        submission is None
-    ):  # the connector was deleted, or this process was suspended until the time of the attempt was over
-        log.warning("submission_result_too_late", submission_id=submission_id)
-        return
     recipients = {each.address: each for each in recipients_of(session, submission.id)}
     for result in results:
         recipient = recipients[result.address]
@@ -162,26 +174,26 @@ def postpone(
 
 def refuse_rest(session: Session, submission: Submission, detail: str) -> None:
     """End the submission. The remaining recipients will not get the mail."""
-    _settle_rest(session, submission, RecipientStatus.REFUSED, detail)
+    recipients = recipients_of(session, submission.id)
+    _settle(recipients, RecipientStatus.REFUSED, detail)
+    conclude(session, submission, recipients)
 
 
 def give_up_unended(session: Session, submission: Submission) -> None:
-    """End a submission whose attempt has no known end."""
+    """End a submission whose attempt has no known end. Of several recipients the server may have refused some."""
     record_error(submission, OutcomeUnknown())
-    _settle_rest(
-        session,
-        submission,
-        RecipientStatus.UNCERTAIN,
-        "The attempt never ended; the mail may have been sent.",
-    )
-
-
-def _settle_rest(session: Session, submission: Submission, status: RecipientStatus, detail: str) -> None:
+    detail = "The attempt never ended; the mail may have been sent."
     recipients = recipients_of(session, submission.id)
-    for recipient in recipients:
-        if recipient.status in UNSETTLED:
-            recipient.status, recipient.detail = status, detail
-    conclude(session, submission, recipients)
+    number = _settle(recipients, RecipientStatus.UNCERTAIN, detail)
+    conclude(session, submission, recipients, is_whom_known=number == 1)
+
+
+def _settle(recipients: Sequence[SubmissionRecipient], status: RecipientStatus, detail: str) -> int:
+    """Settle the recipients that are left to try. Returns their number."""
+    rest = [recipient for recipient in recipients if recipient.status in UNSETTLED]
+    for recipient in rest:
+        recipient.status, recipient.detail = status, detail
+    return len(rest)
 
 
 def record_error(submission: Submission, error: GatewayError | None) -> None:

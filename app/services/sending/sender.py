@@ -65,6 +65,8 @@ class Attempt:
 
     submission_id: str
     number: int
+    ends_at: datetime
+    """When its time is up. With the number it tells this attempt from any other."""
     connector_id: str
     host: str
     port: int
@@ -226,7 +228,7 @@ def claim_next(
     if status == SubmissionStatus.SENDING:
         outcomes.give_up_unended(session, submission)
         return _Settled()
-    return _begin(session, submission, now) or _Settled()
+    return _begin(session, submission, now, time_is_up) or _Settled()
 
 
 _AFTER_SENDING: dict[SubmissionStatus, Callable[[Session, str], sent_copies.Copy | looking.Look | None]] = {
@@ -236,7 +238,7 @@ _AFTER_SENDING: dict[SubmissionStatus, Callable[[Session, str], sent_copies.Copy
 }
 
 
-def _begin(session: Session, submission: Submission, now: datetime) -> Attempt | None:
+def _begin(session: Session, submission: Submission, now: datetime, ends_at: datetime) -> Attempt | None:
     """Record the attempt, or the reason why none is possible now."""
     found = credentials.with_settings(session, submission.connector_id)
     assert found is not None  # deleting a connector deletes its submissions
@@ -264,6 +266,7 @@ def _begin(session: Session, submission: Submission, now: datetime) -> Attempt |
     return Attempt(
         submission_id=submission.id,
         number=submission.attempts,
+        ends_at=ends_at,
         connector_id=connector.id,
         host=connector.smtp_host,
         port=connector.smtp_port,
@@ -310,7 +313,11 @@ def carry_out(gateway: Gateway, attempt: Attempt, kept: Kept) -> GatewayError | 
     elif attempt.is_on_trial and error is None:
         logins.record_sent(gateway, attempt.secret)
     with gateway.db.unit_of_work() as session:
-        outcomes.record(session, attempt.submission_id, attempt.number, results, error)
+        submission = outcomes.of_attempt(
+            session, attempt.submission_id, number=attempt.number, ends_at=attempt.ends_at
+        )
+        if submission is not None:
+            outcomes.record(session, submission, results, error)
     if attempt.marks_processed:
         answering.mark_processed(gateway, attempt.submission_id)
     return error

@@ -96,6 +96,14 @@ def _recipients(session: Session, submission_id: str) -> Sequence[SubmissionReci
     return outcomes.recipients_of(session, submission_id)
 
 
+def claimed_attempt(gateway: Gateway, connector: Connector) -> Attempt:
+    """The next attempt; nobody has carried it out."""
+    with gateway.db.unit_of_work() as session:
+        claimed = claim_next(session, connector.id, limits_of(gateway))
+    assert isinstance(claimed, Attempt)
+    return claimed
+
+
 def sending_of(gateway: Gateway, connector: Connector) -> Connector:
     """The connector as it is now."""
     with gateway.db.reading() as session:
@@ -525,9 +533,7 @@ class TestCrashes:
         self, gateway: Gateway, sender: Sender, mailbox: Connector, smtp_server: SmtpServer
     ) -> None:
         made = submit(gateway, mailbox, A)
-        with gateway.db.unit_of_work() as session:  # and here the process died
-            claimed = claim_next(session, mailbox.id, limits_of(gateway))
-        assert isinstance(claimed, Attempt)
+        claimed_attempt(gateway, mailbox)  # and here the process died
         row = state(gateway, made.submission.id)
         assert (row.status, row.attempts) == ("sending", 1)
         run(sender)
@@ -555,14 +561,47 @@ class TestCrashes:
     ) -> None:
         made = submit(gateway, mailbox, A)
         limits = limits_of(gateway)
-        with gateway.db.unit_of_work() as session:
-            claimed = claim_next(session, mailbox.id, limits)
-        assert isinstance(claimed, Attempt)
+        claimed = claimed_attempt(gateway, mailbox)
         run_later(sender, timedelta(hours=1))
         with Kept(gateway, limits, lambda: False) as kept:
             carry_out(gateway, claimed, kept)
         assert state(gateway, made.submission.id).status == "uncertain"
         assert len(events(gateway)) == 1
+
+    def test_an_attempt_that_was_suspended_is_not_taken_for_a_later_one_with_its_number(
+        self, gateway: Gateway, sender: Sender, mailbox: Connector, smtp_server: SmtpServer
+    ) -> None:
+        made = submit(gateway, mailbox, A)
+        limits = limits_of(gateway)
+        suspended = claimed_attempt(gateway, mailbox)
+        run_later(sender, timedelta(hours=1))
+        with gateway.db.unit_of_work() as session:
+            ending.retry(session, OWNER, made.submission.id)
+            row = session.get(Submission, made.submission.id)
+            assert row is not None
+            row.attempts -= 1
+        later = claimed_attempt(gateway, mailbox)
+        assert later.number == suspended.number
+        smtp_server.behaviour.recipient_replies = {A: "550 5.1.1 No such user"}
+        with Kept(gateway, limits, lambda: False) as kept:
+            carry_out(gateway, suspended, kept)
+        assert state(gateway, made.submission.id).status == "sending"
+        smtp_server.behaviour.recipient_replies = {}
+        with Kept(gateway, limits, lambda: False) as kept:
+            carry_out(gateway, later, kept)
+        assert state(gateway, made.submission.id).status == "sent"
+
+    @pytest.mark.parametrize(("to", "is_looked_for"), [([A], True), ([A, B], False)])
+    def test_after_a_crash_sent_tells_only_of_a_mail_to_one(
+        self, gateway: Gateway, sender: Sender, mailbox: Connector, to: list[str], is_looked_for: bool
+    ) -> None:
+        made = submit(gateway, mailbox, *to)
+        claimed_attempt(gateway, mailbox)
+        later = clock.utc_now() + timedelta(hours=1)
+        with time_machine.travel(later, tick=True), gateway.db.unit_of_work() as session:
+            claim_next(session, mailbox.id, limits_of(gateway))
+        row = state(gateway, made.submission.id)
+        assert (row.status, row.next_attempt_at is not None) == ("uncertain", is_looked_for)
 
     def test_four_instances_send_each_mail_once(
         self, gateway: Gateway, mailbox: Connector, smtp_server: SmtpServer
