@@ -20,7 +20,7 @@ from app.places import Places
 from app.problems import problem_responses
 from app.routers.callers_first import CallerFirst, TicketOrToken
 from app.routers.events import CURSORS
-from app.routers.waiting import IDENTIFY_EVERY_S, FeedWatch, watch_of
+from app.routers.waiting import FeedWatch, watch_of
 from app.schemas.events import StreamQuery, StreamTicketRead
 from app.schemas.fields import CURSOR_MAX_CHARS, ListQuery
 from app.services import pages
@@ -29,6 +29,7 @@ from app.services.access.callers import Caller, identify_again
 from app.services.access.rules import Principal
 from app.services.cursors import Cursors
 from app.services.events import feed, places
+from app.services.events.looking import Shown, Waiting
 from app.services.pages import Slice
 
 tickets = APIRouter(
@@ -111,7 +112,7 @@ async def stream_events(
     streams = _streams_of(request.app)
     streams.require_room(caller)
     # Before the first byte, so that an error gets an error status.
-    first = await run_in_threadpool(_look, gateway, caller.principal, start.after)
+    first = await run_in_threadpool(_list, gateway, caller.principal, start.after)
     head = f"retry: {RECONNECT_AFTER_MS}\n: connected\n"
     if start.is_latest and first.next_after is not None:
         # If the client is cut off before the first event, it continues from here, and not at the end of the feed at that time.
@@ -119,7 +120,10 @@ async def stream_events(
         head += f"id: {end}\n\n"
     # Last of all: a request that is refused ends no other stream.
     caller = await run_in_threadpool(stream_tickets.open_stream, gateway, caller)
-    octets = _stream(gateway, watch_of(request.app), caller, first, head=head.encode(), cursors=start.cursors)
+    watch = watch_of(request.app)
+    if caller.ticket is not None:
+        watch.look_soon()  # an older stream of this ticket ends
+    octets = _stream(gateway, watch, caller, first, head=head.encode(), cursors=start.cursors)
     return _Stream(streams, caller, octets)
 
 
@@ -210,28 +214,30 @@ async def _stream(
     # No empty line after it, nor after a comment: some clients make an empty event of a block without data.
     yield head
     beat = loop.time() + HEARTBEAT_S
-    try:
-        while True:
-            for event in page.data:
-                yield _written(gateway, cursors, event)
-            now = loop.time()
-            if not page.data and now >= beat:
-                yield b": still here\n"
-            # What the caller may not see moves neither this nor the end: it would tell when others have mail.
-            if page.data or now >= beat:
-                beat = now + HEARTBEAT_S
-            if watch.is_closed or now >= end:
-                return
-            pause_s = min(IDENTIFY_EVERY_S, beat - now, end - now)
-            is_there_more = page.has_more or await watch.grown(_position(page), pause_s)
-            principal = await run_in_threadpool(identify_again, gateway, caller)
-            page = (
-                await run_in_threadpool(_look, gateway, principal, page.next_after)
-                if is_there_more
-                else Slice([], page.next_after, has_more=False)
-            )
-    except Unauthenticated:
-        return
+    events, position, has_more = [Shown(event) for event in page.data], _position(page), page.has_more
+    while True:
+        for shown in events:
+            yield _written(gateway, cursors, shown)
+        now = loop.time()
+        if not events and now >= beat:
+            yield b": still here\n"
+        # What the caller may not see moves neither this nor the end: it would tell when others have mail.
+        if events or now >= beat:
+            beat = now + HEARTBEAT_S
+        if watch.is_closed or now >= end:
+            return
+        pause_s = 0 if has_more else min(beat, end) - now
+        seen = await watch.news(Waiting(caller, position, STREAM_PAGE.limit), pause_s)
+        if seen is not None and (seen.principal is None or seen.is_ahead):
+            return
+        if seen is not None and seen.principal is not None and not seen.is_behind:
+            events, position, has_more = list(seen.events), seen.position, seen.has_more
+            continue
+        try:
+            page = await run_in_threadpool(_read, gateway, caller, str(position))
+        except Unauthenticated:
+            return
+        events, position, has_more = [Shown(event) for event in page.data], _position(page), page.has_more
 
 
 def _lifetime_s(caller: Caller) -> float:
@@ -240,7 +246,16 @@ def _lifetime_s(caller: Caller) -> float:
     return min(STREAM_LIFETIME_S, (caller.good_until - clock.utc_now()).total_seconds())
 
 
-def _look(gateway: Gateway, principal: Principal, after: str | None) -> Slice[Event]:
+def _read(gateway: Gateway, caller: Caller, after: str | None) -> Slice[Event]:
+    """The next events, by a query of their own.
+
+    Raises:
+        Unauthenticated
+    """
+    return _list(gateway, identify_again(gateway, caller), after)
+
+
+def _list(gateway: Gateway, principal: Principal, after: str | None) -> Slice[Event]:
     return feed.list_events(gateway, principal, STREAM_PAGE, after=after)
 
 
@@ -248,6 +263,10 @@ def _position(page: Slice[Event]) -> int:
     return pages.number(page.next_after) if page.next_after is not None else 0
 
 
-def _written(gateway: Gateway, cursors: Cursors, event: Event) -> bytes:
-    cursor = places.cursor_of(cursors, event).encode()
-    return b"id: " + cursor + b"\ndata: " + orjson.dumps(feed.as_cloud_event(gateway, event)) + b"\n\n"
+def _written(gateway: Gateway, cursors: Cursors, shown: Shown) -> bytes:
+    """The event as a block of the stream."""
+    if "block" not in shown.forms:
+        cursor = places.cursor_of(cursors, shown.event).encode()
+        data = orjson.dumps(feed.as_cloud_event(gateway, shown.event))
+        shown.forms["block"] = b"id: " + cursor + b"\ndata: " + data + b"\n\n"
+    return shown.forms["block"]

@@ -10,7 +10,8 @@ from app.errors import FieldFault, InvalidInput
 from app.problems import problem_responses
 from app.routers import downloads
 from app.routers.callers_first import CallerFirst
-from app.routers.waiting import until_filled
+from app.routers.message_polls import Poll, until_filled
+from app.routers.waiting import watch_of
 from app.schemas.fields import Id, Page
 from app.schemas.messages import (
     AddressRead,
@@ -25,9 +26,11 @@ from app.schemas.messages import (
     MessagesQuery,
     MessageUpdate,
 )
+from app.services import pages
 from app.services.events import places
 from app.services.messages import counting, deletion, reading, state
 from app.services.messages.reading import Detail, Listed
+from app.services.messages.selection import MessageFilter
 from app.states import MessageOrder
 
 router = APIRouter(route_class=CallerFirst, prefix="/messages", tags=["messages"])
@@ -53,15 +56,20 @@ async def list_messages(
     if query.after == places.LATEST and not is_feed:
         raise InvalidInput(FieldFault("/after", "`latest` needs the order of arrival"))
     cursors = cursors_of("messages" if is_feed else "messages newest first", is_feed=is_feed)
-    page = await until_filled(
-        request,
+    after = cursors.opened(query.after) if not is_feed else None
+    if is_feed:
+        marks = watch_of(request.app).marks
+        after = await run_in_threadpool(places.opened, gateway, cursors, query.after, marks=marks)
+    needs_check = query.connector_id is not None or MessageFilter.of(query).searches_text
+    poll = Poll(
         caller,
         lambda principal, after: reading.list_messages(gateway, principal, query, after=after),
-        await run_in_threadpool(places.opened, gateway, cursors, query.after)
-        if is_feed
-        else cursors.opened(query.after),
-        query.wait_s,
+        after,
+        known=pages.number(after) if is_feed and after is not None and not needs_check else None,
+        connector_id=query.connector_id,
+        wait_s=query.wait_s,
     )
+    page = await until_filled(request, gateway, poll)
     read = page.map(_read)
     if not is_feed:
         return Page[MessageRead].model_validate(cursors.sealed(read))

@@ -1,108 +1,169 @@
 """Requests that wait for the feed to grow: long polls and event streams.
 
-While a request waits, it holds no thread and no database session. After a commit that appended events, one query of the
-last position of the feed is made for all waiting requests together. A request that is woken checks itself whether it has something
-to return.
+While a request waits, it holds no thread and no database session. After a commit that appended events, one look at the feed
+serves all of them, however many wait (`services.events.looking`). The same look finds out whose key, token or ticket has ended, so
+there is one every few seconds too.
 """
 
 import asyncio
 import contextlib
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import Any
 
+import structlog
 from fastapi import FastAPI, Request
-from sqlalchemy.exc import SQLAlchemyError
-from starlette.concurrency import run_in_threadpool
 
-from app.errors import StoreUnavailable
+from app.errors import Unauthenticated
 from app.gateway import Gateway
-from app.services.access.callers import Caller, identify_again
-from app.services.access.rules import Principal
-from app.services.events import feed
-from app.services.pages import Slice
+from app.services.events import looking
+from app.services.events.looking import Look, Seen, Waiting
 from app.wakeups import Topic
 
 LOOK_EVERY_S = 0.2
-"""How often to look while the commits of other processes are not noticed."""
+"""While the commits of other processes are not heard."""
 TICK_S = 5.0
-"""How often to look otherwise, in case a wake-up was lost."""
-IDENTIFY_EVERY_S = 5.0
-"""A request that waits ends this soon after its key was revoked or its token has expired."""
+"""Otherwise. A request that waits ends this soon after its key was revoked or its token has expired."""
+REST_S = 0.25
+"""After a look the watch rests for as long as it took, and at most so long: then looking takes half of a core at most."""
 
-Item = TypeVar("Item")
+log = structlog.get_logger(__name__)
+
+
+class _Place:
+    """The place of one who waits."""
+
+    __slots__ = ("is_looked_at", "seen", "waiting")
+
+    def __init__(self, waiting: Waiting, seen: asyncio.Future[Seen]) -> None:
+        self.waiting = waiting
+        self.seen = seen
+        self.is_looked_at = False
+
+    def tell(self, seen: Seen) -> None:
+        """Take in what a look has found."""
+        self.is_looked_at = True
+        if self.seen.done():
+            return
+        if seen.is_news:
+            self.seen.set_result(seen)
+        elif seen.position != self.waiting.position:
+            self.waiting = replace(self.waiting, position=seen.position)
 
 
 class FeedWatch:
-    """Wakes the requests that wait when the feed has grown, or when the server stops. For one event loop."""
+    """Looks at the feed for the requests that wait, when it has grown, and from time to time. For one event loop."""
 
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
-        self._waiting: dict[asyncio.Future[None], int] = {}
+        self._places: set[_Place] = set()
         self._looking: asyncio.Task[None] | None = None
-        self._position = 0
+        self._latest: Look | None = None
         self._woken = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
+        # One thread of its own: a look never waits for requests that hold the threads of the framework.
+        self._thread = ThreadPoolExecutor(1, "feed-watch")
         self.is_closed = False
+        self.looks = 0
+        """How often it has looked."""
         gateway.db.wakeups.subscribe(Topic.EVENTS, self._wake_up)
 
-    async def last_position(self) -> int:
-        """The position at the end of the feed."""
-        return await run_in_threadpool(feed.last_position, self._gateway)
+    @property
+    def waiting(self) -> int:
+        """How many wait."""
+        return len(self._places)
 
-    async def grown(
-        self, beyond: int, timeout_s: float, *, unless: asyncio.Future[None] | None = None
-    ) -> bool:
-        """Wait until the feed has grown beyond a position. False: the time is over, the server stops, or `unless` was done
-        first."""
+    @property
+    def marks(self) -> Mapping[int, str]:
+        """The marks of the newest events, as the last look found them (`services.events.places`)."""
+        return self._latest.marks if self._latest is not None else {}
+
+    async def news(
+        self, waiting: Waiting, timeout_s: float, *, unless: asyncio.Future[None] | None = None
+    ) -> Seen | None:
+        """What a look finds for one who waits, as soon as it finds something. If the time is over, the server stops, or `unless` is
+        done first: nothing, and where to go on. None: nobody has looked in that time.
+
+        Raises:
+            Whatever the look has raised.
+        """
+        loop = asyncio.get_running_loop()
+        place = _Place(waiting, loop.create_future())
         if self.is_closed:
-            return False
-        if self._position > beyond:
-            return True
-        grown: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting[grown] = beyond
-        if self._looking is None or self._looking.done():
-            self._loop = asyncio.get_running_loop()
-            self._looking = asyncio.create_task(self._look())
+            return None
+        self._places.add(place)
+        self._look_for(place, loop)
         try:
-            awaited = [grown] if unless is None else [grown, unless]
+            awaited: list[asyncio.Future[Any]] = [place.seen] if unless is None else [place.seen, unless]
             await asyncio.wait(awaited, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            del self._waiting[grown]
-        return grown.done() and not self.is_closed
+            self._places.discard(place)
+            error = place.seen.exception() if place.seen.done() else None
+        if error is not None:
+            raise error
+        if place.seen.done():
+            return place.seen.result()
+        return Seen(waiting.caller.principal, [], place.waiting.position) if place.is_looked_at else None
+
+    def look_soon(self) -> None:
+        """Look again, although nothing may have happened."""
+        self._woken.set()
 
     def close(self) -> None:
         """Wake all requests. From now on none can wait."""
         self.is_closed = True
         self._woken.set()
-        self._wake(list(self._waiting))
+        for place in list(self._places):
+            if not place.seen.done():
+                place.seen.set_result(Seen(place.waiting.caller.principal, [], place.waiting.position))
+        self._thread.shutdown(wait=False)
 
-    async def _look(self) -> None:
-        while self._waiting:
+    def _look_for(self, place: _Place, loop: asyncio.AbstractEventLoop) -> None:
+        if self._looking is None or self._looking.done():
+            self._loop = loop
+            self._looking = loop.create_task(self._look_on(loop))
+        elif self._latest is not None and place.waiting.position == self._latest.end:
+            place.is_looked_at = True  # what has been committed since then will wake us
+        else:
+            self._woken.set()
+
+    async def _look_on(self, loop: asyncio.AbstractEventLoop) -> None:
+        while self._places and not self.is_closed:
             self._woken.clear()
-            try:
-                position = await self.last_position()
-            except (SQLAlchemyError, StoreUnavailable):
-                # Each request then makes its own query, and its error becomes its answer.
-                self._wake(list(self._waiting))
-            else:
-                self._position = position
-                self._wake([grown for grown, beyond in self._waiting.items() if position > beyond])
+            began = loop.time()
+            await self._look(loop)
+            await asyncio.sleep(0)  # those who got something write it now
+            await asyncio.sleep(min(loop.time() - began, REST_S))
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(
-                    self._woken.wait(), TICK_S if self._gateway.db.hears_others else LOOK_EVERY_S
-                )
+                hears_all = self._gateway.db.hears_others
+                await asyncio.wait_for(self._woken.wait(), TICK_S if hears_all else LOOK_EVERY_S)
+        self._latest = None
+
+    async def _look(self, loop: asyncio.AbstractEventLoop) -> None:
+        asked = list(self._places)
+        waiting = [place.waiting for place in asked]
+        try:
+            look = await loop.run_in_executor(self._thread, looking.look, self._gateway, waiting)
+        except Exception as error:  # whatever it is: it becomes the answer to all who wait
+            log.warning("look_failed", error=type(error).__name__)
+            self._latest = None
+            for place in asked:
+                if not place.seen.done():
+                    place.seen.set_exception(error)
+            return
+        self._latest = look
+        self.looks += 1
+        for place, seen in zip(asked, look.seen, strict=True):
+            place.tell(seen)
+        if any(each.waiting.position != look.end and not each.seen.done() for each in self._places):
+            self._woken.set()  # they came while we looked
 
     def _wake_up(self) -> None:
-        """Look now. May be called from any thread."""
+        """Look now. From any thread."""
         if self._loop is not None:
             with contextlib.suppress(RuntimeError):  # the loop has ended
                 self._loop.call_soon_threadsafe(self._woken.set)
-
-    @staticmethod
-    def _wake(waiting: list[asyncio.Future[None]]) -> None:
-        for grown in waiting:
-            if not grown.done():
-                grown.set_result(None)
 
 
 def watch_of(app: FastAPI) -> FeedWatch:
@@ -113,56 +174,24 @@ def watch_of(app: FastAPI) -> FeedWatch:
     return watch
 
 
-async def until_filled(
-    request: Request,
-    caller: Caller,
-    look: Callable[[Principal, str | None], Slice[Item]],
-    after: str | None,
-    wait_s: float,
-) -> Slice[Item]:
-    """The first page that is not empty, or that says that there is more. If there is none, the empty page after `wait_s`, or when the
-    client has gone. Each look continues where the last one ended.
-
-    While the request waits, the gateway identifies the caller again every few seconds and before each look.
+async def news_for(request: Request, waiting: Waiting, until: float) -> Seen | None:
+    """What a look finds for a long poll until that time of the event loop, or until the client has gone. None: as in
+    `FeedWatch.news`.
 
     Raises:
         Unauthenticated: the key has been revoked, or the token has expired.
-        TooManyRequests: the caller has the largest number of streams and long polls open.
     """
-    page = await run_in_threadpool(look, caller.principal, after)
-    if page.data or page.has_more or wait_s <= 0:
-        return page
-    gateway: Gateway = request.app.state.gateway
-    with gateway.waiting.taken(caller.principal.name):
-        return await _until_filled(request, caller, look, page, wait_s)
-
-
-async def _until_filled(
-    request: Request,
-    caller: Caller,
-    look: Callable[[Principal, str | None], Slice[Item]],
-    page: Slice[Item],
-    wait_s: float,
-) -> Slice[Item]:
-    gateway, watch = request.app.state.gateway, watch_of(request.app)
     loop = asyncio.get_running_loop()
-    end = loop.time() + wait_s
     gone = asyncio.ensure_future(_disconnected(request))
     try:
-        while True:
-            seen = await watch.last_position()
-            principal = await run_in_threadpool(identify_again, gateway, caller)
-            page = await run_in_threadpool(look, principal, page.next_after)
-            if page.data or page.has_more:
-                return page
-            while not await watch.grown(seen, min(end - loop.time(), IDENTIFY_EVERY_S), unless=gone):
-                if loop.time() >= end or gone.done() or watch.is_closed:
-                    return page
-                await run_in_threadpool(identify_again, gateway, caller)
+        seen = await watch_of(request.app).news(waiting, max(until - loop.time(), 0), unless=gone)
     finally:
         gone.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await gone
+    if seen is not None and seen.principal is None:
+        raise Unauthenticated
+    return seen
 
 
 async def _disconnected(request: Request) -> None:

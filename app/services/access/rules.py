@@ -5,10 +5,11 @@ object, the answer is that it does not exist. If the caller sees it but may not 
 content of a mailbox is for its owner, the members of its bound groups, and keys. It is not for administrators.
 """
 
+from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, Protocol
 
 from sqlalchemy import ColumnElement, and_, exists, false, or_, select, true
 from sqlmodel import Session, col
@@ -114,13 +115,18 @@ SCOPES: dict[Action, str] = {
 }
 
 
+def has_scope(principal: Principal, scope: str) -> bool:
+    """Whether the caller's scopes allow it. Users have no scopes and need none."""
+    return principal.kind == PrincipalKind.USER or scope in principal.scopes
+
+
 def require_scope(principal: Principal, scope: str) -> None:
-    """Refuse a key that lacks the scope. Users have no scopes and need none.
+    """Refuse a key that lacks the scope.
 
     Raises:
         ScopeMissing
     """
-    if principal.kind == PrincipalKind.KEY and scope not in principal.scopes:
+    if not has_scope(principal, scope):
         raise ScopeMissing(f"The API key lacks the scope {scope}.")
 
 
@@ -153,13 +159,37 @@ def require_may_create(principal: Principal, *, kind: ConnectorKind, owner: str 
 
 def roles_towards(session: Session, principal: Principal, connector: Connector, action: Action) -> set[Role]:
     """The roles of a caller towards a connector that count for the action."""
+    return _roles(
+        principal,
+        connector,
+        action,
+        is_granted=lambda: session.get(KeyGrant, (principal.id, connector.id)) is not None,
+        is_bound=lambda: _is_bound(session, connector.id, principal.groups),
+    )
+
+
+class Described(Protocol):
+    """What decides about a connector itself."""
+
+    id: str
+    kind: ConnectorKind
+    owner: str | None
+
+
+def _roles(
+    principal: Principal,
+    connector: Described,
+    action: Action,
+    *,
+    is_granted: Callable[[], bool],
+    is_bound: Callable[[], bool],
+) -> set[Role]:
     if principal.kind == PrincipalKind.KEY:
         if principal.connector_limit is not None and connector.id not in principal.connector_limit:
             return set()
         needs_grant = action in CONTENT or action is Action.SEE_EVENTS
         if connector.kind == ConnectorKind.PERSONAL and needs_grant:
-            granted = session.get(KeyGrant, (principal.id, connector.id))
-            return {Role.KEY} if granted is not None else set()
+            return {Role.KEY} if is_granted() else set()
         return {Role.KEY}
     roles: set[Role] = set()
     if principal.is_admin:
@@ -167,9 +197,55 @@ def roles_towards(session: Session, principal: Principal, connector: Connector, 
     if connector.kind == ConnectorKind.PERSONAL:
         if is_owner(principal, connector):
             roles.add(Role.OWNER)
-    elif principal.groups and _is_bound(session, connector.id, principal.groups):
+    elif principal.groups and is_bound():
         roles.add(Role.MEMBER)
     return roles
+
+
+@dataclass(frozen=True)
+class ReadAtOnce:
+    """What decides about some connectors, read at once for many callers."""
+
+    connectors: Mapping[str, Described]
+    groups: Mapping[str, AbstractSet[str]]
+    granted: Mapping[str, AbstractSet[str]]
+    """The ids of the keys that the owner has granted."""
+
+    def lets_see(self, principal: Principal, action: Action, connector_id: str) -> bool:
+        """Whether `visible_connectors` selects this one, for seeing events or reading content."""
+        connector = self.connectors.get(connector_id)
+        if connector is None or not has_scope(principal, SCOPES[action]):
+            return False
+        roles = _roles(
+            principal,
+            connector,
+            action,
+            is_granted=lambda: principal.id in self.granted.get(connector_id, ()),
+            is_bound=lambda: not principal.groups.isdisjoint(self.groups.get(connector_id, ())),
+        )
+        return bool(roles & RULES[action])
+
+
+def read_at_once(session: Session, connector_ids: AbstractSet[str]) -> ReadAtOnce:
+    """What decides about these connectors: three statements, or none if there are no connectors."""
+    if not connector_ids:
+        return ReadAtOnce({}, {}, {})
+    described = select(col(Connector.id), col(Connector.kind), col(Connector.owner))
+    rows: list[Any] = list(session.execute(described.where(col(Connector.id).in_(connector_ids))))
+    bound = select(col(GroupBinding.connector_id), col(GroupBinding.group))
+    granted = select(col(KeyGrant.connector_id), col(KeyGrant.api_key_id))
+    return ReadAtOnce(
+        {row.id: row for row in rows},
+        _sets(session.execute(bound.where(col(GroupBinding.connector_id).in_(connector_ids)))),
+        _sets(session.execute(granted.where(col(KeyGrant.connector_id).in_(connector_ids)))),
+    )
+
+
+def _sets(pairs: Iterable[Any]) -> dict[str, set[str]]:
+    found: dict[str, set[str]] = {}
+    for name, value in pairs:
+        found.setdefault(name, set()).add(value)
+    return found
 
 
 def require(
@@ -228,7 +304,7 @@ def is_sealed(connector: Connector) -> bool:
     return connector.sealed_at is not None
 
 
-def is_owner(principal: Principal, connector: Connector) -> bool:
+def is_owner(principal: Principal, connector: Described) -> bool:
     """Whether the caller is the owner of this personal mailbox."""
     return (
         principal.kind == PrincipalKind.USER

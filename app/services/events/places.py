@@ -5,6 +5,8 @@ its feed gives the same positions to other events. A cursor from before is then 
 wait until the feed is as long as it was.
 """
 
+from collections.abc import Mapping
+
 from sqlalchemy import func, select
 from sqlmodel import Session, col
 
@@ -22,8 +24,16 @@ _MARK_CHARS = 12
 _BETWEEN = ":"
 
 
-def opened(gateway: Gateway, cursors: Cursors, after: str | None, *, field: str = "after") -> str | None:
-    """The position of a caller's cursor. None: the caller gave no cursor.
+def opened(
+    gateway: Gateway,
+    cursors: Cursors,
+    after: str | None,
+    *,
+    field: str = "after",
+    marks: Mapping[int, str] | None = None,
+) -> str | None:
+    """The position of a caller's cursor. None: the caller gave no cursor. `marks`: the marks of some events of the feed, which
+    need not be read again.
 
     Raises:
         InvalidInput: it is not a cursor of this list.
@@ -36,6 +46,8 @@ def opened(gateway: Gateway, cursors: Cursors, after: str | None, *, field: str 
             return str(outbox.last_position(session))
     place = cursors.opened(after, field=field) or ""
     position, _, mark = place.partition(_BETWEEN)
+    if mark and marks is not None and marks.get(pages.number(position)) == mark:
+        return position
     with gateway.db.reading() as session:
         end = outbox.last_position(session)
         if pages.number(position) > end or (mark and _mark(session, int(position)) not in {mark, None}):
@@ -59,9 +71,14 @@ def cursor_at(gateway: Gateway, cursors: Cursors, position: str) -> str:
         return cursors.seal(_place(number, _mark(session, number)))
 
 
+def cursor_with(cursors: Cursors, position: int, marks: Mapping[int, str]) -> str:
+    """The cursor for a position whose event, if it is still kept, has its mark among these."""
+    return cursors.seal(_place(position, marks.get(position)))
+
+
 def cursor_of(cursors: Cursors, event: Event) -> str:
     """The cursor after an event."""
-    return cursors.seal(_place(event.position, _mark_in(event.id)))
+    return cursors.seal(_place(event.position, mark_in(event.id)))
 
 
 def _place(position: int, mark: str | None) -> str:
@@ -72,8 +89,9 @@ def _mark(session: Session, position: int) -> str | None:
     """The mark of the event at a position. None: the event was deleted, or there is none yet."""
     statement = select(col(Event.id)).where(col(Event.position) == position)
     event_id = session.execute(statement).scalar_one_or_none()
-    return _mark_in(event_id) if event_id is not None else None
+    return mark_in(event_id) if event_id is not None else None
 
 
-def _mark_in(event_id: str) -> str:
+def mark_in(event_id: str) -> str:
+    """The mark of an event with this id."""
     return event_id[-_MARK_CHARS:]

@@ -4,7 +4,7 @@ Every event for a webhook gets one delivery row. The rows are made in commit ord
 left out and none has two rows.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import ColumnElement, and_, false, literal, or_, select, true, update
@@ -115,6 +115,23 @@ def disabled_webhooks_seen_by(principal: Principal) -> ColumnElement[bool]:
         return is_such
     own = select(literal("webhooks/") + col(Webhook.id)).where(col(Webhook.acts_for) == principal.name)
     return and_(is_such, col(Event.subject).in_(own))
+
+
+def makers_of_disabled_webhooks(session: Session, events: Sequence[Event]) -> dict[str, str]:
+    """For whom the webhooks act that these events say were switched off, by the subject of the event."""
+    subjects = {event.subject for event in events if event.type == EventType.WEBHOOK_DISABLED.full}
+    if not subjects:
+        return {}
+    subject = literal("webhooks/") + col(Webhook.id)
+    statement = select(subject, col(Webhook.acts_for)).where(subject.in_(subjects))
+    return {row[0]: row[1] for row in session.execute(statement)}
+
+
+def is_disabled_webhook_seen_by(principal: Principal, event: Event, makers: Mapping[str, str]) -> bool:
+    """Whether `disabled_webhooks_seen_by` selects the event; `makers` as above."""
+    if event.type != EventType.WEBHOOK_DISABLED.full:
+        return False
+    return principal.connector_limit is None or makers.get(event.subject) == principal.name
 
 
 def wants_any(session: Session, webhook: Webhook, *, up_to: int) -> bool:
