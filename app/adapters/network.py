@@ -108,10 +108,16 @@ class NetworkPolicy:
 
 def _is_of_machine(host: str) -> bool:
     """Whether no DNS is needed: an address, or the name of this machine."""
+    return host.rstrip(".").lower() == "localhost" or is_address(host)
+
+
+def is_address(host: str) -> bool:
+    """Whether this is an address, and not a name that a server of names would be asked for."""
     try:
-        return host.rstrip(".").lower() == "localhost" or bool(ipaddress.ip_address(host))
+        ipaddress.ip_address(host)
     except ValueError:
         return False
+    return True
 
 
 def embedded_ipv4(address: IPAddress) -> ipaddress.IPv4Address | None:

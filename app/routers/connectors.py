@@ -4,12 +4,12 @@ from collections.abc import Callable
 from typing import Annotated, TypeVar
 
 from fastapi import APIRouter, Query, Response
-from starlette.concurrency import run_in_threadpool
 
 from app.deps import CursorsDep, ExpectedVersion, GatewayDep, PrincipalDep, ReadSession
 from app.gateway import Gateway
 from app.models import Connector, Cycle
 from app.problems import problem_responses
+from app.routers import resolving
 from app.routers.callers_first import CallerFirst
 from app.schemas.connectors import (
     Alert,
@@ -279,9 +279,8 @@ async def _resolving(
 ) -> Result:
     """Run a call that checks the servers of these settings. If it must resolve a name, it runs among the requests that wait for other
     servers."""
-    if addresses.may_resolve(settings.imap, settings.smtp):
-        return await gateway.server_requests.run(principal.name, call)
-    return await run_in_threadpool(call)
+    may_ask = addresses.may_resolve(settings.imap, settings.smtp)
+    return await resolving.run(gateway, principal, call, may_ask=may_ask)
 
 
 def _answer(response: Response, detailed: Detailed) -> ConnectorRead | ConnectorShort:

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Query
 from app.deps import CursorsDep, GatewayDep, PrincipalDep, ReadSession, WriteSession
 from app.models import Webhook
 from app.problems import problem_responses
+from app.routers import resolving
 from app.routers.callers_first import CallerFirst
 from app.schemas.events import (
     DeliveryRead,
@@ -30,11 +31,15 @@ router = APIRouter(
 )
 
 
-@router.post("", status_code=201)
-def create_webhook(body: WebhookCreate, gateway: GatewayDep, principal: PrincipalDep) -> WebhookCreated:
+@router.post("", status_code=201, responses=problem_responses(429, 503))
+async def create_webhook(body: WebhookCreate, gateway: GatewayDep, principal: PrincipalDep) -> WebhookCreated:
     """Deliver the events from now on to an address. Only this answer shows the secret that verifies them."""
-    created = webhooks.create(gateway, principal, body)
-    return _with_secret(created)
+    return await resolving.run(
+        gateway,
+        principal,
+        lambda: _with_secret(webhooks.create(gateway, principal, body)),
+        may_ask=webhooks.may_resolve(body.url),
+    )
 
 
 @router.get("")
@@ -56,13 +61,18 @@ def get_webhook(webhook_id: Id, principal: PrincipalDep, session: ReadSession) -
     return _read(webhooks.get(session, principal, webhook_id))
 
 
-@router.patch("/{webhook_id}", responses=problem_responses(404))
-def change_webhook(
+@router.patch("/{webhook_id}", responses=problem_responses(404, 429, 503))
+async def change_webhook(
     webhook_id: Id, body: WebhookUpdate, gateway: GatewayDep, principal: PrincipalDep
 ) -> WebhookRead:
     """Change the fields that the request has. When an inactive webhook becomes active again, it gets the events that
     happened in the meantime. A webhook that rests goes on at once."""
-    return _read(webhooks.change(gateway, principal, webhook_id, body))
+    return await resolving.run(
+        gateway,
+        principal,
+        lambda: _read(webhooks.change(gateway, principal, webhook_id, body)),
+        may_ask=webhooks.may_resolve(body.url),
+    )
 
 
 @router.post("/{webhook_id}/rotate-secret", responses=problem_responses(404))

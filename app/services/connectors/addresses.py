@@ -7,7 +7,7 @@ A name that does not resolve now is no reason to refuse settings, because each c
 import ipaddress
 from collections.abc import Iterator
 
-from app.adapters.network import NetworkPolicy
+from app.adapters.network import NetworkPolicy, is_address
 from app.errors import FieldFault, HostUnreachable, InvalidInput
 from app.gateway import Gateway
 from app.schemas.connectors import ImapServer, ImapServerPatch, SmtpServer
@@ -30,14 +30,7 @@ def require_allowed(gateway: Gateway, *, imap: ImapServer | None, smtp: SmtpServ
 
 def may_resolve(*servers: ImapServer | SmtpServer | ImapServerPatch | None) -> bool:
     """Whether the check of these servers may have to resolve a name. The time for this depends on name servers of other people."""
-    return any(server is not None and not _is_address(server.host) for server in servers)
-
-
-def _is_address(host: str | None) -> bool:
-    try:
-        return host is not None and bool(ipaddress.ip_address(host))
-    except ValueError:
-        return False
+    return any(server is not None and not (server.host and is_address(server.host)) for server in servers)
 
 
 def _faults(

@@ -19,7 +19,7 @@ from sqlmodel import Session, col
 
 from app import clock, wakeups
 from app.adapters import webhook_client
-from app.adapters.network import NetworkPolicy
+from app.adapters.network import NetworkPolicy, is_address
 from app.audit_actions import AuditAction
 from app.errors import FieldFault, HostUnreachable, InvalidInput, NotFound
 from app.events import full_type_of
@@ -275,6 +275,12 @@ def _require_allowed(network: NetworkPolicy, url: str) -> None:
     fault = _url_fault(network, url)
     if fault is not None:
         raise InvalidInput(FieldFault("/url", fault))
+
+
+def may_resolve(url: str | None) -> bool:
+    """Whether the check of this address asks for that of a name, which takes as long as strangers want."""
+    address = webhook_client.address_of(url) if url is not None else None
+    return address is not None and address.is_plain and not is_address(address.host)
 
 
 def _url_fault(network: NetworkPolicy, url: str) -> str | None:

@@ -26,6 +26,7 @@ CALLS = 45
 """More than the framework has threads."""
 SLOW_NAME = "imap.slow.example"
 BOB, JANA = Callers.user("bob"), Callers.user("jana")
+ADMIN = Callers.user("administrator", admin=True)
 
 
 @pytest.fixture
@@ -86,7 +87,7 @@ class SlowNames:
         return self._ask(host, *args, **more)
 
 
-@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH"])
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "POST a webhook", "PATCH a webhook"])
 def test_a_server_of_names_that_does_not_answer_holds_up_its_caller_alone(
     live: tuple[httpx.Client, Gateway], monkeypatch: pytest.MonkeyPatch, method: str
 ) -> None:
@@ -101,13 +102,18 @@ def test_a_server_of_names_that_does_not_answer_holds_up_its_caller_alone(
         "imap": {"host": SLOW_NAME, "username": "bob"},
     }
 
+    hook = {"url": f"http://{SLOW_NAME}/hook"}
+    made = client.post("/webhooks", json={"url": "https://receiver.example/hook"}, headers=ADMIN).json()
+
     def send(number: int) -> httpx.Response:
-        path, body = {
-            "POST": ("/connectors", whole),
-            "PUT": (f"/connectors/by-external-id/{number}", whole),
-            "PATCH": (f"/connectors/{mailbox.id}", {"imap": {"host": SLOW_NAME}}),
+        path, body, headers = {
+            "POST": ("/connectors", whole, BOB),
+            "PUT": (f"/connectors/by-external-id/{number}", whole, BOB),
+            "PATCH": (f"/connectors/{mailbox.id}", {"imap": {"host": SLOW_NAME}}, BOB),
+            "POST a webhook": ("/webhooks", hook, ADMIN),
+            "PATCH a webhook": (f"/webhooks/{made['id']}", hook, ADMIN),
         }[method]
-        return client.request(method, path, json=body, headers=BOB)
+        return client.request(method.split(maxsplit=1)[0], path, json=body, headers=headers)
 
     with many_at_once(send) as calls:
         try:
