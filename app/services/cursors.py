@@ -5,7 +5,8 @@ the database that the migration has made. All instances have the same key, and i
 
 Cursors of older versions, which were not encrypted, are still accepted. But a caller who could make such a cursor for any position
 could find out the positions of their own events, and so count the events of others. So a plain cursor with a position that was not in
-use when the key was made is accepted only for one day, because a process of the older version may still run.
+use when the key was made is accepted only for one day, because a process of the older version may still run. A new
+installation never gave out any: its key is made older.
 """
 
 import base64

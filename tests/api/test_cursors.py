@@ -193,8 +193,20 @@ class TestCursorsFromBefore:
     def test_those_of_a_process_that_still_runs_during_the_upgrade_are_accepted(
         self, client: TestClient, gateway: Gateway, orders: Connector
     ) -> None:
+        with gateway.db.unit_of_work() as session:
+            session.execute(update(CursorKey).values(made_at=clock.utc_now()))
         store(gateway, orders, mail("1"), mail("2"))
         assert events_after(client, plain(1)) == 1
+
+    def test_a_new_installation_gave_out_none_so_whoever_makes_some_counts_nothing(
+        self, client: TestClient, gateway: Gateway, orders: Connector
+    ) -> None:
+        store(gateway, orders, mail("1"), mail("2"))
+        assert events_after(client, plain(0)) == 2
+        for path in ("/events", "/messages"):
+            for position in (1, 2, 3, 10**17):
+                answer = client.get(path, params={"after": plain(position)}, headers=MEMBER)
+                assert answer.status_code == 422, (path, position)
 
 
 @pytest.fixture

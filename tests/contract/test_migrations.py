@@ -61,17 +61,26 @@ def test_the_key_of_cursors_is_made_once_and_knows_the_end_of_the_feed(empty_url
 
     def keys() -> list[tuple[Any, ...]]:
         with engine.connect() as connection:
-            rows = connection.execute(text("SELECT id, key, last_plain_position FROM cursor_keys"))
-            return [(row[0], bytes(row[1]), row[2]) for row in rows]
+            rows = connection.execute(text("SELECT id, key, last_plain_position, made_at FROM cursor_keys"))
+            return [(row[0], bytes(row[1]), row[2], str(row[3])) for row in rows]
 
     # Two processes start at once. On PostgreSQL one of them may fail; it is started again.
     code = f"from app import migrations; migrations.upgrade({empty_url!r})"
     together = [subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL) for _ in range(2)]
     assert 0 in [each.wait() for each in together]
-    [(number, key, last_plain_position)] = keys()
-    assert (number, len(key), last_plain_position) == (1, 64, 41)
+    [made] = keys()
+    assert (made[0], len(made[1]), made[2]) == (1, 64, 41)
+    assert made[3] > "2026", "a process of before may still give out plain cursors"
     migrations.upgrade(empty_url)
-    assert keys() == [(number, key, last_plain_position)]
+    assert keys() == [made]
+    engine.dispose()
+
+
+def test_the_key_of_a_new_installation_is_old_since_it_never_had_plain_cursors(empty_url: str) -> None:
+    migrations.upgrade(empty_url)
+    engine = create_engine(empty_url)
+    with engine.connect() as connection:
+        assert str(connection.execute(text("SELECT made_at FROM cursor_keys")).scalar_one()) < "2001"
     engine.dispose()
 
 
