@@ -25,7 +25,7 @@ from app.adapters import checked_http
 from app.adapters.checked_http import CheckedNetwork, CheckedTransport, Deadline
 from app.adapters.network import IPNetwork, NetworkPolicy
 from app.config import Settings
-from app.errors import SettingsIncomplete, Unauthenticated
+from app.errors import Overloaded, SettingsIncomplete, Unauthenticated
 
 log = structlog.get_logger(__name__)
 
@@ -40,6 +40,8 @@ MAX_TIME_S = 1e12
 FAR_FUTURE = datetime(9999, 1, 1, tzinfo=UTC)
 JWKS_TIMEOUT_S = 5.0
 """The limit for one connection and for one read. The limit for the whole request is twice this."""
+JWKS_WAITING = 8
+"""So many requests wait for the provider at once: anybody can name an unknown key, and each holds a thread."""
 JWKS_MAX_OCTETS = 1_000_000
 JWKS_HEADERS = {"Accept": "application/json", "Accept-Encoding": "identity"}
 JWKS_RETRY_AFTER = timedelta(minutes=1)
@@ -84,7 +86,7 @@ class TokenVerifier(Protocol):
     """Turns a token into claims, or refuses the token."""
 
     def verify(self, token: str) -> Claims:
-        """Raise Unauthenticated, with the same sentence for every fault."""
+        """Raise Unauthenticated, with the same sentence for every fault; Overloaded if too many wait for the issuer's keys."""
 
 
 class Keys(Protocol):
@@ -194,15 +196,32 @@ class PublishedKeys:
             private_only=is_plain,
         )
         self._lock = threading.Lock()
+        self._places = threading.Semaphore(JWKS_WAITING)
         self._keys: Sequence[jwk.Key] = ()
         self._fetched_at = self._tried_at = datetime.min.replace(tzinfo=UTC)
 
     def find(self, key_id: str | None) -> jwk.Key | None:
+        """The key of this id.
+
+        Raises:
+            Overloaded: as many callers wait for the provider as may.
+        """
         key = self._known(key_id)
-        if key is None or clock.utc_now() - self._fetched_at > JWKS_MAX_AGE:
-            self._refresh()
-            key = self._known(key_id)
-        return key
+        if key is None:
+            if not self._places.acquire(blocking=False):
+                raise Overloaded
+            try:
+                with self._lock:  # those who come during the request wait for the keys and are not refused
+                    self._refresh()
+            finally:
+                self._places.release()
+        # One caller fetches again what is old; the others go on with the keys that they know.
+        elif clock.utc_now() - self._fetched_at > JWKS_MAX_AGE and self._lock.acquire(blocking=False):
+            try:
+                self._refresh()
+            finally:
+                self._lock.release()
+        return self._known(key_id)
 
     def _known(self, key_id: str | None) -> jwk.Key | None:
         keys = self._keys if clock.utc_now() - self._fetched_at < JWKS_TRUSTED_FOR else ()
@@ -212,18 +231,17 @@ class PublishedKeys:
         return next((key for key in keys if key.kid == key_id), None)
 
     def _refresh(self) -> None:
-        # Held during the request, so that other callers wait for the keys and are not refused.
-        with self._lock:
-            now = clock.utc_now()
-            if now - self._tried_at < JWKS_RETRY_AFTER:
-                return
-            self._tried_at = now
-            try:
-                self._keys = _usable_keys(self._fetch())
-                self._fetched_at = now
-            except FETCH_FAILURES as exc:
-                # Keep the old keys: a provider that is down for an hour must not lock everybody out.
-                log.error("jwks_unavailable", error=type(exc).__name__, known_keys=len(self._keys))
+        """Call it with the lock."""
+        now = clock.utc_now()
+        if now - self._tried_at < JWKS_RETRY_AFTER:
+            return
+        self._tried_at = now
+        try:
+            self._keys = _usable_keys(self._fetch())
+            self._fetched_at = now
+        except FETCH_FAILURES as exc:
+            # Keep the old keys: a provider that is down for an hour must not lock everybody out.
+            log.error("jwks_unavailable", error=type(exc).__name__, known_keys=len(self._keys))
 
     def _fetch(self) -> Any:
         self._deadline.set(JWKS_TIMEOUT_S * 2)

@@ -9,6 +9,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -31,6 +32,7 @@ from app.config import Settings
 from app.errors import Unauthenticated
 from tests.support.callers import JWT_SECRET, bearer, user_token
 from tools.servers.http_receiver import Answer, HttpReceiver
+from tools.servers.process import wait_until
 
 ISSUER = "https://idp.example"
 AUDIENCE = "imap-gateway"
@@ -340,6 +342,26 @@ class TestPublishedKeys:
             traveller.shift(JWKS_MAX_AGE.total_seconds() + 1)
             assert verifier.verify(provider.sign(key, "ES256")).subject == "jana"
 
+    def test_one_caller_alone_waits_for_a_provider_that_hangs(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(identity, "JWKS_TIMEOUT_S", 60.0)
+        with HttpReceiver() as receiver:
+            self._require_one_waits(Provider(receiver))
+
+    @staticmethod
+    def _require_one_waits(provider: "Provider") -> None:
+        key = provider.publish("EC", "P-256")
+        verifier = provider.verifier()
+        with time_machine.travel(clock.utc_now(), tick=False) as traveller, ThreadPoolExecutor(1) as pool:
+            verifier.verify(provider.sign(key, "ES256"))
+            traveller.shift(JWKS_MAX_AGE.total_seconds() + 1)
+            provider.hang()
+            waiting = pool.submit(verifier.verify, provider.sign(key, "ES256"))
+            wait_until(lambda: provider.requests == 2, 60, "a request to the provider")
+            assert verifier.verify(provider.sign(key, "ES256")).subject == "jana"
+            assert not waiting.done()
+            provider.end()
+            assert waiting.result().subject == "jana"
+
     def test_they_serve_for_a_day_at_most(self, provider: "Provider") -> None:
         key = provider.publish("EC", "P-256")
         verifier = provider.verifier()
@@ -418,6 +440,13 @@ class Provider:
 
     def redirect_to(self, url: str) -> None:
         self._receiver.redirect_to(url)
+
+    def hang(self) -> None:
+        self._receiver.answer_with(Answer(delay_s=600))
+
+    def end(self) -> None:
+        """Cut off who waits."""
+        self._receiver.stop()
 
     @property
     def url(self) -> str:

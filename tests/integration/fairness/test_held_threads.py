@@ -1,5 +1,6 @@
 """Requests that wait for the parser, or for a server of names, hold up nobody except their own caller."""
 
+import base64
 import contextlib
 import socket
 import threading
@@ -10,6 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
+from app.adapters import identity
 from app.gateway import Gateway
 from app.main import create_app
 from tests.support.callers import Callers
@@ -17,6 +19,7 @@ from tests.support.live_gateway import serving
 from tests.support.settings import SettingsFactory
 from tests.support.stored_mail import connector, store, with_attachment
 from tools.servers.process import wait_until
+from tools.servers.silent import SilentServer
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
@@ -130,3 +133,28 @@ def test_a_server_of_names_that_does_not_answer_holds_up_its_caller_alone(
             assert (pending(calls), names.asked) == (PER_CALLER, PER_CALLER)
         finally:
             names.answered.set()
+
+
+def test_keys_that_nobody_knows_hold_a_few_threads_while_their_provider_hangs(
+    settings: SettingsFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(identity, "JWKS_TIMEOUT_S", WAIT_S)
+    header = base64.urlsafe_b64encode(b'{"alg": "ES256", "kid": "nobody knows"}').decode().rstrip("=")
+    with SilentServer() as provider:
+        url = f"http://127.0.0.1:{provider.port}/keys"
+        made = settings(jwt_secret=None, jwt_jwks_url=url, jwt_issuer="i", jwt_audience="a")
+        with serving(create_app(made)) as client:
+            client.timeout = httpx.Timeout(WAIT_S)
+
+            def send(_: int) -> httpx.Response:
+                return client.get("/connectors", headers={"Authorization": f"Bearer {header}.e30.AAAA"})
+
+            with many_at_once(send) as calls:
+                wait_until(lambda: pending(calls) == identity.JWKS_WAITING, WAIT_S, "the refusals")
+                assert client.get("/health/live").status_code == 200
+                assert client.get("/health/ready").status_code == 200
+                refused = [call.result() for call in calls if call.done()]
+                assert {(each.status_code, each.json()["code"]) for each in refused} == {(503, "overloaded")}
+                assert (pending(calls), provider.accepted) == (identity.JWKS_WAITING, 1)
+                provider.hang_up()
+            assert {call.result().status_code for call in calls} == {401, 503}
