@@ -20,13 +20,14 @@ ENTRIES = {
         "Look at the connector's `last_error` for the reason.",
     ),
     "quota_reached": Entry(
-        "The connector keeps as much mail as one may: `GATEWAY_CONNECTOR_QUOTA_OCTETS`. New mail stays on the mail server.",
+        "The connector keeps as much mail as one may: `GATEWAY_CONNECTOR_QUOTA_OCTETS`. New mail stays on the mail server. A"
+        " new submission gets this error if sent and waiting mail alone fills the quota.",
         "Delete messages, set a retention, or ask the operator to raise the quota. Fetching goes on by itself within a"
         " minute or two.",
     ),
     "disk_nearly_full": Entry(
         "The disk of the gateway's SQLite database has less free space than `GATEWAY_FREE_DISK_OCTETS`. Nothing is fetched,"
-        " and new mail stays on the mail servers.",
+        " new mail stays on the mail servers, and new submissions are refused.",
         "Free some space. Fetching goes on by itself within a minute or two.",
     ),
     "store_unavailable": Entry(

@@ -34,7 +34,7 @@ class DiskNearlyFull(NoRoom):
     code = "disk_nearly_full"
     default_detail = (
         "The disk of the gateway's database has less free space than GATEWAY_FREE_DISK_OCTETS. New mail stays on the mail"
-        " server until there is more."
+        " server, and none is taken to be sent, until there is more."
     )
 
 

@@ -3,7 +3,7 @@
 sweep        Starts the mailboxes that are due.
 fetch_cycle  One run for one mailbox, with its states and invariants; `context` is what its parts share.
 leases       One run at a time for a folder; `possession`: which connector has the folder.
-intake       Fetches mail in batches, over `downloads` and `batches`; `room`: whether more mail may be kept.
+intake       Fetches mail in batches, over `downloads` and `batches`.
 storing      Message, ledger row and event in one transaction; `ledger`: which mails are known.
 moving       Moves mail and proves the move, over `copies` and `departures`; `move_loops`: mail that comes back again and again.
 quarantine   Mail that cannot be taken in.

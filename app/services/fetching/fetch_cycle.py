@@ -63,10 +63,10 @@ from app.services.fetching.leases import HeldLease
 from app.services.fetching.ledger import NumberedFolder
 from app.services.fetching.moving import Mover
 from app.services.fetching.quarantine import FailedUids
-from app.services.fetching.room import Room
 from app.services.fetching.storing import Store
 from app.services.fetching.tally import Tally
 from app.services.mailboxes import folders, opening
+from app.services.mailboxes.room import Room
 from app.states import ConnectorStatus, FirstFetch
 
 log = structlog.get_logger(__name__)

@@ -15,8 +15,8 @@ from app.services.fetching.context import CycleContext
 from app.services.fetching.downloads import Downloads
 from app.services.fetching.moving import Mover
 from app.services.fetching.quarantine import Known
-from app.services.fetching.room import Room
 from app.services.fetching.storing import Store, Stored
+from app.services.mailboxes.room import Room
 
 WINDOW_MAILS = 1000
 """The number of mails whose sizes are requested at a time."""

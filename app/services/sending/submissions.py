@@ -50,6 +50,7 @@ from app.schemas.submissions import SubmissionAttachment, SubmissionCreate, Subm
 from app.services import pages
 from app.services.access import audit, rules
 from app.services.access.rules import Action, Principal
+from app.services.mailboxes import room
 from app.services.pages import Slice
 from app.services.sending import answering, bindings, contents, remains
 from app.services.sending.ending import required
@@ -85,6 +86,7 @@ def create(
         WrongState: the connector has no credentials.
         IdempotencyMismatch: the key was used with another request.
         IdempotencyKeySpent: the submission of this key was deleted.
+        NoRoom: the connector keeps as much sent mail as one may, or the disk is nearly full.
         AlreadyAnswered: somebody has answered the message, and the request does not say `also`.
     """
     fingerprint = _fingerprint(wanted)
@@ -105,6 +107,8 @@ def create(
     raw = compose(draft)
     if len(raw) > gateway.settings.max_message_octets:
         raise TooLarge("The mail would be larger than this gateway accepts.")
+    source_zstd = compression.compress(raw)
+    room.require_for_sending(gateway, connector.id, len(source_zstd))
     submission = Submission(
         id=new_id(),
         connector_id=connector.id,
@@ -120,7 +124,7 @@ def create(
         marks_processed=wanted.mark_processed,
         conversation_id=answered.conversation_id
         or conversation_of_root(connector.id, draft.message_id_header),
-        source_zstd=compression.compress(raw),
+        source_zstd=source_zstd,
         send_at=send_at,
         next_attempt_at=max(send_at or now, now),
         created_at=now,

@@ -11,15 +11,17 @@ from sqlalchemy import delete
 from sqlmodel import col
 
 from app import clock
+from app.errors import DiskNearlyFull, QuotaReached
 from app.gateway import Gateway
 from app.models import Connector, Submission
 from app.services.access.rules import Principal, PrincipalKind
 from app.services.messages import deletion
 from tests.support.fetched_mailbox import Mailbox, mailbox
-from tests.support.sending_mailbox import submit
+from tests.support.sending_mailbox import sending_connector, submit
 from tests.support.settings import SettingsFactory
-from tests.support.stored_mail import TESTER, mail
+from tests.support.stored_mail import TESTER, mail, store
 from tools.servers.dovecot import Dovecot
+from tools.servers.smtp import SmtpServer
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 LARGE = mail("Large", text="x" * 5000)
@@ -90,3 +92,33 @@ def test_below_the_free_space_nothing_is_fetched(
     assert len(box.raws("INBOX")) == 1
     box.fetch_well()
     assert len(box.messages()) == 1
+
+
+def test_below_the_free_space_nothing_new_is_taken_to_be_sent(
+    gateway: Gateway, settings: SettingsFactory, smtp_server: SmtpServer
+) -> None:
+    at = sending_connector(gateway, smtp_server)
+    full = Gateway.from_settings(settings(free_disk_octets=2**60))
+    with contextlib.closing(full), pytest.raises(DiskNearlyFull):
+        submit(full, at)
+    submit(gateway, at)
+
+
+def test_a_caller_does_not_fill_the_disk_by_mail_that_waits_to_be_sent(
+    limited: Gateway, smtp_server: SmtpServer
+) -> None:
+    at, other = sending_connector(limited, smtp_server), sending_connector(limited, smtp_server)
+    noise = base64.b64encode(secrets.token_bytes(6000)).decode()
+    later = clock.utc_now() + timedelta(days=300)
+    submit(limited, at, text=noise, send_at=later)
+    with pytest.raises(QuotaReached):
+        submit(limited, at, text=noise, send_at=later)
+    submit(limited, other, text=noise)
+
+
+def test_answers_go_out_of_a_mailbox_that_has_reached_its_quota(
+    limited: Gateway, smtp_server: SmtpServer
+) -> None:
+    at = sending_connector(limited, smtp_server)
+    store(limited, at, mail("x", text="y" * 20_000))
+    submit(limited, at)
