@@ -97,6 +97,10 @@ class Settings(BaseSettings):
     server_requests_per_server: int = Field(default=16, ge=1)
     max_message_octets: int = Field(default=50 * 1024 * 1024, ge=1024)
     max_request_octets: int = Field(default=40 * 1024 * 1024, ge=1024)
+    bodies_octets_per_caller: int = Field(default=96 * 1024 * 1024, ge=1)
+    """How much the bodies of one caller's requests may hold in memory at once; one body as large as may be always fits."""
+    bodies_octets: int = Field(default=384 * 1024 * 1024, ge=1)
+    """The same of all callers together."""
     cors_origins: Annotated[tuple[str, ...], NoDecode] = ()
     """Origins whose pages may call the API from a browser, spelled as the browser spells them; none by default."""
     public_url: str | None = None

@@ -18,6 +18,7 @@ from app.config import Settings
 from app.db import Database
 from app.login_budget import LoginBudget
 from app.login_places import LoginPlaces
+from app.octet_budget import OctetBudget
 from app.places import Places
 from app.rate_limit import RateLimit
 from app.server_cooldown import ServerCooldown
@@ -66,6 +67,8 @@ class Gateway:
     """The searches that are running."""
     server_requests: ServerRequests
     """The threads for requests that wait for a mail server or a receiver of webhooks."""
+    bodies: OctetBudget
+    """What the bodies of requests hold in memory."""
     attachments: Turns
     """The threads that wait for the parser to take an attachment out of a mail. Fetching keeps half of the parsers."""
     cursors: CursorKeeper = field(default_factory=CursorKeeper)
@@ -105,6 +108,10 @@ class Gateway:
                 threads=settings.server_requests,
                 per_caller=settings.server_requests_per_caller,
                 per_server=settings.server_requests_per_server,
+            ),
+            bodies=OctetBudget(
+                max(settings.bodies_octets_per_caller, settings.max_request_octets),
+                max(settings.bodies_octets, settings.max_request_octets),
             ),
             attachments=Turns(
                 threads=max(1, settings.fetch_threads // 2), per_caller=max(1, settings.fetch_threads // 4)

@@ -23,6 +23,8 @@ MAX_BODY_OCTETS = 1024 * 1024
 LARGE_BODIES = frozenset({("POST", "/submissions")})
 WITHOUT_TOKEN_OCTETS = 64 * 1024
 """Before more of a body is read, the token is verified."""
+COUNTED_OCTETS = 64 * 1024
+"""The step in which what is in memory is counted."""
 PATHS_OF_OPEN_PAGES = "/credential-links/"
 MAX_VALUES = 50_000
 """The largest number of values in a JSON body, with the names of fields. A parser needs a hundred times the memory of the text for
@@ -30,6 +32,10 @@ a list of lists."""
 PAUSE_S = 20.0
 """The longest pause in a body."""
 READ_PAST_S = 10.0
+REFUSAL = "gateway.refusal"
+"""Where a request has the refusal of the body that it declares."""
+ABOUT_THE_CALLER = frozenset({401, 403})
+"""Answers that are given also to a request whose body is refused: who may not call learns nothing else."""
 START_S = 30.0
 OCTETS_PER_S = 4096
 """A body must arrive within `START_S` plus the time that it needs at this rate."""
@@ -53,19 +59,34 @@ class BodyGuard:
             return
         body = _Body(self._gateway, scope, receive)
         has_begun = False
+        send_reading_on = _reading_on(body, send)
 
         async def send_unless_refused(message: Message) -> None:
             nonlocal has_begun
-            if has_begun or body.refusal is None:
+            if body.refusal is None or has_begun or message.get("status") in ABOUT_THE_CALLER:
                 has_begun = True
-                await send(message)
+                await (send if body.refusal is None else send_reading_on)(message)
 
-        await body.check_declared()
-        if body.refusal is None:
+        try:
+            await body.check_declared()
+            scope[REFUSAL] = body.refusal
             await self._application(scope, body.receive, send_unless_refused)
+        finally:
+            body.forget()
         if body.refusal is not None and not has_begun:
             answer = problems.answer_to(Request(scope), body.refusal)
-            await answer(scope, receive, _reading_on(body, send))
+            await answer(scope, receive, send_reading_on)
+
+
+def require_acceptable(scope: Scope) -> None:
+    """For routes, once the caller is known to be allowed, and before anything is done.
+
+    Raises:
+        TooLarge: the client has declared a body larger than this route takes.
+    """
+    refusal: GatewayError | None = scope.get(REFUSAL)
+    if refusal is not None:
+        raise refusal
 
 
 def _reading_on(body: "_Body", send: Send) -> Send:
@@ -94,7 +115,9 @@ class _Body:
         self._arrived = 0
         self._started_s = asyncio.get_running_loop().time()
         self._is_complete = False
-        self._is_known = scope["path"].startswith(PATHS_OF_OPEN_PAGES)
+        self._is_open = scope["path"].startswith(PATHS_OF_OPEN_PAGES)
+        self._caller: str | None = None
+        self._counted = 0
         self._values = ValueCount()
         self.refusal: GatewayError | None = None
 
@@ -110,6 +133,8 @@ class _Body:
         answer that it then makes is not sent."""
         if self._is_complete:  # what may come now is the end of the connection
             return await self._receive()
+        if self.refusal is not None:
+            return {"type": "http.disconnect"}
         try:
             async with asyncio.timeout(self._patience_s()):
                 message = await self._receive()
@@ -137,22 +162,36 @@ class _Body:
         if self._values.count > MAX_VALUES and self.refusal is None:
             self.refusal = TooLarge(f"The body has more than {MAX_VALUES} values.")
 
-    async def _check_length(self, octets: int) -> None:
-        if octets > WITHOUT_TOKEN_OCTETS and not self._is_known:
-            try:
-                await run_in_threadpool(self._require_token)
-                self._is_known = True
-            except GatewayError as error:
-                self.refusal = error
-                return
-        if octets > self._limit:
-            self.refusal = TooLarge()
+    def forget(self) -> None:
+        """The request has ended, and its body is not kept any more."""
+        if self._caller is not None:
+            self._gateway.bodies.give_back(self._caller, self._counted)
+            self._counted = 0
 
-    def _require_token(self) -> None:
+    async def _check_length(self, octets: int) -> None:
+        try:
+            if octets > WITHOUT_TOKEN_OCTETS and not self._is_open:
+                if self._caller is None:
+                    self._caller = await run_in_threadpool(self._known_caller)
+                if octets <= self._limit:
+                    self._count(self._caller, octets)
+            if octets > self._limit:
+                raise TooLarge
+        except GatewayError as error:
+            self.refusal = error
+
+    def _known_caller(self) -> str:
         token = callers.bearer_token(self._headers.get("authorization", ""))
         if token is None:
             raise Unauthenticated
-        callers.identify(self._gateway, token, origin=None)
+        return callers.identify(self._gateway, token, origin=None).name
+
+    def _count(self, caller: str, octets: int) -> None:
+        """Count so many octets in all of this body as in memory, in steps."""
+        if octets > self._counted:
+            more = min(octets + COUNTED_OCTETS, self._limit) - self._counted
+            self._gateway.bodies.take(caller, more)
+            self._counted += more
 
     def _patience_s(self) -> float:
         used_s = asyncio.get_running_loop().time() - self._started_s

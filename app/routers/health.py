@@ -15,7 +15,9 @@ from app.services.access import callers
 
 router = APIRouter(tags=["service"])
 
-FORWARDED = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip", "via")
+FORWARDED = frozenset({"forwarded", "via", "x-real-ip", "x-client-ip", "true-client-ip", "x-original-url"})
+FORWARDED_STARTS = ("x-forwarded-", "x-original-", "x-envoy-", "x-cluster-", "cf-", "fly-")
+"""Headers that proxies add to what they forward."""
 
 
 @router.head("/health/live", include_in_schema=False)
@@ -66,7 +68,8 @@ def _may_read_metrics(request: Request, token: SecretStr | None) -> bool:
 
 def _is_from_this_machine(request: Request) -> bool:
     # A proxy on this machine connects from it too, for clients anywhere.
-    if request.client is None or any(name in request.headers for name in FORWARDED):
+    is_forwarded = any(name in FORWARDED or name.startswith(FORWARDED_STARTS) for name in request.headers)
+    if request.client is None or is_forwarded:
         return False
     try:
         return ipaddress.ip_address(request.client.host).is_loopback

@@ -39,7 +39,7 @@ SOURCE_RESPONSES: dict[int | str, dict[str, Any]] = {
 }
 
 
-@router.post("", status_code=status.HTTP_201_CREATED, responses=problem_responses(403, 404, 409, 413))
+@router.post("", status_code=status.HTTP_201_CREATED, responses=problem_responses(403, 404, 409, 413, 503))
 def create_submission(
     gateway: GatewayDep,
     principal: PrincipalDep,

@@ -133,10 +133,17 @@ class TestMetrics:
             assert client.get("/metrics").status_code == 200
 
 
+FORWARDED_BY_PROXIES = (
+    *("Forwarded", "Via", "X-Real-IP", "X-Client-IP", "True-Client-IP", "CF-Connecting-IP", "Fly-Client-IP"),
+    *("X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Port", "X-Forwarded-Server", "X-Forwarded-Prefix"),
+    *("X-Original-URL", "X-Original-Host", "X-Cluster-Client-IP", "X-Envoy-External-Address"),
+)
+
+
 class TestWhoReadsMetrics:
     TOKEN = "a-token-for-prometheus"
 
-    @pytest.mark.parametrize("name", ["Forwarded", "X-Forwarded-For", "X-Real-IP", "Via"])
+    @pytest.mark.parametrize("name", FORWARDED_BY_PROXIES)
     def test_what_a_proxy_has_forwarded_is_refused(self, client: TestClient, name: str) -> None:
         answer = client.get("/metrics", headers={name: "127.0.0.1"})
         assert (answer.status_code, answer.json()["code"]) == (401, "unauthenticated")

@@ -1,6 +1,7 @@
 """Bodies as clients really send them, over sockets to the served gateway: too large, without a length, with a
 false one, nested without end."""
 
+import contextlib
 import http.client
 import json
 import os
@@ -12,14 +13,18 @@ from pathlib import Path
 
 import httpx
 import pytest
+from fastapi import FastAPI
 
 from app import request_bodies
 from app.gateway import Gateway
+from app.main import create_app
+from app.octet_budget import OctetBudget
 from app.request_bodies import MAX_BODY_OCTETS
 from tests.support import stored_mail
 from tests.support.callers import Callers
-from tests.support.live_gateway import live_gateway
+from tests.support.live_gateway import serving
 from tests.support.settings import SettingsFactory
+from tools.servers.process import wait_until
 
 # What is tested happens before any database is asked.
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
@@ -30,8 +35,23 @@ AUTHORIZATION = Callers.user("jana", groups=["orders"])["Authorization"]
 
 
 @pytest.fixture
-def served(settings: SettingsFactory) -> Iterator[httpx.Client]:
-    with live_gateway(settings(max_request_octets=LARGEST)) as client:
+def application(settings: SettingsFactory) -> FastAPI:
+    return create_app(
+        settings(
+            max_request_octets=LARGEST, bodies_octets_per_caller=2 * LARGEST, bodies_octets=3 * LARGEST + MIB
+        )
+    )
+
+
+@pytest.fixture
+def budget(application: FastAPI) -> OctetBudget:
+    gateway: Gateway = application.state.gateway
+    return gateway.bodies
+
+
+@pytest.fixture
+def served(application: FastAPI) -> Iterator[httpx.Client]:
+    with serving(application) as client:
         yield client
         assert 'status="500"' not in client.get("/metrics").text
 
@@ -106,6 +126,12 @@ class TestSize:
     def test_without_a_token_even_a_body_that_is_too_large_is_401(self, served: httpx.Client) -> None:
         answered = served.post("/connectors", content=padded({"x": 1}, MAX_BODY_OCTETS + 1))
         assert answered.status_code == 401
+
+    def test_who_may_not_call_is_told_that_and_may_go_on(self, line: socket.socket) -> None:
+        line.sendall(head("POST", "/webhooks", f"Content-Length: {2 * MIB}"))
+        assert problem_of(line) == (403, "forbidden")
+        line.sendall(b" " * (2 * MIB) + head("GET", "/health/live"))
+        assert answer(line)[0] == 200
 
     def test_a_declared_length_is_refused_before_the_body_is_sent(self, line: socket.socket) -> None:
         line.sendall(head("POST", "/connectors", f"Content-Length: {MAX_BODY_OCTETS + 1}"))
@@ -229,6 +255,51 @@ class TestWithoutAGoodToken:
     def test_a_client_that_closes_after_its_body_gets_to_read_that(self, served: httpx.Client) -> None:
         answered = served.post("/submissions", content=b" " * (LARGEST - 1), headers={"Connection": "close"})
         assert (answered.status_code, answered.json()["code"]) == (401, "unauthenticated")
+
+
+class TestManyAtOnce:
+    """Bodies of callers who are known, each with a part of its octets still to come."""
+
+    @staticmethod
+    def begun(served: httpx.Client, octets: int, user: str) -> socket.socket:
+        """A connection on which a body of so many octets was announced, and more was sent than is read without a token."""
+        line = socket.create_connection(("127.0.0.1", served.base_url.port or 0), timeout=60)
+        token = Callers.user(user)["Authorization"]
+        lines = ["Host: gateway", f"Authorization: {token}", f"Content-Length: {octets}"]
+        line.sendall("\r\n".join(["POST /submissions HTTP/1.1", *lines, "", ""]).encode() + b" " * 70_000)
+        return line
+
+    def test_one_caller_does_not_fill_the_memory_and_others_send_theirs(
+        self, served: httpx.Client, budget: OctetBudget
+    ) -> None:
+        with contextlib.ExitStack() as lines:
+            for _ in range(2):  # as many as one caller may
+                lines.enter_context(self.begun(served, LARGEST, "bob"))
+            wait_until(lambda: budget.taken("user:bob") == 2 * LARGEST, 60, "the bodies to be counted")
+            third = lines.enter_context(self.begun(served, LARGEST, "bob"))
+            assert problem_of(third) == (429, "too_many_requests")
+            small = served.post("/submissions", json={}, headers=Callers.user("bob"))
+            assert small.status_code == 422
+            lines.enter_context(self.begun(served, LARGEST, "jana"))
+            wait_until(lambda: budget.taken("user:jana") == LARGEST, 60, "another's body to be counted")
+            fourth = lines.enter_context(self.begun(served, LARGEST, "eva"))
+            assert problem_of(fourth) == (503, "overloaded")
+        wait_until(lambda: not budget.taken("user:bob"), 60, "the end of the bodies")
+        with self.begun(served, LARGEST, "bob") as line:
+            line.sendall(b" " * (LARGEST - 70_000))
+            assert problem_of(line) == (422, "invalid_input")
+        wait_until(lambda: not budget.taken("user:bob"), 60, "the end of the body")
+
+    def test_a_body_without_a_length_is_counted_as_it_comes(
+        self, line: socket.socket, budget: OctetBudget
+    ) -> None:
+        line.sendall(head("POST", "/submissions", "Transfer-Encoding: chunked"))
+        for _ in range(10):
+            line.sendall(chunk(b" " * 100_000))
+        wait_until(lambda: budget.taken("user:jana") >= 1_000_000, 60, "the octets to be counted")
+        line.sendall(chunk(b""))
+        assert problem_of(line) == (422, "invalid_input")
+        wait_until(lambda: not budget.taken("user:jana"), 60, "the end of the body")
 
 
 def problem_of(line: socket.socket) -> tuple[int, str]:

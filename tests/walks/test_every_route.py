@@ -181,6 +181,7 @@ JUDGED_LATER: dict[str, Mapping[str, Any]] = {
     "no body": {},
     "a body that is not JSON": {"content": b'{"name": ', "headers": JSON},
     "a body that is not UTF-8": {"content": b'{"name": "\xff"}', "headers": JSON},
+    "a body that is too large": {"content": b"{}", "headers": {**JSON, "content-length": "99999999"}},
     "a body of another kind": {"content": b"[1]", "headers": JSON},
     "a field that nobody knows": {"json": {"nobody knows": 1}},
     "a parameter that nobody knows": {"params": {"nobody_knows": "1"}},
