@@ -184,7 +184,7 @@ class _Body:
         token = callers.bearer_token(self._headers.get("authorization", ""))
         if token is None:
             raise Unauthenticated
-        return callers.identify(self._gateway, token, origin=None).name
+        return callers.identify(self._gateway, token, origin=None).principal.name
 
     def _count(self, caller: str, octets: int) -> None:
         """Count so many octets in all of this body as in memory, in steps."""

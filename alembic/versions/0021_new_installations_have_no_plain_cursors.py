@@ -2,7 +2,7 @@
 
 Otherwise whoever makes such cursors could count the events of others in the first day.
 
-Revision: 0020
+Revision: 0021
 """
 
 from datetime import UTC, datetime
@@ -11,8 +11,8 @@ import sqlalchemy as sa
 
 from alembic import op
 
-revision = "0020"
-down_revision = "0019"
+revision = "0021"
+down_revision = "0020"
 branch_labels = None
 depends_on = None
 
