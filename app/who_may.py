@@ -45,6 +45,8 @@ ROUTES: dict[str, Rule] = {
     "GET /connectors/{}": Action.SEE_SHORT,
     "PATCH /connectors/{}": Action.CHANGE_SETTINGS,
     "DELETE /connectors/{}": Action.DELETE_CONNECTOR,
+    "GET /connectors/by-external-id/{}": Action.SEE_SHORT,
+    "DELETE /connectors/by-external-id/{}": Action.DELETE_CONNECTOR,
     "PUT /connectors/by-external-id/{}": Special(
         "those who may change the connector; if there is none that the caller may change, those who may create",
         "connectors:write",

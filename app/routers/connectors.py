@@ -16,6 +16,7 @@ from app.schemas.connectors import (
     ConnectorCreate,
     ConnectorPatch,
     ConnectorPut,
+    ConnectorPutRead,
     ConnectorRead,
     ConnectorShort,
     ConnectorTest,
@@ -34,7 +35,7 @@ from app.schemas.connectors import (
 from app.schemas.discovery import DiscoverRead, DiscoverRequest
 from app.schemas.fields import Id, Line, ListQuery, Page
 from app.services.access.rules import Principal
-from app.services.connectors import addresses, checks, connectors, passwords
+from app.services.connectors import addresses, by_external_id, checks, connectors, passwords
 from app.services.connectors.detailed import Detailed
 from app.services.connectors.settings import first_fetch_of, retention_of, server_of, smtp_of
 from app.services.discovery import discovery
@@ -95,11 +96,19 @@ async def discover_servers(
     return DiscoverRead.model_validate({"candidates": found})
 
 
+@router.get("/by-external-id/{external_id}", responses=problem_responses(404))
+def get_connector_by_external_id(
+    external_id: Line, response: Response, principal: PrincipalDep, session: ReadSession
+) -> ConnectorRead | ConnectorShort:
+    """The connector with this external id: of those that you see, one that you named comes first."""
+    return _answer(response, by_external_id.get(session, principal, external_id))
+
+
 @router.put(
     "/by-external-id/{external_id}",
     responses={
         **problem_responses(404, 409, 412, 429, 503),
-        201: {"model": ConnectorRead, "description": "Created"},
+        201: {"model": ConnectorPutRead, "description": "Created"},
     },
 )
 async def put_connector(
@@ -110,18 +119,52 @@ async def put_connector(
     gateway: GatewayDep,
     principal: PrincipalDep,
     version: ExpectedVersion,
-) -> ConnectorRead | ConnectorShort:
-    """Create the connector with this external id (201), or replace all its settings (200). A field that you leave out gets
-    its default. Credentials stay, unless you send new ones or the server changes."""
-    detailed, is_new = await _resolving(
+    dry_run: bool = False,
+) -> ConnectorPutRead | ConnectorShort:
+    """Create the connector with this external id (201), or replace all its settings (200). The answer says what changed. A field
+    that you leave out gets its default, but `groups`, `aliases` and `credentials` stay; credentials stay only if the server
+    does. With `dry_run=true` nothing is stored, and the answer (200) says what would change."""
+    found = await _resolving(
         gateway,
         principal,
         body,
-        lambda: connectors.put(gateway, principal, external_id, body, version=version),
+        lambda: by_external_id.put(gateway, principal, external_id, body, version=version, dry_run=dry_run),
     )
-    if is_new:
+    if found.is_new and not dry_run:
         response.status_code = 201
-    return _answer(response, detailed)
+    answer = _answer(response, found.detailed)
+    if isinstance(answer, ConnectorShort):
+        return answer
+    is_made = not (found.is_new and dry_run)
+    return ConnectorPutRead.model_validate(
+        {
+            **answer.model_dump(),
+            "id": answer.id if is_made else None,
+            "changed": bool(found.changes),
+            "changes": found.changes,
+        }
+    )
+
+
+@router.delete("/by-external-id/{external_id}", status_code=204, responses=problem_responses(404, 409, 412))
+def delete_connector_by_external_id(
+    *,
+    external_id: Line,
+    gateway: GatewayDep,
+    principal: PrincipalDep,
+    version: ExpectedVersion,
+    messages: Annotated[str | None, Query(pattern="^delete$")] = None,
+    submissions: Annotated[str | None, Query(pattern="^cancel$")] = None,
+) -> None:
+    """Delete the connector with this external id, as `DELETE /connectors/{id}`."""
+    by_external_id.delete(
+        gateway,
+        principal,
+        external_id,
+        with_messages=messages == "delete",
+        cancel_submissions=submissions == "cancel",
+        version=version,
+    )
 
 
 @router.get("/{connector_id}", responses=problem_responses(404))

@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Response
 
 from app.deps import CursorsDep, PrincipalDep, ReadSession, WriteSession
 from app.problems import problem_responses
@@ -24,12 +24,19 @@ router = APIRouter(
 )
 
 
-@router.post("", status_code=201, responses=problem_responses(409))
+@router.post(
+    "",
+    status_code=201,
+    responses={**problem_responses(409), 200: {"model": GroupBindingRead, "description": "Bound already"}},
+)
 def create_group_binding(
-    body: GroupBindingCreate, principal: PrincipalDep, session: WriteSession
+    body: GroupBindingCreate, response: Response, principal: PrincipalDep, session: WriteSession
 ) -> GroupBindingRead:
-    """Let a group handle the mail of a shared connector. Personal connectors take no bindings (409)."""
-    binding = group_bindings.create(session, principal, body)
+    """Let a group handle the mail of a shared connector. If it does already, the answer is the binding, with status 200.
+    Personal connectors take no bindings (409)."""
+    binding, is_new = group_bindings.create(session, principal, body)
+    if not is_new:
+        response.status_code = 200
     return GroupBindingRead.model_validate(binding)
 
 

@@ -63,6 +63,13 @@ def _with_usual_port(values: Any, without_tls: int) -> Any:
 SPECIAL_USES = ("\\All", "\\Archive", "\\Drafts", "\\Flagged", "\\Junk", "\\Sent", "\\Trash")
 
 
+def _distinct_groups(groups: list[str]) -> list[str]:
+    return list(dict.fromkeys(groups))
+
+
+Groups = Annotated[list[Line], Field(max_length=100), AfterValidator(_distinct_groups)]
+
+
 def _source_folder(name: str) -> str:
     if name.startswith("\\"):
         raise ValueError("must be the name of a folder")
@@ -137,29 +144,34 @@ class ConnectorSettings(Input):
         return self
 
 
-class ConnectorCreate(ConnectorSettings):
+class NewConnector(ConnectorSettings):
+    """Everything that a connector is made of, but its external id."""
+
     kind: ConnectorKind
     owner: Line | None = None
-    external_id: Line | None = None
+    groups: Groups | None = None
+    """The groups that handle the mail of a shared connector."""
     credentials: Credentials | None = None
 
     @model_validator(mode="after")
-    def _owner_iff_personal(self) -> Self:
+    def _belongs_to_owner_or_groups(self) -> Self:
         if self.kind == ConnectorKind.PERSONAL and self.owner is None:
             raise ValueError("/owner: a personal connector needs an owner")
         if self.kind == ConnectorKind.SHARED and self.owner is not None:
             raise ValueError("/owner: a shared connector has no owner")
+        if self.kind == ConnectorKind.PERSONAL and self.groups:
+            raise ValueError("/groups: a personal connector belongs to its owner alone")
         return self
 
 
-class ConnectorPut(ConnectorSettings):
-    """Creates the connector with this external id, or replaces all its settings. `kind` and `owner` cannot change."""
+class ConnectorCreate(NewConnector):
+    external_id: Line | None = None
 
-    kind: ConnectorKind
-    owner: Line | None = None
-    credentials: Credentials | None = None
 
-    _owner_iff_personal = ConnectorCreate._owner_iff_personal
+class ConnectorPut(NewConnector):
+    """Creates the connector with this external id, or replaces all its settings. `kind` and `owner` cannot change. If you
+    leave out `groups`, `aliases` or `credentials`, they stay; another field that you leave out gets its default. The groups
+    that you name are bound afterwards, and no others. Credentials that are equal to the stored ones stay."""
 
 
 class ImapServerPatch(Input):
@@ -259,8 +271,9 @@ class SmtpRead(ServerRead):
     file_sent: FileSent
 
 
-class ConnectorRead(Output):
-    id: str
+class ConnectorFields(Output):
+    """What callers in full see of a connector, beside its id."""
+
     external_id: str | None
     name: str
     kind: ConnectorKind
@@ -285,6 +298,21 @@ class ConnectorRead(Output):
     notifies_users: bool
     created_at: Time
     updated_at: Time
+
+
+class ConnectorRead(ConnectorFields):
+    id: str
+
+
+class ConnectorPutRead(ConnectorFields):
+    """The connector, and what the request has changed; in a dry run, what it would change."""
+
+    id: str | None
+    """Null: a dry run, and there is no such connector yet."""
+    changed: bool
+    changes: dict[str, list[Any]]
+    """For each setting that changed, the value before and the value after, with names such as `imap.host`. `groups` are a list, or
+    null if none is bound. `credentials` are `stored`, `new` or null."""
 
 
 class ConnectorShort(Output):

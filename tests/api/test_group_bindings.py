@@ -35,12 +35,15 @@ class TestCreate:
         assert set(made) == {"id", "connector_id", "group", "created_at"}
         assert client.get(path, headers=MEMBER).status_code == 200
 
-    def test_a_second_binding_of_the_same_group_is_a_conflict(
+    def test_binding_a_group_twice_is_no_error_and_binds_it_once(
         self, client: TestClient, connector_id: str
     ) -> None:
-        bound(client, connector_id)
+        made = bound(client, connector_id)
         body = {"connector_id": connector_id, "group": "orders"}
-        assert client.post("/group-bindings", json=body, headers=ADMIN).status_code == 409
+        again = client.post("/group-bindings", json=body, headers=ADMIN)
+        assert (again.status_code, again.json()) == (200, made)
+        listed = client.get(f"/group-bindings?connector_id={connector_id}", headers=ADMIN).json()["data"]
+        assert listed == [made]
 
     def test_a_binding_of_a_personal_connector_is_a_conflict_with_the_reason(
         self, client: TestClient

@@ -42,6 +42,10 @@ CALLS: dict[str, Call] = {
     "GET /connectors/{}": Call("/connectors/{connector}"),
     "PATCH /connectors/{}": Call("/connectors/{connector}", {"name": "Renamed"}),
     "DELETE /connectors/{}": Call("/connectors/{connector}?messages=delete&submissions=cancel", uses_up=True),
+    "GET /connectors/by-external-id/{}": Call("/connectors/by-external-id/{external_id}"),
+    "DELETE /connectors/by-external-id/{}": Call(
+        "/connectors/by-external-id/{external_id}?messages=delete&submissions=cancel", uses_up=True
+    ),
     "PUT /connectors/by-external-id/{}": Call(
         "/connectors/by-external-id/{external_id}",
         {

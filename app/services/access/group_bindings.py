@@ -1,5 +1,7 @@
 """The groups that handle the mail of a shared connector. A group is only a name here; tokens say who is in it."""
 
+from collections.abc import Sequence
+
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col
@@ -8,7 +10,7 @@ from app import clock
 from app.audit_actions import AuditAction
 from app.errors import AlreadyExists, NotFound, WrongState
 from app.ids import new_id
-from app.models import GroupBinding
+from app.models import Connector, GroupBinding
 from app.schemas.group_bindings import GroupBindingCreate, GroupBindingsQuery
 from app.services import pages
 from app.services.access import audit, rules
@@ -17,21 +19,56 @@ from app.services.pages import Slice
 from app.states import ConnectorKind
 
 
-def create(session: Session, principal: Principal, body: GroupBindingCreate) -> GroupBinding:
-    """Let a group handle the mail of a shared connector, including the mail that is already stored.
+def create(session: Session, principal: Principal, body: GroupBindingCreate) -> tuple[GroupBinding, bool]:
+    """Let a group handle the mail of a shared connector, including the mail that is already stored. Also returns whether it is
+    new: a group that is bound already stays so.
 
     Raises:
         ScopeMissing, NotFound, Forbidden
         WrongState: the connector is personal.
-        AlreadyExists
+        AlreadyExists: somebody has just bound it.
     """
     # Locked, because the owner may be confirming at this moment, on the page of a link, who will read the mail.
     connector = rules.require(session, principal, Action.BIND_GROUPS, body.connector_id, lock=True)
     if connector.kind == ConnectorKind.PERSONAL:
         raise WrongState("A personal mailbox is for its owner only, so it takes no group bindings.")
-    binding = GroupBinding(
-        id=new_id(), connector_id=connector.id, group=body.group, created_at=clock.utc_now()
-    )
+    bound = _bindings(session, connector.id).get(body.group)
+    if bound is not None:
+        return bound, False
+    return _bind(session, principal, connector, body.group), True
+
+
+def groups_of(session: Session, connector_id: str) -> list[str]:
+    """The groups that are bound, in the order of their names."""
+    return sorted(_bindings(session, connector_id))
+
+
+def set_groups(session: Session, principal: Principal, connector: Connector, groups: Sequence[str]) -> None:
+    """Bind these groups and no others. The connector is locked and shared.
+
+    Raises:
+        ScopeMissing, Forbidden
+    """
+    bound = _bindings(session, connector.id)
+    if bound.keys() == set(groups):
+        return
+    rules.require_on(session, principal, Action.BIND_GROUPS, connector)
+    for group in groups:
+        if group not in bound:
+            _bind(session, principal, connector, group)
+    for group, binding in bound.items():
+        if group not in groups:
+            _unbind(session, principal, binding)
+
+
+def _bindings(session: Session, connector_id: str) -> dict[str, GroupBinding]:
+    """The bindings of a connector, by group."""
+    statement = select(GroupBinding).where(col(GroupBinding.connector_id) == connector_id)
+    return {binding.group: binding for binding in session.scalars(statement)}
+
+
+def _bind(session: Session, principal: Principal, connector: Connector, group: str) -> GroupBinding:
+    binding = GroupBinding(id=new_id(), connector_id=connector.id, group=group, created_at=clock.utc_now())
     session.add(binding)
     _flush(session)
     _record(session, principal, AuditAction.GROUP_BINDING_CREATED, binding, before=None)
@@ -89,7 +126,10 @@ def delete(session: Session, principal: Principal, binding_id: str) -> None:
     Raises:
         ScopeMissing, NotFound, Forbidden
     """
-    binding = get(session, principal, binding_id)
+    _unbind(session, principal, get(session, principal, binding_id))
+
+
+def _unbind(session: Session, principal: Principal, binding: GroupBinding) -> None:
     session.delete(binding)
     _record(session, principal, AuditAction.GROUP_BINDING_DELETED, binding, before=binding.group)
     session.flush()

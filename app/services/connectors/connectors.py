@@ -8,18 +8,18 @@ from sqlmodel import Session, col
 
 from app import clock
 from app.audit_actions import AuditAction
-from app.errors import AlreadyExists, MessagesStored, PreconditionFailed, TooManyConnectors, WrongState
+from app.errors import MessagesStored, TooManyConnectors, WrongState
 from app.gateway import Gateway
 from app.ids import new_id
 from app.models import Connector, Credential
 from app.schemas.connectors import ConnectorCreate, ConnectorPatch, ConnectorPut
 from app.schemas.fields import ListQuery
 from app.services import pages
-from app.services.access import audit, rules
+from app.services.access import audit, group_bindings, rules
 from app.services.access.audit import differences
 from app.services.access.rules import Action, Principal, PrincipalKind
 from app.services.connectors import addresses, external_ids, passwords
-from app.services.connectors.changes import apply, require_free_mailbox, with_owners_choices
+from app.services.connectors.changes import apply, require_free_mailbox
 from app.services.connectors.detailed import Detailed, detailed, require_version
 from app.services.connectors.settings import audited_settings, has_same_servers, merged_with, write
 from app.services.connectors.status import settle
@@ -77,43 +77,8 @@ def create(gateway: Gateway, principal: Principal, body: ConnectorCreate) -> Det
     rules.require_may_create(principal, kind=body.kind, owner=body.owner)
     addresses.require_allowed(gateway, imap=body.imap, smtp=body.smtp)
     with gateway.db.unit_of_work() as session:
-        return _create(session, gateway, principal, body, body.external_id)
-
-
-def put(
-    gateway: Gateway,
-    principal: Principal,
-    external_id: str,
-    body: ConnectorPut,
-    *,
-    version: str | None = None,
-) -> tuple[Detailed, bool]:
-    """Store a connector under its external id, or replace all settings of the existing one. Also returns whether it is new.
-    Credentials stay, unless the request contains new ones or the server changes.
-
-    Raises:
-        ScopeMissing, Forbidden, InvalidInput, MailboxTaken, TooManyConnectors
-        WrongState: kind or owner are others than the stored ones.
-        PreconditionFailed: as in `patch`, and if there is no connector yet.
-    """
-    rules.require_scope(principal, "connectors:write")
-    addresses.require_allowed(gateway, imap=body.imap, smtp=body.smtp)
-    try:
-        with gateway.db.unit_of_work() as session:
-            found = external_ids.find(session, principal, external_id, lock=True)
-            if found is None:
-                if version is not None:
-                    raise PreconditionFailed
-                rules.require_may_create(principal, kind=body.kind, owner=body.owner)
-                return _create(session, gateway, principal, body, external_id), True
-            return _replace(session, gateway, principal, found, body, version=version), False
-    except AlreadyExists:
-        # If somebody has just created it, this is a replacement.
-        with gateway.db.unit_of_work() as session:
-            found = external_ids.find(session, principal, external_id, lock=True)
-            if found is None:
-                raise
-            return _replace(session, gateway, principal, found, body, version=version), False
+        made = insert(session, gateway, principal, body, body.external_id)
+        return detailed(session, principal, made)
 
 
 def patch(
@@ -152,7 +117,7 @@ def patch(
             passwords.discard(session, principal, connector)
         password = body.credentials.password if body.credentials is not None else None
         apply(session, gateway, principal, connector, wanted=wanted, password=password)
-        _record_changes(session, principal, connector, before)
+        record_changes(session, principal, connector, before)
         return detailed(session, principal, connector)
 
 
@@ -229,13 +194,18 @@ def resume(gateway: Gateway, principal: Principal, connector_id: str) -> Detaile
         return detailed(session, principal, connector)
 
 
-def _create(
+def insert(
     session: Session,
     gateway: Gateway,
     principal: Principal,
     body: ConnectorCreate | ConnectorPut,
     external_id: str | None,
-) -> Detailed:
+) -> Connector:
+    """Add a new connector. Whether the caller may create it, and name its servers, is checked before.
+
+    Raises:
+        Forbidden, InvalidInput, AlreadyExists, MailboxTaken, TooManyConnectors
+    """
     now = clock.utc_now()
     connector = Connector(
         id=new_id(),
@@ -269,8 +239,10 @@ def _create(
     )
     if body.credentials is not None:
         passwords.enter(session, gateway, principal, connector, body.credentials.password)
+    if body.groups:
+        group_bindings.set_groups(session, principal, connector, body.groups)
     settle(session, connector, anew=True)
-    return detailed(session, principal, connector)
+    return connector
 
 
 def _require_few(session: Session, gateway: Gateway, principal: Principal) -> None:
@@ -286,28 +258,6 @@ def _require_few(session: Session, gateway: Gateway, principal: Principal) -> No
         raise TooManyConnectors
 
 
-def _replace(
-    session: Session,
-    gateway: Gateway,
-    principal: Principal,
-    connector: Connector,
-    body: ConnectorPut,
-    *,
-    version: str | None,
-) -> Detailed:
-    rules.require_on(session, principal, Action.CHANGE_SETTINGS, connector)
-    require_version(session, connector, version)
-    if (body.kind, body.owner) != (connector.kind, connector.owner):
-        raise WrongState("Kind and owner of a connector never change.")
-    if rules.is_sealed(connector) and not rules.is_owner(principal, connector):
-        body = with_owners_choices(connector, body)
-    before = audited_settings(connector)
-    password = body.credentials.password if body.credentials is not None else None
-    apply(session, gateway, principal, connector, wanted=body, password=password)
-    _record_changes(session, principal, connector, before)
-    return detailed(session, principal, connector)
-
-
 def _record(
     session: Session,
     principal: Principal,
@@ -320,9 +270,10 @@ def _record(
     audit.record(session, principal, action, subject, connector_id=connector.id, changes=changes)
 
 
-def _record_changes(
+def record_changes(
     session: Session, principal: Principal, connector: Connector, before: Mapping[str, Any]
 ) -> None:
+    """Record for the audit trail what is other than `before`, if anything is."""
     changes = differences(before, audited_settings(connector))
     if changes:
         _record(session, principal, AuditAction.CONNECTOR_CHANGED, connector, changes=changes)

@@ -24,9 +24,16 @@ def scope_of(principal: Principal) -> str:
     return principal.name
 
 
-def find(session: Session, principal: Principal, external_id: str, *, lock: bool = False) -> Connector | None:
-    """The connector with this external id among those that the caller may change. An external id from the caller comes before one
-    from somebody else. `lock`: lock the connector until the transaction ends.
+def find(
+    session: Session,
+    principal: Principal,
+    external_id: str,
+    *,
+    to: Action = Action.CHANGE_SETTINGS,
+    lock: bool = False,
+) -> Connector | None:
+    """The connector with this external id among those with which the caller may do this (`to`). An external id from the caller
+    comes before one from somebody else. `lock`: lock the connector until the transaction ends.
 
     Raises:
         ScopeMissing
@@ -37,7 +44,7 @@ def find(session: Session, principal: Principal, external_id: str, *, lock: bool
         .where(
             col(Connector.external_id) == external_id,
             col(Connector.external_scope).in_({OF_INSTALLATION, principal.name}),
-            rules.visible_connectors(principal, Action.CHANGE_SETTINGS),
+            rules.visible_connectors(principal, to),
         )
         .order_by(case((col(Connector.external_scope) == scope, 0), else_=1))
         .limit(1)

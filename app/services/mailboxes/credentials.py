@@ -8,6 +8,7 @@ never used with settings of another moment.
 """
 
 import contextlib
+import hmac
 import json
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -196,6 +197,14 @@ def decrypted(gateway: Gateway, secret: StoredSecret) -> str:
         SecretUnreadable: no key decrypts it, or it was entered for other servers.
     """
     return str(json.loads(_plaintext(gateway, secret))["password"])
+
+
+def is_stored_one(gateway: Gateway, secret: StoredSecret, password: str) -> bool:
+    """Whether a password is the stored one. One that no key decrypts is not."""
+    try:
+        return hmac.compare_digest(decrypted(gateway, secret).encode(), password.encode())
+    except SecretUnreadable:
+        return False
 
 
 def _plaintext(gateway: Gateway, secret: StoredSecret) -> str:
