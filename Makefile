@@ -51,7 +51,7 @@ quick: $(STAMP) ## run unit and API tests on SQLite alone, while you write
 	@$(BIN)/python -m pytest $(QUICK) -m "not (soak or slow or hypothesis)" -k "not postgresql" -n $(WORKERS) $(ARGS)
 
 test: $(STAMP) ## run all tests; real servers that are not installed are unpacked into .servers
-	@$(BIN)/python -m tools.servers.unpack
+	@$(BIN)/python -m tools.clients.install & $(BIN)/python -m tools.servers.unpack && wait $$!
 	@$(COMPILE)
 	@$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 

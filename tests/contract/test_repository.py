@@ -1,6 +1,7 @@
 """Rules for every file of the repository."""
 
 import ast
+import json
 import re
 import subprocess
 
@@ -54,7 +55,12 @@ def test_only_the_clock_reads_the_time_of_day() -> None:
 
 @pytest.mark.parametrize(
     ("name", "at_least"),
-    [("requirements.lock", 80), ("requirements-production.lock", 40), ("requirements-build.lock", 5)],
+    [
+        ("requirements.lock", 80),
+        ("requirements-production.lock", 40),
+        ("requirements-build.lock", 5),
+        ("tools/clients/openapi-python-client.lock", 20),
+    ],
 )
 def test_a_lock_pins_by_hash_and_names_no_index(name: str, at_least: int) -> None:
     lock = (ROOT / name).read_text()
@@ -64,6 +70,15 @@ def test_a_lock_pins_by_hash_and_names_no_index(name: str, at_least: int) -> Non
     assert "--index" not in lock
     blocks = re.split(r"^(?=[A-Za-z0-9_.-]+==)", lock, flags=re.MULTILINE)[1:]
     assert all("--hash=sha256:" in block for block in blocks)
+
+
+def test_the_lock_of_packages_for_node_pins_by_hash_and_names_no_registry() -> None:
+    lock = json.loads((ROOT / "tools/clients/package-lock.json").read_text())
+    packages = {name: package for name, package in lock["packages"].items() if name}
+    assert len(packages) > 200
+    for name, package in packages.items():
+        assert package["integrity"].startswith("sha512-"), name
+        assert "resolved" not in package, name
 
 
 @pytest.mark.parametrize(

@@ -80,9 +80,14 @@ def installed_folder(package: Package) -> Path | None:
     return program.resolve().parent if program else None
 
 
+def servers_folder() -> Path:
+    """Where everything is that the tests need beside the locked packages of Python."""
+    return Path(os.environ.get("TEST_SERVERS_DIR") or Path(__file__).parents[2] / ".servers").absolute()
+
+
 def unpacked(package: Package) -> Path:
     """The root of the server's unpacked tree, fetched now if need be; ServerMissing when that is impossible."""
-    home = Path(os.environ.get("TEST_SERVERS_DIR") or Path(__file__).parents[2] / ".servers").absolute()
+    home = servers_folder()
     tree = home / package.name
     if _is_complete(tree):
         return tree
@@ -93,7 +98,7 @@ def unpacked(package: Package) -> Path:
             )
     try:
         home.mkdir(parents=True, exist_ok=True)
-        with _locked(home / ".lock"):
+        with locked(home / ".lock"):
             if not _is_complete(tree):  # another worker may have been first
                 _fetch(package, tree)
     except OSError as exc:
@@ -124,7 +129,7 @@ def _is_complete(tree: Path) -> bool:
 
 
 @contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def locked(path: Path) -> Iterator[None]:
     """Hold the lock file; one worker fetches, the others wait. The kernel frees it when the holder dies."""
     with path.open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
