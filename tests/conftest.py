@@ -8,6 +8,7 @@ import contextlib
 import os
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from starlette.datastructures import State
 
+from app.adapters.parser import ParserPool
 from app.config import Settings
 from app.gateway import Gateway
 from app.main import assembled
@@ -23,6 +25,8 @@ from tests.support.callers import JWT_SECRET, Callers, KeyHeaders, UserHeaders
 from tests.support.figures import FIGURES, TOTALS
 from tests.support.schema import migrate
 from tests.support.settings import ROOT, SettingsFactory
+
+FETCH_THREADS = 2
 
 pytest_plugins = ["tests.servers.fixtures", "tests.support.long_files"]
 
@@ -92,11 +96,11 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str
         return
     template = request.getfixturevalue("postgres_template")
     postgres = request.getfixturevalue("postgres")
-    url = postgres.new_database(template)
+    url = postgres.borrow(template)
     try:
         yield url
     finally:
-        postgres.drop(url)
+        postgres.give_back(url, template)
 
 
 @pytest.fixture
@@ -112,7 +116,7 @@ def settings(database_url: str) -> SettingsFactory:
             "command_timeout_s": 5,
             "connect_timeout_s": 2,
             "lease_s": 5,
-            "fetch_threads": 2,
+            "fetch_threads": FETCH_THREADS,
             "run_jobs": False,
         }
         return Settings(**{**values, **overrides})
@@ -120,10 +124,28 @@ def settings(database_url: str) -> SettingsFactory:
     return make
 
 
+class _KeptParsers(ParserPool):
+    """Parser processes that outlive the gateway that is closed."""
+
+    def close(self) -> None:
+        pass
+
+    def end(self) -> None:
+        super().close()
+
+
+@pytest.fixture(scope="session")
+def _parsers() -> Iterator[ParserPool]:
+    """For all tests: to start a parser process takes longer than to read most mails."""
+    made = _KeptParsers(FETCH_THREADS)
+    yield made
+    made.end()
+
+
 @pytest.fixture
-def gateway(settings: SettingsFactory) -> Iterator[Gateway]:
+def gateway(settings: SettingsFactory, _parsers: ParserPool) -> Iterator[Gateway]:
     """The gateway's parts over the test's database; no job runs."""
-    with contextlib.closing(Gateway.from_settings(settings())) as made:
+    with contextlib.closing(replace(Gateway.from_settings(settings()), parsers=_parsers)) as made:
         yield made
 
 
@@ -138,10 +160,10 @@ def _application() -> FastAPI:
 
 
 @pytest.fixture
-def client(_application: FastAPI, settings: SettingsFactory) -> Iterator[TestClient]:
-    """The whole gateway over HTTP, on the same database as `gateway`; without a token. Only the routes are shared between
-    tests."""
-    _application.state = State({"gateway": Gateway.from_settings(settings())})
+def client(_application: FastAPI, settings: SettingsFactory, _parsers: ParserPool) -> Iterator[TestClient]:
+    """The whole gateway over HTTP, on the same database as `gateway`; without a token. Only the routes and the parser processes
+    are shared between tests."""
+    _application.state = State({"gateway": replace(Gateway.from_settings(settings()), parsers=_parsers)})
     _application.middleware_stack = None  # it was built around another test's gateway
     with TestClient(_application, base_url="http://localhost", client=LOCAL) as made:
         yield made

@@ -19,6 +19,7 @@ import psycopg
 from psycopg import sql
 from sqlalchemy.engine import URL, make_url
 
+from tools.servers.postgres_copies import Original, original, restore
 from tools.servers.process import (
     ServerFailed,
     command_as,
@@ -55,6 +56,8 @@ class Postgres:
         self._process: subprocess.Popen[bytes] | None = None
         self._folder: Path | None = None
         self._names = itertools.count(1)
+        self._spare: dict[str, list[str]] = {}
+        self._originals: dict[str, Original] = {}
         self._password = secrets.token_hex(16)
         given = os.environ.get("TEST_POSTGRES_URL")
         self._given = make_url(given) if given else None
@@ -110,14 +113,14 @@ class Postgres:
         It is empty, or a copy of the database whose URL is `template` (a migrated one, say), which must have
         no connections then.
         """
-        name = f"test_{os.getpid()}_{next(self._names)}_{secrets.token_hex(4)}"
+        name = self._new_name()
         # template0 has no other clients, so creating from it never waits for one to leave.
         source = (make_url(template).database if template else None) or "template0"
         with self._maintenance() as connection:
             connection.execute(
                 sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(source))
             )
-        return self.url.set(database=name).render_as_string(hide_password=False)
+        return self._url_of(name)
 
     def drop(self, url: str) -> None:
         """Drop a database that `new_database` made, even if clients are still connected to it."""
@@ -128,6 +131,49 @@ class Postgres:
             connection.execute(
                 sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name))
             )
+
+    def borrow(self, template: str) -> str:
+        """A copy of the database whose URL is `template`: one that was given back, or a new one."""
+        spare = self._spare.setdefault(template, [])
+        if spare:
+            return spare.pop()
+        url = self.new_database(template)
+        if template not in self._originals:
+            with psycopg.connect(_plain(url), autocommit=True) as connection:
+                self._originals[template] = original(connection)
+        return url
+
+    def give_back(self, url: str, template: str) -> None:
+        """Make a borrowed database what it was, for the next one: quicker than to drop it and to copy anew. It gets a new name,
+        so nobody who still knows the old one comes back. If its schema has changed, it is dropped."""
+        with contextlib.suppress(psycopg.Error, ServerFailed):
+            url = self._renamed(url)
+            with psycopg.connect(_plain(url), autocommit=True, connect_timeout=5) as connection:
+                if restore(connection, self._originals[template]):
+                    self._spare[template].append(url)
+                    return
+        self.drop(url)
+
+    def _renamed(self, url: str) -> str:
+        """End the clients of a database and give it another name; its new URL."""
+        old, new = make_url(url).database or "", self._new_name()
+        with self._maintenance() as connection:
+            clients = "FROM pg_stat_activity WHERE datname = %s"
+            connection.execute(f"SELECT pg_terminate_backend(pid) {clients}", [old])
+            wait_until(
+                lambda: connection.execute(f"SELECT count(*) {clients}", [old]).fetchone() == (0,),
+                10,
+                "clients to leave",
+            )
+            rename = sql.SQL("ALTER DATABASE {} RENAME TO {}")
+            connection.execute(rename.format(sql.Identifier(old), sql.Identifier(new)))
+        return self._url_of(new)
+
+    def _new_name(self) -> str:
+        return f"test_{os.getpid()}_{next(self._names)}_{secrets.token_hex(4)}"
+
+    def _url_of(self, name: str) -> str:
+        return self.url.set(database=name).render_as_string(hide_password=False)
 
     @contextlib.contextmanager
     def database(self) -> Iterator[str]:
@@ -248,6 +294,10 @@ class Postgres:
         with contextlib.suppress(psycopg.OperationalError), self._maintenance() as connection:
             return connection.execute("SELECT 1").fetchone() == (1,)
         return False
+
+
+def _plain(url: str) -> str:
+    return make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
 
 
 def _children(parent: int) -> list[int]:
