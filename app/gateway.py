@@ -72,7 +72,7 @@ class Gateway:
     attachments: Turns
     """The threads that wait for the parser to take an attachment out of a mail. Fetching keeps half of the parsers."""
     cursors: CursorKeeper = field(default_factory=CursorKeeper)
-    """Seals the cursors of lists."""
+    """Encrypts the cursors of lists."""
     last_runs: dict[str, datetime] = field(default_factory=dict)
     """When each job of this process last succeeded."""
 

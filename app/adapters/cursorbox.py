@@ -1,4 +1,4 @@
-"""Seals the cursors of lists with AES-SIV (RFC 5297), so that a caller learns nothing from them.
+"""Encrypts the cursors of lists with AES-SIV (RFC 5297), so that a caller learns nothing from them.
 
 A position counts the events of all callers, and an id contains the time at which it was made. So a cursor is encrypted, for one
 list only, with its own nonce: equal positions give different texts, all of one length. AES-SIV stays safe even if two nonces are
@@ -39,22 +39,22 @@ class CursorKey:
 
 
 class CursorBox:
-    """Seals positions in lists, and opens them again."""
+    """Encrypts positions in lists, and decrypts them again."""
 
     def __init__(self, key: CursorKey) -> None:
         self.key = key
         self._cipher = AESSIV(key.key)
 
-    def seal(self, position: str, *, place: str) -> str:
+    def encrypt(self, position: str, *, place: str) -> str:
         """The cursor for a position in a list. Two cursors of one position differ."""
         plaintext = position.encode().ljust(POSITION_OCTETS, b"\0")
         if len(plaintext) > POSITION_OCTETS:
             raise ValueError("a position that is longer than any id")
         nonce = secrets.token_bytes(NONCE_OCTETS)
-        sealed = self._cipher.encrypt(plaintext, [_associated_data(place), nonce])
-        return START + base64.urlsafe_b64encode(nonce + sealed).decode()
+        encrypted = self._cipher.encrypt(plaintext, [_associated_data(place), nonce])
+        return START + base64.urlsafe_b64encode(nonce + encrypted).decode()
 
-    def open(self, cursor: str, *, place: str) -> str:
+    def decrypt(self, cursor: str, *, place: str) -> str:
         """The position in a cursor.
 
         Raises:
@@ -62,8 +62,8 @@ class CursorBox:
         """
         try:
             blob = base64.b64decode(cursor.removeprefix(START), altchars=b"-_", validate=True)
-            nonce, sealed = blob[:NONCE_OCTETS], blob[NONCE_OCTETS:]
-            plaintext = self._cipher.decrypt(sealed, [_associated_data(place), nonce])
+            nonce, encrypted = blob[:NONCE_OCTETS], blob[NONCE_OCTETS:]
+            plaintext = self._cipher.decrypt(encrypted, [_associated_data(place), nonce])
         except (ValueError, InvalidTag) as exc:
             raise CursorUnreadable from exc
         return plaintext.rstrip(b"\0").decode()

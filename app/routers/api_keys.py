@@ -36,7 +36,7 @@ def list_api_keys(
     """List API keys, oldest first, including revoked ones. The list never shows the keys themselves."""
     cursors = cursors_of("api-keys")
     page = api_keys.list_keys(session, principal, query, after=cursors.opened(query.after))
-    return Page[ApiKeyRead].model_validate(cursors.sealed(page))
+    return Page[ApiKeyRead].model_validate(cursors.with_cursor(page))
 
 
 @router.delete("/{key_id}", status_code=204, responses=problem_responses(404))

@@ -24,4 +24,4 @@ def list_audit_records(
     """Who did what, to which object, and from where, the latest first. Records hold no secrets and no content of mails."""
     cursors = cursors_of("audit")
     page = audit.list_records(session, principal, query, after=cursors.opened(query.after))
-    return Page[AuditRecordRead].model_validate(cursors.sealed(page))
+    return Page[AuditRecordRead].model_validate(cursors.with_cursor(page))

@@ -69,7 +69,7 @@ def list_connectors(
     """List connectors, oldest first. Members of a bound group see only a few fields."""
     cursors = cursors_of("connectors")
     page = connectors.list_connectors(session, principal, query, after=cursors.opened(query.after))
-    return Page[ConnectorRead | ConnectorShort].model_validate(cursors.sealed(page.map(_read)))
+    return Page[ConnectorRead | ConnectorShort].model_validate(cursors.with_cursor(page.map(_read)))
 
 
 @router.post("/test", responses=problem_responses(429, 503))
@@ -311,7 +311,7 @@ def list_cycles(
     cursors = cursors_of(f"connectors/{connector_id}/cycles")
     after = cursors.opened(query.after)
     page = history.list_cycles(session, principal, connector_id, query, after=after)
-    return Page[CycleRead].model_validate(cursors.sealed(page.map(_cycle)))
+    return Page[CycleRead].model_validate(cursors.with_cursor(page.map(_cycle)))
 
 
 async def _resolving(

@@ -50,7 +50,7 @@ def list_group_bindings(
     """List bindings, oldest first, for one connector or for all."""
     cursors = cursors_of("group-bindings")
     found = group_bindings.list_bindings(session, principal, query, after=cursors.opened(query.after))
-    return Page[GroupBindingRead].model_validate(cursors.sealed(found))
+    return Page[GroupBindingRead].model_validate(cursors.with_cursor(found))
 
 
 @router.get("/{binding_id}")

@@ -72,8 +72,10 @@ async def list_messages(
     page = await until_filled(request, gateway, poll)
     read = page.map(_read)
     if not is_feed:
-        return Page[MessageRead].model_validate(cursors.sealed(read))
-    return Page[MessageRead].model_validate(await run_in_threadpool(places.sealed, gateway, cursors, read))
+        return Page[MessageRead].model_validate(cursors.with_cursor(read))
+    return Page[MessageRead].model_validate(
+        await run_in_threadpool(places.with_cursor, gateway, cursors, read)
+    )
 
 
 @router.get("/counts", responses=problem_responses(403))

@@ -25,7 +25,7 @@ def list_quarantined(
     """List the mails that could not be taken in, with the reasons. They are still in their folder on the mail server."""
     cursors = cursors_of("quarantine")
     page = quarantine.list_quarantined(session, principal, query, after=cursors.opened(query.after))
-    return Page[QuarantinedRead].model_validate(cursors.sealed(page.map(_read)))
+    return Page[QuarantinedRead].model_validate(cursors.with_cursor(page.map(_read)))
 
 
 @router.post("/retry", responses=problem_responses(403, 404))

@@ -60,7 +60,7 @@ def list_submissions(
     """List the submissions of the connectors from which the caller may send, oldest first."""
     cursors = cursors_of("submissions")
     page = submissions.list_submissions(session, principal, query, after=cursors.opened(query.after))
-    return Page[SubmissionRead].model_validate(cursors.sealed(page.map(_read)))
+    return Page[SubmissionRead].model_validate(cursors.with_cursor(page.map(_read)))
 
 
 @router.get("/{submission_id}", responses=problem_responses(403, 404))

@@ -52,7 +52,7 @@ def list_webhooks(
     """List webhooks, oldest first."""
     cursors = cursors_of("webhooks")
     page = webhooks.list_webhooks(session, principal, query, after=cursors.opened(query.after))
-    return Page[WebhookRead].model_validate(cursors.sealed(page.map(_read)))
+    return Page[WebhookRead].model_validate(cursors.with_cursor(page.map(_read)))
 
 
 @router.get("/{webhook_id}", responses=problem_responses(404))
@@ -104,7 +104,7 @@ def list_webhook_deliveries(
     after = cursors.opened(query.after)
     page = webhooks.list_deliveries(session, principal, webhook_id, query, after=after)
     read = page.map(lambda row: {**row[0].model_dump(), "event_id": row[1].id, "event_type": row[1].type})
-    return Page[DeliveryRead].model_validate(cursors.sealed(read))
+    return Page[DeliveryRead].model_validate(cursors.with_cursor(read))
 
 
 @router.post("/{webhook_id}/test", responses=problem_responses(404, 429, 503))

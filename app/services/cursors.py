@@ -1,6 +1,6 @@
 """The cursors that callers get: positions in lists, encrypted, each for its own list.
 
-Services know positions (`pages.Slice`). Routers open the cursor of a request and seal the cursor of the answer. The key is a row of
+Services know positions (`pages.Slice`). Routers open the cursor of a request and encrypt the cursor of the answer. The key is a row of
 the database that the migration has made. All instances have the same key, and it stays when the keys of the stored secrets change.
 
 Cursors of older versions, which were not encrypted, are still accepted. But a caller who could make such a cursor for any position
@@ -33,7 +33,7 @@ Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
-class Sealed(Generic[Item]):
+class WithCursor(Generic[Item]):
     """A part of a list as a caller gets it."""
 
     data: list[Item]
@@ -60,19 +60,19 @@ class Cursors:
             return None
         try:
             if cursor.startswith(START):
-                return self.box.open(cursor, place=self.place)
+                return self.box.decrypt(cursor, place=self.place)
             return self._plain(cursor)
         except CursorUnreadable as exc:
             raise InvalidInput(FieldFault(f"/{field}", "is not a cursor of this list")) from exc
 
-    def seal(self, position: str | int) -> str:
+    def encrypted(self, position: str | int) -> str:
         """The cursor for a position."""
-        return self.box.seal(str(position), place=self.place)
+        return self.box.encrypt(str(position), place=self.place)
 
-    def sealed(self, page: Slice[Item]) -> Sealed[Item]:
+    def with_cursor(self, page: Slice[Item]) -> WithCursor[Item]:
         """A page with the cursor for the next one."""
-        following = None if page.next_after is None else self.seal(page.next_after)
-        return Sealed(list(page.data), following, page.has_more)
+        following = None if page.next_after is None else self.encrypted(page.next_after)
+        return WithCursor(list(page.data), following, page.has_more)
 
     def _plain(self, cursor: str) -> str:
         try:

@@ -178,10 +178,10 @@ class TestUse:
 
         assert last_used() is None
         start = datetime(2026, 5, 1, 12, tzinfo=UTC)
-        for seconds, noted in ((0, start), (59, start), (60, start + timedelta(seconds=60))):
+        for seconds, expected in ((0, start), (59, start), (60, start + timedelta(seconds=60))):
             with time_machine.travel(start + timedelta(seconds=seconds), tick=False):
                 assert client.get("/api-keys", headers=bearer(key)).status_code == 200
-            assert last_used() == noted
+            assert last_used() == expected
 
 
 class TestList:

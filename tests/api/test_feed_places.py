@@ -138,5 +138,5 @@ def test_a_cursor_without_a_mark_of_its_event_stays_good(
     store(gateway, orders, mail("1"), mail("2"))
     with gateway.db.unit_of_work() as session:
         session.execute(update(Event).where(col(Event.position) == 1).values(id=new_id()))
-    from_before = cursors.of(gateway)("events", is_feed=True).seal(1)
+    from_before = cursors.of(gateway)("events", is_feed=True).encrypted(1)
     assert len(page(client, "/events", after=from_before).json()["data"]) == 1

@@ -39,14 +39,14 @@ def uids(answer: Any) -> list[int]:
     return [row["uid"] for row in answer.json()["data"]]
 
 
-class TestNoting:
+class TestRecording:
     def test_the_third_failure_quarantines_and_is_announced_once(
         self, gateway: Gateway, orders: Connector
     ) -> None:
         assert [record(gateway, orders, 1, "timeout") for _ in range(4)] == [False, False, True, False]
         with gateway.db.reading() as session:
-            noted = quarantine.failed_uids(session, NumberedFolder(orders.id, "INBOX", 1))
-            assert (noted.left_alone, noted.suspects) == (frozenset({1}), frozenset())
+            failed = quarantine.failed_uids(session, NumberedFolder(orders.id, "INBOX", 1))
+            assert (failed.left_alone, failed.suspects) == (frozenset({1}), frozenset())
             assert quarantine.failed_uids(session, NumberedFolder(orders.id, "INBOX", 2)).left_alone == set()
 
     def test_a_mail_that_another_try_cannot_help_is_quarantined_at_once(

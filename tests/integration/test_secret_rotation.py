@@ -167,7 +167,7 @@ def test_a_password_changed_meanwhile_is_not_overwritten(
         start.wait()
         for connector_id in changed:
             with service.db.unit_of_work() as session:
-                sealed = service.secrets.encrypt(
+                encrypted = service.secrets.encrypt(
                     "a new password",
                     place=credential_place(connector_id),
                     use=servers_of(session.get_one(Connector, connector_id)),
@@ -175,7 +175,7 @@ def test_a_password_changed_meanwhile_is_not_overwritten(
                 session.exec(
                     update(Credential)
                     .where(col(Credential.connector_id) == connector_id)
-                    .values(ciphertext=sealed)
+                    .values(ciphertext=encrypted)
                 )
 
     owner = threading.Thread(target=change_all)

@@ -14,7 +14,7 @@ from app.errors import CursorGone
 from app.gateway import Gateway
 from app.models import Event
 from app.services import pages
-from app.services.cursors import Cursors, Item, Sealed
+from app.services.cursors import Cursors, Item, WithCursor
 from app.services.events import outbox
 from app.services.pages import Slice
 
@@ -53,32 +53,32 @@ def opened(
         if pages.number(position) > end or (mark and _mark(session, int(position)) not in {mark, None}):
             oldest = session.execute(select(func.min(col(Event.position)))).scalar_one() or end + 1
             latest = _place(end, _mark(session, end))
-            raise CursorGone(oldest=cursors.seal(oldest - 1), latest=cursors.seal(latest))
+            raise CursorGone(oldest=cursors.encrypted(oldest - 1), latest=cursors.encrypted(latest))
     return position
 
 
-def sealed(gateway: Gateway, cursors: Cursors, page: Slice[Item]) -> Sealed[Item]:
+def with_cursor(gateway: Gateway, cursors: Cursors, page: Slice[Item]) -> WithCursor[Item]:
     """A page of a list in the order of the feed, with the cursor for the next one."""
     if page.next_after is None:
-        return cursors.sealed(page)
-    return Sealed(list(page.data), cursor_at(gateway, cursors, page.next_after), page.has_more)
+        return cursors.with_cursor(page)
+    return WithCursor(list(page.data), cursor_at(gateway, cursors, page.next_after), page.has_more)
 
 
 def cursor_at(gateway: Gateway, cursors: Cursors, position: str) -> str:
     """The cursor for a position in the feed."""
     number = pages.number(position)
     with gateway.db.reading() as session:
-        return cursors.seal(_place(number, _mark(session, number)))
+        return cursors.encrypted(_place(number, _mark(session, number)))
 
 
 def cursor_with(cursors: Cursors, position: int, marks: Mapping[int, str]) -> str:
     """The cursor for a position whose event, if it is still kept, has its mark among these."""
-    return cursors.seal(_place(position, marks.get(position)))
+    return cursors.encrypted(_place(position, marks.get(position)))
 
 
 def cursor_of(cursors: Cursors, event: Event) -> str:
     """The cursor after an event."""
-    return cursors.seal(_place(event.position, mark_in(event.id)))
+    return cursors.encrypted(_place(event.position, mark_in(event.id)))
 
 
 def _place(position: int, mark: str | None) -> str:

@@ -71,8 +71,8 @@ def set_headers(gateway: Gateway, webhook: Webhook, headers: Mapping[str, str]) 
     webhook.header_names = list(headers)
     webhook.headers_ciphertext = None
     if headers:
-        sealed = orjson.dumps({"receiver": _receiver(webhook.url), "headers": dict(headers)}).decode()
-        webhook.headers_ciphertext = gateway.secrets.encrypt(sealed, place=webhook_headers_place(webhook.id))
+        bound = orjson.dumps({"receiver": _receiver(webhook.url), "headers": dict(headers)}).decode()
+        webhook.headers_ciphertext = gateway.secrets.encrypt(bound, place=webhook_headers_place(webhook.id))
 
 
 def change_headers(
@@ -120,10 +120,10 @@ def _headers(gateway: Gateway, webhook: Webhook) -> dict[str, str]:
     if webhook.headers_ciphertext is None:
         return {}
     stored = gateway.secrets.decrypt(webhook.headers_ciphertext, place=webhook_headers_place(webhook.id))
-    sealed = orjson.loads(stored)
-    if sealed["receiver"] != _receiver(webhook.url):
+    bound = orjson.loads(stored)
+    if bound["receiver"] != _receiver(webhook.url):
         raise SecretUnreadable
-    headers: dict[str, str] = sealed["headers"]
+    headers: dict[str, str] = bound["headers"]
     return headers
 
 

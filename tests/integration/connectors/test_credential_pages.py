@@ -202,8 +202,8 @@ class TestTheWayThrough:
         assert kept == ("all" if choice["first_fetch"] == "all" else {"since": "2020-02-29"})
         changed = client.get("/audit", params={"action": "connector.changed"}, headers=ADMIN).json()["data"]
         assert changed[0]["actor"].startswith("link:")
-        noted = {"first_fetch": "all"} if kept == "all" else {"first_fetch.since": "2020-02-29"}
-        assert changed[0]["changes"] == {name: [None, value] for name, value in noted.items()}
+        expected = {"first_fetch": "all"} if kept == "all" else {"first_fetch.since": "2020-02-29"}
+        assert changed[0]["changes"] == {name: [None, value] for name, value in expected.items()}
 
 
 class TestWhatIsShown:

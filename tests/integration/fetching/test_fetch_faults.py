@@ -343,10 +343,10 @@ class TestAMailOverWhichTheProcessDied:
             assert box.fetch().outcome == "failed"
             self.die_over(box, gateway, [1])
         with gateway.db.reading() as session:
-            noted = quarantine.failed_uids(
+            failed = quarantine.failed_uids(
                 session, NumberedFolder(box.connector_id, "INBOX", box.uidvalidity())
             )
-        assert noted.suspects == frozenset({1, 2, 3, 4})  # the line was cut over the sizes of the others
+        assert failed.suspects == frozenset({1, 2, 3, 4})  # the line was cut over the sizes of the others
         box.fetch_well()
         assert hashes(box.sources()) == hashes(seen)
         unparsed = [message for message in box.messages() if message.uid == 1]

@@ -53,7 +53,7 @@ def test_a_cut_ciphertext_is_unreadable(cut: int) -> None:
         )
 
 
-def test_a_retired_key_still_opens_and_the_first_one_seals() -> None:
+def test_a_retired_key_still_decrypts_and_the_first_one_encrypts() -> None:
     ciphertext = SecretBox([OLD]).encrypt("password", place=HERE)
     both = SecretBox([NEW, OLD])
     assert both.decrypt(ciphertext, place=HERE) == "password"
@@ -68,7 +68,7 @@ def test_without_the_key_the_secret_is_unreadable() -> None:
         SecretBox([NEW]).decrypt(ciphertext, place=HERE)
 
 
-def test_without_any_key_nothing_is_sealed() -> None:
+def test_without_any_key_nothing_is_encrypted() -> None:
     with pytest.raises(SecretUnreadable):
         SecretBox([]).encrypt("password", place=HERE)
 
