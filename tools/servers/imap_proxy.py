@@ -11,7 +11,9 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
-from typing import BinaryIO, Self
+from typing import BinaryIO
+
+from tools.servers.front import Front
 
 HIDDEN_COMMANDS = {
     b"MOVE": rb"UID MOVE ",
@@ -73,11 +75,9 @@ def without_copyuid(exchange: Exchange) -> list[bytes]:
     return [re.sub(rb"\[COPYUID [^\]]*\] ?", b"", line) for line in exchange.pass_on()]
 
 
-class ImapProxy:
+class ImapProxy(Front):
     """Listens on a free loopback port for as long as the block lasts. `commands` is what clients have sent, LOGIN
     and AUTHENTICATE by their names alone."""
-
-    host = "127.0.0.1"
 
     def __init__(self, server_port: int) -> None:
         self._server_port = server_port
@@ -113,30 +113,16 @@ class ImapProxy:
         """The commands that match."""
         return [command for command in self.commands if re.match(pattern, command, re.IGNORECASE)]
 
-    def __enter__(self) -> Self:
-        self._listener = socket.create_server((self.host, 0))
-        self.port: int = self._listener.getsockname()[1]
-        threading.Thread(target=self._accept, daemon=True).start()
-        return self
-
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._listener.close()
+        super().__exit__(kind, value, trace)
         with self._lock:
             sockets = list(self._sockets)
         for each in sockets:
             _close(each)
 
-    def _accept(self) -> None:
-        while True:
-            try:
-                client, _ = self._listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._serve, args=(client,), daemon=True).start()
-
-    def _serve(self, client: socket.socket) -> None:
+    def serve(self, client: socket.socket) -> None:
         self.connections += 1
         if self._turning_away is not None:
             with contextlib.suppress(OSError):

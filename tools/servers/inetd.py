@@ -22,6 +22,7 @@ from typing import IO, Self
 from imapclient import IMAPClient
 
 from tools.servers.dovecot import StoredMessage
+from tools.servers.front import Front
 from tools.servers.process import server_account, work_folder
 
 TIMEOUT_S = 30.0
@@ -40,10 +41,9 @@ class Program:
     """It begins with a greeting of its own, which the client must not see a second time."""
 
 
-class InetdImapServer:
+class InetdImapServer(Front):
     """A server on a free loopback port. Use as a context manager. Any user name logs in with `password`."""
 
-    host = "127.0.0.1"
     password = "correct-horse"
     trash = "Trash"
     """The name of the trash on this server."""
@@ -67,18 +67,15 @@ class InetdImapServer:
         self.folder = work_folder("imap-", server_account())
         try:
             self.locate()
-            self._listener = socket.create_server((self.host, 0))
+            return super().__enter__()
         except BaseException:
             shutil.rmtree(self.folder, ignore_errors=True)
             raise
-        self.port: int = self._listener.getsockname()[1]
-        threading.Thread(target=self._accept, daemon=True).start()
-        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._listener.close()
+        super().__exit__(kind, value, trace)
         with self._lock:
             running = list(self._running)
         for process in running:
@@ -135,15 +132,7 @@ class InetdImapServer:
 
     # The front
 
-    def _accept(self) -> None:
-        while True:
-            try:
-                client, _ = self._listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._serve, args=(client,), daemon=True).start()
-
-    def _serve(self, client: socket.socket) -> None:
+    def serve(self, client: socket.socket) -> None:
         client.settimeout(TIMEOUT_S)
         with contextlib.suppress(OSError), client:
             client.sendall(b"* OK ready\r\n")

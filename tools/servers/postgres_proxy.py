@@ -3,18 +3,16 @@
 import contextlib
 import socket
 import threading
-from types import TracebackType
-from typing import Self
+
+from tools.servers.front import Front
 
 CHUNK_OCTETS = 65536
 TIMEOUT_S = 30.0
 
 
-class PostgresProxy:
+class PostgresProxy(Front):
     """Listens on a free loopback port. `swallow_answer_of(b"…")` cuts the connection after the server has carried
     out the next commit of a transaction in which these octets were sent."""
-
-    host = "127.0.0.1"
 
     def __init__(self, host: str, port: int) -> None:
         self._server = (host, port)
@@ -26,28 +24,12 @@ class PostgresProxy:
         """Once, for a transaction that holds the marker in one of its statements."""
         self._marker = marker
 
-    def __enter__(self) -> Self:
-        self._listener = socket.create_server((self.host, 0))
-        self.port: int = self._listener.getsockname()[1]
-        threading.Thread(target=self._accept, daemon=True).start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._listener.close()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                client, _ = self._listener.accept()
-            except OSError:
-                return
-            server = socket.create_connection(self._server, timeout=TIMEOUT_S)
-            server.settimeout(None)
-            link = _Link(self, client, server)
-            threading.Thread(target=link.upwards, daemon=True).start()
-            threading.Thread(target=link.downwards, daemon=True).start()
+    def serve(self, client: socket.socket) -> None:
+        server = socket.create_connection(self._server, timeout=TIMEOUT_S)
+        server.settimeout(None)
+        link = _Link(self, client, server)
+        threading.Thread(target=link.upwards, daemon=True).start()
+        link.downwards()
 
     def is_marked(self, octets: bytes) -> bool:
         """Whether the marker is in what a client sends."""

@@ -14,8 +14,8 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from types import TracebackType
-from typing import Self
+
+from tools.servers.front import Front
 
 CAPABILITIES = b"IMAP4rev1 UIDPLUS MOVE NAMESPACE UNSELECT SPECIAL-USE LIST-EXTENDED AUTH=PLAIN"
 DATE = b'"23-Nov-2026 10:00:00 +0100"'
@@ -270,10 +270,8 @@ def hangs_up(session: Session, _tag: bytes, _command: bytes) -> bool:
     return False
 
 
-class ScriptedImap:
+class ScriptedImap(Front):
     """Listens on a free loopback port for as long as the block lasts. `commands` is what clients have sent."""
-
-    host = "127.0.0.1"
 
     def __init__(
         self,
@@ -332,28 +330,9 @@ class ScriptedImap:
         self.octets_sent += len(octets)
         return octets
 
-    def __enter__(self) -> Self:
-        self._listener = socket.create_server((self.host, 0))
-        self.port: int = self._listener.getsockname()[1]
-        threading.Thread(target=self._accept, daemon=True).start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._listener.close()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                connection, _ = self._listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
-
-    def _serve(self, connection: socket.socket) -> None:
-        with contextlib.suppress(OSError), connection:
+    def serve(self, client: socket.socket) -> None:
+        with contextlib.suppress(OSError), client:
             time.sleep(self.accepts_after_s)
             if self._tls is not None:
-                connection = self._tls.wrap_socket(connection, server_side=True)
-            Session(self, connection).serve()
+                client = self._tls.wrap_socket(client, server_side=True)
+            Session(self, client).serve()
