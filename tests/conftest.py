@@ -15,6 +15,8 @@ from typing import Any
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
 from starlette.datastructures import State
 
 from app.adapters.parser import ParserPool
@@ -29,6 +31,10 @@ from tests.support.settings import ROOT, SettingsFactory
 FETCH_THREADS = 2
 
 pytest_plugins = ["tests.servers.fixtures", "tests.support.long_files"]
+
+# A busy machine must not make a test fail: hypothesis would count slow examples as errors.
+hypothesis_settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+hypothesis_settings.load_profile("busy")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 import yaml
 
 from app.config import Settings
+from app.services.fetching import history
 from tests.support.settings import ROOT
 from tools.servers.certificates import Certificates
 from tools.servers.unpack import COMPOSE, NGINX, SYSTEMD, installed_folder, library_path, unpacked
@@ -97,3 +99,17 @@ def test_nginx_takes_the_sample_and_refuses_it_misspelt(tmp_path: Path) -> None:
     done = check(sample)
     assert done.returncode == 0, done.stderr
     assert check(sample.replace("proxy_buffering off", "proxy_bufering off")).returncode != 0
+
+
+def test_the_nginx_sample_fits_the_gateway() -> None:
+    sample = (DEPLOY / "nginx.conf").read_text()
+    (megabytes,) = re.findall(r"client_max_body_size (\d+)m;", sample)
+    assert int(megabytes) * 1024 * 1024 >= Settings.model_fields["max_request_octets"].default
+    (location, rules) = re.findall(r"location ~ (\S+) \{(.*?)\}", sample, re.DOTALL)[0]
+    unlogged = [path for path in ("/credential-links/token", "/events/stream") if re.match(location, path)]
+    assert unlogged == ["/credential-links/token", "/events/stream"]
+    assert "access_log off;" in rules
+    assert "proxy_buffering off;" in rules
+    # A fetch by command waits for a cycle that runs, and then runs its own.
+    (seconds,) = re.findall(r"proxy_read_timeout (\d+)s;", sample)
+    assert int(seconds) > 2 * history.WAIT_S

@@ -51,3 +51,12 @@ def test_mails_that_the_reader_failed_over_are_a_warning(gateway: Gateway, dovec
     [line] = [line for line in logged if line["event"] == "mails_unread"]
     assert (line["log_level"], line["stored"], line["parser_timeout"]) == ("warning", 1, 1)
     assert figures(gateway)['gateway_mail_defects_total{code="parser_timeout"}'] == 1
+
+
+def test_a_mailbox_that_cannot_be_fetched_is_a_warning(gateway: Gateway, dovecot: Dovecot) -> None:
+    box = mailbox(gateway, dovecot, source_folder="Nowhere")
+    with capture_logs() as logged:
+        box.fetch()
+    [line] = [line for line in logged if line["event"] == "fetch_cycle"]
+    assert (line["log_level"], line["error"]) == ("warning", "source_folder_missing")
+    assert line["connector_id"] == box.connector.id

@@ -5,6 +5,8 @@ import pytest
 LONG_FILES = (
     "integration/rereading/test_rereading.py",
     "integration/sending/test_sending.py",
+    "integration/sending/test_refusals.py",
+    "integration/sending/test_fairness.py",
     "integration/test_fault_table.py",
     "integration/fetching/test_fetch_faults.py",
     "crash/test_crash_points.py",

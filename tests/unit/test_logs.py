@@ -3,6 +3,7 @@
 import io
 import json
 import logging
+import sys
 from collections.abc import Iterator
 from typing import Any, TextIO
 
@@ -85,23 +86,17 @@ def test_traces_of_protocols_are_not_logged(lines: Lines) -> None:
     assert lines.taken() == []
 
 
+@pytest.mark.usefixtures("lines")
 def test_lines_for_people_hold_the_same_and_no_text_of_an_exception(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
+    logs.configure(level="warning", form="text")
+    structlog.get_logger("app.x").info("not_shown")
     try:
-        logs.configure(level="warning", form="text")
-        structlog.get_logger("app.x").info("not_shown")
-        try:
-            fail()
-        except RuntimeError:
-            structlog.get_logger("app.x").error("broke", connector_id="c1", exc_info=True)
-        written = capsys.readouterr().err
-    finally:
-        root.handlers, root.level = handlers, level
-        logging.getLogger("uvicorn.access").disabled = False
-        structlog.reset_defaults()
+        fail()
+    except RuntimeError:
+        structlog.get_logger("app.x").error("broke", connector_id="c1", exc_info=True)
+    written = capsys.readouterr().err
     assert "not_shown" not in written
     (line,) = written.splitlines()
     assert "broke" in line
@@ -110,14 +105,17 @@ def test_lines_for_people_hold_the_same_and_no_text_of_an_exception(
     assert SECRET not in written
 
 
-def test_without_a_terminal_lines_are_json(capsys: pytest.CaptureFixture[str]) -> None:
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    try:
-        logs.configure(form="auto")
-        structlog.get_logger("app.x").info("shown")
-        assert json.loads(capsys.readouterr().err)["event"] == "shown"
-    finally:
-        root.handlers, root.level = handlers, level
-        logging.getLogger("uvicorn.access").disabled = False
-        structlog.reset_defaults()
+@pytest.mark.usefixtures("lines")
+def test_lines_are_text_in_a_terminal_and_json_elsewhere(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    logs.configure(form="auto")
+    structlog.get_logger("app.x").info("shown")
+    assert json.loads(capsys.readouterr().err)["event"] == "shown"
+    structlog.reset_defaults()
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    logs.configure(form="auto")
+    structlog.get_logger("app.x").info("shown")
+    written = capsys.readouterr().err
+    assert "shown" in written
+    assert not written.startswith("{")

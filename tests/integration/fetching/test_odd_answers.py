@@ -1,4 +1,5 @@
-"""More habits of servers, each tried with four mails over HTTP: neighbours of those in `test_bending_servers.py`."""
+"""Answers of servers in odd forms, each with four mails at the real service over HTTP: all mail is taken, and each answer counts
+for the right mail."""
 
 import re
 from typing import Any
@@ -19,12 +20,14 @@ from tools.servers.scripted_imap import (
 RAWS = [mail(number) for number in range(4)]
 SWITCHED_OFF = b"[ALERT] Please enable IMAP access in your account settings first."
 
+
 FETCHED = rb"^(\* \d+ FETCH \()(UID \d+) (INTERNALDATE \"[^\"]*\") (BODY\[\] \{\d+\}\r\n(?s:.*))\)\r\n\Z"
 """A whole answer with a body, as the server sends it."""
 
+
 REWRITES: dict[str, tuple[bytes, bytes]] = {
     "LF alone, around literals too": (rb"(\{\d+\}|\))\r\n(?=\* |\Z|Message-ID)", rb"\1\n"),
-    "codes in another case": (rb"\[(UIDNEXT|UIDVALIDITY|COPYUID|READ-WRITE)", b"[uIdVaLiDiTy-of-none] ["),
+    "codes in another case": (rb"\[(UIDNEXT|UIDVALIDITY|READ-WRITE) ?", rb"[\1 "),
     "a literal8": (rb"BODY\[\] \{", b"BODY[] ~{"),
     "UID after the body": (FETCHED, rb"\1\3 \4 \2)" + b"\r\n"),
     "more items than asked for": (
@@ -84,8 +87,40 @@ REWRITES: dict[str, tuple[bytes, bytes]] = {
     "a date of the far past": (re.escape(DATE), b'"01-Jan-0001 00:00:00 +1400"'),
     "a date that is no string": (re.escape(DATE), b"23-Nov-2026"),
     "a size of many digits": (rb"RFC822\.SIZE \d+", b"RFC822.SIZE 99999999999999999999999"),
+    "a status without a text": (rb"^(\S+ OK)[^\[\r\n]*\r\n", rb"\1\r\n"),
+    "SEARCH in another case": (rb"^\* SEARCH", b"* Search"),
+    "FETCH in another case": (rb"^(\* \d+) FETCH \(UID", rb"\1 fetch (uid"),
+    "LIST in another case": (rb"^\* LIST", b"* List"),
+    "OK in another case": (rb"^(\S+) OK", rb"\1 Ok"),
+    "ESEARCH for SEARCH": (rb"^\* SEARCH 1 2 3 4\r", b'* ESEARCH (TAG "x") UID ALL 1:2,3:4\r'),
+    "a search in several lines": (rb"^\* SEARCH 1 2 3 4\r\n", b"* SEARCH 1 2\r\n* SEARCH 3 4\r\n"),
+    "a search without an answer": (rb"^\* SEARCH[^\r]*\r\n", b""),
+    "lines that end with LF": (
+        rb"^(\* (?:OK|LIST|SEARCH|STATUS|CAPABILITY)[^\r\n]*|X[^\r\n]*)\r\n",
+        rb"\1\n",
+    ),
+    "a date that cannot be": (rb'"23-Nov-2026[^"]*"', b'"00-Jan-0000 00:00:00 +0000"'),
+    "no date": (rb'INTERNALDATE "[^"]*"', b"INTERNALDATE NIL"),
+    "no size": (rb" RFC822\.SIZE \d+", b""),
+    "a size that is no number": (rb"RFC822\.SIZE \d+", b"RFC822.SIZE -1"),
+    "items split over two answers": (
+        rb"^(\* \d+ FETCH )\((UID \d+) (INTERNALDATE \"[^\"]*\") BODY",
+        rb"\1(\2 \3)" + b"\r\n" + rb"* 9 EXISTS" + b"\r\n" + rb"\1(\2 BODY",
+    ),
+    "answers for others": (rb"^(\* \d+ FETCH \(UID)", b"* 9 FETCH (UID 77 BODY[] {3}\r\nabc)\r\n" + rb"\1"),
+    "an answer that is nobody's": (rb"^(\* \d+ FETCH \(UID)", b"* 2 FETCH (FLAGS (Seen))\r\n" + rb"\1"),
+    "[UIDNEXT] without a number": (rb"\[UIDNEXT \d+\]", b"[UIDNEXT]"),
+    "no counters": (rb"^\* OK \[(?:UIDNEXT|UIDVALIDITY) \d+\][^\r]*\r\n", b""),
+    "no STATUS": (rb"^\* STATUS[^\r]*\r\n", b""),
+    "no EXISTS": (rb"^\* \d+ EXISTS\r\n", b""),
+    "COPYUID empty": (rb"\[COPYUID [^\]]*\]", b"[COPYUID 14  ]"),
+    "COPYUID outside an OK": (rb"^\* OK (\[COPYUID [^\]]*\])[^\r]*", rb"\1"),
+    "COPYUID of all that can be": (rb"COPYUID \d+ [^\]]*", b"COPYUID 1 1:4294967295 1:4294967295"),
+    "COPYUID of others": (rb"COPYUID \d+ [^\]]*", b"COPYUID 2000 900:903 1:4"),
+    "no COPYUID": (rb"\[COPYUID [^\]]*\] ?", b""),
+    "no INBOX in the list": (rb'^\* LIST [^\r]*"INBOX"\r\n', b""),
+    "lines that are no IMAP": (rb"^(\* SEARCH)", rb"\\o/" + b"\r\n" + rb"\1"),
 }
-REWRITES["codes in another case"] = (rb"\[(UIDNEXT|UIDVALIDITY|READ-WRITE) ?", rb"[\1 ")
 
 
 @pytest.mark.parametrize("quirk", REWRITES)
@@ -125,6 +160,13 @@ REFUSALS = {
     "CAPABILITY after the login": (rb"CAPABILITY", b"NO [UNAVAILABLE] later"),
     "ID": (rb"ID ", b"BAD unknown"),
     "UNSELECT": (rb"UNSELECT", b"BAD unknown"),
+    "NAMESPACE": (rb"NAMESPACE", b"BAD syntax"),
+    "a LIST of special uses": (rb"LIST \(SPECIAL-USE\)", b"BAD syntax"),
+    "STATUS": (rb"STATUS", b"NO not now"),
+    "MOVE by BAD": (rb"UID MOVE", b"BAD unknown"),
+    "MOVE by NO": (rb"UID MOVE", b"NO [CANNOT] not here"),
+    "sizes": (rb"UID FETCH .*RFC822\.SIZE", b"NO [SERVERBUG] broken"),
+    "the size of one mail": (rb"UID FETCH (1:4|2|1:2) .*RFC822\.SIZE", b"NO broken"),
 }
 
 
@@ -138,112 +180,55 @@ def test_a_server_that_refuses_what_one_can_do_without_gets_all_its_mail_taken(
         server.on(pattern, says(text))
         box = connect(server)
         box.fetch_well()
-        assert_all_is_well(box, RAWS)
-
-
-TROUBLE = {
-    "SELECT in use": (rb"SELECT", b"NO [INUSE] locked", "mail_server_unavailable"),
-    "SELECT throttled": (rb"SELECT", b"NO [THROTTLED] slower", "throttled"),
-    "SEARCH refused": (rb"UID SEARCH UNDELETED", b"NO later", "command_refused"),
-    "bodies issued as gone": (rb"UID FETCH .*BODY", b"NO [EXPUNGEISSUED] gone", "mail_not_given"),
-    "a move over the quota": (rb"UID (MOVE|COPY)", b"NO [OVERQUOTA] full", "over_quota"),
-    "a move over the quota, in words": (rb"UID (MOVE|COPY)", b"NO Mailbox is full", "over_quota"),
-    "a move that cannot be": (rb"UID (MOVE|COPY)", b"NO [CANNOT] not this way", "command_refused"),
-}
-
-
-@pytest.mark.parametrize("what", TROUBLE)
-def test_trouble_is_told_as_it_is_and_over_when_it_is_over(connect: Connect, what: str) -> None:
-    with ScriptedImap(RAWS) as server:
-        pattern, text, code = TROUBLE[what]
-        server.on(pattern, says(text))
-        box = connect(server)
-        assert box.code() == code
-        assert box.quarantine() == []
-        server.well()
         box.fetch_well()
         assert_all_is_well(box, RAWS)
 
 
-@pytest.mark.parametrize(
-    "command", [rb"CAPABILITY", rb"LIST", rb"SELECT", rb"NOOP", rb"UID SEARCH", rb"UID FETCH", rb"UID MOVE"]
-)
-def test_a_server_that_goes_away_at_any_command_keeps_nothing(connect: Connect, command: bytes) -> None:
+def test_a_server_that_does_not_say_what_it_can_do_is_used_as_one_that_can_little(connect: Connect) -> None:
     with ScriptedImap(RAWS) as server:
-        server.once(command, hangs_up)
+        server.on(rb"CAPABILITY", says(b"NO not you"))
         box = connect(server)
-        assert box.code() in {"connection_lost", "mail_server_unavailable"}
+        box.fetch_well()
+        assert (len(box.messages()), server.trash.raws()) == (4, RAWS)
+        assert server.sent("UID (MOVE|EXPUNGE)") == []
+        assert all(each.flags == {b"\\Deleted"} for each in server.inbox.mails.values())
+
+
+def test_a_server_of_imap4rev2_alone_gets_all_its_mail_taken(connect: Connect) -> None:
+    with ScriptedImap(RAWS, capabilities=b"IMAP4rev2 AUTH=PLAIN") as server:
+        server.rewrite(rb"^\* SEARCH 1 2 3 4\r", b"* ESEARCH UID ALL 1:4\r")
+        box = connect(server)
         box.fetch_well()
         assert_all_is_well(box, RAWS)
+        assert server.sent("UID MOVE")
 
 
-def test_a_move_that_was_made_and_answered_no_is_found(connect: Connect) -> None:
-    def moves_and_says_no(session: Session, tag: bytes, command: bytes) -> bool:
-        sources, _ = session.copy(command)
-        session.expunge(sources)
-        session.send(tag + b" NO [SERVERBUG] something went wrong\r\n")
-        return True
-
-    with ScriptedImap(RAWS) as server:
-        server.on(rb"UID MOVE", moves_and_says_no)
-        box = connect(server)
-        box.fetch()
-        box.fetch()
-        assert_all_is_well(box, RAWS)
+class TestAnAnswerWithoutAUid:
+    def test_is_nobodys(self, connect: Connect) -> None:
+        """By its sequence number, mail 1 would be taken for mail 2."""
+        with ScriptedImap([mail(0), *RAWS]) as server:
+            del server.inbox.mails[1]
+            server.rewrite(rb"^(\* \d+ FETCH \()UID \d+ ", rb"\1")
+            box = connect(server)
+            assert box.code() == "mail_not_given"
+            assert (box.messages(), server.trash.raws(), len(server.inbox.raws())) == ([], [], 4)
+            assert box.quarantine() == []
 
 
-@pytest.mark.parametrize("at", [rb"UID FETCH .*SIZE", rb"UID FETCH .*BODY"])
-def test_a_mail_that_is_removed_in_mid_work_is_nobodys_trouble(connect: Connect, at: bytes) -> None:
-    def without_one(session: Session, _tag: bytes, _command: bytes) -> None:
-        session.expunge([2])
-
-    with ScriptedImap(RAWS) as server:
-        server.once(at, without_one)
-        box = connect(server)
-        box.fetch()
-        box.fetch_well()
-        assert_all_is_well(box, [raw for raw in RAWS if raw != RAWS[1]])
-
-
-def test_a_folder_numbered_anew_between_two_cycles_doubles_nothing(connect: Connect) -> None:
-    with ScriptedImap(RAWS) as server:
-        server.once(rb"UID MOVE", hangs_up)
-        box = connect(server)
-        assert box.code() == "connection_lost"
-        server.inbox.uidvalidity = 77
-        server.inbox.mails = {uid + 100: each for uid, each in server.inbox.mails.items()}
-        server.inbox.uidnext = 200
-        box.fetch_well()
-        assert_all_is_well(box, RAWS)
-
-
-class TestATrash:
-    @pytest.mark.parametrize("text", [b"NO [ALREADYEXISTS] it is there", b"NO Mailbox already exists"])
-    def test_that_is_there_and_not_listed_is_used(self, connect: Connect, text: bytes) -> None:
-        with ScriptedImap(RAWS) as server:
-            server.rewrite(rb'^\* LIST [^\r]*"Trash"\r\n', b"")
-            server.on(rb"CREATE", says(text))
+class TestADate:
+    def test_that_is_none_is_null_and_a_defect(self, connect: Connect) -> None:
+        with ScriptedImap() as server:
+            server.inbox.add(mail(1), b'"30-Feb-2020 02:44:25 +0100"')
+            server.inbox.add(mail(2))
             box = connect(server)
             box.fetch_well()
-            assert_all_is_well(box, RAWS)
-
-    def test_that_cannot_be_made_is_told_before_anything_is_stored(self, connect: Connect) -> None:
-        with ScriptedImap(RAWS) as server:
-            del server.folders[b"Trash"]
-            server.on(rb"CREATE", says(b"NO [CANNOT] no folders here"))
-            box = connect(server)
-            assert (box.code(), box.messages()) == ("processed_folder_missing", [])
-
-    def test_that_disappears_in_mid_work_is_made_again(self, connect: Connect) -> None:
-        def without_it(session: Session, _tag: bytes, _command: bytes) -> None:
-            session.server.folders.pop(b"Trash", None)
-
-        with ScriptedImap(RAWS) as server:
-            server.once(rb"UID MOVE", without_it)
-            box = connect(server)
-            box.fetch()
-            box.fetch_well()
-            assert_all_is_well(box, RAWS)
+            shown = [
+                box.client.get(f"/messages/{each['id']}", headers=box.headers).json()
+                for each in box.messages()
+            ]
+        assert [each["internal_date"] for each in shown] == [None, "2026-11-23T09:00:00.000000Z"]
+        codes = [[defect["code"] for defect in each["defects"]] for each in shown]
+        assert codes == [["bad_internal_date"], []]
 
 
 class TestAServerThatNeverAnswersID:
@@ -326,3 +311,50 @@ def test_a_folder_of_its_own_name_is_looked_for_as_it_was_listed(connect: Connec
         box = connect(server)
         box.fetch_well()
         assert_all_is_well(box, RAWS)
+
+
+class TestFolders:
+    @pytest.mark.parametrize(
+        "listed",
+        [
+            b"[todo",
+            b"INBOX/Da\tOggetto\tRicevuto\t",
+            b"My own folder",
+            b'"R&D"',
+            b'"&"',
+            b'"&2D3-"',
+            b'{3}\r\na"b',
+            b'"a"b"',
+            b'"caf\xe9"',
+            b'""',
+            b"{3}\r\na\nb",
+            b"",
+        ],
+    )
+    def test_of_any_name_keep_no_mail(self, connect: Connect, listed: bytes) -> None:
+        with ScriptedImap(RAWS) as server:
+            server.folders = {b"other": ScriptedFolder(9, listed_as=listed), **server.folders}
+            box = connect(server)
+            box.fetch_well()
+            assert_all_is_well(box, RAWS)
+
+    @pytest.mark.parametrize(
+        ("octets", "listed", "shown"),
+        [
+            (b"R&D", None, "R&D"),
+            (b"R&-D", None, "R&D"),
+            (b"[todo", b"[todo", "[todo"),
+            (b"Tom & Jerry", b"Tom & Jerry", "Tom & Jerry"),
+            (b"Ko&AWE-", None, "Koš"),
+            (b"Ko\xc5\xa1", None, "Koš"),
+            (b"INBOX\\Done", b'"INBOX\\Done"', "INBOX\\Done"),
+        ],
+    )
+    def test_are_addressed_by_their_own_octets(
+        self, connect: Connect, octets: bytes, listed: bytes | None, shown: str
+    ) -> None:
+        with ScriptedImap(RAWS) as server:
+            server.folders[octets] = ScriptedFolder(9, listed_as=listed)
+            box = connect(server, processed_folder=shown)
+            box.fetch_well()
+            assert_all_is_well(box, RAWS, processed=octets)
