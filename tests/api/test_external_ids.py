@@ -85,3 +85,12 @@ def test_a_put_tells_a_user_nothing_of_anothers(client: TestClient, kind: str) -
         used = client.put(f"{PUT}crm-1", json=body, headers=BOB)
         free = client.put(f"{PUT}free", json={**body, "name": "x"}, headers=BOB)
         assert used.status_code == free.status_code == (201 if body.get("owner") == "bob" else 403)
+
+
+@pytest.mark.parametrize("word", ["test", "folders", "credentials", "pause", "fetch", "cycles", "key-grants"])
+def test_an_external_id_may_be_a_word_that_ends_other_addresses(client: TestClient, word: str) -> None:
+    made = client.put(f"{PUT}{word}", json=shared(), headers=ADMIN)
+    assert (made.status_code, made.json()["external_id"]) == (201, word)
+    read = client.get(f"{PUT}{word}", headers=ADMIN)
+    assert (read.status_code, read.json()["id"]) == (200, made.json()["id"])
+    assert client.delete(f"{PUT}{word}", headers=ADMIN).status_code == 204

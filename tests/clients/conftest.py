@@ -1,12 +1,15 @@
 """The programs, and the document that the gateway serves."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
 from app import openapi_page
 from tests.servers.fixtures import started_or_skipped
+from tests.support.served_gateway import served_gateway
 from tools.clients import install
 
 
@@ -20,6 +23,14 @@ def node_packages(pytestconfig: pytest.Config) -> Path:
 def client_generator(pytestconfig: pytest.Config) -> Path:
     """The program openapi-python-client."""
     return started_or_skipped(install.client_generator, pytestconfig)
+
+
+@pytest.fixture(scope="session")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+    """The gateway, served for all clients."""
+    folder = tmp_path_factory.mktemp("served")
+    with served_gateway(f"sqlite:///{folder / 'gateway.db'}", folder) as client:
+        yield client
 
 
 @pytest.fixture(scope="session")

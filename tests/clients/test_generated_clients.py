@@ -4,7 +4,6 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,6 @@ import httpx
 import pytest
 
 from tests.support.callers import user_token
-from tests.support.served_gateway import served_gateway
 from tools.clients.install import NODE
 from tools.servers.dovecot import Dovecot
 from tools.servers.smtp import SmtpServer
@@ -21,13 +19,6 @@ from tools.servers.smtp import SmtpServer
 HERE = Path(__file__).parent
 ADMINISTRATOR = user_token("root", admin=True)
 MAIL = b"From: Eva <eva@firma.cz>\r\nTo: info@firma.cz\r\nSubject: An order\r\n\r\nTen, please.\r\n"
-
-
-@pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
-    folder = tmp_path_factory.mktemp("served")
-    with served_gateway(f"sqlite:///{folder / 'gateway.db'}", folder) as client:
-        yield client
 
 
 @pytest.fixture
