@@ -197,11 +197,12 @@ class Session:
                 parts.append(b"INTERNALDATE " + mail.date)
             if b"FLAGS" in items:
                 parts.append(b"FLAGS (" + b" ".join(mail.flags) + b")")
-            body = re.search(rb"BODY\.PEEK\[(HEADER)?\](?:<0\.(\d+)>)?", items)
+            body = re.search(rb"BODY\.PEEK\[(HEADER)?\](?:<(\d+)\.(\d+)>)?", items)
             if body is not None:
                 raw = mail.raw.partition(b"\r\n\r\n")[0] + b"\r\n\r\n" if body[1] else mail.raw
-                raw = raw[: int(body[2])] if body[2] else raw
-                origin = b"<0>" if body[2] else b""
+                start = int(body[2] or 0)
+                raw = raw[start : start + int(body[3])] if body[2] else raw
+                origin = b"<%d>" % start if body[2] else b""
                 parts.append(b"BODY[%s]%s {%d}\r\n%s" % (body[1] or b"", origin, len(raw), raw))
             self.send(b"* %d FETCH (%s)\r\n" % (self.number(uid), b" ".join(parts)))
 

@@ -314,6 +314,18 @@ class ImapSession:
             for mail in [found.pop(uid, nothing)]
         ]
 
+    def is_longer(self, uid: int, octets: int) -> bool | None:
+        """Whether a mail has more octets than this, whatever size the server announces: asks for one octet after them. None:
+        the server does not say.
+
+        Raises:
+            CommandRefused
+        """
+        found = self._fetch([uid], f"(UID BODY.PEEK[]<{octets}.1>)")
+        # RFC 9051 §6.4.5: from beyond the end, an empty string.
+        rest = found[uid].rest if uid in found else None
+        return bool(rest) if rest is not None else None
+
     def fetch_header(self, uid: int, max_octets: int) -> bytes:
         """The beginning of a mail's header. Empty if the server sends none."""
         found = self._fetch([uid], f"(UID BODY.PEEK[HEADER]<0.{max_octets}>)")

@@ -7,9 +7,10 @@ suspects. A failure of a batch makes all its mails suspects. Suspects are tried 
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 
 from app.adapters.imap import MailInfo
-from app.errors import CommandRefused
+from app.errors import CommandRefused, ConnectionLost, MailServerTimeout
 from app.services.fetching.batches import batches_of
 from app.services.fetching.context import CycleContext
 from app.services.fetching.downloads import Downloads
@@ -99,16 +100,31 @@ class Intake:
             yield from ([info] for info in self._takeable([uid]))
 
     def _takeable(self, uids: Sequence[int]) -> list[MailInfo]:
-        """The mails to fetch. Mails that are too large are quarantined without a download."""
+        """The mails to fetch. Mails that are too large are quarantined without a download. A size that is announced wrongly does
+        not count."""
         infos = self._downloads.sizes(uids)
         limit = self._context.gateway.settings.max_message_octets
         takeable = []
         for info in infos:
-            if info.size_octets is not None and info.size_octets > limit:
+            if info.size_octets is None or info.size_octets <= limit:
+                takeable.append(info)
+            elif self._is_too_large(info, limit):
                 self._quarantine_unseen(info)
             else:
-                takeable.append(info)
+                takeable.append(replace(info, size_octets=None))
         return takeable
+
+    def _is_too_large(self, info: MailInfo, limit: int) -> bool:
+        """Whether a mail that is announced as too large is so, as far as the server shows."""
+        try:
+            return self._context.imap.is_longer(info.uid, limit) is not False
+        except CommandRefused:
+            return True
+        except (ConnectionLost, MailServerTimeout):
+            # It sends the whole mail, or breaks at it. Do not ask again.
+            known = Known(size_octets=info.size_octets, internal_date=info.internal_date)
+            self._record_failure(info.uid, "too_large", at_once=True, known=known)
+            raise
 
     def _quarantine_unseen(self, info: MailInfo) -> None:
         try:

@@ -297,6 +297,39 @@ class TestOneMailThatDoesNotCome:
             assert_all_is_well(box, RAWS)
 
 
+class TestAMailThatIsAnnouncedAsTooLarge:
+    def announced(self, connect: Connect, server: ScriptedImap) -> Box:
+        server.rewrite(rb"(UID 2) RFC822\.SIZE \d+", rb"\1 RFC822.SIZE 999999999")
+        return connect(server)
+
+    def test_and_is_not_is_taken(self, connect: Connect) -> None:
+        with ScriptedImap(RAWS) as server:
+            box = self.announced(connect, server)
+            box.fetch_well()
+            assert_all_is_well(box, RAWS)
+
+    def test_and_is_so_is_quarantined_unseen(self, connect: Connect) -> None:
+        raws = [RAWS[0], mail(1, "x" * 2_000_000), *RAWS[2:]]
+        with ScriptedImap(raws) as server:
+            box = self.announced(connect, server)
+            assert box.fetch_well()["quarantined"] == 1
+            assert (len(box.messages()), len(server.inbox.raws())) == (3, 1)
+            assert server.octets_sent < 100_000
+
+    @pytest.mark.parametrize("script", [says(b"NO no"), says(b"BAD no"), says(b"OK done"), hangs_up])
+    def test_by_a_server_that_does_not_show_it_is_quarantined_at_once(
+        self, connect: Connect, script: Any
+    ) -> None:
+        with ScriptedImap(RAWS) as server:
+            box = self.announced(connect, server)
+            server.on(rb"UID FETCH .*BODY\.PEEK\[\]<", script)
+            if script is hangs_up:
+                assert box.code() == "connection_lost"
+            box.fetch_well()
+            assert [each["reason"] for each in box.quarantine()] == ["too_large"]
+            assert (len(box.messages()), len(server.inbox.raws())) == (3, 1)
+
+
 def moves_and_hangs_up(session: Session, _tag: bytes, command: bytes) -> bool:
     """The move is made, and nobody hears of it."""
     sources, _ = session.copy(command)
@@ -357,7 +390,14 @@ class TestAfterAMoveOfWhichNobodyHeard:
 
     @pytest.mark.parametrize(
         ("size", "everywhere"),
-        [(b"0", True), (b"NIL", True), (b"1999999", True), (b"1", False), (b"999999999", False)],
+        [
+            (b"0", True),
+            (b"NIL", True),
+            (b"1999999", True),
+            (b"999999999", True),
+            (b"1", False),
+            (b"999999999", False),
+        ],
     )
     def test_a_copy_is_found_whatever_size_the_server_announces(
         self, connect: Connect, size: bytes, everywhere: bool

@@ -29,6 +29,12 @@ from app.adapters.imap.answers.tokens import Cursor, Kind, Token
 MAX_ITEMS = 100
 """The largest number of items in one response; no request asks for so many."""
 
+_BODIES: dict[str, tuple[bytes, ...]] = {
+    "header": (b"BODY[HEADER]", b"RFC822.HEADER"),
+    "body": (b"BODY[]<0>",),
+    "rest": (b"BODY[]<",),
+}
+"""How the names of items with octets of the mail begin, by fields of `Fetched`. The first that fits counts."""
 _NEXT = re.compile(rb"[ \t]*+\*[ \t]++\d{1,20}[ \t]++FETCH[ \t]++\Z", re.IGNORECASE)
 
 
@@ -40,6 +46,8 @@ class Fetched:
     size_octets: int | None = None
     internal_date: datetime | None = None
     body: bytes | None = None
+    rest: bytes | None = None
+    """A part of the body that does not begin at its beginning."""
     header: bytes | None = None
     flags: frozenset[str] | None = None
     has_date_defect: bool = False
@@ -143,9 +151,10 @@ def _item(name: bytes, value: Token) -> dict[str, Any]:
     # NIL, or a value of another type, is no body: see `FetchedMail.raw`.
     if value.kind is not Kind.STRING:
         return {}
-    if name.startswith((b"BODY[HEADER]", b"RFC822.HEADER")):
-        return {"header": octets}
-    return {"body": octets} if name in {b"BODY[]", b"BODY[]<0>", b"RFC822"} else {}
+    if name in {b"BODY[]", b"RFC822"}:
+        return {"body": octets}
+    field = next((field for field, names in _BODIES.items() if name.startswith(names)), None)
+    return {field: octets} if field is not None else {}
 
 
 def _merged(one: Fetched | None, other: Fetched) -> Fetched:
@@ -157,6 +166,7 @@ def _merged(one: Fetched | None, other: Fetched) -> Fetched:
         size_octets=other.size_octets if one.size_octets is None else one.size_octets,
         internal_date=one.internal_date or other.internal_date,
         body=other.body if one.body is None else one.body,
+        rest=other.rest if one.rest is None else one.rest,
         header=other.header if one.header is None else one.header,
         flags=other.flags if one.flags is None else one.flags,
         has_date_defect=one.has_date_defect or other.has_date_defect,
