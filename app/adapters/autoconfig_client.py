@@ -1,6 +1,6 @@
 """Loads the file in which a domain describes its mail servers.
 
-By HTTPS alone, from hosts of this domain alone, also after redirects; the rest of the address is not sent.
+Only by HTTPS, and only from hosts of this domain, also after redirects. Only the domain of the address is sent.
 """
 
 import ssl
@@ -33,7 +33,7 @@ class AutoconfigClient:
         ]
 
     def load(self, address: str, domain: str, *, timeout_s: float) -> bytes | None:
-        """The file at this address; None if there is none, or it is too large, or lies elsewhere."""
+        """The file at this address. None: there is none, it is too large, or it is on a host of another domain."""
         deadline = Deadline()
         deadline.set(timeout_s)
         network = CheckedNetwork(self._network, deadline, private_only=False)

@@ -1,7 +1,7 @@
-"""Questions to the DNS. Only this module imports dnspython, and only for a question: it takes as long to load as half of the
-gateway, which a child process does not need.
+"""Asks the DNS. Only this module imports dnspython, and only when there is a question: the library takes half as long to load as
+the gateway, and child processes do not need it.
 
-The machine's own resolver gives addresses alone. Which servers a domain names for its mail is in SRV and MX records.
+The machine's own resolver returns only addresses. Which servers a domain names for its mail is in SRV and MX records.
 """
 
 import time
@@ -13,7 +13,7 @@ from app.errors import HostUnreachable
 
 LOOKUP_S = 5.0
 MAX_RECORDS = 20
-"""A name with a thousand records is nobody's mail server."""
+"""The largest number of records that are read. A mail server has only a few."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,5 +82,5 @@ class DnsClient:
 
 
 def _host(name: Any) -> str:
-    """A name without its last dot, in small letters; empty for the root."""
+    """A name without its last dot, in lower case; empty for the root."""
     return str(name).rstrip(".").lower()

@@ -1,7 +1,7 @@
 """Reads the file in which a domain describes its mail servers, `config-v1.1.xml`: the form that Thunderbird reads.
 
-Pure: octets in, servers out. The file comes from whoever owns the domain, so it has no DTD (and so no entities), and its
-size is limited by whoever loads it.
+Pure: octets in, servers out. The owner of the domain writes the file, so it cannot be trusted: a file with a DTD (and so
+with entities) is refused, and the client that loads it limits its size.
 """
 
 import xml.etree.ElementTree as ET
@@ -15,7 +15,7 @@ from app.states import Security
 MAX_SERVERS = 5
 MAX_DEPTH = 20
 _SECURITY = {"ssl": Security.TLS, "starttls": Security.STARTTLS}
-"""By `socketType`. Plain text is left out: the gateway speaks it in private networks alone."""
+"""By `socketType`. Plain text is left out, because the gateway allows it only in private networks."""
 _BY_PASSWORD = frozenset({"password-cleartext", "password-encrypted", "plain", "secure"})
 _KINDS: dict[str, Protocol] = {"incomingServer": "imap", "outgoingServer": "smtp"}
 
@@ -30,7 +30,7 @@ class Described:
 
 
 def read(octets: bytes, address: str) -> dict[Protocol, list[Described]]:
-    """The servers for an address, in the order of the file. What cannot be understood is left out."""
+    """The servers for an address, in the order of the file. Servers that cannot be understood are left out."""
     found: dict[Protocol, list[Described]] = {"imap": [], "smtp": []}
     root = _tree(octets)
     if root is None:
@@ -87,7 +87,7 @@ def _tree(octets: bytes) -> ET.Element | None:
     try:
         parser.Parse(octets, True)
         return builder.close()
-    except (expat.ExpatError, _Refused, ValueError, LookupError):  # the last two: an encoding that is none
+    except (expat.ExpatError, _Refused, ValueError, LookupError):  # the last two: an unknown encoding
         return None
 
 

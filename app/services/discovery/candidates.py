@@ -1,4 +1,4 @@
-"""What discovery finds: servers that may be those of an address."""
+"""The values that discovery finds: servers that may be those of an address."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -53,12 +53,12 @@ class Candidate:
     hint: str | None
     """What a person should know before, in a sentence or two."""
     foreign: bool
-    """Some server is neither below the domain of the address nor a known provider's. Whoever enters a password there should
-    know that host."""
+    """One of the servers belongs neither to the domain of the address nor to a known provider. A person should know this host before
+    they enter a password."""
 
 
 def is_usable(server: FoundServer) -> bool:
-    """Whether a connector may name this server. What strangers publish may be anything."""
+    """Whether a connector may name this server, because other people may publish anything."""
     try:
         ImapServer.model_validate(asdict(server))
     except ValidationError:

@@ -4,8 +4,8 @@
     2  at once: the domain's file (`autoconfig`), its SRV records, and who receives its mail (MX)
     3  only if these found nothing: the usual names
 
-What a domain says about itself is offered as it says it. To try it is the business of a test, which counts logins and asks
-whether the servers may be reached. All ends after some seconds, however slowly others answer.
+The servers that a domain publishes are returned without a check. A test checks them: it counts logins, and whether the gateway may
+connect to the servers. Discovery ends after some seconds, even if others answer slowly.
 """
 
 import time
@@ -62,7 +62,7 @@ def discover(gateway: Gateway, principal: Principal, address: str) -> list[Candi
 
 
 def _domain(address: str) -> str:
-    """The domain as the DNS knows it. One that the DNS cannot carry finds nothing."""
+    """The domain in the form of the DNS. A domain that the DNS cannot hold finds nothing."""
     domain = address.rpartition("@")[2].rstrip(".").lower()
     try:
         return domain.encode("idna").decode("ascii")
@@ -182,7 +182,7 @@ def _result(future: Future[Result], otherwise: Result) -> Result:
 
 
 def _distinct(found: Sequence[Candidate]) -> list[Candidate]:
-    """One candidate for each IMAP server: what is found first counts."""
+    """One candidate for each IMAP server: the first one counts."""
     by_server: dict[tuple[str, int], Candidate] = {}
     for each in found:
         by_server.setdefault((each.imap.host, each.imap.port), each)

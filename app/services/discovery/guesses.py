@@ -1,5 +1,5 @@
-"""Tries the usual names of mail servers. A server counts if it greets, speaks TLS with a certificate for its name, and says
-what it offers. Nobody logs in."""
+"""Tries the usual names of mail servers. A server counts if it greets, uses TLS with a certificate for its name, and lists its
+capabilities. There is no login."""
 
 import time
 from collections.abc import Iterator, Sequence

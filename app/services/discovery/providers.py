@@ -1,9 +1,9 @@
-"""What large providers have documented about their mail servers. The facts are in `providers.json`, each with the page that
-says so.
+"""The mail servers of large providers, from their documentation. The facts are in `providers.json`, each with the page of the
+provider.
 
     domains     addresses of these domains are the provider's
     mx          hosts at or below these names receive mail for it, also for domains of its customers
-    auth        which passwords it takes
+    auth        the kinds of password that it accepts
     hint, help  what a person should know before, and the provider's own page about it
 """
 
