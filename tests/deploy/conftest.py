@@ -3,7 +3,7 @@ pip fetches, too."""
 
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,10 +30,16 @@ class Installed:
         return self.environment / "bin" / "imap-gateway"
 
 
-def run(*command: str | Path, cwd: Path) -> None:
+def run(*command: str | Path, cwd: Path, environment: Mapping[str, str]) -> None:
     """Run a command that must end well."""
     done = subprocess.run(
-        command, cwd=cwd, capture_output=True, text=True, check=False, timeout=INSTALL_TIMEOUT_S
+        command,
+        cwd=cwd,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=INSTALL_TIMEOUT_S,
     )
     assert done.returncode == 0, done.stdout + done.stderr
 

@@ -86,6 +86,7 @@ def fill(settings: Settings, *, credentials: int, webhooks: int) -> None:
 
 def plaintexts(session: Session, box: SecretBox) -> dict[str, str]:
     """Every stored secret by its row."""
+    _connectors = session.exec(select(Connector)).all()  # at once; `get_one` finds them in the session
     opened = {
         row.connector_id: box.decrypt(
             row.ciphertext,

@@ -1,9 +1,8 @@
-"""What the operator sees when the service starts, or does not: by the real command, in a folder of its own."""
+"""What the operator sees when the service starts, or does not: by its command, in a folder of its own."""
 
 import json
 import os
-import subprocess
-import sys
+import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,9 +12,9 @@ import httpx
 import pytest
 
 from app import __version__
+from tests.support.forked_command import ForkedCommand, HeardCommand
 from tools.servers.process import end, free_port, wait_until
 
-COMMAND = Path(sys.executable).with_name("imap-gateway")
 SETTINGS = {
     "SECRET_KEYS": "a-secret-key-of-thirty-two-characters-or-more",
     "JWT_SECRET": "a-jwt-secret-of-thirty-two-bytes-or-more",
@@ -28,17 +27,17 @@ def environment(**settings: str) -> dict[str, str]:
 
 
 @contextmanager
-def started(folder: Path, name: str, **settings: str) -> Iterator[tuple[subprocess.Popen[bytes], str, Path]]:
+def started(folder: Path, name: str, **settings: str) -> Iterator[tuple[ForkedCommand, str, Path]]:
     """A `serve` in the folder: the process, its address, and the file of its log."""
     port = free_port()
     log = folder / f"{name}.log"
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [COMMAND, "serve", "--port", str(port)],
-            cwd=folder,
-            env=environment(**settings),
-            stderr=output,
-            start_new_session=True,
+    with log.open("wb") as errors, (folder / f"{name}.out").open("wb") as output:
+        process = ForkedCommand(
+            ["serve", "--port", str(port)],
+            folder=folder,
+            environment=environment(**settings),
+            output=output,
+            errors=errors,
         )
     try:
         yield process, f"http://127.0.0.1:{port}", log
@@ -87,23 +86,17 @@ def test_a_second_server_on_one_file_waits_and_is_refused(tmp_path: Path) -> Non
     with started(tmp_path, "first") as (_, address, _):
         wait_until(lambda: is_live(address), 60, "the first")
         begun = time.monotonic()
-        second = subprocess.run(
-            [COMMAND, "serve", "--port", str(free_port())],
-            cwd=tmp_path,
-            env=environment(),
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=120,
+        second = HeardCommand(
+            ["serve", "--port", str(free_port())], folder=tmp_path, environment=environment()
         )
+        _, errors = second.ended(120)
         assert second.returncode == 1
         assert time.monotonic() - begun > 15
-        assert "Another process serves from this SQLite file" in second.stderr
+        assert "Another process serves from this SQLite file" in errors
         # Neither a command nor a process without jobs is held up.
-        command = [str(COMMAND), "keys", "list"]
-        assert (
-            subprocess.run(command, cwd=tmp_path, env=environment(), check=False, timeout=60).returncode == 0
-        )
+        command = HeardCommand(["keys", "list"], folder=tmp_path, environment=environment())
+        _, errors = command.ended(60)
+        assert command.returncode == 0, errors
         with started(tmp_path, "without jobs", RUN_JOBS="false") as (_, other, _):
             wait_until(lambda: is_live(other), 60, "the one without jobs")
 
@@ -113,24 +106,17 @@ def test_a_second_server_takes_over_from_one_that_stops(tmp_path: Path) -> None:
         wait_until(lambda: is_live(address), 60, "the first")
         with started(tmp_path, "second") as (second, other, log):
             wait_until(lambda: log.stat().st_size > 0, 60, "the second to begin")
-            first.kill()
+            first.send_signal(signal.SIGKILL)
             wait_until(lambda: is_live(other) or second.poll() is not None, 60, "the second")
             assert second.poll() is None, log.read_text()
 
 
 def refusal(folder: Path, url: str) -> str:
-    done = subprocess.run(
-        [COMMAND, "migrate"],
-        cwd=folder,
-        env=environment(DATABASE_URL=url),
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
-    assert done.returncode == 1, done.stderr
-    assert "Traceback" not in done.stderr
-    return done.stderr
+    command = HeardCommand(["migrate"], folder=folder, environment=environment(DATABASE_URL=url))
+    _, errors = command.ended(60)
+    assert command.returncode == 1, errors
+    assert "Traceback" not in errors
+    return errors
 
 
 def test_a_folder_that_is_missing_is_named(tmp_path: Path) -> None:

@@ -1,8 +1,8 @@
 """The gateway's command, without the seconds that Python needs to import it: forked from a process that has imported it.
 
 This process has no thread and runs nothing of the gateway; the child gets the arguments, environment, folder, umask and output
-files of the command, and runs its entry point to the end. What starts as an operator starts it, by exec, is tested in
-`test_starting.py`, `test_cli.py` and from the wheel.
+files of the command, and runs its entry point to the end. `test_cli.py` starts it as an operator does, by exec, and so do the
+tests of the wheel.
 
 A request is a JSON object, with three files: standard output and error, and a pipe for the answers, which are two lines: the
 process id, and the status of its end.
@@ -34,8 +34,8 @@ class ForkedCommand:
         *,
         folder: Path,
         environment: Mapping[str, str],
-        output: IO[bytes] | int,
-        errors: IO[bytes] | int | None = None,
+        output: IO[bytes],
+        errors: IO[bytes] | None = None,
     ) -> None:
         """Start it. Without `errors`, they go to the output."""
         umask = os.umask(0)
@@ -45,7 +45,7 @@ class ForkedCommand:
         }  # fmt: skip
         reading, writing = os.pipe()
         self._answers = os.fdopen(reading)
-        files = [_number(output), _number(output if errors is None else errors), writing]
+        files = [output.fileno(), (output if errors is None else errors).fileno(), writing]
         request = json.dumps(asked).encode()
         assert len(request) < REQUEST_MAX_OCTETS
         socket.send_fds(_forker(), [request], files)
@@ -106,10 +106,6 @@ class HeardCommand(ForkedCommand):
         self._output.close()
         self._errors.close()
         return output, errors
-
-
-def _number(file: IO[bytes] | int) -> int:
-    return file if isinstance(file, int) else file.fileno()
 
 
 @functools.cache

@@ -1,9 +1,12 @@
 """What interrupts the cycle, and servers that lack or refuse something: nothing is lost, nothing doubled."""
 
 import contextlib
+import itertools
+from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
+from _pytest.mark import ParameterSet
 from fastapi.testclient import TestClient
 from sqlalchemy import select
 
@@ -51,25 +54,36 @@ CAPABILITIES = {
 }
 
 
+COMMANDS = (
+    "CAPABILITY",
+    "LOGIN",
+    "LIST",
+    "SELECT",
+    "UID SEARCH",
+    "UID FETCH .*SIZE",
+    "UID FETCH .*BODY",
+    "STATUS",
+    "UID (MOVE|COPY)",
+    "UID STORE",
+    "UID EXPUNGE",
+    "NOOP",
+)
+
+
+def cuts() -> Iterator[ParameterSet]:
+    """Each cut at each command with each set of capabilities on SQLite; on PostgreSQL with one of these sets, by turns, and by
+    `make soak` with all."""
+    for place, (command, fault) in enumerate(itertools.product(COMMANDS, (cut_before, cut_after))):
+        for turn, (name, hidden) in enumerate(CAPABILITIES.items()):
+            case = f"{command}-{fault.__name__}-{name}"
+            yield pytest.param("sqlite", command, fault, hidden, id=f"sqlite-{case}")
+            marks = [] if turn == place % len(CAPABILITIES) else [pytest.mark.soak]
+            yield pytest.param("postgresql", command, fault, hidden, id=f"postgresql-{case}", marks=marks)
+
+
 class TestAConnectionCutAt:
-    @pytest.mark.parametrize("hidden", CAPABILITIES.values(), ids=CAPABILITIES.keys())
-    @pytest.mark.parametrize("fault", [cut_before, cut_after])
     @pytest.mark.parametrize(
-        "command",
-        [
-            "CAPABILITY",
-            "LOGIN",
-            "LIST",
-            "SELECT",
-            "UID SEARCH",
-            "UID FETCH .*SIZE",
-            "UID FETCH .*BODY",
-            "STATUS",
-            "UID (MOVE|COPY)",
-            "UID STORE",
-            "UID EXPUNGE",
-            "NOOP",
-        ],
+        ("database_url", "command", "fault", "hidden"), list(cuts()), indirect=["database_url"]
     )
     def test_a_command_leaves_nothing_lost_or_doubled(
         self, box: Mailbox, imap_proxy: ImapProxy, command: str, fault: object, hidden: tuple[str, ...]
