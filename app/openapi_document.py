@@ -55,6 +55,7 @@ PARAMETERS = {
     "Idempotency-Key": "Names this request: repeated with the same key and body, it does nothing more.",
     "last-event-id": "The last `id` of the stream that the client has got.",
     "after": "The cursor of the last event that the caller has got, or `latest`.",
+    "dry_run": "Write nothing; only answer what would be written.",
     "action": "Only records of this action.",
     "since": "Only records from this time on.",
 }
