@@ -79,7 +79,7 @@ docs: $(STAMP)
 	@$(BIN)/imap-gateway openapi | diff -q - openapi.md >/dev/null || \
 	  { echo "openapi.md is stale; run: $(BIN)/imap-gateway openapi > openapi.md" >&2; exit 1; }
 
-bench: $(STAMP) ## measure the fetch cycle against draining the same mailbox; ARGS=reader: reading mail; ARGS=abuse: callers beside abuse
+bench: $(STAMP) ## measure the fetch cycle against draining the same mailbox; ARGS=reader: reading mail; ARGS=abuse: callers beside abuse; ARGS=events: events to webhooks, streams and polls
 	@$(BIN)/python -m tools.servers.unpack
 	@$(BIN)/python -m bench $(ARGS)
 

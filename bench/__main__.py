@@ -1,11 +1,11 @@
-"""`make bench`: measures the fetch cycle; `ARGS=reader`: the reader; `ARGS=abuse`: what abuse costs others. Further arguments go
-to the benchmark."""
+"""`make bench`: measures the fetch cycle; `ARGS=reader`: the reader; `ARGS=abuse`: what abuse costs others;
+`ARGS=events`: how long events take. Further arguments go to the benchmark."""
 
 import sys
 
-from bench import abuse, fetch, reader
+from bench import abuse, events, fetch, reader
 
-BENCHES = {"abuse": abuse.main, "fetch": fetch.main, "reader": reader.main}
+BENCHES = {"abuse": abuse.main, "events": events.main, "fetch": fetch.main, "reader": reader.main}
 
 
 def main() -> None:

@@ -148,23 +148,33 @@ def prepare(dovecot: Dovecot, smtp: SmtpServer, folder: Path) -> World:
     return replace(empty, connector_id=connector_id, large_id=large["id"], message_ids=ids)
 
 
+@dataclass(frozen=True)
+class Process:
+    """A running gateway."""
+
+    client: httpx.Client
+    port: int
+    pid: int
+
+
 @contextlib.contextmanager
-def served(world: World) -> Iterator[World]:
-    """Serve the database in the world's folder; ends with the block. Its log is beside the database."""
+def serve(folder: Path, database_url: str, settings: Settings, **more: str) -> Iterator[Process]:
+    """Run `imap-gateway serve` on the database; ends with the block. Its log is in the folder. `more`: further settings, by their
+    names without the prefix."""
     port = free_port()
-    settings = world.settings
     assert settings.jwt_secret is not None
     values = {
-        "DATABASE_URL": f"sqlite:///{world.folder}/gateway.db",
+        "DATABASE_URL": database_url,
         "SECRET_KEYS": settings.secret_keys[0].get_secret_value(),
         "JWT_SECRET": settings.jwt_secret.get_secret_value(),
         "ALLOWED_PRIVATE_NETWORKS": "127.0.0.0/8",
+        **more,
     }
-    log = world.folder / "gateway.log"
+    log = folder / "gateway.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
             [Path(sys.executable).with_name("imap-gateway"), "serve", "--port", str(port)],
-            cwd=world.folder,
+            cwd=folder,
             env={**os.environ, **{f"GATEWAY_{name}": value for name, value in values.items()}},
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -176,9 +186,17 @@ def served(world: World) -> Iterator[World]:
             wait_until(lambda: _is_live(client) or process.poll() is not None, START_S, "the gateway")
             if process.poll() is not None:
                 raise RuntimeError(log.read_text(errors="replace"))
-            yield replace(world, client=client, port=port)
+            yield Process(client, port, process.pid)
     finally:
         end(process, grace_s=10)
+
+
+@contextlib.contextmanager
+def served(world: World) -> Iterator[World]:
+    """Serve the database in the world's folder; ends with the block."""
+    url = f"sqlite:///{world.folder}/gateway.db"
+    with serve(world.folder, url, world.settings) as process:
+        yield replace(world, client=process.client, port=process.port)
 
 
 @contextlib.contextmanager
