@@ -37,13 +37,14 @@ from app.errors import GatewayError, InvalidInput, NotFound, SettingsIncomplete,
 from app.gateway import Gateway
 from app.main import create_app
 from app.models import ApiKey
+from app.routers.waiting import watch_of
 from app.schemas.api_keys import ApiKeyCreate
 from app.services import secret_rotation
 from app.services.access import api_keys, audit
 from app.services.messages import rereading
 
 GRACE_S = 10
-"""How long a server that stops waits for long polls and streams to end."""
+"""How long a server that stops waits for requests to end."""
 EXIT_STALE = 1
 EXIT_FAILED = 1
 EXIT_SETTINGS = 2
@@ -122,10 +123,14 @@ def serve(
     with _right_to_serve(settings):
         if migrate:
             migrations.upgrade(settings.database_url)
+        application = create_app(settings)
         uvicorn.run(
-            create_app(settings),
+            application,
             http=http_protocol.protocol_class(
-                fetch_threads=settings.fetch_threads, database_sessions=2 * settings.database_sessions
+                fetch_threads=settings.fetch_threads,
+                database_sessions=2 * settings.database_sessions,
+                # Streams and long polls end at once. Otherwise the server would wait for them, and then cut them off.
+                stopping=lambda: watch_of(application).close(),
             ),
             ws="none",
             backlog=http_protocol.BACKLOG,

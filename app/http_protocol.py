@@ -9,6 +9,7 @@ import asyncio
 import resource
 import socket
 import struct
+from collections.abc import Callable
 
 import structlog
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -43,15 +44,22 @@ def raise_descriptor_limit() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-def protocol_class(*, fetch_threads: int, database_sessions: int) -> type[H11Protocol]:
-    """The protocol for uvicorn. It reserves descriptors for this number of fetching threads and database sessions."""
+def protocol_class(
+    *, fetch_threads: int, database_sessions: int, stopping: Callable[[], None] = lambda: None
+) -> type[H11Protocol]:
+    """The protocol for uvicorn. It reserves descriptors for this number of fetching threads and database sessions. `stopping` is
+    called when the server begins to stop, for each connection that is open then, in the thread of the event loop."""
     reserve = (
         DESCRIPTORS_OTHERWISE
         + BACKLOG * ROUNDS_TO_REFUSE
         + fetch_threads * DESCRIPTORS_FOR_ONE_FETCH
         + database_sessions * DESCRIPTORS_FOR_ONE_SESSION
     )
-    return type("GatewayProtocol", (_Protocol,), {"reserve": reserve, "refusals": _Refusals()})
+    return type(
+        "GatewayProtocol",
+        (_Protocol,),
+        {"reserve": reserve, "refusals": _Refusals(), "stopping": staticmethod(stopping)},
+    )
 
 
 class _Refusals:
@@ -80,6 +88,7 @@ class _Refusals:
 class _Protocol(H11Protocol):
     reserve: int
     refusals: _Refusals
+    stopping: Callable[[], None]
     _head_timer: asyncio.TimerHandle | None = None
     _stall_timer: asyncio.TimerHandle | None = None
 
@@ -109,6 +118,10 @@ class _Protocol(H11Protocol):
         super().on_response_complete()
         if self._is_at_work():  # the next request has already arrived
             self._stop_waiting_for_head()
+
+    def shutdown(self) -> None:
+        type(self).stopping()
+        super().shutdown()
 
     def pause_writing(self) -> None:
         super().pause_writing()

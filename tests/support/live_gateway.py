@@ -11,6 +11,7 @@ from fastapi import FastAPI
 from app import http_protocol
 from app.config import Settings
 from app.main import create_app
+from app.routers.waiting import watch_of
 from tools.servers.process import free_port, wait_until
 
 START_TIMEOUT_S = 20.0
@@ -31,7 +32,9 @@ def serving(app: FastAPI) -> Iterator[httpx.Client]:
         app,
         host="127.0.0.1",
         port=port,
-        http=http_protocol.protocol_class(fetch_threads=8, database_sessions=56),
+        http=http_protocol.protocol_class(
+            fetch_threads=8, database_sessions=56, stopping=lambda: watch_of(app).close()
+        ),
         ws="none",
         log_config=None,
         timeout_graceful_shutdown=2,

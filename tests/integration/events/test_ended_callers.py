@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from tests.support.callers import bearer, user_token
-from tests.support.listening import ADMINISTRATOR, Listener, something_happens
+from tests.support.listening import ADMINISTRATOR, Listener, is_used, new_key, something_happens
 from tests.support.served_gateway import served_gateway
 from tools.servers.process import wait_until
 
@@ -21,14 +21,9 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
         yield client
 
 
-def new_key(gateway: httpx.Client) -> tuple[str, dict[str, str]]:
-    body = {"name": "k", "scopes": ["events:read", "messages:read"]}
-    made = gateway.post("/api-keys", json=body, headers=ADMINISTRATOR).json()
-    return made["id"], bearer(made["key"])
-
-
 def revoked(gateway: httpx.Client) -> tuple[dict[str, str], Callable[[], object]]:
-    key_id, headers = new_key(gateway)
+    key_id, key = new_key(gateway)
+    headers = bearer(key)
     return headers, lambda: gateway.delete(f"/api-keys/{key_id}", headers=ADMINISTRATOR).raise_for_status()
 
 
@@ -51,15 +46,10 @@ def test_a_stream_ends_and_gives_nothing_more(
     assert len(stream.events()) == given
 
 
-def is_used(gateway: httpx.Client, key_id: str) -> bool:
-    """Whether a request has been let in with the key."""
-    keys = gateway.get("/api-keys", params={"limit": 200}, headers=ADMINISTRATOR).json()["data"]
-    return any(key["id"] == key_id and key["last_used_at"] is not None for key in keys)
-
-
 @pytest.mark.parametrize("path", ["/events", "/messages"])
 def test_a_long_poll_is_answered_401(gateway: httpx.Client, path: str) -> None:
-    key_id, headers = new_key(gateway)
+    key_id, key = new_key(gateway)
+    headers = bearer(key)
     end = gateway.get("/events", headers=ADMINISTRATOR).json()["next_cursor"]
     answers: list[httpx.Response] = []
     after = {"after": end} if path == "/events" else {}
