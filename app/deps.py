@@ -18,17 +18,29 @@ _CALLER = "gateway.caller"
 _bearer = HTTPBearer(auto_error=False, description="A JWT of the frontend, or an API key.")
 
 
-def get_gateway(request: Request) -> Gateway:
+def _gateway(request: Request) -> Gateway:
     gateway: Gateway = request.app.state.gateway
     return gateway
+
+
+def _origin(request: Request) -> str | None:
+    return request.client.host if request.client is not None else None
+
+
+# Those that only look something up are async: the framework runs the others in threads, one after the other, which costs
+# more than most of them do.
+
+
+async def get_gateway(request: Request) -> Gateway:
+    return _gateway(request)
 
 
 GatewayDep = Annotated[Gateway, Depends(get_gateway)]
 
 
-def get_origin(request: Request) -> str | None:
+async def get_origin(request: Request) -> str | None:
     """The network address that the request came from; if uvicorn trusts the proxy, the address that the proxy names."""
-    return request.client.host if request.client is not None else None
+    return _origin(request)
 
 
 OriginDep = Annotated[str | None, Depends(get_origin)]
@@ -45,9 +57,7 @@ def identified(request: Request) -> Caller:
         token = callers.bearer_token(request.headers.get("authorization", ""))
         if token is None:
             raise Unauthenticated
-        known = request.scope[_CALLER] = callers.identify(
-            get_gateway(request), token, origin=get_origin(request)
-        )
+        known = request.scope[_CALLER] = callers.identify(_gateway(request), token, origin=_origin(request))
     return known
 
 
@@ -59,28 +69,29 @@ def identified_by_ticket(request: Request) -> Caller:
     """
     ticket = request.query_params.get("ticket")
     if ticket is not None:
-        with get_gateway(request).db.reading() as session:
-            request.scope[_CALLER] = stream_tickets.recognise(session, ticket, origin=get_origin(request))
+        with _gateway(request).db.reading() as session:
+            request.scope[_CALLER] = stream_tickets.recognise(session, ticket, origin=_origin(request))
     return identified(request)
 
 
-def get_principal(
+async def get_principal(
     request: Request, _: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
 ) -> Principal:
+    """The caller. Only for routes that have found out already who calls (`CallerFirst`): it would block otherwise."""
     return identified(request).principal
 
 
 PrincipalDep = Annotated[Principal, Depends(get_principal)]
 
 
-def get_caller(request: Request, _: PrincipalDep) -> Caller:
+async def get_caller(request: Request, _: PrincipalDep) -> Caller:
     return identified(request)
 
 
 CallerDep = Annotated[Caller, Depends(get_caller)]
 
 
-def _expected_version(
+async def _expected_version(
     request: Request,
     if_match: Annotated[
         str | None, Header(description="The `ETag` that was read; 412 for any other.")

@@ -11,7 +11,7 @@ from app.errors import InvalidInput
 from app.schemas.faults import unknown_field
 
 
-def require_known_query(request: Request, _: PrincipalDep) -> None:
+async def require_known_query(request: Request, _: PrincipalDep) -> None:
     """A dependency of all JSON routes. It identifies the caller first: an unknown caller learns nothing else.
 
     Raises:
