@@ -51,6 +51,7 @@ CHANNEL = "bench_bare"
 GROUP = "listeners"
 BATCH = 300
 """Mails of each fetch."""
+OPENING_S = 600.0
 WAIT_S = 120.0
 LISTENERS_OF_A_USER = 25
 EVENT = EventType.CONNECTOR_RECOVERED
@@ -172,7 +173,7 @@ class Bench:
         users = range((streams + polls) // LISTENERS_OF_A_USER + 1)
         tokens = [self._token(f"user{number}", groups=[GROUP]) for number in users]
         with Listeners(self.process.port, tokens, streams=streams, polls=polls) as heard:
-            wait_until(lambda: heard.waiting >= streams + polls, WAIT_S, "all listeners to listen")
+            wait_until(lambda: heard.waiting >= streams + polls, OPENING_S, "all listeners to listen")
             idle = self._idle_cpu_s(seconds)
             before_s, began = cpu_s(self.process.pid), time.perf_counter()
             committed = self._commit([box.connector_id], rate, seconds)

@@ -13,6 +13,10 @@ from dataclasses import dataclass, field
 from bench.ordinary import request
 
 
+OPENING = 10
+"""So many listeners open their connections at once."""
+
+
 @dataclass
 class Heard:
     """When each listener got each event, by the event's subject."""
@@ -53,18 +57,20 @@ class Listeners:
 
 
 async def _listen(port: int, tokens: list[str], streams: int, polls: int, heard: Heard) -> None:
+    door = asyncio.Semaphore(OPENING)
     async with asyncio.TaskGroup() as group:
         for number in range(streams):
-            group.create_task(_stream(port, tokens[number % len(tokens)], heard))
+            group.create_task(_stream(port, tokens[number % len(tokens)], heard, door))
         for number in range(polls):
-            group.create_task(_poll(port, tokens[(streams + number) % len(tokens)], heard))
+            group.create_task(_poll(port, tokens[(streams + number) % len(tokens)], heard, door))
 
 
-async def _stream(port: int, token: str, heard: Heard) -> None:
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    with contextlib.closing(writer):
+async def _stream(port: int, token: str, heard: Heard, door: asyncio.Semaphore) -> None:
+    async with door:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(request("GET", "/events/stream?after=latest", token))
         head = await reader.readuntil(b"\r\n\r\n")
+    with contextlib.closing(writer):
         assert head.startswith(b"HTTP/1.1 200"), head
         heard.waiting += 1
         while line := await reader.readline():
@@ -72,15 +78,15 @@ async def _stream(port: int, token: str, heard: Heard) -> None:
                 _note(heard.streams, json.loads(line.removeprefix(b"data: ")))
 
 
-async def _poll(port: int, token: str, heard: Heard) -> None:
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+async def _poll(port: int, token: str, heard: Heard, door: asyncio.Semaphore) -> None:
+    async with door:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(request("GET", "/events?after=latest", token))
+        after = json.loads(await _answer(reader))["next_cursor"]
+    heard.waiting += 1
     with contextlib.closing(writer):
-        after, is_waiting = "latest", False
         while True:
-            wait_s = 0 if after == "latest" else 30
-            writer.write(request("GET", f"/events?after={after}&wait_s={wait_s}", token))
-            if wait_s and not is_waiting:
-                heard.waiting, is_waiting = heard.waiting + 1, True
+            writer.write(request("GET", f"/events?after={after}&wait_s=30", token))
             page = json.loads(await _answer(reader))
             for event in page["data"]:
                 _note(heard.polls, event)
