@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 
 from bench.ordinary import request
 
-
 OPENING = 10
 """So many listeners open their connections at once."""
 
