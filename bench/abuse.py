@@ -16,6 +16,7 @@ import os
 import platform
 import statistics
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,8 +44,13 @@ from tools.servers.smtp import SmtpServer
 TARGET = 2.0
 """The largest allowed ratio."""
 SILENT_SUBMISSIONS = 24
+SILENT_SERVERS = 3
 HANGING_MAILBOXES = 100
 MAIL_S = 120.0
+SETTLED_S = 2.0
+"""A hostile server gets no further connection for so long: everything that may hang hangs."""
+QUIET_S = 2.0
+"""After the abuse, before the next phase alone."""
 
 _numbers = itertools.count(1)
 
@@ -104,6 +110,7 @@ def _rounds(console: Console, name: str, world: World, count: int, seconds: floa
         alone = _phase(world, kind, seconds)
         with kind.abuse(world):
             beside = _phase(world, kind, seconds)
+        time.sleep(QUIET_S)
         rounds.append(Round(alone, beside))
         console.print(
             f"{name}, round {number}: p99 {alone.p99_s * 1000:.0f} ms alone, {beside.p99_s * 1000:.0f} ms beside"
@@ -150,7 +157,7 @@ def _mailboxes(world: World, count: int, *, poll_interval_s: int) -> Iterator[li
     with SilentServer(b"* OK ready\r\n") as silent:
         servers = [Server(silent.host, silent.port, f"m{next(_numbers)}@evil.test") for _ in range(count)]
         ids = [world.connector(ABUSER, server, poll_interval_s=poll_interval_s) for server in servers]
-        seconds_until(lambda: silent.accepted > 0, MAIL_S, "a connection to the silent server")
+        _wait_until_settled([silent])
         yield ids
         silent.hang_up()
         for each in ids:
@@ -159,21 +166,44 @@ def _mailboxes(world: World, count: int, *, poll_interval_s: int) -> Iterator[li
 
 @contextlib.contextmanager
 def _silent_submissions(world: World) -> Iterator[None]:
-    """The abuser sends from two dozen mailboxes by a server that greets and is silent then."""
-    with SilentServer(b"220 ready\r\n") as silent:
+    """The abuser sends from two dozen mailboxes by servers that greet and are silent then. The mailboxes themselves are well, and
+    have been fetched from before."""
+    with contextlib.ExitStack() as stack:
+        silent = [stack.enter_context(SilentServer(b"220 ready\r\n")) for _ in range(SILENT_SERVERS)]
         ids = []
-        for _ in range(SILENT_SUBMISSIONS):
+        for number in range(SILENT_SUBMISSIONS):
             user = world.dovecot.new_user()
             imap = Server(world.dovecot.host, world.dovecot.port, user)
-            smtp = Server(silent.host, silent.port, user)
+            smtp = Server(silent[number % SILENT_SERVERS].host, silent[number % SILENT_SERVERS].port, user)
             ids.append(world.connector(ABUSER, imap, smtp, poll_interval_s=3600))
+
+        def are_fetched() -> bool:
+            shown = [world.call("GET", f"/connectors/{each}", ABUSER) for each in ids]
+            return all(each["last_success_at"] for each in shown)
+
+        seconds_until(are_fetched, MAIL_S, "the first cycles of the abuser's mailboxes")
         for each in ids:
             _submit(world, ABUSER, each, "silence")
-        seconds_until(lambda: silent.accepted > 0, MAIL_S, "a connection to the silent server")
+        _wait_until_settled(silent)
         yield
-        silent.hang_up()
+        for server in silent:
+            server.hang_up()
         for each in ids:
             world.call("DELETE", f"/connectors/{each}?messages=delete&submissions=cancel", ABUSER)
+
+
+def _wait_until_settled(servers: Sequence[SilentServer]) -> None:
+    """Wait until servers have connections, and get no more."""
+    counted, since_s = 0, time.monotonic()
+
+    def is_settled() -> bool:
+        nonlocal counted, since_s
+        now_s = time.monotonic()
+        if (accepted := sum(each.accepted for each in servers)) != counted:
+            counted, since_s = accepted, now_s
+        return counted > 0 and now_s - since_s >= SETTLED_S
+
+    seconds_until(is_settled, MAIL_S, "the connections to the silent servers")
 
 
 # What another owner's mail takes
