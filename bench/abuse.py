@@ -159,9 +159,8 @@ def _mailboxes(world: World, count: int, *, poll_interval_s: int) -> Iterator[li
         ids = [world.connector(ABUSER, server, poll_interval_s=poll_interval_s) for server in servers]
         _wait_until_settled([silent])
         yield ids
-        silent.hang_up()
-        for each in ids:
-            world.call("DELETE", f"/connectors/{each}?messages=delete", ABUSER)
+    for each in ids:
+        _remove(world, each)
 
 
 @contextlib.contextmanager
@@ -186,10 +185,20 @@ def _silent_submissions(world: World) -> Iterator[None]:
             _submit(world, ABUSER, each, "silence")
         _wait_until_settled(silent)
         yield
-        for server in silent:
-            server.hang_up()
-        for each in ids:
-            world.call("DELETE", f"/connectors/{each}?messages=delete&submissions=cancel", ABUSER)
+    for each in ids:
+        _remove(world, each)
+
+
+def _remove(world: World, connector_id: str) -> None:
+    """Delete a connector of the abuser's, when what hung at its server has ended."""
+
+    def is_gone() -> bool:
+        with contextlib.suppress(RuntimeError):  # a mail is being sent
+            world.call("DELETE", f"/connectors/{connector_id}?messages=delete&submissions=cancel", ABUSER)
+            return True
+        return False
+
+    seconds_until(is_gone, MAIL_S, "the end of what hung")
 
 
 def _wait_until_settled(servers: Sequence[SilentServer]) -> None:

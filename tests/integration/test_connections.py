@@ -2,6 +2,7 @@
 reads. By the protocol that `serve` gives to uvicorn."""
 
 import http.client
+import resource
 import socket
 import threading
 from collections.abc import Iterator
@@ -122,6 +123,16 @@ def test_connections_beyond_the_limit_are_refused_and_logged_once() -> None:
         lines[0].close()
         wait_until(lambda: is_served(port), 60, "the place that has become free")
     assert [entry["event"] for entry in logs].count("connections_refused") <= 2
+
+
+def test_the_soft_limit_of_open_files_becomes_the_hard_one() -> None:
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (before[1] - 1, before[1]))
+    try:
+        http_protocol.raise_descriptor_limit()
+        assert resource.getrlimit(resource.RLIMIT_NOFILE) == (before[1], before[1])
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
 def is_served(port: int) -> bool:
