@@ -11,7 +11,7 @@ from tests.support.callers import Callers
 from tools.servers.scripted_imap import ScriptedImap
 
 NUMBERS = itertools.count(1)
-WAIT_S = 60.0
+WAIT_S = 180.0
 ADMIN = Callers.user("administrator", admin=True)
 PASSWORD = {"type": "password", "password": "the-owners-password-91c"}
 MAIL = b"Message-ID: <%d@firma.cz>\r\nFrom: a@firma.cz\r\nTo: b@firma.cz\r\nSubject: Secret\r\n\r\nText\r\n"
