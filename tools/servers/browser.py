@@ -41,7 +41,8 @@ FONTS_CONF = """\
 """
 # Chromium contacts the first one by itself, although nobody asked it to.
 HOSTS = "MAP *.google.com ~NOTFOUND, MAP *.googleapis.com ~NOTFOUND, MAP * 127.0.0.1:{outside}, EXCLUDE 127.0.0.1, EXCLUDE localhost"
-TIMEOUT_MS = 30_000
+# Swagger UI takes five seconds of a processor to show the interface, and there may be many at work on the machine.
+TIMEOUT_MS = 120_000
 
 
 @dataclass
