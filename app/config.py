@@ -6,11 +6,18 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal, Self
 
 from dotenv import dotenv_values
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from app.errors import SettingsIncomplete
 
@@ -36,16 +43,17 @@ MIN_JWT_SECRET_OCTETS = 32
 ORIGIN = re.compile(r"https?://(?:[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
 
 
-class Settings(BaseSettings):
-    """Everything an operator can set. Lists are comma-separated; an empty text is an empty list."""
+class Settings(BaseModel):
+    """Everything an operator can set. Lists are comma-separated; an empty text is an empty list.
+
+    Only `from_environment` reads the environment: settings made otherwise depend on nothing but their arguments.
+    """
 
     # A refused value may be a secret: errors name the setting, not its value.
-    model_config = SettingsConfigDict(
-        env_prefix=ENV_PREFIX, extra="ignore", frozen=True, hide_input_in_errors=True
-    )
+    model_config = ConfigDict(extra="ignore", frozen=True, hide_input_in_errors=True)
 
     database_url: str = Field(default="sqlite:///./gateway.db", repr=False)
-    secret_keys: Annotated[tuple[SecretStr, ...], NoDecode] = ()
+    secret_keys: tuple[SecretStr, ...] = ()
     """The first encrypts, all decrypt; each 32 characters or more."""
 
     jwt_secret: SecretStr | None = None
@@ -55,12 +63,12 @@ class Settings(BaseSettings):
     jwt_groups_claim: str = Field(default="groups", min_length=1)
     jwt_roles_claim: str = Field(default="roles", min_length=1)
 
-    allowed_private_networks: Annotated[tuple[IPNetwork, ...], NoDecode] = ()
+    allowed_private_networks: tuple[IPNetwork, ...] = ()
     """Private or loopback ranges in which the gateway may contact mail and webhook hosts; none by default."""
-    mail_ports: Annotated[tuple[int, ...], NoDecode] = (143, 993, 25, 465, 587)
+    mail_ports: tuple[int, ...] = (143, 993, 25, 465, 587)
     """The ports that a connector may name outside the allowed private networks."""
 
-    dns_servers: Annotated[tuple[tuple[str, int], ...], NoDecode] = ()
+    dns_servers: tuple[tuple[str, int], ...] = ()
     """The DNS servers to ask for the names of mail servers and webhook receivers, as `192.0.2.1` or `192.0.2.1:53`. None: those
     of the machine, with its own list of names (`/etc/hosts`)."""
 
@@ -101,7 +109,7 @@ class Settings(BaseSettings):
     """How much the bodies of one caller's requests may hold in memory at once; one body as large as may be always fits."""
     bodies_octets: int = Field(default=384 * 1024 * 1024, ge=1)
     """The same of all callers together."""
-    cors_origins: Annotated[tuple[str, ...], NoDecode] = ()
+    cors_origins: tuple[str, ...] = ()
     """Origins whose pages may call the API from a browser, spelled as the browser spells them; none by default."""
     public_url: str | None = None
     events_retention_days: int = Field(default=30, ge=1)

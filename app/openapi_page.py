@@ -34,7 +34,6 @@ def openapi_document() -> dict[str, Any]:
         database_url="sqlite:///./never-opened.db",
         secret_keys=(secrets.token_urlsafe(32),),
         jwt_secret=secrets.token_urlsafe(32),
-        jwt_jwks_url=None,
         run_jobs=False,
     )
     app = create_app(settings)

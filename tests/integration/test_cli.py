@@ -67,7 +67,7 @@ def test_a_development_token_is_accepted(run: Run) -> None:
         "token", "--sub", "jana", "--group", "sales", "--group", "info", "--role", "admin", JWT_SECRET=JWT
     )
     assert code == 0
-    claims = verifier_from(Settings()).verify(output.strip())
+    claims = verifier_from(Settings.from_environment()).verify(output.strip())
     assert claims == Claims("jana", frozenset({"sales", "info"}), frozenset({"admin"}))
 
 

@@ -221,3 +221,13 @@ def test_the_environment_takes_precedence_over_the_file(
     assert (made.poll_interval_s, made.lease_s) == (5, 9)
     assert unknown_names(tmp_path / ".env") == ["GATEWAY_ODD"]
     assert Settings.from_environment().poll_interval_s == 60
+
+
+def test_settings_that_are_made_from_arguments_do_not_read_the_environment(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".env").write_text("GATEWAY_LEASE_S=7\n")
+    monkeypatch.setenv("GATEWAY_POLL_INTERVAL_S", "5")
+    made = Settings(fetch_threads=3)
+    assert (made.fetch_threads, made.poll_interval_s, made.lease_s) == (3, 60, 30)
