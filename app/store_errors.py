@@ -93,10 +93,11 @@ def _of_postgresql(error: psycopg.Error) -> type[GatewayError] | None:
 
 def translate(engine: Engine) -> None:
     """Make the engine raise our errors instead of the driver's, if the driver's error has a meaning here."""
+    event.listen(engine.dialect, "handle_error", _ours)
 
-    @event.listens_for(engine, "handle_error")
-    def _on_error(context: ExceptionContext) -> BaseException | None:
-        if context.is_pre_ping:  # the pool makes a new connection
-            return None
-        meaning = meaning_of(context.original_exception)
-        return meaning() if meaning is not None else None
+
+def _ours(context: ExceptionContext) -> BaseException | None:
+    if context.is_pre_ping:  # the pool makes a new connection
+        return None
+    meaning = meaning_of(context.original_exception)
+    return meaning() if meaning is not None else None

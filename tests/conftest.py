@@ -2,39 +2,65 @@
 
 What needs a database runs twice, on SQLite and on PostgreSQL. The schema comes from the migrations, run once
 for each database and worker; each test gets a copy.
+
+The gateway is imported where it is used: the process that only hands out the tests to workers does not need it, and it
+takes seconds.
 """
 
+from __future__ import annotations
+
 import contextlib
+import gc
 import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from fastapi import FastAPI
-from fastapi.testclient import TestClient
-from hypothesis import HealthCheck
-from hypothesis import settings as hypothesis_settings
-from starlette.datastructures import State
 
-from app.adapters.parser import ParserPool
-from app.config import Settings
-from app.gateway import Gateway
-from app.main import assembled
-from tests.support.callers import JWT_SECRET, Callers, KeyHeaders, UserHeaders
 from tests.support.figures import FIGURES, TOTALS
-from tests.support.schema import migrate
-from tests.support.settings import ROOT, SettingsFactory
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+    from fastapi.testclient import TestClient
+
+    from app.adapters.parser import ParserPool
+    from app.config import Settings
+    from app.gateway import Gateway
+    from tests.support.callers import Callers, KeyHeaders, UserHeaders
+    from tests.support.settings import SettingsFactory
 
 FETCH_THREADS = 2
+FIXTURES_OF_SERVERS = "tests.servers.fixtures"
 
-pytest_plugins = ["tests.servers.fixtures", "tests.support.long_files"]
+pytest_plugins = ["tests.support.long_files"]
 
-# A busy machine must not make a test fail: hypothesis would count slow examples as errors.
-hypothesis_settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-hypothesis_settings.load_profile("busy")
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Prepare what runs tests."""
+    if _hands_out(config):
+        return
+    config.pluginmanager.import_plugin(FIXTURES_OF_SERVERS)
+    from hypothesis import HealthCheck
+    from hypothesis import settings as hypothesis_settings
+
+    # A busy machine must not make a test fail: hypothesis would count slow examples as errors.
+    hypothesis_settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    hypothesis_settings.load_profile("busy")
+
+
+def _hands_out(config: pytest.Config) -> bool:
+    """Whether this process runs no test: its workers do."""
+    return bool(config.getoption("tx", default=None)) and not hasattr(config, "workerinput")
+
+
+def pytest_collection_finish() -> None:
+    """Take what is there now out of the garbage collector's sight: modules and tests stay to the end, and looking at them over
+    and over again took a tenth of the time."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -75,9 +101,20 @@ def _no_settings_from_outside() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _statements_are_compiled_once() -> Iterator[None]:
+    """Tests do not compile the SQL of each other again."""
+    from tests.support.compiled_statements import compiled_once
+
+    with compiled_once():
+        yield
+
+
 @pytest.fixture(scope="session")
 def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A migrated SQLite file, for copying."""
+    from tests.support.schema import migrate
+
     path = tmp_path_factory.mktemp("template") / "gateway.db"
     migrate(f"sqlite:///{path}")
     assert not path.with_name(path.name + "-wal").exists(), "the template must be checkpointed to be copied"
@@ -87,6 +124,8 @@ def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def postgres_template(request: pytest.FixtureRequest) -> str:
     """The URL of a migrated PostgreSQL database without connections, for copying."""
+    from tests.support.schema import migrate
+
     url: str = request.getfixturevalue("postgres").new_database()
     migrate(url)
     return url
@@ -112,6 +151,8 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str
 @pytest.fixture
 def settings(database_url: str) -> SettingsFactory:
     """Makes settings for the test's database; `settings(lease_s=1)` overrides."""
+    from app.config import Settings
+    from tests.support.callers import JWT_SECRET
 
     def make(**overrides: Any) -> Settings:
         values: dict[str, Any] = {
@@ -130,20 +171,12 @@ def settings(database_url: str) -> SettingsFactory:
     return make
 
 
-class _KeptParsers(ParserPool):
-    """Parser processes that outlive the gateway that is closed."""
-
-    def close(self) -> None:
-        pass
-
-    def end(self) -> None:
-        super().close()
-
-
 @pytest.fixture(scope="session")
 def _parsers() -> Iterator[ParserPool]:
     """For all tests: to start a parser process takes longer than to read most mails."""
-    made = _KeptParsers(FETCH_THREADS)
+    from tests.support.kept_parsers import KeptParsers
+
+    made = KeptParsers(FETCH_THREADS)
     yield made
     made.end()
 
@@ -151,6 +184,8 @@ def _parsers() -> Iterator[ParserPool]:
 @pytest.fixture
 def gateway(settings: SettingsFactory, _parsers: ParserPool) -> Iterator[Gateway]:
     """The gateway's parts over the test's database; no job runs."""
+    from app.gateway import Gateway
+
     with contextlib.closing(replace(Gateway.from_settings(settings()), parsers=_parsers)) as made:
         yield made
 
@@ -162,6 +197,8 @@ LOCAL = ("127.0.0.1", 50000)
 @pytest.fixture(scope="session")
 def _application() -> FastAPI:
     """The routes: the framework takes longer to resolve them than most tests take."""
+    from app.main import assembled
+
     return assembled()
 
 
@@ -169,6 +206,11 @@ def _application() -> FastAPI:
 def client(_application: FastAPI, settings: SettingsFactory, _parsers: ParserPool) -> Iterator[TestClient]:
     """The whole gateway over HTTP, on the same database as `gateway`; without a token. Only the routes and the parser processes
     are shared between tests."""
+    from fastapi.testclient import TestClient
+    from starlette.datastructures import State
+
+    from app.gateway import Gateway
+
     _application.state = State({"gateway": replace(Gateway.from_settings(settings()), parsers=_parsers)})
     _application.middleware_stack = None  # it was built around another test's gateway
     with TestClient(_application, base_url="http://localhost", client=LOCAL) as made:
@@ -178,18 +220,24 @@ def client(_application: FastAPI, settings: SettingsFactory, _parsers: ParserPoo
 @pytest.fixture
 def callers(gateway: Gateway) -> Callers:
     """Headers of every kind of caller."""
+    from tests.support.callers import Callers
+
     return Callers(gateway)
 
 
 @pytest.fixture
 def as_user() -> UserHeaders:
     """`as_user("jana", groups=["g"], admin=True)` gives the headers of a user."""
+    from tests.support.callers import Callers
+
     return Callers.user
 
 
 @pytest.fixture
 def as_admin() -> dict[str, str]:
     """The headers of an administrator."""
+    from tests.support.callers import Callers
+
     return Callers.user("administrator", admin=True)
 
 
@@ -203,7 +251,7 @@ def as_key(callers: Callers) -> KeyHeaders:
 def corpus() -> Path:
     """A folder of mails: the one that MAIL_CORPUS names, otherwise the one beside the repository, otherwise a skip."""
     named = os.environ.get("MAIL_CORPUS")
-    folder = Path(named) if named else ROOT.parent / "shared" / "corpus"
+    folder = Path(named) if named else Path(__file__).resolve().parents[2] / "shared" / "corpus"
     if folder.is_dir():
         return folder
     if named:
