@@ -113,10 +113,10 @@ def _statements_are_compiled_once() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A migrated SQLite file, for copying."""
-    from tests.support.schema import migrate
+    from tests.support.schema import migrate_as_started
 
     path = tmp_path_factory.mktemp("template") / "gateway.db"
-    migrate(f"sqlite:///{path}")
+    migrate_as_started(f"sqlite:///{path}")
     assert not path.with_name(path.name + "-wal").exists(), "the template must be checkpointed to be copied"
     return path
 
@@ -124,10 +124,10 @@ def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def postgres_template(request: pytest.FixtureRequest) -> str:
     """The URL of a migrated PostgreSQL database without connections, for copying."""
-    from tests.support.schema import migrate
+    from tests.support.schema import migrate_as_started
 
     url: str = request.getfixturevalue("postgres").new_database()
-    migrate(url)
+    migrate_as_started(url)
     return url
 
 

@@ -115,6 +115,13 @@ def is_done(gateway: Gateway) -> bool:
         return session.get(UpgradeStep, credentials.BINDING) is not None
 
 
+@pytest.fixture
+def not_done(gateway: Gateway) -> None:
+    """No gateway that binds has started yet."""
+    with gateway.db.unit_of_work() as session:
+        session.delete(session.get_one(UpgradeStep, credentials.BINDING))
+
+
 def set_row(gateway: Gateway, connector_id: str, **values: Any) -> None:
     """As somebody does who can write the database and has no key."""
     with gateway.db.unit_of_work() as session:
@@ -184,6 +191,7 @@ class TestTheUpgrade:
         assert passwords(having) == expected(2)
         having.close()
 
+    @pytest.mark.usefixtures("not_done")
     def test_afterwards_the_first_form_is_not_read(self, gateway: Gateway, nobody: SmtpServer) -> None:
         at = sending_connector(gateway, nobody)
         change_ciphertext(gateway, at.id, unbound(gateway.secrets, at.id, "from a backup"))
@@ -252,6 +260,7 @@ class TestAChange:
             assert elsewhere.accepted == 0
 
 
+@pytest.mark.usefixtures("not_done")
 def test_a_connector_that_never_had_a_password_needs_nothing(gateway: Gateway) -> None:
     connector(gateway)
     secret_binding.bind(gateway)
