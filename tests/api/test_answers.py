@@ -13,6 +13,7 @@ from app.main import create_app
 from app.middleware import DEFAULT_HEADERS
 from tests.support import stored_mail
 from tests.support.callers import Callers
+from tests.support.each_case import each_case
 from tests.support.settings import SettingsFactory
 
 pytestmark = pytest.mark.any_database
@@ -20,7 +21,7 @@ pytestmark = pytest.mark.any_database
 READER = Callers.user("jana", groups=["orders"])
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("path", "headers", "status"),
     [
         ("/messages", READER, 200),
@@ -86,7 +87,7 @@ def test_the_answer_to_a_bug_has_its_id_and_its_line_in_the_log(settings: Settin
     assert "hunter2" not in answer.text + str(logged)
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("method", "path", "headers", "code"),
     [
         ("GET", "/messages", {}, "unauthenticated"),

@@ -15,6 +15,7 @@ from app.ids import new_id
 from app.models import ApiKey, Connector, KeyGrant
 from app.states import ConnectorKind, ConnectorStatus, Security
 from tests.support.callers import Callers, KeyHeaders, UserHeaders, bearer
+from tests.support.each_case import each_case
 
 ALL_SCOPES = [
     "connectors:read",
@@ -80,7 +81,7 @@ class TestCreate:
         made = {client.post("/api-keys", json=wish(), headers=as_admin).json()["key"] for _ in range(10)}
         assert len(made) == 10
 
-    @pytest.mark.parametrize(
+    @each_case(
         "body",
         [
             wish(scopes=[]),
@@ -202,7 +203,7 @@ class TestList:
         assert len(seen) == 5
         assert page["next_cursor"] is None
 
-    @pytest.mark.parametrize(
+    @each_case(
         "params", [{"limit": 0}, {"limit": 201}, {"after": "?"}, {"after": "AA"}, {"after": "a" * 300}]
     )
     @pytest.mark.any_database

@@ -31,6 +31,7 @@ from app.adapters.identity import (
 from app.config import Settings
 from app.errors import Unauthenticated
 from tests.support.callers import JWT_SECRET, bearer, user_token
+from tests.support.each_case import each_case
 from tools.servers.http_receiver import Answer, HttpReceiver
 from tools.servers.process import wait_until
 
@@ -469,7 +470,7 @@ class Provider:
 class TestOverHttp:
     """Every protected route asks for a token."""
 
-    @pytest.mark.parametrize(
+    @each_case(
         "headers",
         [
             {},

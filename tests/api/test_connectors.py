@@ -17,6 +17,7 @@ from app.services import secret_rotation
 from app.services.fetching import fetch_cycle
 from tests.support.callers import Callers, KeyHeaders
 from tests.support.connector_bodies import PASSWORD, created, personal, shared
+from tests.support.each_case import each_case
 from tests.support.stored_mail import store
 
 ADMIN = Callers.user("administrator", admin=True)
@@ -132,7 +133,7 @@ class TestCreate:
         created(client, ADMIN, shared(external_id="crm-1"))
         problem(client.post("/connectors", json=shared(external_id="crm-1"), headers=ADMIN), 409)
 
-    @pytest.mark.parametrize(
+    @each_case(
         ("changes", "pointer"),
         [
             ({"name": ""}, "/name"),
@@ -180,7 +181,7 @@ class TestCreate:
         assert answer.status_code == 422
         assert "planted-password" not in answer.text
 
-    @pytest.mark.parametrize("content", [b"{bad", b"", b"\xff", b"[]", b'"text"', b"null"])
+    @each_case("content", [b"{bad", b"", b"\xff", b"[]", b'"text"', b"null"])
     @pytest.mark.any_database
     def test_a_body_that_is_no_object_is_refused(self, client: TestClient, content: bytes) -> None:
         headers = {**ADMIN, "Content-Type": "application/json"}
@@ -278,7 +279,7 @@ class TestPatch:
         after = client.patch(f"/connectors/{made['id']}", json={}, headers=ADMIN).json()
         assert {**after, "updated_at": None} == {**made, "updated_at": None}
 
-    @pytest.mark.parametrize(
+    @each_case(
         ("patch", "pointer"),
         [
             ({"name": None}, "/name"),
@@ -362,7 +363,7 @@ class TestPatch:
 
 
 class TestWhatIsWrong:
-    @pytest.mark.parametrize(
+    @each_case(
         ("change", "pointer", "detail"),
         [
             ({"imap": {"host": "imaps://imap.firma.cz", "username": "a"}}, "/imap/host", "without a scheme"),
@@ -439,7 +440,7 @@ class TestSending:
         assert {name: changed["smtp"][name] for name in limits} == limits
         assert changed["has_credentials"] is True
 
-    @pytest.mark.parametrize(
+    @each_case(
         ("values", "pointer"),
         [
             ({"smtp": {**SMTP, "rate_per_minute": 0}}, "/smtp/rate_per_minute"),

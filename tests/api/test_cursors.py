@@ -15,6 +15,7 @@ from app.main import create_app
 from app.models import Connector, CursorKey, Webhook
 from app.services.events import queueing
 from tests.support.callers import Callers
+from tests.support.each_case import each_case
 from tests.support.settings import SettingsFactory
 from tests.support.stored_mail import connector, mail, store
 
@@ -124,7 +125,7 @@ class TestWhatIsRefused:
         ]
         assert statuses == [200, 422]
 
-    @pytest.mark.parametrize(
+    @each_case(
         "garbage",
         [
             "v1.",
@@ -138,7 +139,7 @@ class TestWhatIsRefused:
             plain("٣"),
         ],
     )
-    @pytest.mark.parametrize("path", ["/events", "/messages", "/connectors", "/audit"])
+    @each_case("path", ["/events", "/messages", "/connectors", "/audit"])
     def test_garbage_is_refused_and_names_the_field(
         self, client: TestClient, path: str, garbage: str
     ) -> None:

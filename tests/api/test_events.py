@@ -9,6 +9,7 @@ from app.gateway import Gateway
 from app.models import Connector
 from app.services.messages import deletion
 from tests.support.callers import Callers, KeyHeaders
+from tests.support.each_case import each_case
 from tests.support.stored_mail import TESTER, connector, mail, store
 
 ADMIN = Callers.user("administrator", admin=True)
@@ -92,9 +93,7 @@ class TestList:
         assert client.get("/events").status_code == 401
         assert client.get("/events", headers=as_key(["messages:read"])).status_code == 403
 
-    @pytest.mark.parametrize(
-        "query", ["after=x", "after=%00", "limit=0", "limit=x", "wait_s=31", "wait_s=-1"]
-    )
+    @each_case("query", ["after=x", "after=%00", "limit=0", "limit=x", "wait_s=31", "wait_s=-1"])
     @pytest.mark.any_database
     def test_a_list_of_events_with_a_wrong_parameter_is_refused(self, client: TestClient, query: str) -> None:
         answer = client.get(f"/events?{query}", headers=ADMIN)

@@ -7,6 +7,7 @@ from fastapi.testclient import TestClient
 
 from tests.support.callers import Callers, KeyHeaders
 from tests.support.connector_bodies import created, personal, shared
+from tests.support.each_case import each_case
 
 ADMIN = Callers.user("administrator", admin=True)
 MEMBER = Callers.user("petr", groups=["orders"])
@@ -69,7 +70,7 @@ class TestCreate:
         writing = as_key(["connectors:write"])
         assert client.post("/group-bindings", json=body, headers=writing).status_code == 201
 
-    @pytest.mark.parametrize("group", ["", "a\nb", "nul\0", None, 7])
+    @each_case("group", ["", "a\nb", "nul\0", None, 7])
     def test_a_binding_with_bad_input_names_the_field(
         self, client: TestClient, connector_id: str, group: object
     ) -> None:

@@ -4,7 +4,6 @@ import re
 from datetime import timedelta
 from pathlib import Path
 
-import pytest
 import time_machine
 from fastapi.testclient import TestClient
 
@@ -15,6 +14,7 @@ from app.models import Connector
 from app.services import health
 from app.services.health import Readiness
 from app.states import ConnectorKind, ConnectorStatus, Security
+from tests.support.each_case import each_case
 from tests.support.settings import SettingsFactory
 from tools.servers.postgres import Postgres
 from tools.servers.process import wait_until
@@ -143,12 +143,12 @@ FORWARDED_BY_PROXIES = (
 class TestWhoReadsMetrics:
     TOKEN = "a-token-for-prometheus"
 
-    @pytest.mark.parametrize("name", FORWARDED_BY_PROXIES)
+    @each_case("name", FORWARDED_BY_PROXIES)
     def test_what_a_proxy_has_forwarded_is_refused(self, client: TestClient, name: str) -> None:
         answer = client.get("/metrics", headers={name: "127.0.0.1"})
         assert (answer.status_code, answer.json()["code"]) == (401, "unauthenticated")
 
-    @pytest.mark.parametrize(
+    @each_case(
         ("host", "status"),
         [("127.0.0.1", 200), ("::1", 200), ("192.0.2.7", 401), ("10.0.0.1", 401), ("testclient", 401)],
     )
@@ -168,6 +168,6 @@ class TestWhoReadsMetrics:
         assert [good.status_code, bad.status_code, none.status_code] == [200, 401, 401]
 
 
-@pytest.mark.parametrize("path", ["/health/live", "/health/ready", "/metrics", "/docs", "/openapi.json"])
+@each_case("path", ["/health/live", "/health/ready", "/metrics", "/docs", "/openapi.json"])
 def test_it_is_open(client: TestClient, path: str) -> None:
     assert client.get(path).status_code == 200

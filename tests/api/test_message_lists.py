@@ -13,6 +13,7 @@ from app.gateway import Gateway
 from app.models import Connector, Message
 from tests.api.test_messages import assert_problem, subjects
 from tests.support.callers import Callers
+from tests.support.each_case import each_case
 from tests.support.stored_mail import connector, mail, store, with_attachment
 
 JANA = Callers.user("jana", groups=["orders"])
@@ -130,8 +131,8 @@ class TestFilters:
                 .values(from_name="Žofie Dvořáková", from_address="zofie@jinde.cz")
             )
 
-    @pytest.mark.parametrize("order", ["newest", "arrival"])
-    @pytest.mark.parametrize(
+    @each_case("order", ["newest", "arrival"])
+    @each_case(
         ("filters", "found"),
         [
             ({}, {"Faktura č. 7", "Out of office", "File"}),
@@ -160,7 +161,7 @@ class TestFilters:
     ) -> None:
         assert set(listed(client, {"order": order, **filters})) == found
 
-    @pytest.mark.parametrize(
+    @each_case(
         "query", ["since=yesterday", "since=2026-03-01T12:00:00", "from=%20", "has_attachments=2", "form=x"]
     )
     def test_a_filter_that_cannot_be_read_is_refused(self, client: TestClient, query: str) -> None:

@@ -14,6 +14,7 @@ from app.gateway import Gateway
 from app.models import Connector, Event, Message, MessageBody, ServerMessage, Submission
 from app.states import MoveState, SubmissionStatus
 from tests.support.callers import Callers
+from tests.support.each_case import each_case
 from tests.support.stored_mail import connector, mail, store, with_attachment
 
 JANA = Callers.user("jana", groups=["orders"])
@@ -49,6 +50,17 @@ def assert_problem(answer: Any, status: int, code: str) -> None:
     assert answer.status_code == status, answer.text
     assert answer.headers["content-type"] == "application/problem+json"
     assert answer.json()["code"] == code
+
+
+@pytest.fixture
+def one_message(gateway: Gateway, orders: Connector) -> None:
+    store(gateway, orders)
+
+
+@pytest.fixture
+def to_be_found(gateway: Gateway, orders: Connector) -> None:
+    texts = ["Žluťoučký kůň", "100% off", "a_b", "a/b", "a\\b", "it's", "Straße"]
+    store(gateway, orders, *(mail(text) for text in texts))
 
 
 class TestList:
@@ -122,7 +134,7 @@ class TestList:
         assert subjects(client.get("/messages?state=new", headers=JANA)) == ["there"]
         assert subjects(client.get("/messages?state=processed", headers=JANA)) == ["here"]
 
-    @pytest.mark.parametrize(
+    @each_case(
         ("q", "found"),
         [
             ("zlutoucky", ["Žluťoučký kůň"]),
@@ -142,17 +154,15 @@ class TestList:
         ],
     )
     def test_every_word_of_q_must_occur_whatever_its_case_and_diacritics(
-        self, client: TestClient, gateway: Gateway, orders: Connector, q: str, found: list[str]
+        self, client: TestClient, to_be_found: None, q: str, found: list[str]
     ) -> None:
-        texts = ["Žluťoučký kůň", "100% off", "a_b", "a/b", "a\\b", "it's", "Straße"]
-        store(gateway, orders, *(mail(text) for text in texts))
         assert subjects(client.get("/messages", params={"q": q}, headers=JANA)) == found
 
     def test_q_looks_in_the_text(self, client: TestClient, gateway: Gateway, orders: Connector) -> None:
         store(gateway, orders, mail("one", text="Prosím o\r\nslevu."), mail("two"))
         assert subjects(client.get("/messages?q=slevu", headers=JANA)) == ["one"]
 
-    @pytest.mark.parametrize(
+    @each_case(
         ("query", "pointer"),
         [
             ("limit=0", "/limit"),
@@ -383,7 +393,7 @@ class TestAttachment:
         assert answer.status_code == 200, answer.text
         return answer.content, dict(answer.headers)
 
-    @pytest.mark.parametrize(
+    @each_case(
         ("name_header", "expected"),
         [
             ("attachment; filename=a.pdf", "a.pdf"),
@@ -417,7 +427,7 @@ class TestAttachment:
         assert headers["x-content-type-options"] == "nosniff"
         assert headers["content-security-policy"] == "sandbox; default-src 'none'"
 
-    @pytest.mark.parametrize(
+    @each_case(
         ("stated", "answered"),
         [
             ("application/pdf", "application/pdf"),
@@ -435,7 +445,7 @@ class TestAttachment:
         _content, headers = self.get(client, gateway, orders, raw)
         assert headers["content-type"] == answered
 
-    @pytest.mark.parametrize(
+    @each_case(
         ("content_type", "lines", "shown"),
         [
             ("image/png", ["Content-ID: <x@y>"], "inline"),
@@ -572,7 +582,7 @@ class TestDeleteByFilter:
         assert answer.json() == {"deleted": 1}
         assert len(client.get("/messages", headers=JANA).json()["data"]) == 1
 
-    @pytest.mark.parametrize(
+    @each_case(
         "body",
         [
             {},
@@ -587,9 +597,8 @@ class TestDeleteByFilter:
         ],
     )
     def test_deletion_without_a_known_filter_deletes_nothing(
-        self, client: TestClient, gateway: Gateway, orders: Connector, body: dict[str, Any]
+        self, client: TestClient, one_message: None, body: dict[str, Any]
     ) -> None:
-        store(gateway, orders)
         assert_problem(client.post("/messages/delete", json=body, headers=JANA), 422, "invalid_input")
         assert len(client.get("/messages", headers=JANA).json()["data"]) == 1
 

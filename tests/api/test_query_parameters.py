@@ -5,6 +5,7 @@ from fastapi.testclient import TestClient
 
 from app.gateway import Gateway
 from tests.support.callers import Callers
+from tests.support.each_case import each_case
 from tests.support.route_calls import SERVER
 from tests.support.stored_mail import connector
 
@@ -62,7 +63,7 @@ def test_who_is_not_known_is_told_that_first(client: TestClient) -> None:
     assert client.get("/connectors?status=failing").status_code == 401
 
 
-@pytest.mark.parametrize(
+@each_case(
     "path",
     [
         "/connectors",

@@ -19,6 +19,7 @@ from app.models import Connector, Event, Submission, SubmissionBody
 from app.services.sending.sender import Sender
 from app.states import SubmissionStatus
 from tests.support.callers import Callers
+from tests.support.each_case import each_case
 from tests.support.sending_mailbox import sending_connector
 from tests.support.stored_mail import connector, mail, store
 from tools.servers.smtp import SmtpServer
@@ -232,7 +233,7 @@ class TestFrom:
         made = client.post("/submissions", json=wanted, headers=JANA).json()
         assert composed(gateway, made["id"])["From"].addresses[0].display_name == "Prodejna"
 
-    @pytest.mark.parametrize(
+    @each_case(
         "asked",
         [
             "boss@firma.cz",
@@ -496,7 +497,7 @@ class TestKept:
 
 
 class TestRefused:
-    @pytest.mark.parametrize(
+    @each_case(
         ("fields", "pointers"),
         [
             ({"to": []}, ["/to"]),
@@ -647,7 +648,7 @@ class TestList:
             client.get("/submissions", params={"connector_id": private.id}, headers=JANA), 404, "not_found"
         )
 
-    @pytest.mark.parametrize(
+    @each_case(
         ("query", "pointer"),
         [("limit=0", "/limit"), ("after=!", "/after"), ("status=x", "/status"), ("stat=sent", "/stat")],
     )

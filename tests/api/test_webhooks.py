@@ -9,6 +9,7 @@ from sqlalchemy import select
 from app.gateway import Gateway
 from app.models import Connector, Webhook
 from tests.support.callers import Callers, KeyHeaders
+from tests.support.each_case import each_case
 from tests.support.stored_mail import connector
 from tools.servers.http_receiver import HttpReceiver
 
@@ -54,7 +55,7 @@ class TestCreate:
             "com.aymine.imap.connector.stopped.v1",
         ]
 
-    @pytest.mark.parametrize(
+    @each_case(
         ("body", "pointer"),
         [
             ({"url": "ftp://x"}, "/url"),
