@@ -37,6 +37,7 @@ from app.errors import GatewayError, InvalidInput, NotFound, SettingsIncomplete,
 from app.gateway import Gateway
 from app.main import create_app
 from app.models import ApiKey
+from app.remote import commands
 from app.routers.waiting import watch_of
 from app.schemas.api_keys import ApiKeyCreate
 from app.services import secret_rotation
@@ -60,6 +61,8 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 log = structlog.get_logger(__name__)
 keys = typer.Typer(no_args_is_help=True, help="API keys of integrators and services.")
 app.add_typer(keys, name="keys")
+app.command()(commands.apply)
+app.add_typer(commands.connectors, name="connectors")
 
 
 def main() -> None:

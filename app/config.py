@@ -36,6 +36,8 @@ with `POLL_INTERVAL_S`.
 IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 DNS_PORT = 53
+NAMES_OF_COMMANDS = frozenset({"API_KEY"})
+"""What `imap-gateway apply` reads: no settings of the service."""
 MIN_SECRET_KEY_CHARS = 32
 NO_KEYS = "GATEWAY_SECRET_KEYS (print one with: imap-gateway generate-secret)"
 MIN_JWT_SECRET_OCTETS = 32
@@ -261,6 +263,11 @@ class Settings(BaseModel):
             raise SettingsIncomplete("not set: " + "; ".join(missing))
 
 
+def environment() -> Mapping[str, str]:
+    """The variables of this process, for commands whose users name them."""
+    return os.environ
+
+
 def unknown_names(env_file: Path | None = None) -> list[str]:
     """Names with our prefix that are no settings, sorted. They belong to another program or another version."""
     return sorted(ENV_PREFIX + name for name in _read_environment(env_file) if name not in _known_names())
@@ -278,7 +285,7 @@ def _read_environment(env_file: Path | None) -> dict[str, str]:
 
 def _known_names() -> frozenset[str]:
     files = {name + FILE_SUFFIX for name in SECRET_SETTINGS}
-    return frozenset({name.upper() for name in Settings.model_fields} | files)
+    return frozenset({name.upper() for name in Settings.model_fields} | files | NAMES_OF_COMMANDS)
 
 
 def _misspelt(values: Mapping[str, str]) -> list[str]:

@@ -119,7 +119,7 @@ async def put_connector(
     gateway: GatewayDep,
     principal: PrincipalDep,
     version: ExpectedVersion,
-    dry_run: bool = False,
+    dry_run: Annotated[bool, Query(description="Store nothing, and say what would change.")] = False,
 ) -> ConnectorPutRead | ConnectorShort:
     """Create the connector with this external id (201), or replace all its settings (200). The answer says what changed. A field
     that you leave out gets its default, but `groups`, `aliases` and `credentials` stay; credentials stay only if the server
