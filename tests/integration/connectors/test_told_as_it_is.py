@@ -198,9 +198,9 @@ IMAP_FAULTS: dict[str, tuple[Kind, str, str, str]] = {
     "SSH": (plain(says_at_once(b"SSH-2.0-OpenSSH_9.2\r\n")), "none", "not_imap", "SSH"),
     "something": (plain(says_at_once(b"what do you want?\r\n")), "none", "not_imap", "something else"),
     "half a line": (plain(says_at_once(b"what")), "none", "not_imap", "something else"),
-    "nothing": (plain(is_silent), "none", "no_greeting", "nothing was said"),
-    "nothing in TLS": (in_tls("good", b""), "tls", "no_greeting", "nothing was said"),
-    "nothing, TLS asked": (plain(is_silent), "tls", "no_greeting", "nothing was said"),
+    "nothing": (plain(is_silent), "none", "no_greeting", "sent no greeting"),
+    "nothing in TLS": (in_tls("good", b""), "tls", "no_greeting", "sent no greeting"),
+    "nothing, TLS asked": (plain(is_silent), "tls", "no_greeting", "sent no greeting"),
     "the end": (plain(hangs_up), "none", "connection_lost", "without a greeting"),
     "the end, TLS asked": (plain(hangs_up), "tls", "connection_lost", "lost"),
 }
@@ -253,7 +253,7 @@ SMTP_FAULTS: dict[str, tuple[Kind, str, str, str]] = {
     "IMAP": (plain(NO_STARTTLS), "none", "not_smtp", "an IMAP server"),
     "the web": (plain(speaks_http), "starttls", "not_smtp", "web server"),
     "FTP": (plain(says_at_once(b"220 (vsFTPd 3.0.5)\r\n")), "none", "not_smtp", "FTP"),
-    "nothing": (plain(is_silent), "starttls", "no_greeting", "nothing was said"),
+    "nothing": (plain(is_silent), "starttls", "no_greeting", "sent no greeting"),
     "the end": (plain(hangs_up), "none", "connection_lost", "without a greeting"),
 }
 
