@@ -16,10 +16,12 @@ from app.services.sending import ending
 from tests.crash import work
 from tests.support.sending_mailbox import OWNER, sending_connector
 from tools.servers.dovecot import Dovecot
+from tools.servers.process import wait_until
 from tools.servers.smtp import SmtpServer
 
 WELL = ("sent", "failed", "sent", "sent")
 """What becomes of the mails of `work.ORDERS` if nothing happens."""
+IDLE_S = 60.0
 _MESSAGE_ID = re.compile(rb"(?im)^message-id: *(<[^>]*>)")
 
 
@@ -49,8 +51,19 @@ class MailServer(SmtpServer):
     async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802
         raw = envelope.original_content
         if self.files_for is not None and raw is not None:
-            await asyncio.to_thread(self._dovecot.deliver, self.files_for, raw, "Sent", flags=["\\Seen"])
+            # Blocking: if the client dies meanwhile, the mail must not be filed and yet not recorded.
+            self._dovecot.deliver(self.files_for, raw, "Sent", flags=["\\Seen"])
         return await super().handle_DATA(server, session, envelope)
+
+    def wait_until_idle(self) -> None:
+        """Wait until whatever a dead client has sent is dealt with."""
+        wait_until(lambda: self._open_connections() == 0, IDLE_S, "the mail server")
+
+    def _open_connections(self) -> int:
+        async def number() -> int:
+            return len(asyncio.all_tasks()) - 1  # each is one task, and so is this
+
+        return asyncio.run_coroutine_threadsafe(number(), self._loop).result(IDLE_S)
 
     def taken(self) -> list[tuple[str, tuple[str, ...]]]:
         """The Message-IDs of the mails that were accepted, and their recipients, in order."""

@@ -61,6 +61,7 @@ class Bench:
         FIGURES["sending: crash points" if len(effects) == 1 else "sending: double crashes"] += 1
         for effect in effects:
             self._killer.run(self._settings, "send", box.connector_id, die_at=effect)
+            self._server.wait_until_idle()
         self._compare(box, deaths=len(effects))
 
     def _box(self, workload: str) -> SendingMailbox:

@@ -22,6 +22,7 @@ class ReceivedRequest:
     headers: dict[str, str]  # names in lower case; of a repeated name the last
     body: bytes
     arrived_s: float  # time.monotonic()
+    answered: int  # the status of the answer, also of one that was not sent
 
 
 @dataclass(frozen=True)
@@ -141,10 +142,12 @@ class HttpReceiver:
             handler.close_connection = True
             return
         headers = {name.lower(): value for name, value in handler.headers.items()}
-        request = ReceivedRequest(handler.command, handler.path, headers, body, time.monotonic())
+        arrived_s = time.monotonic()
         with self._arrived:
-            self._requests.append(request)
             answer = self._answers[0] if len(self._answers) == 1 else self._answers.popleft()
+            self._requests.append(
+                ReceivedRequest(handler.command, handler.path, headers, body, arrived_s, answer.status)
+            )
             self._arrived.notify_all()
         if answer.drop or (answer.delay_s and self._stopping.wait(answer.delay_s)):
             handler.close_connection = True
