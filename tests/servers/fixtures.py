@@ -17,6 +17,7 @@ from tools.servers.certificates import Certificates
 from tools.servers.courier import Courier
 from tools.servers.cyrus import Cyrus
 from tools.servers.dovecot import Dovecot
+from tools.servers.exim import Exim
 from tools.servers.http_receiver import HttpReceiver
 from tools.servers.imap_proxy import ImapProxy
 from tools.servers.inetd import InetdImapServer
@@ -100,6 +101,14 @@ def cyrus(running_cyrus: Cyrus) -> Iterator[Cyrus]:
     """Cyrus with its spool in place."""
     yield running_cyrus
     running_cyrus.give_spool_back()
+
+
+@pytest.fixture(scope="session")
+def exim(dovecot: Dovecot, pytestconfig: pytest.Config) -> Iterator[Exim]:
+    """Exim, which delivers into the mailboxes of `dovecot`."""
+    server = started_or_skipped(lambda: Exim(dovecot).__enter__(), pytestconfig)
+    yield server
+    server.__exit__(None, None, None)
 
 
 @pytest.fixture

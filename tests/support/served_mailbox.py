@@ -28,17 +28,26 @@ class ServedMailbox:
 
     @classmethod
     def made(
-        cls, client: httpx.Client, dovecot: Dovecot, smtp: SmtpServer, *, group: str, **settings: Any
+        cls,
+        client: httpx.Client,
+        dovecot: Dovecot,
+        smtp: SmtpServer,
+        *,
+        group: str,
+        user: str | None = None,
+        sends_by: dict[str, Any] | None = None,
+        **settings: Any,
     ) -> "ServedMailbox":
-        """A new mailbox on the server, with its connector."""
-        user = dovecot.new_user()
+        """A new mailbox on the server, or that of the user, with its connector. It sends by the SMTP server, or by `sends_by`."""
+        user = user or dovecot.new_user()
         login = {"host": dovecot.host, "port": dovecot.port, "security": "none", "username": user}
         body = {
             "name": "Orders",
             "kind": "shared",
             "email_address": "info@firma.cz",
             "imap": login,
-            "smtp": {"host": smtp.host, "port": smtp.port, "security": "none", "username": "info@firma.cz"},
+            "smtp": sends_by
+            or {"host": smtp.host, "port": smtp.port, "security": "none", "username": "info@firma.cz"},
             "credentials": {"type": "password", "password": dovecot.password},
             "first_fetch": "all",
             "poll_interval_s": 3600,
@@ -75,10 +84,20 @@ class ServedMailbox:
 
     def receive(self, *raws: bytes) -> list[dict[str, Any]]:
         """Deliver mails, fetch them, and give the messages that were made of them."""
-        before = {each["id"] for each in self._messages()}
         self.dovecot.deliver_all(self.user, list(raws))
+        return self.fetched()
+
+    def fetched(self) -> list[dict[str, Any]]:
+        """Fetch what is there, and give the messages that were made of it."""
+        before = {each["id"] for each in self._messages()}
         self.call("POST", f"/connectors/{self.id}/fetch", caller=ADMIN)
         return [each for each in self._messages() if each["id"] not in before]
+
+    def fetched_when_there(self) -> dict[str, Any]:
+        """Wait until one mail has come, fetch it, and give its message."""
+        wait_until(lambda: bool(self.dovecot.messages(self.user)), PATIENCE_S, "the mail")
+        [message] = self.fetched()
+        return message
 
     def events(self, kind: str, subject: str) -> list[dict[str, Any]]:
         """The data of the events of a type about something."""

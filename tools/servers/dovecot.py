@@ -203,6 +203,11 @@ class Dovecot:
             for uid, data in sorted(found.items())
         ]
 
+    @property
+    def mail_folder(self) -> Path:
+        """The folder with a folder for each user who has logged in."""
+        return self._folder / "mail"
+
     def doveadm(self, *args: str) -> str:
         """Run doveadm against this server; its output. ServerFailed with its error when it fails."""
         command = [*self._prefix, self._programs["doveadm"], "-c", self._folder / "dovecot.conf", *args]

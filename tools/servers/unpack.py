@@ -43,10 +43,11 @@ class Package:
 
 DOVECOT = Package("dovecot", ("dovecot-core", "dovecot-imapd"), "dovecot")
 PROOT = Package("proot", ("proot",), "proot")
-# These three are never taken from the machine: the packages of IMAP servers exclude each other.
+# These four are never taken from the machine: the packages of IMAP servers exclude each other, and so do those of mail servers.
 COURIER = Package("courier", ("courier-imap",), "")
 MAILUTILS = Package("mailutils", ("mailutils-imap4d",), "")
 CYRUS = Package("cyrus", ("cyrus-imapd", "libsasl2-modules"), "")
+EXIM = Package("exim", ("exim4-daemon-light",), "")
 POSTGRESQL = Package("postgresql", ("postgresql",), "initdb")
 # With a font: a machine without a screen has none, and then a page has no text.
 CHROMIUM = Package("chromium", ("chromium", "fonts-dejavu-core"), "chromium")
@@ -251,6 +252,7 @@ def main() -> int:
         COURIER,
         CYRUS,
         MAILUTILS,
+        EXIM,
         CHROMIUM,
         STRACE,
         NGINX,
@@ -258,8 +260,6 @@ def main() -> int:
         COMPOSE,
     ):
         folder = installed_folder(package) if package.program else None
-        if package is PROOT and installed_folder(DOVECOT):
-            continue  # serves only an unpacked Dovecot
         try:
             _say(
                 f"{package.name}: installed in {folder}" if folder else f"{package.name}: {unpacked(package)}"

@@ -1,7 +1,7 @@
 """The limits of known providers for the mail of one account. Settings of the connector replace them.
 
-The numbers are of mails, as the providers publish them. The gateway does not count recipients: if a provider limits these too, its
-answers say so.
+The gateway counts mails. Microsoft's number for a day is of recipients, and the others limit recipients too. Mails to many may
+so reach a provider's limit first; then its answers say so.
 """
 
 from dataclasses import dataclass
