@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-TIMEOUT_S = 120
+TIMEOUT_S = 400
 
 
 def command() -> list[str]:

@@ -12,6 +12,7 @@ Receivers that answer slowly, or that have not answered since the start, share h
 receivers that answer.
 """
 
+import secrets
 import threading
 import time
 from collections.abc import Iterable, Sequence
@@ -57,6 +58,8 @@ CLAIM_S = 40.0
 """Longer than the longest batch. If a machine dies, other instances wait this long."""
 RETRIES_BESIDE_FRESH = 2
 """How many events that were put aside are sent with a batch of fresh ones, so that a busy feed does not block them."""
+PUT_ASIDE_LEADS_ONE_IN = 4
+"""In one of so many batches an event that was put aside comes before the first fresh one."""
 FORGOTTEN_POSITIONS = 500
 """After this many events that a webhook does not want, its position in the feed is stored."""
 TEST_TYPE = "com.aymine.imap.webhook.test.v1"
@@ -250,8 +253,8 @@ def _batch(gateway: Gateway, session: Session, webhook: Webhook) -> _Batch | Non
 
 
 def _pending(session: Session, webhook: Webhook) -> list[tuple[WebhookDelivery, Event]]:
-    """The due deliveries: fresh events in commit order, and, directly after the first of them, some that were put aside. If these came
-    last, a receiver so slow that each batch ends early would never get them."""
+    """The due deliveries: fresh events in commit order, and, directly after the first of them, some that were put aside. In one of a
+    few batches these come first: a receiver that takes longer for one answer than a batch lasts would never get them otherwise."""
     statement = (
         select(WebhookDelivery, Event)
         .join(Event, col(Event.position) == col(WebhookDelivery.event_position))
@@ -268,7 +271,8 @@ def _pending(session: Session, webhook: Webhook) -> list[tuple[WebhookDelivery, 
     )
     room = RETRIES_BESIDE_FRESH if found else BATCH
     due_again = [(row, event) for row, event in session.execute(aside.limit(room))]
-    return [*found[:1], *due_again, *found[1:]]
+    before = min(1, secrets.randbelow(PUT_ASIDE_LEADS_ONE_IN))
+    return [*found[:before], *due_again, *found[before:]]
 
 
 def _allowed(session: Session, webhook: Webhook, found: Sequence[tuple[WebhookDelivery, Event]]) -> set[str]:
