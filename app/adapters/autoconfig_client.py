@@ -42,7 +42,7 @@ class AutoconfigClient:
                 transport=CheckedTransport(network, self._tls), trust_env=False, timeout=timeout_s
             ) as client:
                 return self._followed(client, address, domain)
-        except FAILURES:
+        except (*FAILURES, httpx.InvalidURL):
             return None
 
     def _followed(self, client: httpx.Client, address: str, domain: str) -> bytes | None:

@@ -10,6 +10,7 @@ from fastapi import APIRouter, Depends, Header, Request, Response
 from fastapi.responses import HTMLResponse
 from pydantic import ValidationError
 from starlette.concurrency import run_in_threadpool
+from starlette.requests import ClientDisconnect
 
 from app.deps import GatewayDep, OriginDep
 from app.errors import (
@@ -78,12 +79,15 @@ def _visit(
 
 
 async def _form(request: Request) -> Mapping[str, str]:
-    """The fields of a form, the first of each name. Empty if the body is not a form of ours."""
+    """The fields of a form, the first of each name. Empty if the body is not a form of ours, or does not come to its end."""
     body = b""
-    async for part in request.stream():
-        body += part
-        if len(body) > MAX_FORM_OCTETS:
-            return {}
+    try:
+        async for part in request.stream():
+            body += part
+            if len(body) > MAX_FORM_OCTETS:
+                return {}
+    except ClientDisconnect:
+        return {}
     try:
         fields = parse_qs(body.decode(), keep_blank_values=True, max_num_fields=20, errors="strict")
     except ValueError:

@@ -8,6 +8,7 @@ The servers that a domain publishes are returned without a check. A test checks 
 connect to the servers. Discovery ends after some seconds, even if others answer slowly.
 """
 
+import re
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -43,6 +44,11 @@ SRV: dict[Protocol, tuple[tuple[str, Security], ...]] = {
 GUESSED = "Found by its name alone: check that this is the right server before you enter a password."
 FOREIGN = "This server does not belong to the domain of the address: check that it is the right one before you enter a password."
 
+_DOMAIN = re.compile(
+    r"(?=.{1,253}\Z)(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.)*[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
+)
+"""What has mail servers: labels of letters, digits and hyphens (RFC 1123 §2.1), and underscores, which some have."""
+
 Result = TypeVar("Result")
 
 
@@ -58,7 +64,7 @@ def discover(gateway: Gateway, principal: Principal, address: str) -> list[Candi
     preset = providers.of_domain(domain, address)
     if preset is not None:
         return [preset]
-    return _Search(gateway, address, domain).run()
+    return _Search(gateway, address, domain).run() if _DOMAIN.fullmatch(domain) else []
 
 
 def _domain(address: str) -> str:

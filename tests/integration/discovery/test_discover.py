@@ -102,7 +102,18 @@ def test_only_the_domain_is_asked_for(client: httpx.Client, dns: DnsServer) -> N
 
 
 @pytest.mark.parametrize(
-    "address", ["info@nowhere.test", "info@háčky.test", f"info@{'a' * 70}.test", "info@x..y"]
+    "address",
+    [
+        "info@nowhere.test",
+        "info@háčky.test",
+        f"info@{'a' * 70}.test",
+        "info@x..y",
+        "info@[::1",
+        "info@a:b.test",
+        "info@%00.test",
+        "info@-.test",
+        "info@xn--.test",
+    ],
 )
 def test_a_domain_without_servers_has_no_candidates(client: httpx.Client, address: str) -> None:
     assert discover(client, address) == []
