@@ -38,6 +38,7 @@ from app.gateway import Gateway
 from app.main import create_app
 from app.models import ApiKey
 from app.remote import commands
+from app.remote.gateway_client import RemoteProblem
 from app.routers.waiting import watch_of
 from app.schemas.api_keys import ApiKeyCreate
 from app.services import secret_rotation
@@ -77,7 +78,7 @@ def main() -> None:
         _exit(error.detail, EXIT_FAILED)
     except StoreUnavailable:
         _exit(database_reach.why_unusable(_settings().database_url), EXIT_FAILED)
-    except GatewayError as error:
+    except (GatewayError, RemoteProblem) as error:
         _exit(error.detail, EXIT_FAILED)
     except OperationalError:  # for example, an old schema
         _exit(database_reach.why_unusable(_settings().database_url), EXIT_FAILED)

@@ -9,7 +9,6 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from app.config import environment
-from app.errors import GatewayError
 from app.remote.gateway_client import GatewayClient, RemoteProblem
 
 KEY = "GATEWAY_API_KEY"
@@ -100,7 +99,7 @@ def fetch_mail(name: Name, url: Url = LOCAL) -> None:
     )
     typer.echo(f"{cycle['outcome']}: {counts}")
     if cycle["error"] is not None:
-        raise GatewayError(f"{cycle['error']['detail']} ({cycle['error']['code']})")
+        raise RemoteProblem(f"{cycle['error']['detail']} ({cycle['error']['code']})")
 
 
 def _told(answer: dict[str, Any], *, is_new: bool, dry_run: bool) -> str:

@@ -8,8 +8,6 @@ from urllib.parse import quote
 
 import httpx
 
-from app.errors import GatewayError
-
 TIMEOUT_S = 120.0
 """Longer than any request of the gateway takes."""
 MAX_TRIES = 6
@@ -18,10 +16,13 @@ PAUSE_S = 2.0
 BUSY = frozenset({429, 503})
 
 
-class RemoteProblem(GatewayError):
-    """The gateway refused a request, or cannot be reached. The detail is a sentence for people."""
+class RemoteProblem(Exception):
+    """The gateway refused a request, or cannot be reached."""
 
-    code = "remote_problem"
+    def __init__(self, detail: str) -> None:
+        """`detail`: a sentence for people."""
+        super().__init__(detail)
+        self.detail = detail
 
 
 class GatewayClient:

@@ -59,6 +59,7 @@ def connected(client: httpx.Client, imap: ScriptedImap, smtp: SmtpServer, **sett
         "processed_folder": "Trash",
         "credentials": {"type": "password", "password": "heslo"},
         "first_fetch": "all",
+        "poll_interval_s": 3600,  # only what a test asks for logs in
         **settings,
     }
     answer = client.post("/connectors", json=body, headers=headers)
