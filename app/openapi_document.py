@@ -2,6 +2,7 @@
 mean, which routes need no token, each error answer once, and bodies to copy."""
 
 from collections.abc import Iterator, Mapping
+from copy import deepcopy
 from typing import Any
 
 from fastapi import FastAPI
@@ -130,7 +131,7 @@ def _complete(document: Node) -> None:
                 str(each): answer for each, answer in problem_responses(408, 413).items()
             }
             body = operation["requestBody"]["content"]["application/json"]
-            body["examples"] = EXAMPLES.get(operation["operationId"], {})
+            body["examples"] = deepcopy(EXAMPLES.get(operation["operationId"], {}))
         operation["responses"] = {
             status: _shared(int(status), answer) for status, answer in sorted(operation["responses"].items())
         }

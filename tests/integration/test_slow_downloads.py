@@ -3,7 +3,7 @@
 import base64
 import os
 import socket
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
@@ -52,12 +52,11 @@ def test_a_large_mail_is_kept_once_and_not_for_each_reader(
 
 def resident_octets(port: int | None) -> int:
     """The memory of the process that listens on the port."""
+    lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    is_listening = f"0100007F:{port:04X}", "0A"
+    (inode,) = [line[9] for line in lines if (line[1], line[3]) == is_listening]
     for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            arguments = (folder / "cmdline").read_bytes().split(b"\0")
-            if b"serve" in arguments and str(port).encode() in arguments:
-                pages = int((folder / "statm").read_text().split()[1])
-                return pages * os.sysconf("SC_PAGE_SIZE")
-        except OSError:  # it has ended meanwhile
-            continue
+        with suppress(OSError):  # it has ended meanwhile, or is somebody else's
+            if any(str(each.readlink()) == f"socket:[{inode}]" for each in (folder / "fd").iterdir()):
+                return int((folder / "statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     raise AssertionError("no such process")
