@@ -173,4 +173,5 @@ def test_of_two_connectors_for_one_mailbox_are_refused_twice_together(instances:
         for connector_id in (first, second):
             now = shown(instances[-1], connector_id)
             assert (now["status"], now["last_error"]["code"]) == ("stopped", "login_refused")
-        assert shown(instances[0], stranger)["status"] == "active", "its password is another one"
+        # A cycle of its own may have been refused once meanwhile: an instance that saw it due just before it was done.
+        assert shown(instances[0], stranger)["status"] != "stopped", "its password is another one"
