@@ -8,7 +8,6 @@ import httpx
 import pytest
 
 from app import openapi_page
-from tests.servers.fixtures import started_or_skipped
 from tests.support.served_gateway import served_gateway
 from tools.clients import install
 
@@ -16,12 +15,16 @@ from tools.clients import install
 @pytest.fixture(scope="session")
 def node_packages(pytestconfig: pytest.Config) -> Path:
     """The folder whose `node_modules` has the programs for node."""
+    from tests.servers.fixtures import started_or_skipped  # a plugin, which pytest imports first
+
     return started_or_skipped(install.node_packages, pytestconfig)
 
 
 @pytest.fixture(scope="session")
 def client_generator(pytestconfig: pytest.Config) -> Path:
     """The program openapi-python-client."""
+    from tests.servers.fixtures import started_or_skipped  # a plugin, which pytest imports first
+
     return started_or_skipped(install.client_generator, pytestconfig)
 
 
