@@ -66,9 +66,9 @@ class DnsClient:
         left_s = ends_at - time.monotonic()
         if left_s <= 0:
             return []
-        import dns.exception  # noqa: PLC0415
-        import dns.nameserver  # noqa: PLC0415
-        import dns.resolver  # noqa: PLC0415
+        import dns.exception  # noqa: PLC0415 - see the top of this file
+        import dns.nameserver  # noqa: PLC0415 - see the top of this file
+        import dns.resolver  # noqa: PLC0415 - see the top of this file
 
         try:
             resolver = dns.resolver.Resolver(configure=not self._servers)

@@ -1,8 +1,9 @@
 """Setting up connectors by a script that may run twice: PUT, GET and DELETE by external id, groups, and dry runs."""
 
-from typing import Any
+from typing import Any, cast
 
 import pytest
+from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from sqlalchemy import func, select
 
@@ -26,7 +27,7 @@ def put(client: TestClient, body: dict[str, Any], *, dry: bool = False, by: Any 
 
 def rows(client: TestClient) -> list[int]:
     """How many rows there are of everything that a request might have left behind."""
-    gateway: Gateway = client.app.state.gateway  # type: ignore[attr-defined]
+    gateway: Gateway = cast(FastAPI, client.app).state.gateway
     with gateway.db.reading() as session:
         return [
             session.execute(select(func.count()).select_from(table)).scalar_one()

@@ -1,4 +1,4 @@
-"""pytest fixtures of the real servers: `pytest_plugins = ["tests.servers.fixtures"]`.
+"""pytest fixtures of the real servers; `tests/conftest.py` registers them.
 
 Servers of their own process start once for each worker and tests are apart by user or database; what lives in
 a thread is cheap and starts once too, reset before each test. A server that can't be had skips the tests that

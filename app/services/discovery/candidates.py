@@ -10,8 +10,8 @@ from pydantic import ValidationError
 from app.schemas.connectors import ImapServer
 from app.states import Security
 
-PASSWORD = "password"  # noqa: S105
-APP_PASSWORD = "app_password"  # noqa: S105
+PASSWORD = "password"  # noqa: S105 - the kind of a login, no secret
+APP_PASSWORD = "app_password"  # noqa: S105 - the kind of a login, no secret
 
 Protocol = Literal["imap", "smtp"]
 
